@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The event loop: file descriptors, bottom halves, timers, worker threads and
+ * file I/O.
+ *
+ * One AioContext belongs to one thread.  It waits on an io_uring where the
+ * kernel allows one, else on epoll with worker threads and libaio; the
+ * environment variable TIDEMARK_AIO=io_uring|epoll forces the choice.
+ *
+ * Nested polling.  Code outside coroutines in the main thread that has to wait
+ * (AIO_WAIT_WHILE) polls the loop from inside a handler.  Handlers, bottom
+ * halves and timers of scope AIO_SCOPE_MAIN are not run then, only from the
+ * outermost loop: what changes the graph or takes commands (monitors, job
+ * completion) uses it, so that it never runs in the middle of something else.
+ */
+#ifndef QEMU_AIO_H
+#define QEMU_AIO_H
+
+#include "qemu/coroutine.h"
+#include "qemu/error.h"
+#include "qemu/iov.h"
+
+typedef enum AioScope {
+    AIO_SCOPE_IO,   /* runs in nested polls too */
+    AIO_SCOPE_MAIN, /* runs from the outermost loop only */
+} AioScope;
+
+typedef struct AioBH AioBH;
+typedef struct AioTimer AioTimer;
+typedef void AioHandler(void *opaque);
+
+/* --- contexts --- */
+
+/* Creates the main thread's context; call once, first thing in main(). */
+bool aio_main_init(Error **errp);
+/* Frees it; all handlers must be gone. */
+void aio_main_cleanup(void);
+/* The main thread's context. */
+AioContext *aio_main_context(void);
+/* The context whose thread we are in, NULL in a worker thread. */
+AioContext *aio_current_context(void);
+/* "io_uring" or "epoll". */
+const char *aio_context_engine(AioContext *ctx);
+
+/*
+ * Runs what is ready; waits for something where @blocking.  Returns true if
+ * anything ran.  Called from inside a handler it is a nested poll.
+ */
+bool aio_poll(AioContext *ctx, bool blocking);
+/* Runs the main loop until aio_main_quit(). */
+void aio_main_loop(void);
+/* Ends aio_main_loop() after the running handler.  Signal and thread safe. */
+void aio_main_quit(void);
+/* Wakes @ctx if it waits, so that conditions are looked at anew. Thread safe. */
+void aio_notify(AioContext *ctx);
+
+/* Polls @ctx (of this thread) while @cond holds.  Never in a coroutine. */
+#define AIO_WAIT_WHILE(ctx, cond) \
+    do { \
+        g_assert(!in_coroutine()); \
+        while (cond) { \
+            aio_poll(ctx, true); \
+        } \
+    } while (0)
+
+/*
+ * Runs @entry(@opaque) as a coroutine to its end: directly where the caller is
+ * a coroutine already, else by polling the main context.
+ */
+void coroutine_mixed_fn aio_run_co(CoroutineEntry *entry, void *opaque);
+
+/* --- file descriptors --- */
+
+/*
+ * Calls @on_read / @on_write (either may be NULL) with @opaque whenever @fd is
+ * ready.  Both NULL: removes the handler; allowed inside a handler.
+ */
+void aio_set_fd_handler(AioContext *ctx, int fd, AioScope scope,
+                        AioHandler *on_read, AioHandler *on_write,
+                        void *opaque);
+
+/* --- bottom halves: callbacks at the next turn of the loop --- */
+
+/* Owned by the caller, who frees it with aio_bh_free(). */
+AioBH *aio_bh_new(AioContext *ctx, AioScope scope, AioHandler *cb,
+                  void *opaque);
+/* Runs it once at the next turn, however often called.  Thread safe. */
+void aio_bh_schedule(AioBH *bh);
+void aio_bh_cancel(AioBH *bh);
+void aio_bh_free(AioBH *bh);
+/* A bottom half that frees itself.  Thread safe. */
+void aio_bh_oneshot(AioContext *ctx, AioScope scope, AioHandler *cb,
+                    void *opaque);
+
+/* --- timers --- */
+
+/* Monotonic time in nanoseconds. */
+int64_t aio_now_ns(void);
+AioTimer *aio_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
+                        void *opaque);
+/* Fires once at @when_ns of aio_now_ns(); replaces what was set before. */
+void aio_timer_mod(AioTimer *timer, int64_t when_ns);
+void aio_timer_del(AioTimer *timer);
+void aio_timer_free(AioTimer *timer);
+bool aio_timer_pending(const AioTimer *timer);
+
+/* --- worker threads --- */
+
+typedef int ThreadPoolFunc(void *arg);
+/*
+ * Runs @fn(@arg) in a worker thread and returns its result.  @fn must not call
+ * anything of the block layer.
+ */
+int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg);
+/* The most worker threads at once (default 64), the least kept (0). */
+void thread_pool_set_limits(int min_threads, int max_threads);
+
+/* --- file I/O, by the engine asked for --- */
+
+typedef enum FileAioEngine {
+    FILE_AIO_AUTO,     /* the loop's ring, else threads */
+    FILE_AIO_THREADS,  /* preadv/pwritev in worker threads */
+    FILE_AIO_NATIVE,   /* libaio; needs O_DIRECT */
+    FILE_AIO_IO_URING, /* the loop's ring, or a ring of its own */
+} FileAioEngine;
+
+/* Can @engine be used here?  Sets @errp with the reason where not. */
+bool file_aio_supported(FileAioEngine engine, Error **errp);
+/*
+ * Reads / writes the whole of @qiov at @offset of @fd; short transfers are
+ * continued.  A read past the end of the file yields zeroes.  Returns 0 or
+ * -errno.  @dsync: like RWF_DSYNC, data is on stable storage when it returns.
+ */
+int coroutine_fn file_co_preadv(int fd, int64_t offset, QEMUIOVector *qiov,
+                                FileAioEngine engine);
+int coroutine_fn file_co_pwritev(int fd, int64_t offset, QEMUIOVector *qiov,
+                                 bool dsync, FileAioEngine engine);
+/* fdatasync(2); returns 0 or -errno. */
+int coroutine_fn file_co_fdatasync(int fd, FileAioEngine engine);
+/* fallocate(2); returns 0 or -errno. */
+int coroutine_fn file_co_fallocate(int fd, int mode, int64_t offset,
+                                   int64_t bytes);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A bounded store of equal, page-aligned buffers; thread safe. */
+#ifndef QEMU_BUFPOOL_H
+#define QEMU_BUFPOOL_H
+
+#include "qemu/osdep.h"
+
+typedef struct BufPool BufPool;
+
+/* Buffers of @size bytes; at most @keep unused ones are kept for reuse. */
+BufPool *bufpool_new(size_t size, int keep);
+void bufpool_free(BufPool *pool);
+/* NULL where there is no memory. */
+void *bufpool_get(BufPool *pool);
+void bufpool_put(BufPool *pool, void *buf);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stackful coroutines, and the locks and queues for them.
+ *
+ * A coroutine belongs to the thread (the AioContext) that entered it.  It runs
+ * until it yields or ends; whoever entered it then goes on.  To wake a
+ * coroutine that waits for an event use co_wake(), which is thread safe and
+ * makes it run from the event loop of the context it last ran in.
+ */
+#ifndef QEMU_COROUTINE_H
+#define QEMU_COROUTINE_H
+
+#include "qemu/osdep.h"
+
+typedef struct Coroutine Coroutine;
+typedef struct AioContext AioContext;
+typedef void coroutine_fn CoroutineEntry(void *opaque);
+
+/* A new coroutine, not started; it frees itself when @entry returns. */
+Coroutine *coroutine_create(CoroutineEntry *entry, void *opaque);
+
+/*
+ * Runs @co until it yields or ends.  May be called from a coroutine (then @co
+ * runs nested) or outside.  Entering a coroutine that runs is a bug.
+ */
+void coroutine_enter(Coroutine *co);
+
+/* Goes back to who entered us. */
+void coroutine_fn coroutine_yield(void);
+
+/* The running coroutine, NULL outside of any. */
+Coroutine *coroutine_self(void);
+bool in_coroutine(void);
+
+/*
+ * Makes @co (which has yielded or is about to yield) run in its context's
+ * loop.  Thread safe.  Entered directly where the caller is in that context's
+ * thread and outside any coroutine; otherwise queued.
+ */
+void co_wake(Coroutine *co);
+
+/* Queues @co to run from the loop of @ctx.  Thread safe. */
+void co_schedule(AioContext *ctx, Coroutine *co);
+
+/* Lets other events of the loop run, then goes on. */
+void coroutine_fn co_yield_to_loop(void);
+
+/* --- mutex: fair, for coroutines of one thread; held across yields --- */
+typedef struct CoWaiter CoWaiter;
+typedef TAILQ_HEAD(CoWaitList, CoWaiter) CoWaitList;
+
+typedef struct CoMutex {
+    Coroutine *holder;
+    CoWaitList waiters;
+} CoMutex;
+
+void co_mutex_init(CoMutex *mutex);
+void coroutine_fn co_mutex_lock(CoMutex *mutex);
+void coroutine_fn co_mutex_unlock(CoMutex *mutex);
+
+/* --- queue: a condition variable for coroutines --- */
+typedef struct CoQueue {
+    CoWaitList waiters;
+} CoQueue;
+
+void co_queue_init(CoQueue *queue);
+/* Waits to be woken; @mutex (may be NULL) is dropped meanwhile. */
+void coroutine_fn co_queue_wait(CoQueue *queue, CoMutex *mutex);
+/* Wakes the first waiter; false where there is none.  Needs no coroutine. */
+bool co_queue_wake_one(CoQueue *queue);
+void co_queue_wake_all(CoQueue *queue);
+bool co_queue_empty(const CoQueue *queue);
+
+/* --- reader/writer lock, fair to writers --- */
+typedef struct CoRwlock {
+    int readers;
+    Coroutine *writer;
+    CoWaitList waiters;
+} CoRwlock;
+
+void co_rwlock_init(CoRwlock *lock);
+void coroutine_fn co_rwlock_rdlock(CoRwlock *lock);
+void coroutine_fn co_rwlock_wrlock(CoRwlock *lock);
+/* Gives up either kind. */
+void coroutine_fn co_rwlock_unlock(CoRwlock *lock);
+
+/* --- sleeping --- */
+typedef struct CoSleep {
+    Coroutine *co; /* NULL when nobody sleeps */
+} CoSleep;
+
+void coroutine_fn co_sleep_ns(int64_t ns);
+/* Like co_sleep_ns(); co_sleep_wake(@sleep) ends it early. */
+void coroutine_fn co_sleep_wakeable(CoSleep *sleep, int64_t ns);
+void co_sleep_wake(CoSleep *sleep);
+
+/* Waits until @fd is readable / writable. */
+void coroutine_fn co_wait_readable(int fd);
+void coroutine_fn co_wait_writable(int fd);
+
+#define CO_LOCK_GUARD_NAME(line) co_lock_guard_##line
+#define CO_LOCK_GUARD_EXPAND(line) CO_LOCK_GUARD_NAME(line)
+static inline void coroutine_fn co_mutex_unlock_guard(CoMutex **mutex)
+{
+    co_mutex_unlock(*mutex);
+}
+static inline CoMutex *coroutine_fn co_mutex_lock_guard(CoMutex *mutex)
+{
+    co_mutex_lock(mutex);
+    return mutex;
+}
+/* Holds @mutex to the end of the enclosing block. */
+#define CO_MUTEX_GUARD(mutex) \
+    __attribute__((cleanup(co_mutex_unlock_guard), unused)) CoMutex * \
+        CO_LOCK_GUARD_EXPAND(__LINE__) = co_mutex_lock_guard(mutex)
+
+#endif

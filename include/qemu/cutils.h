@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Text to number and back, as users of the tools write it. */
+#ifndef QEMU_CUTILS_H
+#define QEMU_CUTILS_H
+
+#include "qemu/error.h"
+
+/*
+ * A size such as "64k", "1.5G", "0x1000", "512": a number with an optional
+ * fraction and one suffix of b k M G T P E (upper or lower case, factors of
+ * 1024); @default_suffix ('b', 'M' ...) where there is none.  The whole string
+ * must be consumed.  False (and @errp) where it is no size or > INT64_MAX.
+ */
+bool parse_size(const char *text, char default_suffix, int64_t *bytes,
+                Error **errp);
+/* A decimal or 0x number; the whole string. */
+bool parse_uint64(const char *text, uint64_t *value, Error **errp);
+bool parse_int64(const char *text, int64_t *value, Error **errp);
+/* "on"/"off" (and yes/no, true/false, y/n). */
+bool parse_bool(const char *name, const char *text, bool *value, Error **errp);
+/* "1.5 GiB", "512 B": as the tools print sizes (three significant digits). */
+char *size_to_str(uint64_t bytes);
+
+#endif

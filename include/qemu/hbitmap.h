@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * HBitmap: a hierarchical bit vector over a range of bytes.
+ *
+ * One bit of the lowest level stands for `granularity` bytes; a bit of each
+ * level above says whether the word below it has any bit set, so that finding
+ * the next dirty or walking a sparse bitmap skips clean space in one load.
+ * Offsets and lengths are bytes everywhere; set rounds outwards to whole
+ * granules (the last granule may be cut short by the size), so does test.
+ *
+ * Memory: bits/8 * 65/64 at most.  A bitmap that is all clean may hold its
+ * levels unallocated.  No function yields; not thread safe.
+ */
+#ifndef QEMU_HBITMAP_H
+#define QEMU_HBITMAP_H
+
+#include "qemu/osdep.h"
+
+typedef struct HBitmap HBitmap;
+
+/* @size bytes >= 0, @granularity a power of two >= 1; all clean. */
+HBitmap *hbitmap_new(int64_t size, uint64_t granularity);
+/* Frees; NULL is allowed. */
+void hbitmap_free(HBitmap *hb);
+HBitmap *hbitmap_copy(const HBitmap *hb);
+int64_t hbitmap_size(const HBitmap *hb);
+uint64_t hbitmap_granularity(const HBitmap *hb);
+/* Bytes of memory that @hb takes. */
+size_t hbitmap_memory(const HBitmap *hb);
+
+/* Range must lie in [0, size). A set of what is set already is one load. */
+void hbitmap_set(HBitmap *hb, int64_t offset, int64_t bytes);
+/*
+ * Clears granules.  @offset must be aligned to the granularity, and so must
+ * the end unless it is the end of the bitmap: clearing part of a granule would
+ * lose a change.
+ */
+void hbitmap_reset(HBitmap *hb, int64_t offset, int64_t bytes);
+void hbitmap_reset_all(HBitmap *hb);
+void hbitmap_set_all(HBitmap *hb);
+bool hbitmap_get(const HBitmap *hb, int64_t offset);
+/* Dirty bytes: set bits * granularity, less what hangs over the size. */
+int64_t hbitmap_count(const HBitmap *hb);
+bool hbitmap_empty(const HBitmap *hb);
+
+/*
+ * First dirty / clean byte in [@offset, @offset + @bytes), -1 where there is
+ * none.  @bytes may reach over the end; INT64_MAX is "to the end".
+ */
+int64_t hbitmap_next_dirty(const HBitmap *hb, int64_t offset, int64_t bytes);
+int64_t hbitmap_next_zero(const HBitmap *hb, int64_t offset, int64_t bytes);
+/*
+ * The first run of dirty bytes in [@start, @end), at most @max bytes (> 0)
+ * long.  False where there is none.
+ */
+bool hbitmap_next_dirty_area(const HBitmap *hb, int64_t start, int64_t end,
+                             int64_t max, int64_t *area, int64_t *area_bytes);
+/* Is @offset dirty, and for how many bytes (at most @bytes) is it so? */
+bool hbitmap_status(const HBitmap *hb, int64_t offset, int64_t bytes,
+                    int64_t *pnum);
+
+/* Keeps the bits of what remains; new space is clean. */
+void hbitmap_truncate(HBitmap *hb, int64_t size);
+
+/*
+ * @result = @a | @b.  Same size; granularities may all differ: a granule of
+ * @result is dirty if any byte of it is dirty in @a or @b.  @b may be NULL
+ * (then it is a conversion).  @result may be @a or @b.  False where the sizes
+ * differ (nothing is changed).
+ */
+bool hbitmap_merge(const HBitmap *a, const HBitmap *b, HBitmap *result);
+
+/*
+ * Serialised form: the lowest level as little-endian bits, bit 0 of byte 0
+ * being granule 0; padded with zeroes to a multiple of 8 bytes.  This is what
+ * qcow2 stores and what migrates.  A part starts at a multiple of
+ * hbitmap_serialization_align() bytes of disk.
+ */
+uint64_t hbitmap_serialization_align(const HBitmap *hb);
+size_t hbitmap_serialization_size(const HBitmap *hb, int64_t offset,
+                                  int64_t bytes);
+void hbitmap_serialize_part(const HBitmap *hb, uint8_t *buf, int64_t offset,
+                            int64_t bytes);
+/* Upper levels and count are brought up to date by ..._finish(). */
+void hbitmap_deserialize_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
+                              int64_t bytes);
+void hbitmap_deserialize_zeroes(HBitmap *hb, int64_t offset, int64_t bytes);
+void hbitmap_deserialize_ones(HBitmap *hb, int64_t offset, int64_t bytes);
+void hbitmap_deserialize_finish(HBitmap *hb);
+
+/* Lower-case hex SHA-256 of the lowest level as it lies in memory (words of
+ * unsigned long, all of them): comparable with other implementations. */
+char *hbitmap_sha256(const HBitmap *hb);
+
+/*
+ * Meta bitmap: which parts of @hb changed since last asked.  One granule of it
+ * covers @chunk bytes of the serialised form.  Owned by @hb.
+ */
+HBitmap *hbitmap_create_meta(HBitmap *hb, size_t chunk);
+void hbitmap_free_meta(HBitmap *hb);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HBitmap, hbitmap_free)
+
+#endif
