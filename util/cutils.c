@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Text to number and back, as users of the tools write it. */
+#include "qemu/osdep.h"
+#include "qemu/cutils.h"
+
+/* The factor of a size suffix, 0 where @c is none. */
+static uint64_t size_factor(char c)
+{
+    static const char suffixes[] = "BKMGTPE";
+    const char *s = c ? strchr(suffixes, g_ascii_toupper(c)) : NULL;
+
+    return s ? UINT64_C(1) << (10 * (s - suffixes)) : 0;
+}
+
+/*
+ * Parses an unsigned number at @text; false where there is none or it is too
+ * big.  strtoull() would take blanks and a sign, and octal for a leading 0.
+ */
+static bool scan_uint64(const char *text, uint64_t *value, const char **end)
+{
+    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X') &&
+               g_ascii_isxdigit(text[2]);
+    char *stop;
+
+    if (!g_ascii_isdigit(*text)) {
+        return false;
+    }
+    errno = 0;
+    *value = g_ascii_strtoull(text, &stop, hex ? 16 : 10);
+    *end = stop;
+    return errno == 0;
+}
+
+/*
+ * Scans the ".ddd" at *@text, if there, and yields floor(@factor * 0.ddd).
+ * Done in integers: a double would lose bits of large factors.
+ */
+static uint64_t scan_fraction(const char **text, uint64_t factor)
+{
+    const char *p = *text;
+    const char *end;
+    unsigned __int128 value = 0;
+
+    if (*p != '.') {
+        return 0;
+    }
+    for (end = p + 1; g_ascii_isdigit(*end); end++) {
+    }
+    *text = end;
+    /* From the last digit on: value = (digit + value) / 10, in 2^-60 units. */
+    while (--end > p) {
+        value = (((unsigned __int128)(*end - '0') << 60) + value) / 10;
+    }
+    return (uint64_t)((value * factor) >> 60);
+}
+
+bool parse_size(const char *text, char default_suffix, int64_t *bytes,
+                Error **errp)
+{
+    const char *end, *frac_end;
+    uint64_t whole, factor, frac;
+    bool has_frac;
+
+    if (!scan_uint64(text, &whole, &end)) {
+        goto bad;
+    }
+    frac_end = end;
+    has_frac = *end == '.';
+    scan_fraction(&frac_end, 1);
+    factor = size_factor(*frac_end ? *frac_end : default_suffix);
+    if (!factor || (*frac_end && frac_end[1])) {
+        goto bad;
+    }
+    if (has_frac && (factor == 1 || (text[0] == '0' && g_ascii_toupper(text[1])
+                                     == 'X'))) {
+        goto bad;
+    }
+    frac = scan_fraction(&end, factor);
+    if (__builtin_mul_overflow(whole, factor, &whole) ||
+        __builtin_add_overflow(whole, frac, &whole) || whole > INT64_MAX) {
+        error_setg(errp, "Size '%s' is too large", text);
+        return false;
+    }
+    *bytes = whole;
+    return true;
+
+bad:
+    error_setg(errp, "'%s' is not a size: a number, optionally with a suffix "
+               "k, M, G, T, P or E, is expected", text);
+    return false;
+}
+
+bool parse_uint64(const char *text, uint64_t *value, Error **errp)
+{
+    const char *end;
+
+    if (!scan_uint64(text, value, &end) || *end) {
+        error_setg(errp, "'%s' is not an unsigned 64-bit number", text);
+        return false;
+    }
+    return true;
+}
+
+bool parse_int64(const char *text, int64_t *value, Error **errp)
+{
+    bool negative = *text == '-';
+    uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
+    const char *end;
+    uint64_t magnitude;
+
+    if (!scan_uint64(text + negative, &magnitude, &end) || *end ||
+        magnitude > limit) {
+        error_setg(errp, "'%s' is not a signed 64-bit number", text);
+        return false;
+    }
+    *value = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+    return true;
+}
+
+bool parse_bool(const char *name, const char *text, bool *value, Error **errp)
+{
+    static const char *const words[][2] = {
+        { "off", "on" }, { "no", "yes" }, { "false", "true" }, { "n", "y" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        for (int v = 0; v < 2; v++) {
+            if (!strcmp(text, words[i][v])) {
+                *value = v;
+                return true;
+            }
+        }
+    }
+    error_setg(errp, "Parameter '%s' expects 'on' or 'off'", name);
+    return false;
+}
+
+char *size_to_str(uint64_t bytes)
+{
+    static const char *const units[] = {
+        "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB",
+    };
+    double value = bytes;
+    size_t unit = 0;
+
+    /* From 1000 on three digits are not enough: 0.977 KiB is 1000 B. */
+    while (value >= 1000 && unit + 1 < ARRAY_SIZE(units)) {
+        value /= 1024;
+        unit++;
+    }
+    return g_strdup_printf("%.3g %s", value, units[unit]);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Errors with a class, one sentence and an optional hint. */
+#include "qemu/osdep.h"
+#include "qemu/error.h"
+
+struct Error {
+    ErrorClass eclass;
+    char *msg;
+    GString *hint;
+};
+
+/*
+ * Only their addresses matter: a caller passes &error_abort, and we recognise
+ * the pointer.
+ */
+Error *error_abort;
+Error *error_fatal;
+
+static char *progname;
+
+void error_set_progname(const char *argv0)
+{
+    g_free(progname);
+    progname = g_path_get_basename(argv0);
+}
+
+static const char *error_progname(void)
+{
+    return progname ? progname : program_invocation_short_name;
+}
+
+static void G_GNUC_PRINTF(2, 0)
+report(const char *level, const char *fmt, va_list ap)
+{
+    g_autofree char *msg = g_strdup_vprintf(fmt, ap);
+
+    fprintf(stderr, "%s: %s%s\n", error_progname(), level, msg);
+}
+
+void error_report(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    report("", fmt, ap);
+    va_end(ap);
+}
+
+void warn_report(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    report("warning: ", fmt, ap);
+    va_end(ap);
+}
+
+/* Hands over @err, or ends the program where the caller asked for that. */
+static void error_deliver(Error **errp, Error *err)
+{
+    if (errp == &error_abort) {
+        error_report("unexpected error: %s", err->msg);
+        abort();
+    }
+    if (errp == &error_fatal) {
+        error_report_err(err);
+        exit(1);
+    }
+    assert(!*errp);
+    *errp = err;
+}
+
+static void G_GNUC_PRINTF(4, 0)
+error_setv(Error **errp, ErrorClass eclass, int os_errno, const char *fmt,
+           va_list ap)
+{
+    int saved_errno = errno;
+    Error *err;
+
+    if (!errp) {
+        return;
+    }
+    err = g_new0(Error, 1);
+    err->eclass = eclass;
+    err->msg = g_strdup_vprintf(fmt, ap);
+    if (os_errno) {
+        char *msg = g_strdup_printf("%s: %s", err->msg, g_strerror(os_errno));
+
+        g_free(err->msg);
+        err->msg = msg;
+    }
+    error_deliver(errp, err);
+    errno = saved_errno;
+}
+
+void error_setg(Error **errp, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    error_setv(errp, ERROR_CLASS_GENERIC_ERROR, 0, fmt, ap);
+    va_end(ap);
+}
+
+void error_setg_errno(Error **errp, int os_errno, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    error_setv(errp, ERROR_CLASS_GENERIC_ERROR, os_errno, fmt, ap);
+    va_end(ap);
+}
+
+void error_set(Error **errp, ErrorClass eclass, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    error_setv(errp, eclass, 0, fmt, ap);
+    va_end(ap);
+}
+
+void error_prepend(Error **errp, const char *fmt, ...)
+{
+    va_list ap;
+    char *head, *msg;
+
+    if (!errp || !*errp) {
+        return;
+    }
+    va_start(ap, fmt);
+    head = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    msg = g_strconcat(head, (*errp)->msg, NULL);
+    g_free(head);
+    g_free((*errp)->msg);
+    (*errp)->msg = msg;
+}
+
+void error_append_hint(Error **errp, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!errp || !*errp) {
+        return;
+    }
+    if (!(*errp)->hint) {
+        (*errp)->hint = g_string_new(NULL);
+    }
+    va_start(ap, fmt);
+    g_string_append_vprintf((*errp)->hint, fmt, ap);
+    va_end(ap);
+}
+
+void error_propagate(Error **errp, Error *err)
+{
+    if (!err) {
+        return;
+    }
+    /* A first error is kept: it is nearer to the cause. */
+    if (!errp || (errp != &error_abort && errp != &error_fatal && *errp)) {
+        error_free(err);
+        return;
+    }
+    error_deliver(errp, err);
+}
+
+const char *error_get_pretty(const Error *err)
+{
+    return err->msg;
+}
+
+const char *error_get_hint(const Error *err)
+{
+    return err->hint ? err->hint->str : NULL;
+}
+
+ErrorClass error_get_class(const Error *err)
+{
+    return err->eclass;
+}
+
+const char *error_class_name(ErrorClass eclass)
+{
+    static const char *const names[] = {
+        [ERROR_CLASS_GENERIC_ERROR] = "GenericError",
+        [ERROR_CLASS_COMMAND_NOT_FOUND] = "CommandNotFound",
+        [ERROR_CLASS_DEVICE_NOT_ACTIVE] = "DeviceNotActive",
+        [ERROR_CLASS_DEVICE_NOT_FOUND] = "DeviceNotFound",
+        [ERROR_CLASS_KVM_MISSING_CAP] = "KVMMissingCap",
+    };
+
+    assert(eclass < ARRAY_SIZE(names));
+    return names[eclass];
+}
+
+Error *error_copy(const Error *err)
+{
+    Error *copy = g_new0(Error, 1);
+
+    copy->eclass = err->eclass;
+    copy->msg = g_strdup(err->msg);
+    copy->hint = err->hint ? g_string_new(err->hint->str) : NULL;
+    return copy;
+}
+
+void error_free(Error *err)
+{
+    if (!err) {
+        return;
+    }
+    g_free(err->msg);
+    if (err->hint) {
+        g_string_free(err->hint, TRUE);
+    }
+    g_free(err);
+}
+
+void error_report_err(Error *err)
+{
+    error_report("%s", err->msg);
+    if (err->hint) {
+        const char *hint = err->hint->str;
+
+        fputs(hint, stderr);
+        if (!g_str_has_suffix(hint, "\n")) {
+            fputc('\n', stderr);
+        }
+    }
+    error_free(err);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Progress of a long operation. */
+#include "qemu/osdep.h"
+#include "qemu/progress.h"
+
+void progress_get(const ProgressMeter *pm, uint64_t *current, uint64_t *total)
+{
+    *current = __atomic_load_n(&pm->current, __ATOMIC_ACQUIRE);
+    *total = MAX(__atomic_load_n(&pm->total, __ATOMIC_ACQUIRE), *current);
+}
+
+void progress_done(ProgressMeter *pm, uint64_t bytes)
+{
+    __atomic_fetch_add(&pm->current, bytes, __ATOMIC_RELEASE);
+}
+
+void progress_set_remaining(ProgressMeter *pm, uint64_t bytes)
+{
+    uint64_t current = __atomic_load_n(&pm->current, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&pm->total, current + bytes, __ATOMIC_RELEASE);
+}
+
+void progress_add_remaining(ProgressMeter *pm, uint64_t bytes)
+{
+    __atomic_fetch_add(&pm->total, bytes, __ATOMIC_RELEASE);
+}
