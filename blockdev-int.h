@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How the QMP front end is put together: every command that can be part of a
+ * transaction is an action, and alone it is a transaction of one.
+ */
+#ifndef BLOCKDEV_INT_H
+#define BLOCKDEV_INT_H
+
+#include "block/graph.h"
+#include "job/job.h"
+#include "qapi/qapi-types.h"
+#include "qemu/transactions.h"
+
+/* What the actions of one transaction share. */
+typedef struct BlockdevTransaction {
+    Transaction *tran; /* steps are added here by prepare */
+    JobTxn *job_txn;   /* NULL with completion-mode individual */
+    bool grouped;
+} BlockdevTransaction;
+
+/* A row of the table in blockdev-transaction.c. */
+typedef struct BlockdevActionOps {
+    TransactionActionKind kind;
+    /* Does the step, adding to btx->tran what commits or undoes it. */
+    bool (*prepare)(const TransactionAction *action, BlockdevTransaction *btx,
+                    Error **errp);
+} BlockdevActionOps;
+
+/* Runs @action alone. */
+bool blockdev_run_action(TransactionAction *action, Error **errp);
+
+/* blockdev-bitmap.c */
+bool blockdev_action_bitmap_add(const TransactionAction *action,
+                                BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_bitmap_remove(const TransactionAction *action,
+                                   BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_bitmap_clear(const TransactionAction *action,
+                                  BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_bitmap_enable(const TransactionAction *action,
+                                   BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_bitmap_disable(const TransactionAction *action,
+                                    BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_bitmap_merge(const TransactionAction *action,
+                                  BlockdevTransaction *btx, Error **errp);
+/* blockdev-job.c */
+bool blockdev_action_backup(const TransactionAction *action,
+                            BlockdevTransaction *btx, Error **errp);
+/* blockdev-compat.c */
+bool blockdev_action_drive_backup(const TransactionAction *action,
+                                  BlockdevTransaction *btx, Error **errp);
+
+#endif

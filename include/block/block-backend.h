@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A BlockBackend is a user's handle on a node: a device, an export, a job or a
+ * tool.  It states the permissions the user needs, keeps its statistics and
+ * error policy, and is the entry of its I/O.
+ *
+ * Offsets and lengths are bytes; I/O returns 0 or -errno.  -ENOMEDIUM where
+ * there is no node.
+ */
+#ifndef BLOCK_BACKEND_H
+#define BLOCK_BACKEND_H
+
+#include "block/types.h"
+#include "qapi/qapi-types.h"
+
+/* A handle without a node, one reference. @perm, @shared: BLK_PERM_*. */
+BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared);
+BlockBackend *blk_ref(BlockBackend *blk);
+void blk_unref(BlockBackend *blk);
+/* Handle on @bs. */
+BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
+                              uint64_t shared, Error **errp);
+/* For tools: opens by name (see bdrv_open_file()), with consistent read, and
+ * write (and resize with BDRV_O_RESIZE) if BDRV_O_RDWR; shares all. */
+BlockBackend *blk_new_open(const char *filename, const char *format,
+                           int flags, Error **errp);
+bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
+void blk_remove_bs(BlockBackend *blk);
+BlockDriverState *blk_bs(const BlockBackend *blk);
+/* The edge, for bdrv_co_*() and host I/O; NULL without a node. */
+BdrvChild *blk_root(const BlockBackend *blk);
+AioContext *blk_get_aio_context(const BlockBackend *blk);
+
+/* Named handles are "devices" of query-block. */
+bool blk_set_name(BlockBackend *blk, const char *name, Error **errp);
+const char *blk_name(const BlockBackend *blk);
+BlockBackend *blk_by_name(const char *name);
+BlockBackend *blk_next(BlockBackend *blk); /* over all handles; NULL starts */
+
+bool blk_set_perm(BlockBackend *blk, uint64_t perm, uint64_t shared,
+                  Error **errp);
+void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared);
+
+/* What the user wants to be told; any may be NULL. */
+typedef struct BlockDevOps {
+    void (*drained_begin)(void *opaque); /* stop sending requests */
+    bool (*drained_poll)(void *opaque);  /* true: still busy */
+    void (*drained_end)(void *opaque);
+    void (*resize)(void *opaque);        /* size changed */
+    char *(*desc)(void *opaque);         /* "block job 'x'", for messages */
+} BlockDevOps;
+void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque);
+
+/* --- I/O --- */
+int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset,
+                               int64_t bytes, QEMUIOVector *qiov,
+                               BdrvRequestFlags flags);
+int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset,
+                                int64_t bytes, QEMUIOVector *qiov,
+                                BdrvRequestFlags flags);
+int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset,
+                              int64_t bytes, void *buf,
+                              BdrvRequestFlags flags);
+int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset,
+                               int64_t bytes, const void *buf,
+                               BdrvRequestFlags flags);
+int coroutine_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset,
+                                      int64_t bytes, BdrvRequestFlags flags);
+int coroutine_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset,
+                                 int64_t bytes);
+int coroutine_fn blk_co_flush(BlockBackend *blk);
+/* Outside coroutines (polling), or inside. */
+int coroutine_mixed_fn blk_pread(BlockBackend *blk, int64_t offset,
+                                 int64_t bytes, void *buf,
+                                 BdrvRequestFlags flags);
+int coroutine_mixed_fn blk_pwrite(BlockBackend *blk, int64_t offset,
+                                  int64_t bytes, const void *buf,
+                                  BdrvRequestFlags flags);
+int coroutine_mixed_fn blk_preadv(BlockBackend *blk, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  BdrvRequestFlags flags);
+int coroutine_mixed_fn blk_pwritev(BlockBackend *blk, int64_t offset,
+                                   int64_t bytes, QEMUIOVector *qiov,
+                                   BdrvRequestFlags flags);
+int coroutine_mixed_fn blk_pwrite_zeroes(BlockBackend *blk, int64_t offset,
+                                         int64_t bytes,
+                                         BdrvRequestFlags flags);
+int coroutine_mixed_fn blk_pdiscard(BlockBackend *blk, int64_t offset,
+                                    int64_t bytes);
+int coroutine_mixed_fn blk_flush(BlockBackend *blk);
+int coroutine_mixed_fn blk_truncate(BlockBackend *blk, int64_t offset,
+                                    bool exact, PreallocMode prealloc,
+                                    BdrvRequestFlags flags, Error **errp);
+int64_t blk_getlength(BlockBackend *blk);
+bool blk_is_writable(const BlockBackend *blk);
+bool blk_is_available(const BlockBackend *blk);
+/* Waits until this handle's requests are done. */
+void blk_drain(BlockBackend *blk);
+/* Every write is durable when it completes (writethrough). */
+void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
+bool blk_enable_write_cache(const BlockBackend *blk);
+/* Requests pass while the node is drained (a job that drains itself). */
+void blk_set_disable_request_queuing(BlockBackend *blk, bool disable);
+/* Reads past the end and the like are allowed (jobs that grow targets). */
+void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow);
+
+/* --- error policy --- */
+void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read_error,
+                      BlockdevOnError on_write_error);
+BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read);
+/* What the policy says of @error (> 0). */
+BlockErrorAction blk_get_error_action(const BlockBackend *blk, bool is_read,
+                                      int error);
+void blk_iostatus_enable(BlockBackend *blk);
+void blk_iostatus_reset(BlockBackend *blk);
+void blk_iostatus_set_err(BlockBackend *blk, int error);
+BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
+
+/* --- accounting (accounting.c) --- */
+typedef enum BlockAcctType {
+    BLOCK_ACCT_READ,
+    BLOCK_ACCT_WRITE,
+    BLOCK_ACCT_FLUSH,
+    BLOCK_ACCT_UNMAP,
+    BLOCK_ACCT__MAX,
+} BlockAcctType;
+
+typedef struct BlockAcctStats {
+    uint64_t bytes[BLOCK_ACCT__MAX];
+    uint64_t ops[BLOCK_ACCT__MAX];
+    uint64_t failed[BLOCK_ACCT__MAX];
+    uint64_t invalid[BLOCK_ACCT__MAX];
+    uint64_t time_ns[BLOCK_ACCT__MAX];
+    int64_t last_access_ns;
+} BlockAcctStats;
+BlockAcctStats *blk_get_stats(BlockBackend *blk);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, blk_unref)
+
+#endif

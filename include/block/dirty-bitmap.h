@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dirty bitmaps: which parts of a node changed since some moment.
+ *
+ * States (bdrv_dirty_bitmap_status()): active (records), disabled, frozen
+ * (= busy with a successor that records), locked (= busy without one),
+ * read-only (belongs to an image that is not writable), inconsistent (its
+ * stored form cannot be trusted; carries no data).  What a QMP user may do in
+ * which state is one table, bdrv_dirty_bitmap_check().
+ *
+ * Hand-off to a job:
+ *
+ *            freeze            abdicate: successor becomes the bitmap
+ *    active --------> frozen -------------------------------------> active
+ *                        |     reclaim: successor merged back
+ *                        +----------------------------------------> active
+ *
+ * All offsets and sizes are bytes.  Main thread, unless said otherwise; the
+ * marking functions run in the request path of the node's context.
+ */
+#ifndef BLOCK_DIRTY_BITMAP_H
+#define BLOCK_DIRTY_BITMAP_H
+
+#include "block/types.h"
+#include "qapi/qapi-types.h"
+#include "qemu/hbitmap.h"
+
+#define BDRV_BITMAP_MAX_NAME 1023
+
+/* Embedded in each node; initialised to zeroes. */
+typedef struct BdrvDirtyBitmapList {
+    LIST_HEAD(, BdrvDirtyBitmap) list;
+    int recording; /* how many record now: 0 makes marking free */
+} BdrvDirtyBitmapList;
+
+typedef enum BdrvBitmapState {
+    BDRV_BITMAP_ACTIVE,
+    BDRV_BITMAP_DISABLED,
+    BDRV_BITMAP_FROZEN,
+    BDRV_BITMAP_LOCKED,
+    BDRV_BITMAP_READONLY,
+    BDRV_BITMAP_INCONSISTENT,
+} BdrvBitmapState;
+
+/* What a user may want to do; a row each in the state table. */
+typedef enum BdrvBitmapOp {
+    BDRV_BITMAP_OP_REMOVE,
+    BDRV_BITMAP_OP_CLEAR,
+    BDRV_BITMAP_OP_ENABLE,
+    BDRV_BITMAP_OP_DISABLE,
+    BDRV_BITMAP_OP_MERGE_SOURCE,
+    BDRV_BITMAP_OP_MERGE_TARGET,
+    BDRV_BITMAP_OP_JOB,        /* a job that will change it */
+    BDRV_BITMAP_OP_JOB_READ,   /* a job that only reads it (mode never) */
+    BDRV_BITMAP_OP_EXPORT,
+    BDRV_BITMAP_OP_HASH,
+    BDRV_BITMAP_OP__MAX,
+} BdrvBitmapOp;
+
+/* --- life --- */
+
+/*
+ * A new bitmap on @bs, recording.  @granularity: power of two, 512 B ..
+ * 2 GiB.  @name NULL: anonymous (jobs), not seen by queries.  NULL with @errp:
+ * the name is taken, too long (> 1023 B) or the granularity is wrong.
+ */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
+                                       uint64_t granularity, const char *name,
+                                       Error **errp);
+/* Removes from memory (not from the image) and frees; not while busy. */
+void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap);
+/* Releases all named bitmaps of @bs, for closing. */
+void bdrv_dirty_bitmap_release_all(BlockDriverState *bs);
+/* NULL where there is none of that name. */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_find(BlockDriverState *bs,
+                                        const char *name);
+/* Walk all bitmaps of @bs; @prev NULL: the first. */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs,
+                                        BdrvDirtyBitmap *prev);
+/* Default granularity for @bs: its cluster size within [4 KiB, 64 KiB]. */
+uint64_t bdrv_dirty_bitmap_default_granularity(BlockDriverState *bs);
+/*
+ * Looks node and bitmap up by their names, as QMP gives them.  NULL with an
+ * error that names what is missing; *@pbs (may be NULL) gets the node.
+ */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_lookup(const char *node, const char *name,
+                                          BlockDriverState **pbs,
+                                          Error **errp);
+
+/* --- facts --- */
+BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap);
+/* NULL for an anonymous one. */
+const char *bdrv_dirty_bitmap_name(const BdrvDirtyBitmap *bitmap);
+int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap);
+uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
+/* Dirty bytes; of a frozen one: its own, without the successor's. */
+int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
+BdrvBitmapState bdrv_dirty_bitmap_status(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_busy(const BdrvDirtyBitmap *bitmap);
+/* Records writes now (itself or through its successor). */
+bool bdrv_dirty_bitmap_recording(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_enabled(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
+/* The bits, to read (merge, iterate, serialise); owned by the bitmap. */
+const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap);
+/* For query-*: all named bitmaps of @bs. */
+BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs);
+/* See hbitmap_sha256(). */
+char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap);
+
+/* --- user's operations: the table, and what passes it --- */
+
+/* May a user do @op now?  Sets an error that names bitmap and reason. */
+bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, BdrvBitmapOp op,
+                             Error **errp);
+void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap,
+                                      bool persistent);
+void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap);
+/*
+ * Clears all bits.  @backup (may be NULL) gets the old bits, for
+ * bdrv_dirty_bitmap_restore() or hbitmap_free().
+ */
+void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap, HBitmap **backup);
+/* Puts @backup back, consuming it: undoes clear or merge. */
+void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap, HBitmap *backup);
+/*
+ * @dest |= @src, across granularities; nodes may differ, sizes may not.
+ * Checks both against the table.  @backup as above.
+ */
+bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
+                             HBitmap **backup, Error **errp);
+/* The same without the user checks, for jobs that hold the bitmaps. */
+bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
+                                      const BdrvDirtyBitmap *src,
+                                      HBitmap **backup);
+/* @dest |= @bits (same size), without checks. */
+bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits);
+void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
+
+/* --- hand-off to jobs (dirty-bitmap-handoff.c) --- */
+
+/*
+ * Freezes @bitmap: busy, and a successor (same granularity, recording as
+ * @bitmap did) takes new writes.  Needs what bdrv_dirty_bitmap_check() of
+ * BDRV_BITMAP_OP_JOB needs.
+ */
+bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp);
+/* Successor becomes the bitmap (old bits are dropped); returns @bitmap. */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap);
+/* Successor's bits are merged back, it goes; returns @bitmap. */
+BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
+
+/* --- request path --- */
+
+/* Where bitmaps are marked; both called by block/io.c only. */
+void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes);
+/* Marks [@offset, @offset + @bytes) in all recording bitmaps of the node. */
+#define bdrv_dirty_bitmap_mark(bs, offset, bytes) \
+    do { \
+        if ((bs)->bitmaps.recording) { \
+            bdrv_dirty_bitmap_mark_slow(bs, offset, bytes); \
+        } \
+    } while (0)
+/* The node's size changed: all bitmaps follow; new space is dirty. */
+void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes);
+/* Direct access, for owners of anonymous bitmaps and for loading. */
+void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
+                           int64_t bytes);
+void bdrv_dirty_bitmap_reset(BdrvDirtyBitmap *bitmap, int64_t offset,
+                             int64_t bytes);
+HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
+
+/* --- persistence (dirty-bitmap-store.c) --- */
+
+/* What a driver that stores bitmaps offers; qcow2 is the first. */
+typedef struct BdrvBitmapStoreOps {
+    /* May a bitmap of @name and @granularity be added to the image? */
+    bool (*can_store)(BlockDriverState *bs, const char *name,
+                      uint64_t granularity, Error **errp);
+    /*
+     * Stores all persistent bitmaps of @bs that are not read-only; @release:
+     * and releases them from memory.
+     */
+    bool (*store_all)(BlockDriverState *bs, bool release, Error **errp);
+    /* Removes a stored bitmap; not stored: success. */
+    bool coroutine_fn (*co_remove)(BlockDriverState *bs, const char *name,
+                                   Error **errp);
+} BdrvBitmapStoreOps;
+
+/* For drivers while loading: */
+void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
+/* Not to be stored although persistent (migrated away). */
+void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
+bool bdrv_dirty_bitmap_is_skip_store(const BdrvDirtyBitmap *bitmap);
+
+/* Through filters and to the driver: may such a bitmap be stored with @bs? */
+bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
+                                 uint64_t granularity, Error **errp);
+/* Removes the stored copy; callable inside and outside coroutines. */
+bool coroutine_mixed_fn bdrv_remove_stored_dirty_bitmap(BlockDriverState *bs,
+                                                        const char *name,
+                                                        Error **errp);
+/* Does the node's driver keep bitmaps at all? */
+bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * For authors of drivers (formats, protocols, filters): the table of callbacks
+ * and the node they work on.
+ *
+ * A driver writes only the callbacks it changes.  The core checks state, range
+ * and permissions, aligns requests to bl.request_alignment, splits them by the
+ * limits, tracks them and marks dirty bitmaps before a driver sees them, so a
+ * driver may be naive.  A filter (is_filter) that leaves a callback NULL has
+ * it passed on to its filtered child.
+ *
+ * All offsets, lengths and limits are bytes.  Callbacks whose name starts with
+ * co_ run in coroutines; the others run in the main thread, outside.
+ * I/O callbacks return 0 or -errno.
+ */
+#ifndef BLOCK_DRIVER_H
+#define BLOCK_DRIVER_H
+
+#include "block/dirty-bitmap.h"
+#include "block/types.h"
+#include "qapi/qapi-types.h"
+#include "qemu/transactions.h"
+
+/* Limits of a node; 0 means none (or, for alignments, 1). */
+typedef struct BlockLimits {
+    uint32_t request_alignment; /* offsets and lengths; power of two >= 1 */
+    int64_t max_transfer;
+    int64_t opt_transfer;
+    int64_t max_pdiscard;
+    uint32_t pdiscard_alignment;
+    int64_t max_pwrite_zeroes;
+    uint32_t pwrite_zeroes_alignment;
+    size_t min_mem_alignment; /* of buffers, demanded */
+    size_t opt_mem_alignment; /* of buffers, that bounce buffers get */
+    int max_iov;
+} BlockLimits;
+
+typedef struct BlockDriverInfo {
+    int64_t cluster_size;   /* 0: none */
+    int64_t subcluster_size;
+    int64_t vm_state_offset;
+    bool is_dirty;
+    bool needs_compressed_writes;
+} BlockDriverInfo;
+
+/*
+ * Host I/O: a range of a node that lies as it is in a host file, so that a
+ * worker thread may read or write it with plain system calls.  See
+ * bdrv_co_host_read_begin() in block/io.h.
+ */
+typedef enum BdrvHostKind {
+    BDRV_HOST_FILE, /* at @offset of @fd */
+    BDRV_HOST_ZERO, /* reads as zeroes (read only) */
+} BdrvHostKind;
+
+typedef struct BdrvHostRange {
+    BdrvHostKind kind;
+    int fd;
+    int64_t offset; /* in @fd */
+    int64_t bytes;  /* from the start asked for; 0 < bytes <= asked */
+    size_t align;   /* of offset, length and buffer (O_DIRECT); 1: none */
+} BdrvHostRange;
+
+/* Result of the write of a host range, as given to ..._end(). */
+enum {
+    BDRV_HOST_WRITTEN = 0, /* the data is in the host file */
+    BDRV_HOST_IS_ZERO = 1, /* nothing was written; the range is to read as
+                              zeroes: the driver sees to it */
+    /* negative: -errno, the range is undefined */
+};
+
+struct BlockDriver {
+    const char *format_name;   /* the `driver` option; never NULL */
+    const char *protocol_name; /* prefix "name:" of file names, or NULL */
+    size_t instance_size;      /* of bs->opaque, zeroed before open */
+    bool is_filter;
+    bool is_format;            /* has a `file` child with its own metadata */
+    bool supports_backing;
+    bool has_variable_length;  /* ask getlength each time (host_device) */
+    /* Which flags the driver honours itself; the core emulates FUA. */
+    unsigned supported_write_flags;
+    unsigned supported_zero_flags;
+    const char *const *strong_options; /* unused; for file name building */
+
+    /* --- life cycle --- */
+
+    /* 0..100: how sure that @buf (start of the image) is this format. */
+    int (*probe)(const uint8_t *buf, size_t bytes, const char *filename);
+    /* Protocols: does @filename (a path) need this driver? 0..100 */
+    int (*probe_device)(const char *filename);
+    /* Fills the options of "prefix:..." file names. */
+    bool (*parse_filename)(const char *filename, BlockdevOptions *options,
+                           Error **errp);
+    /*
+     * Opens its children with bdrv_open_child() and reads its metadata.  bs's
+     * common fields (read_only, cache ...) are set already.  On failure what
+     * was allocated below opaque must be freed; children are closed by the
+     * caller.  Outside coroutines; use bdrv_pread() and the like.
+     */
+    int (*open)(BlockDriverState *bs, const BlockdevOptions *options,
+                int flags, Error **errp);
+    /* Stores what is to be stored and frees; cannot fail. */
+    void (*close)(BlockDriverState *bs);
+    /*
+     * Change of options in place.  prepare checks and may write back
+     * (e.g. store bitmaps when turning read-only); then commit or abort.
+     * state->opaque is the driver's.
+     */
+    int (*reopen_prepare)(struct BdrvReopenState *state, Error **errp);
+    void (*reopen_commit)(struct BdrvReopenState *state);
+    void (*reopen_abort)(struct BdrvReopenState *state);
+    /* After the commit of the whole queue, permissions in force. */
+    void (*reopen_commit_post)(struct BdrvReopenState *state);
+    /* Makes a new image. */
+    int coroutine_fn (*co_create)(BlockdevCreateOptions *options,
+                                  Error **errp);
+    /* Needs: what to take of @child and to share, given the parents' wishes. */
+    void (*child_perm)(BlockDriverState *bs, BdrvChild *child,
+                       BdrvChildRole role, uint64_t perm, uint64_t shared,
+                       uint64_t *nperm, uint64_t *nshared);
+    /* Cumulative permissions of all parents change: check, then set or abort
+     * (protocols take file locks). */
+    int (*check_perm)(BlockDriverState *bs, uint64_t perm, uint64_t shared,
+                      Error **errp);
+    void (*set_perm)(BlockDriverState *bs, uint64_t perm, uint64_t shared);
+    void (*abort_perm)(BlockDriverState *bs);
+    /* Adds own limits to bs->bl, which holds those of the children. */
+    void (*refresh_limits)(BlockDriverState *bs, Error **errp);
+    /* Requests stop coming / may come again. */
+    void (*drain_begin)(BlockDriverState *bs);
+    void (*drain_end)(BlockDriverState *bs);
+
+    /* --- I/O --- */
+
+    int coroutine_fn (*co_preadv)(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset, BdrvRequestFlags flags);
+    int coroutine_fn (*co_pwritev)(BlockDriverState *bs, int64_t offset,
+                                   int64_t bytes, QEMUIOVector *qiov,
+                                   size_t qiov_offset, BdrvRequestFlags flags);
+    /* Compressed; offset and length are whole clusters (or the end). */
+    int coroutine_fn (*co_pwritev_compressed)(BlockDriverState *bs,
+                                              int64_t offset, int64_t bytes,
+                                              QEMUIOVector *qiov,
+                                              size_t qiov_offset);
+    /* -ENOTSUP: the core writes zeroes as data, unless NO_FALLBACK. */
+    int coroutine_fn (*co_pwrite_zeroes)(BlockDriverState *bs, int64_t offset,
+                                         int64_t bytes,
+                                         BdrvRequestFlags flags);
+    /* -ENOTSUP is success: a discard is a hint. */
+    int coroutine_fn (*co_pdiscard)(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes);
+    /*
+     * BDRV_BLOCK_* for the run that starts at @offset; *@pnum > 0 bytes of it,
+     * at most @bytes.  *@map, *@file: where it lies, with OFFSET_VALID or RAW.
+     * @want_zero false: the caller wants only allocation, answer fast.
+     */
+    int coroutine_fn (*co_block_status)(BlockDriverState *bs, bool want_zero,
+                                        int64_t offset, int64_t bytes,
+                                        int64_t *pnum, int64_t *map,
+                                        BlockDriverState **file);
+    /*
+     * Hands all that is cached to the children (formats) or makes it durable
+     * (protocols).  The core then flushes the children of data and metadata.
+     */
+    int coroutine_fn (*co_flush)(BlockDriverState *bs);
+    /*
+     * New size @offset; @exact false: a larger one will do.  New space reads
+     * as zeroes if @flags has BDRV_REQ_ZERO_WRITE.
+     */
+    int coroutine_fn (*co_truncate)(BlockDriverState *bs, int64_t offset,
+                                    bool exact, PreallocMode prealloc,
+                                    BdrvRequestFlags flags, Error **errp);
+    /* Server- or kernel-side copy inside one host; -ENOTSUP where not. */
+    int coroutine_fn (*co_copy_range)(BlockDriverState *bs, BdrvChild *src,
+                                      int64_t src_offset, BdrvChild *dst,
+                                      int64_t dst_offset, int64_t bytes,
+                                      BdrvRequestFlags flags);
+    /*
+     * Resolve to a host range (see BdrvHostRange).  A format asks its child
+     * through bdrv_co_host_read()/..._write_begin(); -ENOTSUP: use the general
+     * path.  host_write_begin may allocate; *@priv goes to host_write_end, which
+     * is always called after a success, with one of the results above.
+     */
+    int coroutine_fn (*co_host_read)(BlockDriverState *bs, int64_t offset,
+                                     int64_t bytes, BdrvHostRange *range);
+    int coroutine_fn (*co_host_write_begin)(BlockDriverState *bs,
+                                            int64_t offset, int64_t bytes,
+                                            struct BdrvHostIO *io,
+                                            BdrvHostRange *range, void **priv);
+    int coroutine_fn (*co_host_write_end)(BlockDriverState *bs, void *priv,
+                                          int result);
+
+    /* --- information and metadata --- */
+
+    /* Bytes, or -errno. */
+    int64_t (*getlength)(BlockDriverState *bs);
+    /* Bytes on the host, or -errno. */
+    int64_t (*get_allocated_file_size)(BlockDriverState *bs);
+    int (*get_info)(BlockDriverState *bs, BlockDriverInfo *info);
+    ImageInfoSpecific *(*get_specific_info)(BlockDriverState *bs,
+                                            Error **errp);
+    BlockStatsSpecific *(*get_specific_stats)(BlockDriverState *bs);
+    BlockMeasureInfo *(*measure)(const BlockdevCreateOptions *options,
+                                 BlockDriverState *in_bs, Error **errp);
+    /* Looks for inconsistencies; @fix: BDRV_FIX_* of block/graph.h. */
+    int coroutine_fn (*co_check)(BlockDriverState *bs,
+                                 struct BdrvCheckResult *result, int fix);
+    /* Writes a new backing file name into the header. */
+    int (*change_backing_file)(BlockDriverState *bs, const char *backing_file,
+                               const char *backing_fmt);
+    bool (*has_zero_init)(BlockDriverState *bs);
+
+    /* Persistent dirty bitmaps (interface: block/dirty-bitmap.h). */
+    const BdrvBitmapStoreOps *bitmap_store;
+
+    /* blkdebug; events are BlkdebugEvent of the schema. */
+    void (*debug_event)(BlockDriverState *bs, BlkdebugEvent event);
+    int (*debug_breakpoint)(BlockDriverState *bs, const char *event,
+                            const char *tag);
+    int (*debug_remove_breakpoint)(BlockDriverState *bs, const char *tag);
+    int (*debug_resume)(BlockDriverState *bs, const char *tag);
+    bool (*debug_is_suspended)(BlockDriverState *bs, const char *tag);
+};
+
+/* An edge: @klass and @opaque are the parent, @bs is the child. */
+struct BdrvChild {
+    BlockDriverState *bs;
+    char *name; /* "file", "backing", "root" ... */
+    const BdrvChildClass *klass;
+    void *opaque;
+    BdrvChildRole role;
+    uint64_t perm;   /* what the parent uses */
+    uint64_t shared; /* what it lets other parents use */
+    bool frozen;     /* may not be detached or replaced (a job relies on it) */
+    bool quiesced;   /* the parent was told of the child's drain */
+    LIST_ENTRY(BdrvChild) next;        /* among the parent node's children */
+    LIST_ENTRY(BdrvChild) next_parent; /* among the child's parents */
+};
+
+/*
+ * A node.
+ *
+ *        BlockBackend    BlockBackend        users
+ *              \root       |root
+ *             +-------------+
+ *             | qcow2 node  |                bs->parents: the edges above
+ *             +-------------+                bs->children: the edges below
+ *              /file       \backing
+ *      +-----------+     +---------+
+ *      | file node |     |  ...    |
+ *      +-----------+     +---------+
+ */
+struct BlockDriverState {
+    /* --- set once while opening --- */
+    const BlockDriver *drv; /* NULL: closed */
+    void *opaque;           /* the driver's */
+    AioContext *ctx;
+    char node_name[32];
+    int open_flags;
+
+    /* --- main thread; changed by reopen only --- */
+    bool read_only;
+    bool auto_read_only; /* may turn read-only where writing is not possible */
+    bool cache_direct;
+    bool cache_no_flush;
+    bool discard_unmap;
+    bool force_share;
+    BlockdevDetectZeroesOptions detect_zeroes;
+    BlockdevOptions *options; /* as given, completed; owned */
+    bool probed;              /* format was guessed: guard the first sector */
+    bool implicit;            /* inserted by a job: hidden from queries */
+    char *filename;           /* by which it can be opened; "" if none */
+    char *backing_file;       /* as in the image header; NULL: none */
+    char *backing_format;     /* as in the image header; NULL: not named */
+
+    /* --- main thread: graph --- */
+    int refcnt;
+    LIST_HEAD(, BdrvChild) children;
+    LIST_HEAD(, BdrvChild) parents;
+    BdrvChild *file;    /* the child with PRIMARY or FILTERED, or NULL */
+    BdrvChild *backing; /* the COW child, or NULL */
+    LIST_ENTRY(BlockDriverState) node_list;
+    bool monitor_owned; /* made by blockdev-add: it holds a reference */
+    uint64_t cumulative_perm, cumulative_shared;
+    BlockLimits bl;
+    GPtrArray *op_blockers; /* of char *: reasons why it may not be deleted */
+
+    /* --- the context's thread: requests --- */
+    int64_t total_bytes; /* size; requests beyond it are refused */
+    unsigned in_flight;
+    int quiesce_counter; /* > 0: drained, no new requests */
+    LIST_HEAD(, BdrvTrackedRequest) tracked_requests;
+    unsigned serialising_in_flight;
+    CoQueue flush_queue;
+    bool active_flush;
+    uint64_t write_gen, flushed_gen;
+    CoMutex reqs_lock;
+    int copy_on_read;
+    uint64_t write_threshold; /* bytes; 0: off */
+    uint64_t wr_highest_offset;
+
+    /* --- dirty bitmaps; see block/dirty-bitmap.h --- */
+    BdrvDirtyBitmapList bitmaps;
+
+    bool walked; /* for graph walks */
+};
+
+/* One request in flight on a node; lives on the stack of its coroutine. */
+typedef enum BdrvTrackedType {
+    BDRV_TRACKED_READ,
+    BDRV_TRACKED_WRITE,
+    BDRV_TRACKED_DISCARD,
+    BDRV_TRACKED_TRUNCATE,
+} BdrvTrackedType;
+
+typedef struct BdrvTrackedRequest {
+    BlockDriverState *bs;
+    int64_t offset, bytes;
+    BdrvTrackedType type;
+    bool serialising;
+    int64_t overlap_offset, overlap_bytes; /* aligned range that is locked */
+    Coroutine *co;
+    CoQueue wait_queue;
+    struct BdrvTrackedRequest *waiting_for;
+    LIST_ENTRY(BdrvTrackedRequest) list;
+} BdrvTrackedRequest;
+
+/* The table of all drivers (block/drivers.c), NULL at the end. */
+extern const BlockDriver *const bdrv_drivers[];
+
+/*
+ * Default permissions for children, by role: filters pass on what their
+ * parents want, formats take write/resize on their image, backing files are
+ * only read.  For drivers' child_perm.
+ */
+void bdrv_default_perms(BlockDriverState *bs, BdrvChild *child,
+                        BdrvChildRole role, uint64_t perm, uint64_t shared,
+                        uint64_t *nperm, uint64_t *nshared);
+
+/*
+ * Opens the child that @ref names or describes and attaches it as @name.
+ * @flags go to the opening.  Sets bs->file / bs->backing by role.  NULL with
+ * @errp on failure.  Main thread, in a driver's open.
+ */
+BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
+                           const char *name, BdrvChildRole role,
+                           Error **errp);
+
+/* Passes @event to the blkdebug node below @child, if there is one. */
+void bdrv_debug_event(BdrvChild *child, BlkdebugEvent event);
+
+/* Reports corruption of an image: BLOCK_IMAGE_CORRUPTED. @offset/@size -1:
+ * not known. */
+void bdrv_signal_corruption(BlockDriverState *bs, bool fatal, int64_t offset,
+                            int64_t size, const char *msg);
+
+#endif

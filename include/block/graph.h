@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control plane: nodes, edges, permissions, opening and reopening.
+ *
+ * Everything here runs in the main thread, outside coroutines (unless marked).
+ * A function that changes the graph drains the subtree it touches.  Functions
+ * that take a Transaction do their step at once and undo it on abort.
+ */
+#ifndef BLOCK_GRAPH_H
+#define BLOCK_GRAPH_H
+
+#include "block/driver.h"
+#include "block/types.h"
+#include "qemu/transactions.h"
+
+struct json_object;
+
+/* --- nodes (node.c) --- */
+
+BlockDriverState *bdrv_ref(BlockDriverState *bs);
+/* The last reference closes the node.  NULL is allowed. */
+void bdrv_unref(BlockDriverState *bs);
+/* By node name; NULL: none. */
+BlockDriverState *bdrv_find_node(const char *node_name);
+/*
+ * By device name (a BlockBackend's) or node name, as QMP's `device` arguments
+ * allow; an error of class DeviceNotFound / GenericError where there is none.
+ */
+BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
+                                 Error **errp);
+/* Walks all nodes; NULL starts. */
+BlockDriverState *bdrv_next_node(BlockDriverState *bs);
+/* The name under which users know the node: its device's or its node name. */
+const char *bdrv_get_device_or_node_name(const BlockDriverState *bs);
+/* "" where no BlockBackend with a name is at the root. */
+const char *bdrv_get_device_name(const BlockDriverState *bs);
+const char *bdrv_get_format_name(const BlockDriverState *bs);
+/* Size in bytes, or -errno. */
+int64_t bdrv_getlength(BlockDriverState *bs);
+bool bdrv_is_read_only(const BlockDriverState *bs);
+/* Fails where @bs has blockers (a job uses it ...) for changing or removal. */
+bool bdrv_check_unused(BlockDriverState *bs, Error **errp);
+/* @reason is the sentence an attempt gets as its error: "Node 'x' is busy:
+ * block device is in use by block job: backup". */
+void bdrv_op_block_all(BlockDriverState *bs, const char *reason);
+void bdrv_op_unblock_all(BlockDriverState *bs, const char *reason);
+/* False, with the blocker's reason, where there is one. */
+bool bdrv_op_check(BlockDriverState *bs, Error **errp);
+
+/* --- opening (options.c, open.c, filename.c) --- */
+
+/*
+ * Opens a node, or a tree of them.  @options is completed (driver, name) by
+ * copy; nothing is consumed.  Returns a new reference or NULL.
+ */
+BlockDriverState *bdrv_open(const BlockdevOptions *options, int flags,
+                            Error **errp);
+/*
+ * From a JSON object or key=value tree (@keyval: scalars are strings) in which
+ * `driver` may be missing at any level: then the format is probed.
+ */
+BlockDriverState *bdrv_open_json(struct json_object *options, bool keyval,
+                                 int flags, Error **errp);
+/*
+ * From a file name as the tools take it: a path, "protocol:..." or "json:...".
+ * @format NULL: probe, and guard a raw image against becoming another format.
+ * @flags BDRV_O_* incl. the "by file name" ones.
+ */
+BlockDriverState *bdrv_open_file(const char *filename, const char *format,
+                                 int flags, Error **errp);
+/* A filter node on top of nothing yet: driver and options given by type.  For
+ * jobs that insert filters; see bdrv_insert_node(). */
+
+/* The schema's struct from JSON; probing not done. */
+BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
+                                        Error **errp);
+/* Name by which the tree can be opened again: a path or json:{...}. */
+void bdrv_refresh_filename(BlockDriverState *bs);
+/* Path of @filename relative to the image @base (NULL: as it is). */
+char *bdrv_make_absolute_filename(const char *base, const char *filename);
+/* Does @path start with a protocol prefix ("nbd:", "json:" ...)? */
+bool path_has_protocol(const char *path);
+/* Format driver by probing the first bytes of @file; *@confident false: it is
+ * raw because nothing else matched. */
+const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
+                              Error **errp);
+/* Looks up the table; NULL where absent. */
+const BlockDriver *bdrv_find_format(const char *format_name);
+const BlockDriver *bdrv_find_driver(BlockdevDriver driver);
+/* By "prefix:" or path; @errp: unknown protocol. */
+const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp);
+
+/* --- edges (child.c) --- */
+
+/* What kind of parent an edge has; nodes, BlockBackends and jobs each have
+ * one. */
+struct BdrvChildClass {
+    bool parent_is_bs;
+    bool stay_at_node; /* not moved by bdrv_replace_node() */
+    /* "node 'x'", "block device 'y'": for messages; caller frees. */
+    char *(*parent_desc)(BdrvChild *child);
+    const char *(*get_name)(BdrvChild *child); /* device name or NULL */
+    void (*attach)(BdrvChild *child);          /* child->bs is new */
+    void (*detach)(BdrvChild *child);
+    void (*drained_begin)(BdrvChild *child);
+    bool (*drained_poll)(BdrvChild *child); /* true: still busy */
+    void (*drained_end)(BdrvChild *child);
+    void (*resize)(BdrvChild *child); /* the node's size changed */
+};
+
+/*
+ * New edge from @opaque (a parent of class @klass) to @bs, with permissions.
+ * Takes over nothing: the edge holds its own reference.  NULL: conflict.
+ */
+BdrvChild *bdrv_root_attach_child(BlockDriverState *bs, const char *name,
+                                  const BdrvChildClass *klass,
+                                  BdrvChildRole role, uint64_t perm,
+                                  uint64_t shared, void *opaque, Error **errp);
+void bdrv_root_unref_child(BdrvChild *child);
+/* The same with a node as parent; permissions by its child_perm. */
+BdrvChild *bdrv_attach_child(BlockDriverState *parent, BlockDriverState *bs,
+                             const char *name, BdrvChildRole role,
+                             Error **errp);
+void bdrv_unref_child(BlockDriverState *parent, BdrvChild *child);
+extern const BdrvChildClass bdrv_child_of_node; /* klass of node parents */
+/* The filtered child of a filter, else NULL. */
+BdrvChild *bdrv_filter_child(const BlockDriverState *bs);
+/* Backing of a format. */
+BdrvChild *bdrv_cow_child(const BlockDriverState *bs);
+/* Either of the two: where the chain goes on. */
+BdrvChild *bdrv_filter_or_cow_child(const BlockDriverState *bs);
+BdrvChild *bdrv_primary_child(const BlockDriverState *bs);
+
+/* --- permissions (perm.c) --- */
+
+/* Permissions of an edge held by a user. */
+bool bdrv_child_set_perm(BdrvChild *child, uint64_t perm, uint64_t shared,
+                         Error **errp);
+/* Asks child_perm of @bs anew for all its children and updates the subtree. */
+bool bdrv_refresh_perms(BlockDriverState *bs, Transaction *tran, Error **errp);
+/* Union of used, intersection of shared over all parents. */
+void bdrv_get_cumulative_perm(BlockDriverState *bs, uint64_t *perm,
+                              uint64_t *shared);
+/* "write, resize"; caller frees. */
+char *bdrv_perm_names(uint64_t perm);
+
+/* --- graph changes (graph.c) --- */
+
+/* All parents of @from (but those that stay_at_node, and edges from @to or
+ * below it) now point to @to. */
+bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
+                       Error **errp);
+/*
+ * Opens @options (a filter whose `file`, or whatever child holds it, refers to
+ * @bs by node name) and moves the parents of @bs to it.  Returns the filter
+ * (the graph holds it, no reference for the caller) or NULL, nothing changed.
+ */
+BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
+                                   const BlockdevOptions *options, int flags,
+                                   Error **errp);
+/* Removes a filter: its parents get its filtered child.  The caller's
+ * reference, if any, stays. */
+bool bdrv_drop_filter(BlockDriverState *filter, Error **errp);
+/* Live backing change; @backing NULL: none. */
+bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
+                      Error **errp);
+
+/* --- the backing chain (chain.c) --- */
+
+BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
+/* The node below @bs in the chain, filters skipped; NULL at the end. */
+BlockDriverState *bdrv_backing_chain_next(BlockDriverState *bs);
+bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs);
+/* Forbids / allows again changes of the edges from @top down to @base. */
+bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,
+                       Error **errp);
+void bdrv_unfreeze_chain(BlockDriverState *top, BlockDriverState *base);
+
+/* --- drain (drain.c): no requests in flight between begin and end --- */
+
+void bdrv_drained_begin(BlockDriverState *bs);
+void bdrv_drained_end(BlockDriverState *bs);
+void bdrv_drain_all_begin(void);
+void bdrv_drain_all_end(void);
+
+/* --- reopen (reopen.c) --- */
+
+typedef struct BdrvReopenState {
+    BlockDriverState *bs;
+    BlockdevOptions *options; /* the new ones */
+    bool read_only;           /* as it will be; likewise the following */
+    bool cache_direct, cache_no_flush;
+    void *opaque;             /* the driver's */
+    TAILQ_ENTRY(BdrvReopenState) next;
+} BdrvReopenState;
+
+/* Each element needs node-name; all succeed or nothing changes. */
+bool bdrv_reopen_multiple(BlockdevOptionsList *options, Error **errp);
+/* Turns @bs and what is below its primary child read-only or writable. */
+bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
+                               Error **errp);
+
+/* --- creation, check, information --- */
+
+enum {
+    BDRV_FIX_LEAKS = 1 << 0,
+    BDRV_FIX_ERRORS = 1 << 1,
+};
+
+typedef struct BdrvCheckResult {
+    int64_t corruptions, leaks, check_errors;
+    int64_t corruptions_fixed, leaks_fixed;
+    int64_t image_end_offset; /* 0: not known */
+    int64_t total_clusters, allocated_clusters, fragmented_clusters,
+        compressed_clusters; /* total 0: not known */
+} BdrvCheckResult;
+
+int bdrv_check(BlockDriverState *bs, BdrvCheckResult *result, int fix);
+/* Makes an image as blockdev-create does.  In a coroutine or outside. */
+int coroutine_mixed_fn bdrv_create(BlockdevCreateOptions *options,
+                                   Error **errp);
+/* What drive-backup and `qemu-img create` need of a new image. */
+typedef struct BdrvImgCreate {
+    const char *filename, *format;
+    const char *base_filename, *base_format; /* may be NULL */
+    const char *extra;                       /* "key=value,..." or NULL */
+    int64_t size;     /* bytes; -1: take the backing file's */
+    bool unsafe_base; /* -u: do not open the backing file */
+    bool quiet;       /* do not print "Formatting ..." */
+} BdrvImgCreate;
+/*
+ * Creates the file by its protocol, then the format in it, as `qemu-img
+ * create` does: options "cluster_size=64k,..." in @extra, backing file checked.
+ */
+bool bdrv_img_create(const BdrvImgCreate *create, Error **errp);
+int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+int64_t bdrv_get_allocated_file_size(BlockDriverState *bs);
+ImageInfoSpecific *bdrv_get_specific_info(BlockDriverState *bs, Error **errp);
+/* block/info.c: for the query commands and `qemu-img info`. */
+ImageInfo *bdrv_query_image_info(BlockDriverState *bs, Error **errp);
+BlockDeviceInfo *bdrv_block_device_info(BlockDriverState *bs, bool flat,
+                                        Error **errp);
+BlockStats *bdrv_query_bds_stats(BlockDriverState *bs, bool blk_level);
+XDbgBlockGraph *bdrv_get_xdbg_block_graph(Error **errp);
+
+/* Recomputes bs->bl from children and driver, and that of its parents. */
+void bdrv_refresh_limits(BlockDriverState *bs, Transaction *tran,
+                         Error **errp);
+/* Reads the size anew after a driver changed it; tells parents and bitmaps. */
+int bdrv_refresh_total_size(BlockDriverState *bs);
+
+/* Closes all that is left at the end of a program; bitmaps get stored. */
+void bdrv_close_all(void);
+/* blkdebug, through filters; -ENOTSUP where there is none below @bs. */
+int bdrv_debug_breakpoint(BlockDriverState *bs, const char *event,
+                          const char *tag);
+int bdrv_debug_remove_breakpoint(BlockDriverState *bs, const char *tag);
+int bdrv_debug_resume(BlockDriverState *bs, const char *tag);
+bool bdrv_debug_is_suspended(BlockDriverState *bs, const char *tag);
+
+/*
+ * What the core tells the control layer, which turns it into events.  Unset
+ * members are not called.  Set once by the program.
+ */
+typedef struct BdrvEventHooks {
+    void (*image_corrupted)(BlockDriverState *bs, bool fatal, int64_t offset,
+                            int64_t size, const char *msg);
+    void (*write_threshold)(BlockDriverState *bs, uint64_t threshold,
+                            uint64_t exceeded);
+    void (*io_error)(BlockBackend *blk, bool is_read, int error,
+                     BlockErrorAction action);
+} BdrvEventHooks;
+extern BdrvEventHooks bdrv_event_hooks;
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockDriverState, bdrv_unref)
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The gates: requests that a parent sends down an edge.
+ *
+ * One gate per verb.  It checks that the node is open, the range lies in the
+ * node (except for reads of a protocol node past its end), the edge has the
+ * permission and the flags are known; counts the request in flight; aligns and
+ * splits; marks dirty bitmaps (before a write is issued and again after it, so
+ * that neither a crash nor a copier that just cleared the bit can miss it);
+ * and asserts that a failure carries an errno.
+ *
+ * Offsets and lengths are bytes, @bytes <= BDRV_REQUEST_MAX_BYTES.  All return
+ * 0 or -errno.  Callers of the co_ functions are coroutines.
+ */
+#ifndef BLOCK_IO_H
+#define BLOCK_IO_H
+
+#include "block/driver.h"
+
+int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset,
+                                int64_t bytes, QEMUIOVector *qiov,
+                                size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset,
+                                 int64_t bytes, QEMUIOVector *qiov,
+                                 size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn bdrv_co_pread(BdrvChild *child, int64_t offset,
+                               int64_t bytes, void *buf,
+                               BdrvRequestFlags flags);
+int coroutine_fn bdrv_co_pwrite(BdrvChild *child, int64_t offset,
+                                int64_t bytes, const void *buf,
+                                BdrvRequestFlags flags);
+/* @bytes here and in discard may be any length. */
+int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset,
+                                       int64_t bytes, BdrvRequestFlags flags);
+/* Only whole granules of the driver's alignment are discarded. */
+int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset,
+                                  int64_t bytes);
+/*
+ * Everything that was acknowledged is durable when it returns, down the whole
+ * tree (backing files are not flushed).  Requests at one time are joined.
+ */
+int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
+/* See co_truncate; grows also zero what a shorter backing file would show. */
+int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
+                                  PreallocMode prealloc,
+                                  BdrvRequestFlags flags, Error **errp);
+int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
+                                    BdrvChild *dst, int64_t dst_offset,
+                                    int64_t bytes, BdrvRequestFlags flags);
+
+/* The same outside coroutines (they poll), or inside one. */
+int coroutine_mixed_fn bdrv_pread(BdrvChild *child, int64_t offset,
+                                  int64_t bytes, void *buf,
+                                  BdrvRequestFlags flags);
+int coroutine_mixed_fn bdrv_pwrite(BdrvChild *child, int64_t offset,
+                                   int64_t bytes, const void *buf,
+                                   BdrvRequestFlags flags);
+/* pwrite, then flush. */
+int coroutine_mixed_fn bdrv_pwrite_sync(BdrvChild *child, int64_t offset,
+                                        int64_t bytes, const void *buf,
+                                        BdrvRequestFlags flags);
+int coroutine_mixed_fn bdrv_pwrite_zeroes(BdrvChild *child, int64_t offset,
+                                          int64_t bytes,
+                                          BdrvRequestFlags flags);
+int coroutine_mixed_fn bdrv_flush(BlockDriverState *bs);
+int coroutine_mixed_fn bdrv_truncate(BdrvChild *child, int64_t offset,
+                                     bool exact, PreallocMode prealloc,
+                                     BdrvRequestFlags flags, Error **errp);
+
+/* --- status (block/status.c) --- */
+
+/*
+ * BDRV_BLOCK_* of the run of equal status at @offset of @bs alone (not its
+ * backing files); *@pnum its bytes (0 at the end of the node).  @map and @file
+ * may be NULL.
+ */
+int coroutine_mixed_fn bdrv_block_status(BlockDriverState *bs, int64_t offset,
+                                         int64_t bytes, int64_t *pnum,
+                                         int64_t *map,
+                                         BlockDriverState **file);
+/*
+ * The same through the chain from @bs down to, not including, @base (NULL: the
+ * whole chain).  *@depth (may be NULL): how deep the layer is that decides; 1
+ * is @bs itself, 0: none of them.
+ */
+int coroutine_mixed_fn bdrv_block_status_above(BlockDriverState *bs,
+                                               BlockDriverState *base,
+                                               int64_t offset, int64_t bytes,
+                                               int64_t *pnum, int64_t *map,
+                                               BlockDriverState **file,
+                                               int *depth);
+/* 1 allocated in @bs, 0 not; *@pnum as above. */
+int coroutine_mixed_fn bdrv_is_allocated(BlockDriverState *bs, int64_t offset,
+                                         int64_t bytes, int64_t *pnum);
+/* 1 allocated in @top .. @base (without it, or with it: @include_base). */
+int coroutine_mixed_fn bdrv_is_allocated_above(BlockDriverState *top,
+                                               BlockDriverState *base,
+                                               bool include_base,
+                                               int64_t offset, int64_t bytes,
+                                               int64_t *pnum);
+
+/* --- host I/O: a worker thread does the transfer itself --- */
+
+/* A host range with the requests that keep it in place; opaque. */
+typedef struct BdrvHostIO BdrvHostIO;
+
+/*
+ * Resolves [@offset, @offset + @bytes), or a first part of it, to a host file
+ * (or zeroes), through filters, formats and backing files.  Until
+ * bdrv_co_host_read_end() it counts as a read in flight.  NULL: *@ret is
+ * -ENOTSUP (use bdrv_co_preadv()) or an error.
+ */
+BdrvHostIO *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,
+                                                 int64_t offset, int64_t bytes,
+                                                 BdrvHostRange *range,
+                                                 int *ret);
+void coroutine_fn bdrv_co_host_read_end(BdrvHostIO *io);
+/* For drivers inside co_host_read: asks the child; no tracking of its own. */
+int coroutine_fn bdrv_co_host_read(BdrvChild *child, int64_t offset,
+                                   int64_t bytes, BdrvHostRange *range);
+/*
+ * The same for writing: space is allocated where needed, and counts as a write
+ * in flight (bitmaps are marked on all levels).  ..._end() with
+ * BDRV_HOST_WRITTEN, BDRV_HOST_IS_ZERO or -errno makes it part of the image;
+ * returns 0 or -errno.
+ */
+BdrvHostIO *coroutine_fn bdrv_co_host_write_begin(BdrvChild *child,
+                                                  int64_t offset,
+                                                  int64_t bytes,
+                                                  BdrvHostRange *range,
+                                                  int *ret);
+int coroutine_fn bdrv_co_host_write_end(BdrvHostIO *io, int result);
+/*
+ * For drivers inside co_host_write_begin: one level further down, recorded in
+ * @io, ended with it from the lowest level up.
+ */
+int coroutine_fn bdrv_co_host_write_child(BdrvHostIO *io, BdrvChild *child,
+                                          int64_t offset, int64_t bytes,
+                                          BdrvHostRange *range);
+
+/* --- requests in flight (block/request.c) --- */
+
+/* Keep a drain of @bs waiting (e.g. for a background task of a driver). */
+void bdrv_inc_in_flight(BlockDriverState *bs);
+void bdrv_dec_in_flight(BlockDriverState *bs);
+void coroutine_fn bdrv_tracked_request_begin(BdrvTrackedRequest *req,
+                                             BlockDriverState *bs,
+                                             int64_t offset, int64_t bytes,
+                                             BdrvTrackedType type);
+void coroutine_fn bdrv_tracked_request_end(BdrvTrackedRequest *req);
+/* Locks the request's range, widened to @align, against all others; waits. */
+void coroutine_fn bdrv_make_request_serialising(BdrvTrackedRequest *req,
+                                                uint64_t align);
+/* Waits for serialising requests that overlap @req; true if it had to. */
+bool coroutine_fn bdrv_wait_serialising_requests(BdrvTrackedRequest *req);
+
+/* A buffer aligned for I/O on @bs; NULL where there is no memory. */
+void *bdrv_try_blockalign(BlockDriverState *bs, size_t size);
+void *bdrv_blockalign(BlockDriverState *bs, size_t size);
+/* The largest of the request alignment and the cluster size (>= 1). */
+int64_t bdrv_get_cluster_size(BlockDriverState *bs);
+/* [@offset, +@bytes) widened to whole clusters. */
+void bdrv_round_to_clusters(BlockDriverState *bs, int64_t offset,
+                            int64_t bytes, int64_t *cluster_offset,
+                            int64_t *cluster_bytes);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Long operations with a life that management can steer.  Knows no disks.
+ *
+ *   undefined -> created -> running <-> paused
+ *                   |          |  \
+ *                   |          |   ready <-> standby
+ *                   v          v     v
+ *                aborting <- waiting -> pending -> concluded -> null
+ *
+ * Which status may follow which, and which verb is allowed in which, are the
+ * two tables of job/state.c.  Main thread unless marked.
+ */
+#ifndef JOB_JOB_H
+#define JOB_JOB_H
+
+#include "qapi/qapi-types.h"
+#include "qemu/aio.h"
+#include "qemu/error.h"
+#include "qemu/progress.h"
+
+typedef struct Job Job;
+typedef struct JobTxn JobTxn;
+
+typedef struct JobDriver {
+    size_t instance_size; /* of the struct that begins with Job */
+    JobType type;
+    /* The work; 0 or -errno, with @errp in case of failure. */
+    int coroutine_fn (*run)(Job *job, Error **errp);
+    /* Around a pause point; may be NULL. */
+    void coroutine_fn (*pause)(Job *job);
+    void coroutine_fn (*resume)(Job *job);
+    /* A user resumes: forget the error state. */
+    void (*user_resume)(Job *job);
+    /* job-complete; NULL: this type has nothing to complete. */
+    bool (*complete)(Job *job, Error **errp);
+    /*
+     * The end.  prepare may still fail and runs before anything is final;
+     * then commit or abort; then clean.  Of all jobs of a transaction.
+     */
+    int (*prepare)(Job *job);
+    void (*commit)(Job *job);
+    void (*abort)(Job *job);
+    void (*clean)(Job *job);
+    /* Asked to stop; returns true if it counts as forced (no more work). */
+    bool (*cancel)(Job *job, bool force);
+    void (*set_speed)(Job *job, int64_t speed);
+    /* Drop what instance holds. */
+    void (*free)(Job *job);
+} JobDriver;
+
+/* Flags of job_create(). */
+enum {
+    JOB_INTERNAL = 1 << 0,        /* not seen by users, may have no id */
+    JOB_MANUAL_FINALIZE = 1 << 1,
+    JOB_MANUAL_DISMISS = 1 << 2,
+};
+
+struct Job {
+    /* --- set once --- */
+    const JobDriver *driver;
+    char *id; /* NULL: internal */
+    AioContext *ctx;
+    Coroutine *co;
+    bool auto_finalize, auto_dismiss;
+
+    /* --- main thread --- */
+    int refcnt;
+    JobStatus status;
+    int pause_count;
+    bool user_paused;
+    bool busy;   /* the coroutine runs or waits for its own I/O */
+    bool paused; /* sits in a pause point */
+    bool cancelled, force_cancel;
+    bool deferred_to_main_loop;
+    int ret;     /* 0 or -errno */
+    Error *err;
+    JobTxn *txn;
+    LIST_ENTRY(Job) list, txn_list;
+    AioTimer *sleep_timer;
+
+    /* --- any thread --- */
+    ProgressMeter progress;
+};
+
+/* What the control layer is told, to send events.  Set once by the program. */
+typedef struct JobEventHooks {
+    void (*status_change)(Job *job, JobStatus status);
+    void (*completed)(Job *job);
+    void (*cancelled)(Job *job);
+    void (*ready)(Job *job);
+    void (*pending)(Job *job);
+} JobEventHooks;
+extern JobEventHooks job_event_hooks;
+
+/* --- life --- */
+
+/*
+ * A created job, one reference (the job's own, dropped at its end).  @txn NULL:
+ * one of its own.  Fails where @id is taken or ill-formed.
+ */
+Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn,
+                AioContext *ctx, int flags, Error **errp);
+void job_start(Job *job);
+void job_ref(Job *job);
+void job_unref(Job *job);
+/* Undo of job_create() before job_start(). */
+void job_early_fail(Job *job);
+/* NULL: no such job. */
+Job *job_get(const char *id);
+Job *job_next(Job *job); /* NULL starts */
+
+/* --- for the job's coroutine --- */
+
+/* Sits while paused; returns at once where cancelled. */
+void coroutine_fn job_pause_point(Job *job);
+/* Sleeps, woken early by pause, cancel or job_wake(); is a pause point. */
+void coroutine_fn job_sleep_ns(Job *job, int64_t ns);
+/* Yields until job_wake() (is a pause point). */
+void coroutine_fn job_yield(Job *job);
+/* Wakes it where it sleeps or yields interruptibly. */
+void job_wake(Job *job);
+bool job_is_cancelled(const Job *job);        /* forced, must stop */
+bool job_cancel_requested(const Job *job);
+/* The job can be completed from now on. */
+void job_transition_to_ready(Job *job);
+
+/* --- steering (each checks the verb table) --- */
+bool job_apply_verb(Job *job, JobVerb verb, Error **errp);
+void job_pause(Job *job);  /* internal: counts */
+void job_resume(Job *job);
+bool job_user_pause(Job *job, Error **errp);
+bool job_user_resume(Job *job, Error **errp);
+bool job_user_cancel(Job *job, bool force, Error **errp);
+bool job_complete(Job *job, Error **errp);
+bool job_finalize(Job *job, Error **errp);
+bool job_dismiss(Job **job, Error **errp);
+bool job_set_speed(Job *job, int64_t speed, Error **errp);
+/* Cancels all jobs and runs the loop until they are gone; program end. */
+void job_cancel_sync_all(void);
+/* "block job 'x'" needs names: */
+bool job_is_completed(const Job *job);
+bool job_started(const Job *job);
+bool job_is_ready(const Job *job);
+
+/* --- transactions: all or none --- */
+JobTxn *job_txn_new(void);
+void job_txn_unref(JobTxn *txn);
+
+#endif
