@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# qapi-commands.h and qapi-commands.c: prototypes of the command handlers and
+# the table that the dispatcher looks them up in.
+from .gen_types import HEAD
+from .names import c_name, c_string
+
+FLAGS = {"coroutine": "QMP_COMMAND_COROUTINE", "allow-oob": "QMP_COMMAND_OOB",
+         "allow-preconfig": "QMP_COMMAND_PRECONFIG"}
+
+
+def handler(command):
+    return "qmp_" + c_name(command.name)
+
+
+def return_type(command):
+    if not command.flags.get("gen", True):
+        return "struct json_object *"
+    return command.ret.c_type if command.ret else "bool "
+
+
+def prototype(command):
+    mark = "coroutine_fn " if command.flags.get("coroutine") else ""
+    arg = f"{command.arg.name} *arg, " if command.arg else ""
+    return f"{return_type(command)}{mark}{handler(command)}({arg}Error **errp)"
+
+
+def contract(command):
+    """The comment over a prototype."""
+    text = (command.doc.text if command.doc else "").split(". ")[0]
+    text = " ".join(text.split()).rstrip(".")
+    returns = "NULL" if command.ret else "False"
+    if command.ret and command.ret.meta == "array":
+        end = "NULL is an empty list: *errp tells of failure."
+    else:
+        end = f"{returns} and *errp on failure."
+    return f"/* {command.name}: {text}. {end} */"
+
+
+def header(schema):
+    out = [HEAD.format(what="Handlers of the QMP commands."),
+           "#ifndef QAPI_QAPI_COMMANDS_H", "#define QAPI_QAPI_COMMANDS_H", "",
+           '#include "qapi/qapi-types.h"', '#include "qapi/qmp-dispatch.h"',
+           "", "/* Arguments belong to the caller, answers to it too. */", ""]
+    for command in schema.commands:
+        out += [contract(command), prototype(command) + ";", ""]
+    out += ["/* All commands, by name. */",
+            "extern const QmpCommand qmp_commands[];",
+            "extern const QmpCommandTable qmp_command_table;", "", "#endif",
+            ""]
+    return "\n".join(out)
+
+
+def thunk(command):
+    """Calls the handler with its own type; says whether it succeeded."""
+    name = c_name(command.name)
+    mark = "coroutine_fn " if command.flags.get("coroutine") else ""
+    call = handler(command) + ("(arg, errp)" if command.arg else "(errp)")
+    out = [f"static bool {mark}call_{name}(void *arg, void **ret, "
+           "Error **errp)", "{"]
+    if command.ret and command.ret.meta == "array" \
+            and command.flags.get("gen", True):
+        out += ["    Error *err = NULL;", "",
+                f"    *ret = {call.replace('errp)', '&err)')};",
+                "    if (err) {",
+                f"        qapi_free_{command.ret.name}(*ret);",
+                "        *ret = NULL;",
+                "        error_propagate(errp, err);",
+                "        return false;", "    }", "    return true;"]
+    elif command.ret:
+        out += [f"    *ret = {call};", "    return *ret != NULL;"]
+    else:
+        out += [f"    return {call};"]
+    return out + ["}", ""]
+
+
+def entry(command):
+    fields = [f".name = {c_string(command.name)}",
+              f".call = call_{c_name(command.name)}"]
+    if command.arg:
+        fields.append(f".arg = &qapi_type_{command.arg.name}")
+    if command.ret and command.flags.get("gen", True):
+        fields.append(f".ret = &qapi_type_{command.ret.name}")
+    flags = [FLAGS[flag] for flag in FLAGS if command.flags.get(flag)]
+    if command.ret and not command.flags.get("gen", True):
+        flags.append("QMP_COMMAND_RAW")
+    if flags:
+        fields.append(".flags = " + " | ".join(flags))
+    return "    { " + ",\n      ".join(fields) + " },"
+
+
+def source(schema):
+    commands = sorted(schema.commands, key=lambda command: command.name)
+    out = [HEAD.format(what="The table of the QMP commands."),
+           '#include "qemu/osdep.h"', '#include "qapi/qapi-commands.h"', ""]
+    for command in commands:
+        out += thunk(command)
+    out.append("const QmpCommand qmp_commands[] = {")
+    out += [entry(command) for command in commands]
+    out += ["};", "", "const QmpCommandTable qmp_command_table = {",
+            "    .commands = qmp_commands,",
+            f"    .n_commands = {len(commands)},", "};", ""]
+    return "\n".join(out)
+
+
+def generate(schema):
+    return {"qapi-commands.h": header(schema),
+            "qapi-commands.c": source(schema)}
