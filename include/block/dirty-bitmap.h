@@ -199,7 +199,7 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
 bool bdrv_dirty_bitmap_is_skip_store(const BdrvDirtyBitmap *bitmap);
 
-/* Through filters and to the driver: may such a bitmap be stored with @bs? */
+/* May such a bitmap be stored by the driver of @bs?  Not through filters. */
 bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
                                  uint64_t granularity, Error **errp);
 /* Removes the stored copy; callable inside and outside coroutines. */

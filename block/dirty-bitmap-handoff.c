@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Handing a bitmap to a job and taking it back.
+ *
+ * While a job works from the bits of a bitmap they must not change, and no
+ * write may be forgotten: so writes go to a successor.  At the end exactly one
+ * of abdicate (what the job had is done) and reclaim (it is not) is called.
+ */
+#include "qemu/osdep.h"
+
+#include "block/dirty-bitmap-int.h"
+
+bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
+{
+    if (!bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_JOB, errp)) {
+        return false;
+    }
+    bitmap->successor = hbitmap_new(hbitmap_size(bitmap->bits),
+                                    hbitmap_granularity(bitmap->bits));
+    bitmap->busy = true;
+    return true;
+}
+
+BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
+{
+    g_assert(bitmap->successor);
+    hbitmap_free(bitmap->bits);
+    bitmap->bits = g_steal_pointer(&bitmap->successor);
+    bitmap->busy = false;
+    return bitmap;
+}
+
+BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
+{
+    g_autoptr(HBitmap) successor = g_steal_pointer(&bitmap->successor);
+    bool merged;
+
+    g_assert(successor);
+    merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
+    g_assert(merged); /* equal sizes: truncation keeps both in step */
+    bitmap->busy = false;
+    return bitmap;
+}
+
+bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->successor != NULL;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The dirty bitmap object; for block/dirty-bitmap*.c only. */
+#ifndef BLOCK_DIRTY_BITMAP_INT_H
+#define BLOCK_DIRTY_BITMAP_INT_H
+
+#include "block/dirty-bitmap.h"
+
+/*
+ * Invariants:
+ *  1. bs->bitmaps.recording counts the bitmaps of the list that record.
+ *  2. A write goes to @successor where there is one, else to @bits.
+ *  3. @successor implies @busy.
+ *  4. @inconsistent implies @disabled and no bits set.
+ */
+struct BdrvDirtyBitmap {
+    /* --- set once --- */
+    BlockDriverState *bs;
+    char *name; /* NULL: anonymous */
+
+    /* --- node's context --- */
+    HBitmap *bits;
+    HBitmap *successor; /* NULL: not frozen */
+    bool disabled;      /* does not record */
+
+    /* --- main thread --- */
+    bool busy;
+    bool readonly;
+    bool inconsistent;
+    bool persistent;
+    bool skip_store;
+    bool counted; /* in bs->bitmaps.recording */
+    LIST_ENTRY(BdrvDirtyBitmap) list;
+};
+
+/* Restores invariant 1 after @bitmap->disabled changed. */
+void bdrv_dirty_bitmap_recount(BdrvDirtyBitmap *bitmap);
+
+#endif

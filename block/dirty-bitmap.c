@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The dirty bitmap object: life, marking, merging, facts. */
+#include "qemu/osdep.h"
+
+#include "block/dirty-bitmap-int.h"
+#include "block/graph.h"
+#include "block/io.h"
+
+#define MIN_GRANULARITY 512
+#define MAX_GRANULARITY (INT64_C(1) << 31)
+#define DEFAULT_GRANULARITY_MIN (4 * KiB)
+#define DEFAULT_GRANULARITY_MAX (64 * KiB)
+
+void bdrv_dirty_bitmap_recount(BdrvDirtyBitmap *bitmap)
+{
+    bool records = !bitmap->disabled;
+
+    if (records != bitmap->counted) {
+        bitmap->bs->bitmaps.recording += records ? 1 : -1;
+        bitmap->counted = records;
+    }
+}
+
+/* --- life --- */
+
+static bool name_and_granularity_ok(BlockDriverState *bs, const char *name,
+                                    uint64_t granularity, Error **errp)
+{
+    if (granularity < MIN_GRANULARITY || granularity > MAX_GRANULARITY ||
+        !is_power_of_2(granularity)) {
+        error_setg(errp, "Granularity must be power of 2 and at least %d",
+                   MIN_GRANULARITY);
+        return false;
+    }
+    if (!name) {
+        return true;
+    }
+    if (strlen(name) > BDRV_BITMAP_MAX_NAME) {
+        error_setg(errp, "Bitmap name too long: %s", name);
+        return false;
+    }
+    if (bdrv_dirty_bitmap_find(bs, name)) {
+        error_setg(errp, "Bitmap already exists: %s", name);
+        return false;
+    }
+    return true;
+}
+
+BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
+                                       uint64_t granularity, const char *name,
+                                       Error **errp)
+{
+    BdrvDirtyBitmap *bitmap;
+    int64_t size;
+
+    if (!name_and_granularity_ok(bs, name, granularity, errp)) {
+        return NULL;
+    }
+    size = bdrv_getlength(bs);
+    if (size < 0) {
+        error_setg_errno(errp, -size, "Could not get length of node '%s'",
+                         bs->node_name);
+        return NULL;
+    }
+    bitmap = g_new0(BdrvDirtyBitmap, 1);
+    bitmap->bs = bs;
+    bitmap->name = g_strdup(name);
+    bitmap->bits = hbitmap_new(size, granularity);
+    LIST_INSERT_HEAD(&bs->bitmaps.list, bitmap, list);
+    bdrv_dirty_bitmap_recount(bitmap);
+    return bitmap;
+}
+
+void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap)
+{
+    g_assert(!bitmap->busy && !bitmap->successor);
+    bitmap->disabled = true;
+    bdrv_dirty_bitmap_recount(bitmap);
+    LIST_REMOVE(bitmap, list);
+    hbitmap_free(bitmap->bits);
+    g_free(bitmap->name);
+    g_free(bitmap);
+}
+
+void bdrv_dirty_bitmap_release_all(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap, *next;
+
+    LIST_FOREACH_SAFE(bitmap, &bs->bitmaps.list, list, next) {
+        if (bitmap->name) {
+            bdrv_dirty_bitmap_release(bitmap);
+        }
+    }
+}
+
+BdrvDirtyBitmap *bdrv_dirty_bitmap_find(BlockDriverState *bs, const char *name)
+{
+    BdrvDirtyBitmap *bitmap;
+
+    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+        if (bitmap->name && !strcmp(bitmap->name, name)) {
+            return bitmap;
+        }
+    }
+    return NULL;
+}
+
+BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs,
+                                        BdrvDirtyBitmap *prev)
+{
+    return prev ? LIST_NEXT(prev, list) : LIST_FIRST(&bs->bitmaps.list);
+}
+
+uint64_t bdrv_dirty_bitmap_default_granularity(BlockDriverState *bs)
+{
+    BlockDriverInfo info = {0};
+
+    if (bdrv_get_info(bs, &info) < 0 || info.cluster_size <= 0) {
+        return DEFAULT_GRANULARITY_MAX;
+    }
+    return CLAMP(info.cluster_size, DEFAULT_GRANULARITY_MIN,
+                 DEFAULT_GRANULARITY_MAX);
+}
+
+BdrvDirtyBitmap *bdrv_dirty_bitmap_lookup(const char *node, const char *name,
+                                          BlockDriverState **pbs, Error **errp)
+{
+    BlockDriverState *bs = bdrv_lookup_bs(node, node, NULL);
+    BdrvDirtyBitmap *bitmap;
+
+    if (!bs) {
+        error_setg(errp, "Node '%s' not found", node);
+        return NULL;
+    }
+    bitmap = bdrv_dirty_bitmap_find(bs, name);
+    if (!bitmap) {
+        error_setg(errp, "Dirty bitmap '%s' not found", name);
+        return NULL;
+    }
+    if (pbs) {
+        *pbs = bs;
+    }
+    return bitmap;
+}
+
+/* --- facts --- */
+
+BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->bs;
+}
+
+const char *bdrv_dirty_bitmap_name(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->name;
+}
+
+int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap)
+{
+    return hbitmap_size(bitmap->bits);
+}
+
+uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap)
+{
+    return hbitmap_granularity(bitmap->bits);
+}
+
+int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap)
+{
+    return hbitmap_count(bitmap->bits);
+}
+
+const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->bits;
+}
+
+HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->bits;
+}
+
+char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap)
+{
+    return hbitmap_sha256(bitmap->bits);
+}
+
+static BlockDirtyInfo *query_one(const BdrvDirtyBitmap *bitmap)
+{
+    BlockDirtyInfo *info = g_new0(BlockDirtyInfo, 1);
+
+    info->name = g_strdup(bitmap->name);
+    info->count = hbitmap_count(bitmap->bits);
+    info->granularity = hbitmap_granularity(bitmap->bits);
+    info->recording = bdrv_dirty_bitmap_recording(bitmap);
+    info->busy = bitmap->busy;
+    info->persistent = bitmap->persistent;
+    info->has_inconsistent = bitmap->inconsistent;
+    info->inconsistent = bitmap->inconsistent;
+    return info;
+}
+
+BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs)
+{
+    BlockDirtyInfoList *head = NULL, **tail = &head;
+    BdrvDirtyBitmap *bitmap;
+
+    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+        if (bitmap->name) {
+            QAPI_LIST_APPEND(tail, query_one(bitmap));
+        }
+    }
+    return head;
+}
+
+/* --- content --- */
+
+/* Exchanges the bits of @bitmap for @bits; returns the old ones. */
+static HBitmap *swap_bits(BdrvDirtyBitmap *bitmap, HBitmap *bits)
+{
+    HBitmap *old = bitmap->bits;
+
+    bitmap->bits = bits;
+    return old;
+}
+
+void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap, HBitmap **backup)
+{
+    if (!backup) {
+        hbitmap_reset_all(bitmap->bits);
+        return;
+    }
+    *backup = swap_bits(bitmap,
+                        hbitmap_new(bdrv_dirty_bitmap_size(bitmap),
+                                    bdrv_dirty_bitmap_granularity(bitmap)));
+}
+
+void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap, HBitmap *backup)
+{
+    hbitmap_free(swap_bits(bitmap, backup));
+}
+
+bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits)
+{
+    return hbitmap_merge(dest->bits, bits, dest->bits);
+}
+
+bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
+                                      const BdrvDirtyBitmap *src,
+                                      HBitmap **backup)
+{
+    HBitmap *old = backup ? hbitmap_copy(dest->bits) : NULL;
+
+    if (!hbitmap_merge(dest->bits, src->bits, dest->bits)) {
+        hbitmap_free(old);
+        return false;
+    }
+    if (backup) {
+        *backup = old;
+    }
+    return true;
+}
+
+bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
+                             HBitmap **backup, Error **errp)
+{
+    int64_t dest_size = bdrv_dirty_bitmap_size(dest);
+    int64_t src_size = bdrv_dirty_bitmap_size(src);
+
+    if (!bdrv_dirty_bitmap_check(dest, BDRV_BITMAP_OP_MERGE_TARGET, errp) ||
+        !bdrv_dirty_bitmap_check(src, BDRV_BITMAP_OP_MERGE_SOURCE, errp)) {
+        return false;
+    }
+    if (!bdrv_dirty_bitmap_merge_internal(dest, src, backup)) {
+        error_setg(errp,
+                   "Bitmaps are of different sizes (destination size is "
+                   "%" PRId64 ", source size is %" PRId64 ") and can't be "
+                   "merged", dest_size, src_size);
+        return false;
+    }
+    return true;
+}
+
+/* --- request path --- */
+
+void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes)
+{
+    BdrvDirtyBitmap *bitmap;
+
+    if (bytes <= 0) {
+        return;
+    }
+    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+        HBitmap *bits = bitmap->successor ?: bitmap->bits;
+        int64_t size = hbitmap_size(bits);
+
+        /* A write that extends the node is covered by truncate_all(). */
+        if (!bitmap->disabled && offset < size) {
+            hbitmap_set(bits, offset, MIN(bytes, size - offset));
+        }
+    }
+}
+
+/*
+ * New space is dirty: after a shrink and a growth it reads as zeroes where an
+ * earlier backup still holds data, so a chain would show that data again.
+ */
+static void grow_or_cut(HBitmap *bits, int64_t bytes, bool records)
+{
+    int64_t old = hbitmap_size(bits);
+
+    hbitmap_truncate(bits, bytes);
+    if (records && bytes > old) {
+        hbitmap_set(bits, old, bytes - old);
+    }
+}
+
+void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
+{
+    BdrvDirtyBitmap *bitmap;
+
+    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+        bool records = !bitmap->disabled;
+
+        grow_or_cut(bitmap->bits, bytes, records && !bitmap->successor);
+        if (bitmap->successor) {
+            grow_or_cut(bitmap->successor, bytes, records);
+        }
+    }
+}
+
+void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
+                           int64_t bytes)
+{
+    hbitmap_set(bitmap->bits, offset, bytes);
+}
+
+void bdrv_dirty_bitmap_reset(BdrvDirtyBitmap *bitmap, int64_t offset,
+                             int64_t bytes)
+{
+    hbitmap_reset(bitmap->bits, offset, bytes);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * block-dirty-bitmap-*: each command is an action of a transaction; alone it
+ * is a transaction of one.
+ */
+#include "qemu/osdep.h"
+
+#include "block/dirty-bitmap.h"
+#include "block/graph.h"
+#include "blockdev-int.h"
+#include "qapi/qapi-commands.h"
+
+/* What an action remembers until the transaction's end. */
+typedef struct BitmapStep {
+    BdrvDirtyBitmap *bitmap;
+    HBitmap *backup;  /* bits to put back on abort, or NULL */
+    bool was_enabled;
+} BitmapStep;
+
+static BitmapStep *step_new(BdrvDirtyBitmap *bitmap)
+{
+    BitmapStep *step = g_new0(BitmapStep, 1);
+
+    step->bitmap = bitmap;
+    step->was_enabled = bdrv_dirty_bitmap_enabled(bitmap);
+    return step;
+}
+
+static void step_clean(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    hbitmap_free(step->backup);
+    g_free(step);
+}
+
+/* The bitmap an action is about, if the table allows @op on it. */
+static BdrvDirtyBitmap *find_for(const BlockDirtyBitmap *arg, BdrvBitmapOp op,
+                                 Error **errp)
+{
+    BdrvDirtyBitmap *bitmap =
+        bdrv_dirty_bitmap_lookup(arg->node, arg->name, NULL, errp);
+
+    if (!bitmap || !bdrv_dirty_bitmap_check(bitmap, op, errp)) {
+        return NULL;
+    }
+    return bitmap;
+}
+
+/* --- add --- */
+
+static void add_abort(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    bdrv_dirty_bitmap_release(step->bitmap);
+}
+
+static const TransactionActionDrv add_drv = {
+    .abort = add_abort,
+    .clean = step_clean,
+};
+
+bool blockdev_action_bitmap_add(const TransactionAction *action,
+                                BlockdevTransaction *btx, Error **errp)
+{
+    const BlockDirtyBitmapAdd *arg = action->u.block_dirty_bitmap_add.data;
+    BlockDriverState *bs;
+    BdrvDirtyBitmap *bitmap;
+    uint64_t granularity;
+
+    if (!*arg->name) {
+        error_setg(errp, "Bitmap name cannot be empty");
+        return false;
+    }
+    bs = bdrv_lookup_bs(arg->node, arg->node, errp);
+    if (!bs) {
+        return false;
+    }
+    granularity = arg->has_granularity ?
+        arg->granularity : bdrv_dirty_bitmap_default_granularity(bs);
+    if (arg->persistent &&
+        !bdrv_can_store_dirty_bitmap(bs, arg->name, granularity, errp)) {
+        return false;
+    }
+    bitmap = bdrv_dirty_bitmap_new(bs, granularity, arg->name, errp);
+    if (!bitmap) {
+        return false;
+    }
+    if (arg->disabled) {
+        bdrv_dirty_bitmap_disable(bitmap);
+    }
+    bdrv_dirty_bitmap_set_persistent(bitmap, arg->persistent);
+    tran_add(btx->tran, &add_drv, step_new(bitmap));
+    return true;
+}
+
+/* --- remove --- */
+
+static void remove_commit(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    bdrv_dirty_bitmap_set_busy(step->bitmap, false);
+    bdrv_dirty_bitmap_release(step->bitmap);
+}
+
+static void remove_abort(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    bdrv_dirty_bitmap_skip_store(step->bitmap, false);
+    bdrv_dirty_bitmap_set_busy(step->bitmap, false);
+}
+
+static const TransactionActionDrv remove_drv = {
+    .commit = remove_commit,
+    .abort = remove_abort,
+    .clean = step_clean,
+};
+
+/*
+ * Removing the stored copy can fail, so it comes first.  Until the commit the
+ * bitmap stays, recording, busy to all others: on abort it is as it was, and
+ * is stored again when the image is closed.
+ */
+bool blockdev_action_bitmap_remove(const TransactionAction *action,
+                                   BlockdevTransaction *btx, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = find_for(
+        action->u.block_dirty_bitmap_remove.data, BDRV_BITMAP_OP_REMOVE, errp);
+
+    if (!bitmap) {
+        return false;
+    }
+    if (bdrv_dirty_bitmap_persistent(bitmap) &&
+        !bdrv_remove_stored_dirty_bitmap(bdrv_dirty_bitmap_bs(bitmap),
+                                         bdrv_dirty_bitmap_name(bitmap),
+                                         errp)) {
+        return false;
+    }
+    bdrv_dirty_bitmap_skip_store(bitmap, true);
+    bdrv_dirty_bitmap_set_busy(bitmap, true);
+    tran_add(btx->tran, &remove_drv, step_new(bitmap));
+    return true;
+}
+
+/* --- clear and merge: both change bits and can put them back --- */
+
+static void bits_abort(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    if (step->backup) {
+        bdrv_dirty_bitmap_restore(step->bitmap,
+                                  g_steal_pointer(&step->backup));
+    }
+}
+
+static const TransactionActionDrv bits_drv = {
+    .abort = bits_abort,
+    .clean = step_clean,
+};
+
+bool blockdev_action_bitmap_clear(const TransactionAction *action,
+                                  BlockdevTransaction *btx, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = find_for(action->u.block_dirty_bitmap_clear.data,
+                                       BDRV_BITMAP_OP_CLEAR, errp);
+    BitmapStep *step;
+
+    if (!bitmap) {
+        return false;
+    }
+    step = step_new(bitmap);
+    bdrv_dirty_bitmap_clear(bitmap, &step->backup);
+    tran_add(btx->tran, &bits_drv, step);
+    return true;
+}
+
+static BdrvDirtyBitmap *merge_source(const BlockDirtyBitmapMerge *arg,
+                                     const BlockDirtyBitmapOrStr *ref,
+                                     Error **errp)
+{
+    if (ref->type == BLOCK_DIRTY_BITMAP_OR_STR_KIND_LOCAL) {
+        return bdrv_dirty_bitmap_lookup(arg->node, ref->u.local, NULL, errp);
+    }
+    return bdrv_dirty_bitmap_lookup(ref->u.external->node,
+                                    ref->u.external->name, NULL, errp);
+}
+
+bool blockdev_action_bitmap_merge(const TransactionAction *action,
+                                  BlockdevTransaction *btx, Error **errp)
+{
+    const BlockDirtyBitmapMerge *arg = action->u.block_dirty_bitmap_merge.data;
+    BlockDirtyBitmapOrStrList *ref;
+    BdrvDirtyBitmap *target, *source;
+    BitmapStep *step;
+
+    target = bdrv_dirty_bitmap_lookup(arg->node, arg->target, NULL, errp);
+    if (!target || !bdrv_dirty_bitmap_check(
+                       target, BDRV_BITMAP_OP_MERGE_TARGET, errp)) {
+        return false;
+    }
+    /* From here on a failure of a later source undoes the earlier ones. */
+    step = step_new(target);
+    tran_add(btx->tran, &bits_drv, step);
+    for (ref = arg->bitmaps; ref; ref = ref->next) {
+        source = merge_source(arg, ref->value, errp);
+        if (!source ||
+            !bdrv_dirty_bitmap_merge(target, source,
+                                     step->backup ? NULL : &step->backup,
+                                     errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- enable and disable --- */
+
+static void switch_recording(BdrvDirtyBitmap *bitmap, bool enable)
+{
+    if (enable) {
+        bdrv_dirty_bitmap_enable(bitmap);
+    } else {
+        bdrv_dirty_bitmap_disable(bitmap);
+    }
+}
+
+static void recording_abort(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    switch_recording(step->bitmap, step->was_enabled);
+}
+
+static const TransactionActionDrv recording_drv = {
+    .abort = recording_abort,
+    .clean = step_clean,
+};
+
+static bool set_recording(const BlockDirtyBitmap *arg, bool enable,
+                          BlockdevTransaction *btx, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = find_for(arg, enable ? BDRV_BITMAP_OP_ENABLE
+                                                   : BDRV_BITMAP_OP_DISABLE,
+                                       errp);
+
+    if (!bitmap) {
+        return false;
+    }
+    tran_add(btx->tran, &recording_drv, step_new(bitmap));
+    switch_recording(bitmap, enable);
+    return true;
+}
+
+bool blockdev_action_bitmap_enable(const TransactionAction *action,
+                                   BlockdevTransaction *btx, Error **errp)
+{
+    return set_recording(action->u.block_dirty_bitmap_enable.data, true, btx,
+                         errp);
+}
+
+bool blockdev_action_bitmap_disable(const TransactionAction *action,
+                                    BlockdevTransaction *btx, Error **errp)
+{
+    return set_recording(action->u.block_dirty_bitmap_disable.data, false, btx,
+                         errp);
+}
+
+/* --- the commands --- */
+
+bool qmp_block_dirty_bitmap_add(BlockDirtyBitmapAdd *arg, Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD,
+        .u.block_dirty_bitmap_add.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+bool qmp_block_dirty_bitmap_remove(BlockDirtyBitmap *arg, Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE,
+        .u.block_dirty_bitmap_remove.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+bool qmp_block_dirty_bitmap_clear(BlockDirtyBitmap *arg, Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR,
+        .u.block_dirty_bitmap_clear.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+bool qmp_block_dirty_bitmap_enable(BlockDirtyBitmap *arg, Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE,
+        .u.block_dirty_bitmap_enable.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+bool qmp_block_dirty_bitmap_disable(BlockDirtyBitmap *arg, Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE,
+        .u.block_dirty_bitmap_disable.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+bool qmp_block_dirty_bitmap_merge(BlockDirtyBitmapMerge *arg, Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE,
+        .u.block_dirty_bitmap_merge.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+BlockDirtyBitmapSha256 *
+qmp_x_debug_block_dirty_bitmap_sha256(BlockDirtyBitmap *arg, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = find_for(arg, BDRV_BITMAP_OP_HASH, errp);
+    BlockDirtyBitmapSha256 *ret;
+
+    if (!bitmap) {
+        return NULL;
+    }
+    ret = g_new0(BlockDirtyBitmapSha256, 1);
+    ret->sha256 = bdrv_dirty_bitmap_sha256(bitmap);
+    return ret;
+}
