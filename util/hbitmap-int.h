@@ -63,6 +63,11 @@ static inline uint64_t hb_block_nonzero(const uint64_t *block)
     return mask;
 }
 
+/*
+ * About @bits bits are going to be set in @hb: where it is clean and they are
+ * many, its memory comes in large pages, which is several times faster.
+ */
+void hb_expect(HBitmap *hb, uint64_t bits);
 /* Computes levels @lv and above from the one below @lv. */
 void hb_rebuild_upper(HBitmap *hb, int lv);
 /* Tells the meta bitmap that some of words [@first, @last] changed. */

@@ -13,8 +13,9 @@
 #include "hbitmap-int.h"
 
 /*
- * Kernels.  The body is compiled several times, because counting bits is an
- * instruction only on processors younger than the baseline.
+ * Kernels.  The body is compiled several times, because the
+ * instructions that count bits and take several words at once are younger
+ * than the baseline.
  */
 #define KERNEL static inline __attribute__((always_inline))
 
@@ -41,61 +42,6 @@ KERNEL uint64_t body_or_two(uint64_t *restrict r, const uint64_t *a,
         r[i] = w;
     }
     return count;
-}
-
-typedef struct Kernels {
-    /* r |= s; returns how many bits that set */
-    uint64_t (*or_into)(uint64_t *r, const uint64_t *s);
-    /* r = a | b; returns the bits set in r */
-    uint64_t (*or_two)(uint64_t *r, const uint64_t *a, const uint64_t *b);
-} Kernels;
-
-#define DEFINE_KERNELS(name, attribute) \
-    attribute static uint64_t or_into_##name(uint64_t *r, const uint64_t *s) \
-    { \
-        return body_or_into(r, s); \
-    } \
-    attribute static uint64_t or_two_##name(uint64_t *r, const uint64_t *a, \
-                                            const uint64_t *b) \
-    { \
-        return body_or_two(r, a, b); \
-    } \
-    static const Kernels kernels_##name = { or_into_##name, or_two_##name };
-
-DEFINE_KERNELS(plain, )
-#ifdef __x86_64__
-DEFINE_KERNELS(popcnt, __attribute__((target("popcnt"))))
-DEFINE_KERNELS(avx512,
-    __attribute__((target("popcnt,avx512f,avx512vl,avx512vpopcntdq"),
-                   optimize("O3"))))
-#endif
-
-static const Kernels *kernels(void)
-{
-    static const Kernels *chosen;
-
-    if (!chosen) {
-        chosen = &kernels_plain;
-#ifdef __x86_64__
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("avx512vpopcntdq") &&
-            __builtin_cpu_supports("avx512vl")) {
-            chosen = &kernels_avx512;
-        } else if (__builtin_cpu_supports("popcnt")) {
-            chosen = &kernels_popcnt;
-        }
-#endif
-    }
-    return chosen;
-}
-
-static const uint64_t zero_block[HB_BLOCK];
-
-uint64_t hb_block_count(const uint64_t *block)
-{
-    uint64_t none[HB_BLOCK];
-
-    return kernels()->or_two(none, block, zero_block);
 }
 
 /* Folding and expanding words */
@@ -163,7 +109,7 @@ KERNEL void expand_words(uint64_t *dst, const uint64_t *src, int k)
 }
 
 /* With @k known to the compiler, all shifts and masks are constants. */
-static void fold_block(uint64_t *dst, const uint64_t *src, int k)
+KERNEL void body_fold(uint64_t *dst, const uint64_t *src, int k)
 {
     switch (k) {
     case 1: fold_words(dst, src, 1); break;
@@ -175,7 +121,7 @@ static void fold_block(uint64_t *dst, const uint64_t *src, int k)
     }
 }
 
-static void expand_block(uint64_t *dst, const uint64_t *src, int k)
+KERNEL void body_expand(uint64_t *dst, const uint64_t *src, int k)
 {
     switch (k) {
     case 1: expand_words(dst, src, 1); break;
@@ -185,6 +131,77 @@ static void expand_block(uint64_t *dst, const uint64_t *src, int k)
     case 5: expand_words(dst, src, 5); break;
     default: g_assert_not_reached();
     }
+}
+
+typedef struct Kernels {
+    /* r |= s; returns how many bits that set */
+    uint64_t (*or_into)(uint64_t *r, const uint64_t *s);
+    /* r = a | b; returns the bits set in r */
+    uint64_t (*or_two)(uint64_t *r, const uint64_t *a, const uint64_t *b);
+    /* 64 words to 64 >> k words, and back; k is 1 to 5 */
+    void (*fold)(uint64_t *dst, const uint64_t *src, int k);
+    void (*expand)(uint64_t *dst, const uint64_t *src, int k);
+} Kernels;
+
+#define DEFINE_KERNELS(name, attribute) \
+    attribute static uint64_t or_into_##name(uint64_t *r, const uint64_t *s) \
+    { \
+        return body_or_into(r, s); \
+    } \
+    attribute static uint64_t or_two_##name(uint64_t *r, const uint64_t *a, \
+                                            const uint64_t *b) \
+    { \
+        return body_or_two(r, a, b); \
+    } \
+    attribute static void fold_##name(uint64_t *dst, const uint64_t *src, \
+                                      int k) \
+    { \
+        body_fold(dst, src, k); \
+    } \
+    attribute static void expand_##name(uint64_t *dst, const uint64_t *src, \
+                                        int k) \
+    { \
+        body_expand(dst, src, k); \
+    } \
+    static const Kernels kernels_##name = { \
+        or_into_##name, or_two_##name, fold_##name, expand_##name \
+    };
+
+DEFINE_KERNELS(plain, )
+#ifdef __x86_64__
+DEFINE_KERNELS(avx2, __attribute__((target("popcnt,avx2"), optimize("O3"))))
+DEFINE_KERNELS(avx512,
+    __attribute__((target("popcnt,avx2,avx512f,avx512vl,avx512vpopcntdq"),
+                   optimize("O3"))))
+#endif
+
+static const Kernels *kernels(void)
+{
+    static const Kernels *chosen;
+
+    if (!chosen) {
+        chosen = &kernels_plain;
+#ifdef __x86_64__
+        __builtin_cpu_init();
+        if (__builtin_cpu_supports("avx512vpopcntdq") &&
+            __builtin_cpu_supports("avx512vl")) {
+            chosen = &kernels_avx512;
+        } else if (__builtin_cpu_supports("avx2") &&
+                   __builtin_cpu_supports("popcnt")) {
+            chosen = &kernels_avx2;
+        }
+#endif
+    }
+    return chosen;
+}
+
+static const uint64_t zero_block[HB_BLOCK];
+
+uint64_t hb_block_count(const uint64_t *block)
+{
+    uint64_t none[HB_BLOCK];
+
+    return kernels()->or_two(none, block, zero_block);
 }
 
 /* Fetching a block of an operand in the granularity of the result */
@@ -222,7 +239,7 @@ static const uint64_t *fetch_finer(Fetch *f, uint64_t block)
         if (k == 0) {
             return src->level[lv] + b * HB_BLOCK;
         }
-        fold_block(dst, src->level[lv] + b * HB_BLOCK, k);
+        kernels()->fold(dst, src->level[lv] + b * HB_BLOCK, k);
     }
     return any ? f->buf : NULL;
 }
@@ -254,7 +271,7 @@ static const uint64_t *fetch_coarser(Fetch *f, uint64_t block)
             any |= words[i];
         }
         if (any) {
-            expand_block(f->buf, words, k);
+            kernels()->expand(f->buf, words, k);
         }
     } else {
         /* A bit of the operand is one or more whole words. */
@@ -322,6 +339,7 @@ static void merge_into(HBitmap *r, const HBitmap *src)
         return;
     }
     fetch_init(&f, src, r);
+    hb_expect(r, src->count);
     for (uint64_t b = 0; b < hb_nblocks(r); b++) {
         uint64_t nonzero, added;
         const uint64_t *p = fetch(&f, b, &nonzero);
@@ -346,6 +364,7 @@ static void merge_fresh(const HBitmap *a, const HBitmap *b, HBitmap *r)
 
     fetch_init(&fa, a, r);
     fetch_init(&fb, b, r);
+    hb_expect(r, a->count + (b ? b->count : 0));
     r->count = 0;
     for (uint64_t i = 0; i < hb_nblocks(r); i++) {
         uint64_t *dst = r->level[0] + i * HB_BLOCK;

@@ -104,11 +104,21 @@ void hbitmap_free(HBitmap *hb)
     }
 }
 
+void hb_expect(HBitmap *hb, uint64_t bits)
+{
+    /* One bit in each page is enough to have them all. */
+    if (hb->count == 0 && hb->alloc_bytes >= HB_MMAP_MIN &&
+        bits >= hb_nblocks(hb) / 8) {
+        madvise(hb->level[0], hb->alloc_bytes, MADV_HUGEPAGE);
+    }
+}
+
 /* Copies what both have room for; @dst is clean, past its size @src is. */
 static void hb_copy_bits(HBitmap *dst, const HBitmap *src)
 {
     uint64_t n = MIN(hb_nblocks(dst), hb_nblocks(src));
 
+    hb_expect(dst, src->count);
     /* Clean blocks stay untouched: their memory is not there yet. */
     for (uint64_t b = 0; b < n; b++) {
         if (src->level[1][b]) {
@@ -215,6 +225,24 @@ static void hb_set_bits(HBitmap *hb, uint64_t first, uint64_t last)
     }
 }
 
+/* Sets @mask in word @i: what nearly all guest writes come to. */
+static inline void hb_set_word(HBitmap *hb, uint64_t i, uint64_t mask)
+{
+    uint64_t old = hb->level[0][i], fresh = mask & ~old;
+
+    if (!fresh) {
+        return;
+    }
+    hb->level[0][i] = old | mask;
+    hb->count += fresh & (fresh - 1) ? ctpop64(fresh) : 1;
+    hb_mark_meta(hb, i, i);
+    for (int lv = 1; !old && lv < hb->nlevels; lv++) {
+        old = hb->level[lv][i >> 6];
+        hb->level[lv][i >> 6] = old | UINT64_C(1) << (i & 63);
+        i >>= 6;
+    }
+}
+
 /* Clears [@first, @last] of level 0, passing over blocks that are clean. */
 static uint64_t hb_clear_bottom(HBitmap *hb, uint64_t first, uint64_t last)
 {
@@ -277,7 +305,7 @@ static inline void hb_assert_range(const HBitmap *hb, int64_t offset,
 
 void hbitmap_set(HBitmap *hb, int64_t offset, int64_t bytes)
 {
-    uint64_t first, last, mask;
+    uint64_t first, last;
 
     hb_assert_range(hb, offset, bytes);
     if (bytes == 0) {
@@ -286,12 +314,10 @@ void hbitmap_set(HBitmap *hb, int64_t offset, int64_t bytes)
     first = (uint64_t)offset >> hb->shift;
     last = (uint64_t)(offset + bytes - 1) >> hb->shift;
     if (first >> 6 == last >> 6) {
-        mask = hb_word_mask(first >> 6, first, last);
-        if (!(mask & ~hb->level[0][first >> 6])) {
-            return;
-        }
+        hb_set_word(hb, first >> 6, hb_word_mask(first >> 6, first, last));
+    } else {
+        hb_set_bits(hb, first, last);
     }
-    hb_set_bits(hb, first, last);
 }
 
 void hbitmap_reset(HBitmap *hb, int64_t offset, int64_t bytes)
@@ -324,6 +350,7 @@ void hbitmap_reset_all(HBitmap *hb)
 void hbitmap_set_all(HBitmap *hb)
 {
     if (hb->bits) {
+        hb_expect(hb, hb->bits);
         hb_set_bits(hb, 0, hb->bits - 1);
     }
 }
