@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The context: set-up, one turn of the loop, wake-ups from elsewhere.
+ *
+ * Waking up.  Who adds work from another thread (or a signal handler) first
+ * publishes it, then sets `notified`, then looks at `waiting`; the loop first
+ * sets `waiting`, then looks at `notified`.  All of it sequentially
+ * consistent, so one of the two sees the other, and an eventfd is written only
+ * where the loop really waits.
+ */
+#include "qemu/osdep.h"
+#include "aio-int.h"
+#include "../coroutine/coroutine-int.h"
+
+#include <sys/eventfd.h>
+
+static AioContext *main_context;
+static bool main_quit; /* atomic */
+static __thread AioContext *current_context;
+
+/* --- life --- */
+
+static bool aio_engine_try(AioContext *ctx, const AioEngine *engine,
+                           Error **errp)
+{
+    ctx->engine = engine;
+    return engine->init(ctx, errp);
+}
+
+static bool aio_engine_choose(AioContext *ctx, Error **errp)
+{
+    const char *forced = getenv("TIDEMARK_AIO");
+
+    if (!forced || !*forced) {
+        return aio_engine_try(ctx, &aio_engine_uring, NULL) ||
+               aio_engine_try(ctx, &aio_engine_epoll, errp);
+    }
+    if (!strcmp(forced, aio_engine_uring.name)) {
+        return aio_engine_try(ctx, &aio_engine_uring, errp);
+    }
+    if (!strcmp(forced, aio_engine_epoll.name)) {
+        return aio_engine_try(ctx, &aio_engine_epoll, errp);
+    }
+    error_setg(errp, "TIDEMARK_AIO is '%s', must be 'io_uring' or 'epoll'",
+               forced);
+    return false;
+}
+
+bool aio_main_init(Error **errp)
+{
+    AioContext *ctx;
+
+    assert(!main_context);
+    ctx = g_new0(AioContext, 1);
+    TAILQ_INIT(&ctx->dirty_nodes);
+    for (int i = 0; i < AIO_SCOPES; i++) {
+        TAILQ_INIT(&ctx->ready_dirs[i]);
+        TAILQ_INIT(&ctx->ready_bhs[i]);
+    }
+    ctx->ready_co_tail = &ctx->ready_co;
+    ctx->wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (ctx->wake_fd < 0) {
+        error_setg_errno(errp, errno, "Cannot create an eventfd");
+        g_free(ctx);
+        return false;
+    }
+    if (!aio_engine_choose(ctx, errp)) {
+        close(ctx->wake_fd);
+        g_free(ctx);
+        return false;
+    }
+    main_context = ctx;
+    current_context = ctx;
+    __atomic_store_n(&main_quit, false, __ATOMIC_RELAXED);
+    return true;
+}
+
+void aio_main_cleanup(void)
+{
+    AioContext *ctx = main_context;
+
+    thread_pool_cleanup();
+    /* Bottom halves that were freed or are oneshots may still be listed. */
+    while (aio_poll(ctx, false)) {
+    }
+    assert(!ctx->timers[AIO_SCOPE_IO].len && !ctx->timers[AIO_SCOPE_MAIN].len);
+    file_libaio_cleanup(ctx);
+    file_ring_cleanup(ctx);
+    ctx->engine->cleanup(ctx);
+    aio_nodes_free(ctx);
+    close(ctx->wake_fd);
+    g_free(ctx->timers[AIO_SCOPE_IO].item);
+    g_free(ctx->timers[AIO_SCOPE_MAIN].item);
+    main_context = NULL;
+    current_context = NULL;
+    g_free(ctx);
+}
+
+AioContext *aio_main_context(void)
+{
+    return main_context;
+}
+
+AioContext *aio_current_context(void)
+{
+    return current_context;
+}
+
+const char *aio_context_engine(AioContext *ctx)
+{
+    return ctx->engine->name;
+}
+
+/* --- coroutines to enter --- */
+
+void co_schedule(AioContext *ctx, Coroutine *co)
+{
+    co_set_queued(co);
+    co->next = __atomic_load_n(&ctx->incoming_co, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&ctx->incoming_co, &co->next, co, true,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+    aio_notify(ctx);
+}
+
+void aio_ready_co(AioContext *ctx, Coroutine *co)
+{
+    co_set_queued(co);
+    *ctx->ready_co_tail = co;
+    ctx->ready_co_tail = &co->next;
+}
+
+/* Moves what came by co_schedule(), which is latest first, to the list. */
+static void aio_co_harvest(AioContext *ctx)
+{
+    Coroutine *co, *next, *first = NULL, *last;
+
+    if (!__atomic_load_n(&ctx->incoming_co, __ATOMIC_SEQ_CST)) {
+        return;
+    }
+    last = co = __atomic_exchange_n(&ctx->incoming_co, NULL, __ATOMIC_ACQUIRE);
+    for (; co; co = next) {
+        next = co->next;
+        co->next = first;
+        first = co;
+    }
+    *ctx->ready_co_tail = first;
+    ctx->ready_co_tail = &last->next;
+}
+
+static bool aio_run_cos(AioContext *ctx)
+{
+    Coroutine *last = NULL;
+    bool progress = false;
+
+    if (ctx->ready_co) {
+        last = container_of(ctx->ready_co_tail, Coroutine, next);
+    }
+    /* Up to what is last now: the loop gets its turn.  A nested poll may have
+     * taken that one already; then this ends with the list. */
+    while (ctx->ready_co) {
+        Coroutine *co = ctx->ready_co;
+
+        ctx->ready_co = co->next;
+        if (!ctx->ready_co) {
+            ctx->ready_co_tail = &ctx->ready_co;
+        }
+        co->next = NULL;
+        progress = true;
+        co_enter_queued(co);
+        if (co == last) {
+            break;
+        }
+    }
+    return progress;
+}
+
+/* --- the loop --- */
+
+void aio_notify(AioContext *ctx)
+{
+    uint64_t one = 1;
+
+    __atomic_store_n(&ctx->notified, true, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ctx->waiting, __ATOMIC_SEQ_CST) &&
+        __atomic_exchange_n(&ctx->waiting, false, __ATOMIC_SEQ_CST)) {
+        int saved_errno = errno;
+        ssize_t n = write(ctx->wake_fd, &one, sizeof(one));
+
+        /* Cannot fail: the counter is far from its limit. */
+        (void)n;
+        errno = saved_errno;
+    }
+}
+
+static bool aio_has_ready(const AioContext *ctx, AioScope scope)
+{
+    return !TAILQ_EMPTY(&ctx->ready_dirs[scope]) ||
+           !TAILQ_EMPTY(&ctx->ready_bhs[scope]);
+}
+
+/* How long a turn may wait: 0 not at all, < 0 without limit. */
+static int64_t aio_timeout(const AioContext *ctx, bool nested)
+{
+    int64_t next = aio_timers_next(ctx, AIO_SCOPE_IO);
+
+    if (ctx->ready_co || aio_has_ready(ctx, AIO_SCOPE_IO)) {
+        return 0;
+    }
+    if (!nested) {
+        if (aio_has_ready(ctx, AIO_SCOPE_MAIN)) {
+            return 0;
+        }
+        next = MIN(next, aio_timers_next(ctx, AIO_SCOPE_MAIN));
+    }
+    return next == INT64_MAX ? -1 : MAX(next - aio_now_ns(), 0);
+}
+
+static void aio_wait(AioContext *ctx, bool nested, bool blocking)
+{
+    int64_t timeout = 0;
+    AioNode *node;
+
+    while ((node = TAILQ_FIRST(&ctx->dirty_nodes))) {
+        TAILQ_REMOVE(&ctx->dirty_nodes, node, dirty_entry);
+        node->dirty = false;
+        ctx->engine->arm(ctx, node);
+    }
+    file_libaio_flush(ctx);
+    file_ring_flush(ctx);
+    if (blocking) {
+        timeout = aio_timeout(ctx, nested);
+    }
+    if (timeout) {
+        __atomic_store_n(&ctx->waiting, true, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&ctx->notified, __ATOMIC_SEQ_CST)) {
+            timeout = 0;
+        }
+    }
+    ctx->engine->wait(ctx, timeout);
+    __atomic_store_n(&ctx->waiting, false, __ATOMIC_RELAXED);
+    /* An exchange: what was published before the notification is seen now. */
+    (void)__atomic_exchange_n(&ctx->notified, false, __ATOMIC_SEQ_CST);
+}
+
+bool aio_poll(AioContext *ctx, bool blocking)
+{
+    bool nested = ctx->depth > 0;
+    bool progress;
+
+    assert(ctx == current_context && !in_coroutine());
+    ctx->depth++;
+    aio_wait(ctx, nested, blocking);
+    aio_co_harvest(ctx);
+    aio_bh_harvest(ctx);
+    progress = aio_run_cos(ctx);
+    for (int scope = 0; scope <= (nested ? AIO_SCOPE_IO : AIO_SCOPE_MAIN);
+         scope++) {
+        progress |= aio_run_bhs(ctx, scope);
+        progress |= aio_run_dirs(ctx, scope);
+        progress |= aio_run_timers(ctx, scope);
+    }
+    ctx->depth--;
+    return progress;
+}
+
+void aio_main_loop(void)
+{
+    while (!__atomic_exchange_n(&main_quit, false, __ATOMIC_SEQ_CST)) {
+        aio_poll(main_context, true);
+    }
+}
+
+void aio_main_quit(void)
+{
+    __atomic_store_n(&main_quit, true, __ATOMIC_SEQ_CST);
+    if (main_context) {
+        aio_notify(main_context);
+    }
+}

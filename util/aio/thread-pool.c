@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Worker threads, for work that would block the loop.
+ *
+ * Started when there is more work than idle workers, ended after a while
+ * without any.  A finished request wakes its coroutine through co_wake(); the
+ * loop takes all that finished meanwhile in one turn.
+ */
+#include "qemu/osdep.h"
+#include "aio-int.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#define WORKER_IDLE_SECONDS 10
+#define WORKER_STACK_BYTES MiB
+
+typedef struct WorkReq {
+    ThreadPoolFunc *fn;
+    void *arg;
+    int ret;
+    Coroutine *co;
+    TAILQ_ENTRY(WorkReq) entry;
+} WorkReq;
+
+static struct {
+    GMutex lock;
+    /* All under lock. */
+    GCond work;  /* the queue has got an element, or `stopping` is set */
+    GCond ended; /* `nthreads` fell */
+    TAILQ_HEAD(, WorkReq) queue;
+    int nqueued;
+    int nthreads;
+    int nidle;
+    int min_threads, max_threads;
+    bool stopping;
+} pool = {
+    .queue = TAILQ_HEAD_INITIALIZER(pool.queue),
+    .max_threads = 64,
+};
+
+/* Waits for work; false: this worker is to end.  Under lock. */
+static bool worker_wait(void)
+{
+    gint64 end = g_get_monotonic_time() +
+                 WORKER_IDLE_SECONDS * G_TIME_SPAN_SECOND;
+    bool timed_out = false;
+
+    pool.nidle++;
+    while (!pool.nqueued && !pool.stopping &&
+           (!timed_out || pool.nthreads <= pool.min_threads)) {
+        if (pool.nthreads <= pool.min_threads) {
+            g_cond_wait(&pool.work, &pool.lock);
+        } else {
+            timed_out = !g_cond_wait_until(&pool.work, &pool.lock, end);
+        }
+    }
+    pool.nidle--;
+    return pool.nqueued > 0;
+}
+
+static void *worker(void *unused)
+{
+    pthread_setname_np(pthread_self(), "worker");
+    g_mutex_lock(&pool.lock);
+    while (worker_wait()) {
+        WorkReq *req = TAILQ_FIRST(&pool.queue);
+
+        TAILQ_REMOVE(&pool.queue, req, entry);
+        pool.nqueued--;
+        g_mutex_unlock(&pool.lock);
+        req->ret = req->fn(req->arg);
+        /* The request is gone with this. */
+        co_wake(req->co);
+        g_mutex_lock(&pool.lock);
+    }
+    pool.nthreads--;
+    g_cond_broadcast(&pool.ended);
+    g_mutex_unlock(&pool.lock);
+    return NULL;
+}
+
+/* Signals are the main thread's business. */
+static int worker_start(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, old;
+    int ret;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(&thread, &attr, worker, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return -ret;
+}
+
+/* Queues @req; false where there is no worker to be had.  */
+static bool thread_pool_queue(WorkReq *req)
+{
+    bool ok = true;
+
+    g_mutex_lock(&pool.lock);
+    if (pool.nqueued >= pool.nidle && pool.nthreads < pool.max_threads) {
+        if (!worker_start()) {
+            pool.nthreads++;
+        } else {
+            ok = pool.nthreads > 0;
+        }
+    }
+    if (ok) {
+        TAILQ_INSERT_TAIL(&pool.queue, req, entry);
+        pool.nqueued++;
+        g_cond_signal(&pool.work);
+    }
+    g_mutex_unlock(&pool.lock);
+    return ok;
+}
+
+int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg)
+{
+    WorkReq req = { .fn = fn, .arg = arg, .co = coroutine_self() };
+
+    if (!thread_pool_queue(&req)) {
+        /* No thread at all: slow is better than not. */
+        return fn(arg);
+    }
+    coroutine_yield();
+    return req.ret;
+}
+
+void thread_pool_set_limits(int min_threads, int max_threads)
+{
+    assert(min_threads >= 0 && max_threads > 0 && min_threads <= max_threads);
+    g_mutex_lock(&pool.lock);
+    pool.min_threads = min_threads;
+    pool.max_threads = max_threads;
+    /* Those that wait look at the limits anew. */
+    g_cond_broadcast(&pool.work);
+    g_mutex_unlock(&pool.lock);
+}
+
+/* Ends all workers; no request may be under way. */
+void thread_pool_cleanup(void)
+{
+    g_mutex_lock(&pool.lock);
+    pool.stopping = true;
+    g_cond_broadcast(&pool.work);
+    while (pool.nthreads) {
+        g_cond_wait(&pool.ended, &pool.lock);
+    }
+    pool.stopping = false;
+    g_mutex_unlock(&pool.lock);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of the coroutine code, and the event loop, share. */
+#ifndef UTIL_COROUTINE_INT_H
+#define UTIL_COROUTINE_INT_H
+
+#include "qemu/coroutine.h"
+
+/*
+ * Lives at the top of its own stack:
+ *
+ *     stack                                          stack + CO_STACK_BYTES
+ *     | guard page |  <- stack grows  . . . frames | struct Coroutine |
+ */
+struct Coroutine {
+    void *sp;          /* valid while it does not run */
+    Coroutine *caller; /* who entered it; NULL while it is suspended */
+    CoroutineEntry *entry;
+    void *opaque;
+    AioContext *ctx; /* atomic; where it ran last, NULL before that */
+    Coroutine *next; /* in the pool or in the one queue it is on */
+    bool queued;     /* atomic; on a queue of coroutines to be entered */
+    void *stack;     /* lowest address of the mapping */
+#ifdef __SANITIZE_ADDRESS__
+    void *fake_stack;
+    const void *bottom;
+    size_t bottom_size;
+#endif
+};
+
+/* One element of a list of waiters; lives on the stack of who waits. */
+struct CoWaiter {
+    Coroutine *co;
+    bool write; /* of a CoRwlock */
+    TAILQ_ENTRY(CoWaiter) entry;
+};
+
+/* Adds the caller to @list and yields; who wakes it takes it off the list. */
+void coroutine_fn co_wait_on(CoWaitList *list, bool write);
+/* Takes off and returns the first of @list, which must not be empty. */
+Coroutine *co_waiter_pop(CoWaitList *list);
+
+/*
+ * A coroutine with a stack, ready to be entered at @start, which never
+ * returns.  From the pool of this thread where that has one.
+ */
+Coroutine *co_pool_get(void (*start)(void));
+/* Gives back a coroutine that has ended, or rather waits to run anew. */
+void co_pool_put(Coroutine *co);
+
+/* A stack with its Coroutine at the top, zeroed; aborts without memory. */
+Coroutine *co_stack_new(void (*start)(void));
+void co_stack_free(Coroutine *co);
+
+/*
+ * The part that depends on the processor.  Saves the registers that a call
+ * keeps on the stack, that stack's pointer in *@save, and goes on at @load.
+ */
+void tm_switch_stacks(void **save, void *load);
+/* What to @load so that @start runs on the stack that ends at @top. */
+void *tm_switch_init(void *bottom, void *top, void (*start)(void));
+
+/* Marks @co as being on a queue; to be there twice is a bug. */
+void co_set_queued(Coroutine *co);
+/* Enters a coroutine just taken off a queue. */
+void co_enter_queued(Coroutine *co);
+
+#endif
