@@ -13,6 +13,9 @@ typedef struct BdrvChild BdrvChild;               /* an edge */
 typedef struct BdrvChildClass BdrvChildClass;     /* kind of parent */
 typedef struct BlockBackend BlockBackend;         /* a user's handle */
 typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
+struct BdrvReopenState;
+struct BdrvCheckResult;
+struct BdrvHostIO;
 
 #define BDRV_SECTOR_SIZE 512
 /* Largest size of a node; leaves room for arithmetic with alignments. */
