@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Events: built once, handed to every emitter. */
+#include "qemu/osdep.h"
+#include "qapi/events.h"
+
+typedef struct Emitter {
+    QapiEventEmitter *emit;
+    void *opaque;
+    TAILQ_ENTRY(Emitter) next;
+} Emitter;
+
+static TAILQ_HEAD(, Emitter) emitters = TAILQ_HEAD_INITIALIZER(emitters);
+
+void qapi_event_add_emitter(QapiEventEmitter *emit, void *opaque)
+{
+    Emitter *emitter = g_new0(Emitter, 1);
+
+    emitter->emit = emit;
+    emitter->opaque = opaque;
+    TAILQ_INSERT_TAIL(&emitters, emitter, next);
+}
+
+void qapi_event_remove_emitter(QapiEventEmitter *emit, void *opaque)
+{
+    Emitter *emitter;
+
+    TAILQ_FOREACH(emitter, &emitters, next)
+    {
+        if (emitter->emit == emit && emitter->opaque == opaque) {
+            TAILQ_REMOVE(&emitters, emitter, next);
+            g_free(emitter);
+            return;
+        }
+    }
+}
+
+static struct json_object *timestamp_to_json(void)
+{
+    struct json_object *obj = json_object_new_object();
+    int64_t now = g_get_real_time();
+
+    json_object_object_add(obj, "seconds",
+                           json_object_new_int64(now / G_USEC_PER_SEC));
+    json_object_object_add(obj, "microseconds",
+                           json_object_new_int64(now % G_USEC_PER_SEC));
+    return obj;
+}
+
+void qapi_event_send(const char *name, const QapiType *type, const void *data)
+{
+    struct json_object *event;
+    Emitter *emitter, *next;
+
+    if (TAILQ_EMPTY(&emitters)) {
+        return;
+    }
+    event = json_object_new_object();
+    json_object_object_add(event, "timestamp", timestamp_to_json());
+    json_object_object_add(event, "event", json_object_new_string(name));
+    if (type) {
+        json_object_object_add(event, "data", qapi_type_to_json(type, data));
+    }
+    TAILQ_FOREACH_SAFE(emitter, &emitters, next, next)
+    {
+        emitter->emit(emitter->opaque, event);
+    }
+    json_object_put(event);
+}
