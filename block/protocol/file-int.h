@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the file and host_device drivers share.
+ *
+ *   file.c         open, close, reopen, permissions, information
+ *   file-io.c      reads, writes, zeroes, discards, status, resizing
+ *   file-lock.c    locks that tell other processes what we do with the image
+ *   file-create.c  making files; preallocation
+ *   file-probe.c   what the descriptor can do: alignments, sizes
+ */
+#ifndef BLOCK_PROTOCOL_FILE_INT_H
+#define BLOCK_PROTOCOL_FILE_INT_H
+
+#include "block/graph.h"
+
+/*
+ * Locks of a file: a set of BLK_PERM_* is used, another one is not shared with
+ * others.  They belong to the open file description of @fd, which is used for
+ * nothing else, so that they survive a change of the access mode.
+ */
+typedef struct FileLock {
+    int fd; /* -1: no locking */
+    uint64_t used, unshared; /* locked at present */
+} FileLock;
+
+typedef struct FileState {
+    /* --- set once by open --- */
+    char *path;
+    int fd; /* this number stays; what it stands for changes by reopening */
+    dev_t dev;
+    ino_t ino;
+    bool is_device; /* block or character device */
+    bool is_block;
+    FileLock lock;
+
+    /* --- main thread: reopen and permissions --- */
+    FileAioEngine engine;
+    int open_flags;          /* of @fd */
+    uint64_t perm, unshared; /* in force */
+    int pending_fd;          /* -1: none; becomes @fd by commit */
+    int pending_flags;
+    const BdrvReopenState *reopen; /* while one is under way */
+
+    /* --- the context's thread --- */
+    size_t mem_align; /* of buffers */
+    uint32_t request_align;
+    bool no_punch, no_zero_range, no_fallocate, no_blkdiscard;
+    bool no_seek, no_copy_range;
+    bool flush_failed; /* the page cache lost data: no flush can succeed */
+    int64_t data_start, data_end; /* known to hold no hole; start == end: none */
+    uint64_t discard_ok, discard_failed, discard_bytes;
+} FileState;
+
+/* Is @fd used around the page cache? */
+static inline bool file_is_direct(const FileState *s)
+{
+    return s->open_flags & O_DIRECT;
+}
+
+/* --- file.c --- */
+
+/* open(2), close-on-exec; -errno with the message users know. */
+int file_open_path(const char *path, int flags, mode_t mode, Error **errp);
+
+/* --- file-lock.c --- */
+
+/*
+ * Prepares locking for the file @fd.  False: @mode is ON and locks do not
+ * work here.  With AUTO they are then left out.
+ */
+bool file_lock_init(FileLock *lock, int fd, const char *path, OnOffAuto mode,
+                    Error **errp);
+void file_lock_close(FileLock *lock);
+/*
+ * Takes what is missing for @used and @unshared, keeping what is held, and
+ * checks that no other process conflicts.  On failure (-errno) what was held
+ * before is held.
+ */
+int file_lock_prepare(FileLock *lock, const char *path, uint64_t used,
+                      uint64_t unshared, Error **errp);
+/* Gives up all but @used and @unshared. */
+void file_lock_settle(FileLock *lock, uint64_t used, uint64_t unshared);
+
+/* --- file-probe.c --- */
+
+/* Bytes, or -errno. */
+int64_t file_length(int fd);
+/* Fills the alignments of @s and which operations exist. */
+bool file_probe_limits(FileState *s, Error **errp);
+/* Logical sector size of a block device in bytes, 512 where not known. */
+uint32_t file_sector_size(int fd);
+/* host_device: is @filename a device? 0..100 */
+int file_probe_device(const char *filename);
+
+/* --- file-create.c --- */
+
+int coroutine_fn file_co_create(BlockdevCreateOptions *options, Error **errp);
+/*
+ * Changes the size of the regular file @fd; to be called in a coroutine, the
+ * work is done by a worker thread.  0 or -errno with @errp.
+ */
+int coroutine_fn file_co_resize(int fd, int64_t bytes, PreallocMode prealloc,
+                                Error **errp);
+
+/* --- file-io.c: callbacks of the drivers; see block/driver.h --- */
+
+int coroutine_fn file_bs_preadv(BlockDriverState *bs, int64_t offset,
+                                int64_t bytes, QEMUIOVector *qiov,
+                                size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn file_bs_pwritev(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, QEMUIOVector *qiov,
+                                 size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn file_bs_flush(BlockDriverState *bs);
+int coroutine_fn file_bs_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, BdrvRequestFlags flags);
+int coroutine_fn file_bs_pdiscard(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes);
+int coroutine_fn file_bs_block_status(BlockDriverState *bs, bool want_zero,
+                                      int64_t offset, int64_t bytes,
+                                      int64_t *pnum, int64_t *map,
+                                      BlockDriverState **file);
+int coroutine_fn file_bs_truncate(BlockDriverState *bs, int64_t offset,
+                                  bool exact, PreallocMode prealloc,
+                                  BdrvRequestFlags flags, Error **errp);
+int coroutine_fn file_bs_copy_range(BlockDriverState *bs, BdrvChild *src,
+                                    int64_t src_offset, BdrvChild *dst,
+                                    int64_t dst_offset, int64_t bytes,
+                                    BdrvRequestFlags flags);
+int coroutine_fn file_bs_host_read(BlockDriverState *bs, int64_t offset,
+                                   int64_t bytes, BdrvHostRange *range);
+int coroutine_fn file_bs_host_write_begin(BlockDriverState *bs,
+                                          int64_t offset, int64_t bytes,
+                                          struct BdrvHostIO *io,
+                                          BdrvHostRange *range, void **priv);
+int coroutine_fn file_bs_host_write_end(BlockDriverState *bs, void *priv,
+                                        int result);
+
+extern const BlockDriver bdrv_file, bdrv_host_device;
+
+#endif

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The drivers `file` (regular files) and `host_device`: life cycle,
+ * permissions, information.
+ *
+ * The descriptor is opened with as little access as its users need where
+ * auto-read-only allows that, and opened anew when that changes.  The new
+ * description is then put under the old number (dup3), so that requests under
+ * way finish on what they started on and nobody has to be told.
+ */
+#include "qemu/osdep.h"
+
+#include <sys/stat.h>
+
+#include "block/graph.h"
+#include "file-int.h"
+
+#define WRITING_PERMS \
+    (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED | BLK_PERM_RESIZE)
+
+/* --- opening --- */
+
+int file_open_path(const char *path, int flags, mode_t mode, Error **errp)
+{
+    const char *verb = flags & O_CREAT ? "create" : "open";
+    int fd, ret;
+
+    if (g_str_has_prefix(path, "/dev/fdset/")) {
+        error_setg(errp, "Could not %s '%s': file descriptor sets are not "
+                   "supported", verb, path);
+        return -ENOTSUP;
+    }
+    do {
+        fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
+    } while (fd < 0 && errno == EINTR);
+    if (fd >= 0) {
+        return fd;
+    }
+    ret = -errno;
+    if (ret == -EINVAL && flags & O_DIRECT) {
+        fd = open(path, (flags & ~(O_DIRECT | O_CREAT)) | O_CLOEXEC);
+        if (fd >= 0) {
+            close(fd);
+            error_setg(errp, "Could not %s '%s': filesystem does not support "
+                       "O_DIRECT", verb, path);
+            return ret;
+        }
+    }
+    error_setg_errno(errp, -ret, "Could not %s '%s'", verb, path);
+    return ret;
+}
+
+static const BlockdevOptionsFile *file_options(const BlockdevOptions *options)
+{
+    return options->driver == BLOCKDEV_DRIVER_HOST_DEVICE
+               ? &options->u.host_device
+               : &options->u.file;
+}
+
+/* The engine that @opts and @flags ask for; false: it cannot be had. */
+static bool choose_engine(const BlockdevOptionsFile *opts, int flags,
+                          bool direct, FileAioEngine *engine, Error **errp)
+{
+    *engine = FILE_AIO_AUTO;
+    if (opts->has_aio) {
+        static const FileAioEngine engines[] = {
+            [BLOCKDEV_AIO_OPTIONS_THREADS] = FILE_AIO_THREADS,
+            [BLOCKDEV_AIO_OPTIONS_NATIVE] = FILE_AIO_NATIVE,
+            [BLOCKDEV_AIO_OPTIONS_IO_URING] = FILE_AIO_IO_URING,
+        };
+
+        *engine = engines[opts->aio];
+    } else if (flags & BDRV_O_NATIVE_AIO) {
+        *engine = FILE_AIO_NATIVE;
+    } else if (flags & BDRV_O_IO_URING) {
+        *engine = FILE_AIO_IO_URING;
+    }
+    if (*engine == FILE_AIO_NATIVE && !direct) {
+        error_setg(errp, "aio=native was specified, but it requires "
+                   "cache.direct=on, which was not specified.");
+        return false;
+    }
+    return *engine == FILE_AIO_AUTO || file_aio_supported(*engine, errp);
+}
+
+static int access_flags(bool writable, bool direct)
+{
+    return (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0);
+}
+
+/* Must the descriptor be writable, by the options and what users do? */
+static bool wants_write(bool read_only, bool auto_read_only, uint64_t perm)
+{
+    return !read_only && (!auto_read_only || perm & WRITING_PERMS);
+}
+
+static bool check_file_type(BlockDriverState *bs, const char *path,
+                            const struct stat *st, Error **errp)
+{
+    if (bs->drv == &bdrv_host_device) {
+        if (!S_ISBLK(st->st_mode) && !S_ISCHR(st->st_mode)) {
+            error_setg(errp, "'%s' driver requires '%s' to be either a "
+                       "character or block device", bs->drv->format_name,
+                       path);
+            return false;
+        }
+    } else if (!S_ISREG(st->st_mode)) {
+        error_setg(errp, "'%s' driver requires '%s' to be a regular file",
+                   bs->drv->format_name, path);
+        return false;
+    }
+    return true;
+}
+
+static int open_fd(BlockDriverState *bs, FileState *s, Error **errp)
+{
+    struct stat st;
+    int fd;
+
+    /* Looked at before opening: that of a pipe would wait for a writer. */
+    if (stat(s->path, &st) == 0 && !check_file_type(bs, s->path, &st, errp)) {
+        return -EINVAL;
+    }
+    s->open_flags = access_flags(wants_write(bs->read_only,
+                                             bs->auto_read_only, 0),
+                                 bs->cache_direct);
+    fd = file_open_path(s->path, s->open_flags, 0, errp);
+    if (fd < 0) {
+        return fd;
+    }
+    if (fstat(fd, &st) < 0 || !check_file_type(bs, s->path, &st, errp)) {
+        close(fd);
+        return -EINVAL;
+    }
+    s->dev = st.st_dev;
+    s->ino = st.st_ino;
+    s->is_block = S_ISBLK(st.st_mode);
+    s->is_device = !S_ISREG(st.st_mode);
+    s->no_seek = s->is_device;
+    s->fd = fd;
+    return 0;
+}
+
+static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
+{
+    if (opts->pr_manager) {
+        error_setg(errp, "Option 'pr-manager' is not supported: no "
+                   "persistent reservation manager with id '%s'",
+                   opts->pr_manager);
+        return false;
+    }
+    if (opts->aio_max_batch < 0) {
+        error_setg(errp, "aio-max-batch must not be negative");
+        return false;
+    }
+    return true;
+}
+
+static int file_open(BlockDriverState *bs, const BlockdevOptions *options,
+                     int flags, Error **errp)
+{
+    const BlockdevOptionsFile *opts = file_options(options);
+    FileState *s = bs->opaque;
+    int ret;
+
+    s->fd = s->pending_fd = s->lock.fd = -1;
+    if (!check_options(opts, errp) ||
+        !choose_engine(opts, flags, bs->cache_direct, &s->engine, errp)) {
+        return -EINVAL;
+    }
+    s->path = g_strdup(opts->filename);
+    ret = open_fd(bs, s, errp);
+    if (ret < 0) {
+        g_clear_pointer(&s->path, g_free);
+        return ret;
+    }
+    if (!file_lock_init(&s->lock, s->fd, s->path, opts->locking, errp) ||
+        !file_probe_limits(s, errp)) {
+        file_lock_close(&s->lock);
+        close(s->fd);
+        g_clear_pointer(&s->path, g_free);
+        return -EINVAL;
+    }
+    g_free(bs->filename);
+    bs->filename = g_strdup(s->path);
+    return 0;
+}
+
+static void drop_pending(FileState *s)
+{
+    if (s->pending_fd >= 0) {
+        close(s->pending_fd);
+        s->pending_fd = -1;
+    }
+}
+
+static void file_close(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    drop_pending(s);
+    close(s->fd);
+    file_lock_close(&s->lock);
+    g_clear_pointer(&s->path, g_free);
+}
+
+/* --- a new description of the file --- */
+
+/* Opens it for the access of @flags, if that is not what there is already. */
+static int prepare_fd(FileState *s, int flags, Error **errp)
+{
+    struct stat st;
+    int fd;
+
+    if (s->pending_fd >= 0 && s->pending_flags == flags) {
+        return 0;
+    }
+    drop_pending(s);
+    if (flags == s->open_flags) {
+        return 0;
+    }
+    fd = file_open_path(s->path, flags, 0, errp);
+    if (fd < 0) {
+        return fd;
+    }
+    if (fstat(fd, &st) < 0 || st.st_dev != s->dev || st.st_ino != s->ino) {
+        error_setg(errp, "'%s' is not the file any more that was opened",
+                   s->path);
+        close(fd);
+        return -ESTALE;
+    }
+    s->pending_fd = fd;
+    s->pending_flags = flags;
+    return 0;
+}
+
+static void commit_fd(FileState *s)
+{
+    int ret;
+
+    if (s->pending_fd < 0) {
+        return;
+    }
+    do {
+        ret = dup3(s->pending_fd, s->fd, O_CLOEXEC);
+    } while (ret < 0 && (errno == EINTR || errno == EBUSY));
+    g_assert(ret == s->fd);
+    s->open_flags = s->pending_flags;
+    drop_pending(s);
+}
+
+/* --- permissions --- */
+
+static uint64_t unshared_perms(const BlockDriverState *bs, uint64_t shared)
+{
+    return bs->force_share ? 0 : ~shared & BLK_PERM_ALL;
+}
+
+static int file_check_perm(BlockDriverState *bs, uint64_t perm,
+                           uint64_t shared, Error **errp)
+{
+    FileState *s = bs->opaque;
+    bool read_only = s->reopen ? s->reopen->read_only : bs->read_only;
+    bool auto_ro = s->reopen ? s->reopen->options->auto_read_only
+                             : bs->auto_read_only;
+    bool direct = s->reopen ? s->reopen->cache_direct : bs->cache_direct;
+    int ret = prepare_fd(s, access_flags(wants_write(read_only, auto_ro,
+                                                     perm), direct), errp);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = file_lock_prepare(&s->lock, s->path, perm,
+                            unshared_perms(bs, shared), errp);
+    if (ret < 0 && !s->reopen) {
+        drop_pending(s);
+    }
+    return ret;
+}
+
+static void file_set_perm(BlockDriverState *bs, uint64_t perm,
+                          uint64_t shared)
+{
+    FileState *s = bs->opaque;
+
+    s->perm = perm;
+    s->unshared = unshared_perms(bs, shared);
+    commit_fd(s);
+    file_lock_settle(&s->lock, s->perm, s->unshared);
+}
+
+static void file_abort_perm(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    if (!s->reopen) {
+        drop_pending(s);
+    }
+    file_lock_settle(&s->lock, s->perm, s->unshared);
+}
+
+/* --- reopening --- */
+
+static bool check_unchanged(const BlockdevOptionsFile *now,
+                            const BlockdevOptionsFile *then, Error **errp)
+{
+    const char *changed = NULL;
+
+    if (strcmp(now->filename, then->filename) != 0) {
+        changed = "filename";
+    } else if (now->locking != then->locking) {
+        changed = "locking";
+    } else if (then->pr_manager) {
+        changed = "pr-manager";
+    }
+    if (changed) {
+        error_setg(errp, "Cannot change the option '%s'", changed);
+    }
+    return !changed;
+}
+
+static int file_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    BlockDriverState *bs = state->bs;
+    FileState *s = bs->opaque;
+    const BlockdevOptionsFile *opts = file_options(state->options);
+    FileAioEngine engine;
+    int ret;
+
+    if (!check_unchanged(file_options(bs->options), opts, errp) ||
+        !check_options(opts, errp) ||
+        !choose_engine(opts, 0, state->cache_direct, &engine, errp)) {
+        return -EINVAL;
+    }
+    ret = prepare_fd(s,
+                     access_flags(wants_write(state->read_only,
+                                              state->options->auto_read_only,
+                                              s->perm),
+                                  state->cache_direct), errp);
+    if (ret < 0) {
+        return ret;
+    }
+    s->reopen = state;
+    state->opaque = g_memdup2(&engine, sizeof(engine));
+    return 0;
+}
+
+static void file_reopen_commit(BdrvReopenState *state)
+{
+    FileState *s = state->bs->opaque;
+
+    s->engine = *(FileAioEngine *)state->opaque;
+    g_clear_pointer(&state->opaque, g_free);
+    commit_fd(s);
+    s->reopen = NULL;
+    /* What cannot be probed keeps the strict alignment it had, or gets it. */
+    if (!file_probe_limits(s, NULL)) {
+        s->request_align = s->mem_align = 4096;
+    }
+}
+
+static void file_reopen_abort(BdrvReopenState *state)
+{
+    FileState *s = state->bs->opaque;
+
+    g_clear_pointer(&state->opaque, g_free);
+    s->reopen = NULL;
+    drop_pending(s);
+}
+
+/* --- information --- */
+
+static void file_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    FileState *s = bs->opaque;
+
+    bs->bl.request_alignment = s->request_align;
+    bs->bl.min_mem_alignment = s->mem_align;
+    bs->bl.opt_mem_alignment = MAX(s->mem_align, 4096);
+    bs->bl.max_iov = IOV_MAX;
+    if (s->is_block) {
+        bs->bl.pdiscard_alignment = file_sector_size(s->fd);
+        bs->bl.pwrite_zeroes_alignment = bs->bl.pdiscard_alignment;
+    }
+}
+
+static int64_t file_getlength(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    return file_length(s->fd);
+}
+
+static int64_t file_allocated_size(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    struct stat st;
+
+    return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
+}
+
+static BlockStatsSpecific *file_get_stats(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+    BlockStatsSpecific *stats = g_new0(BlockStatsSpecific, 1);
+    BlockStatsSpecificFile *file;
+
+    if (bs->drv == &bdrv_host_device) {
+        stats->driver = BLOCKDEV_DRIVER_HOST_DEVICE;
+        file = &stats->u.host_device;
+    } else {
+        stats->driver = BLOCKDEV_DRIVER_FILE;
+        file = &stats->u.file;
+    }
+    file->discard_nb_ok = s->discard_ok;
+    file->discard_nb_failed = s->discard_failed;
+    file->discard_bytes_ok = s->discard_bytes;
+    return stats;
+}
+
+static bool file_has_zero_init(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    return !s->is_device;
+}
+
+/* --- file names --- */
+
+static bool parse_filename(const char *filename, const char *prefix,
+                           BlockdevOptionsFile *opts, Error **errp)
+{
+    const char *path = filename;
+
+    if (g_str_has_prefix(path, prefix)) {
+        path += strlen(prefix);
+    }
+    if (!*path) {
+        error_setg(errp, "The file name '%s' names no file", filename);
+        return false;
+    }
+    g_free(opts->filename);
+    opts->filename = g_strdup(path);
+    return true;
+}
+
+static bool file_parse_filename(const char *filename,
+                                BlockdevOptions *options, Error **errp)
+{
+    options->driver = BLOCKDEV_DRIVER_FILE;
+    return parse_filename(filename, "file:", &options->u.file, errp);
+}
+
+static bool device_parse_filename(const char *filename,
+                                  BlockdevOptions *options, Error **errp)
+{
+    options->driver = BLOCKDEV_DRIVER_HOST_DEVICE;
+    return parse_filename(filename, "host_device:", &options->u.host_device,
+                          errp);
+}
+
+/* --- tables --- */
+
+#define FILE_COMMON \
+    .instance_size = sizeof(FileState), \
+    .supported_write_flags = BDRV_REQ_FUA, \
+    .supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK, \
+    .open = file_open, \
+    .close = file_close, \
+    .reopen_prepare = file_reopen_prepare, \
+    .reopen_commit = file_reopen_commit, \
+    .reopen_abort = file_reopen_abort, \
+    .check_perm = file_check_perm, \
+    .set_perm = file_set_perm, \
+    .abort_perm = file_abort_perm, \
+    .refresh_limits = file_refresh_limits, \
+    .co_preadv = file_bs_preadv, \
+    .co_pwritev = file_bs_pwritev, \
+    .co_pwrite_zeroes = file_bs_pwrite_zeroes, \
+    .co_pdiscard = file_bs_pdiscard, \
+    .co_block_status = file_bs_block_status, \
+    .co_flush = file_bs_flush, \
+    .co_truncate = file_bs_truncate, \
+    .co_copy_range = file_bs_copy_range, \
+    .co_host_read = file_bs_host_read, \
+    .co_host_write_begin = file_bs_host_write_begin, \
+    .co_host_write_end = file_bs_host_write_end, \
+    .getlength = file_getlength, \
+    .get_allocated_file_size = file_allocated_size, \
+    .get_specific_stats = file_get_stats, \
+    .has_zero_init = file_has_zero_init
+
+const BlockDriver bdrv_file = {
+    .format_name = "file",
+    .protocol_name = "file",
+    .parse_filename = file_parse_filename,
+    .co_create = file_co_create,
+    FILE_COMMON,
+};
+
+const BlockDriver bdrv_host_device = {
+    .format_name = "host_device",
+    .protocol_name = "host_device",
+    .has_variable_length = true,
+    .probe_device = file_probe_device,
+    .parse_filename = device_parse_filename,
+    FILE_COMMON,
+};
