@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Locks and queues for coroutines. */
+#include "qemu/osdep.h"
+#include "qemu/aio.h"
+
+static CoMutex mutex;
+static CoRwlock rwlock;
+static CoQueue queue;
+static GString *trace;
+static int left;
+
+static void start(CoroutineEntry *entry, const char *name)
+{
+    left++;
+    coroutine_enter(coroutine_create(entry, (void *)name));
+}
+
+static void finish(const char *expected)
+{
+    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    if (expected) {
+        g_assert_cmpstr(trace->str, ==, expected);
+    }
+    g_string_truncate(trace, 0);
+}
+
+static void coroutine_fn step(const char *what, const char *name)
+{
+    g_string_append_printf(trace, "%s%s ", what, name);
+    co_yield_to_loop();
+}
+
+/* --- mutex --- */
+
+static void coroutine_fn mutex_entry(void *name)
+{
+    co_mutex_lock(&mutex);
+    step("+", name);
+    step("-", name);
+    co_mutex_unlock(&mutex);
+    co_mutex_lock(&mutex); /* behind all others */
+    step("*", name);
+    co_mutex_unlock(&mutex);
+    left--;
+}
+
+static void test_mutex_fair(void)
+{
+    co_mutex_init(&mutex);
+    start(mutex_entry, "a");
+    start(mutex_entry, "b");
+    start(mutex_entry, "c");
+    finish("+a -a +b -b +c -c *a *b *c ");
+    g_assert(!mutex.holder);
+}
+
+static void coroutine_fn guard_entry(void *name)
+{
+    for (int i = 0; i < 3; i++) {
+        CO_MUTEX_GUARD(&mutex);
+
+        step("g", name);
+        if (i == 1) {
+            break;
+        }
+    }
+    g_assert(mutex.holder != coroutine_self());
+    left--;
+}
+
+static void test_mutex_guard(void)
+{
+    co_mutex_init(&mutex);
+    start(guard_entry, "a");
+    start(guard_entry, "b");
+    finish("ga gb ga gb ");
+}
+
+/* --- reader/writer lock --- */
+
+static int readers, writers;
+
+static void coroutine_fn read_entry(void *name)
+{
+    co_rwlock_rdlock(&rwlock);
+    readers++;
+    g_assert_cmpint(writers, ==, 0);
+    step("+", name);
+    step("-", name);
+    readers--;
+    co_rwlock_unlock(&rwlock);
+    left--;
+}
+
+static void coroutine_fn write_entry(void *name)
+{
+    co_rwlock_wrlock(&rwlock);
+    writers++;
+    g_assert_cmpint(writers, ==, 1);
+    g_assert_cmpint(readers, ==, 0);
+    step("+", name);
+    step("-", name);
+    writers--;
+    co_rwlock_unlock(&rwlock);
+    left--;
+}
+
+/* A waiting writer keeps later readers out. */
+static void test_rwlock_fair(void)
+{
+    co_rwlock_init(&rwlock);
+    start(read_entry, "r1");
+    start(read_entry, "r2");
+    start(write_entry, "w1");
+    start(read_entry, "r3");
+    start(read_entry, "r4");
+    start(write_entry, "w2");
+    finish("+r1 +r2 -r1 -r2 +w1 -w1 +r3 +r4 -r3 -r4 +w2 -w2 ");
+    g_assert(!rwlock.writer && !rwlock.readers);
+}
+
+static void coroutine_fn random_entry(void *unused)
+{
+    for (int i = 0; i < 50; i++) {
+        bool write = g_test_rand_int_range(0, 4) == 0;
+
+        write ? co_rwlock_wrlock(&rwlock) : co_rwlock_rdlock(&rwlock);
+        *(write ? &writers : &readers) += 1;
+        g_assert_cmpint(writers, <=, readers ? 0 : 1);
+        if (g_test_rand_bit()) {
+            co_yield_to_loop();
+        }
+        *(write ? &writers : &readers) -= 1;
+        co_rwlock_unlock(&rwlock);
+        if (g_test_rand_bit()) {
+            co_yield_to_loop();
+        }
+    }
+    left--;
+}
+
+static void test_rwlock_random(void)
+{
+    co_rwlock_init(&rwlock);
+    for (int i = 0; i < 30; i++) {
+        start(random_entry, NULL);
+    }
+    finish(NULL);
+    g_assert(!rwlock.writer && !rwlock.readers);
+}
+
+/* --- queue --- */
+
+static void coroutine_fn queue_entry(void *name)
+{
+    co_mutex_lock(&mutex);
+    g_string_append_printf(trace, "w%s ", (char *)name);
+    co_queue_wait(&queue, &mutex);
+    g_assert(mutex.holder == coroutine_self());
+    step("+", name);
+    co_mutex_unlock(&mutex);
+    left--;
+}
+
+static void test_queue(void)
+{
+    co_mutex_init(&mutex);
+    co_queue_init(&queue);
+    g_assert(!co_queue_wake_one(&queue));
+    start(queue_entry, "a");
+    start(queue_entry, "b");
+    start(queue_entry, "c");
+    g_assert(co_queue_wake_one(&queue));
+    AIO_WAIT_WHILE(aio_main_context(), left > 2);
+    g_assert_cmpstr(trace->str, ==, "wa wb wc +a ");
+    co_queue_wake_all(&queue);
+    g_assert(co_queue_empty(&queue));
+    finish("wa wb wc +a +b +c ");
+}
+
+static void coroutine_fn requeue_entry(void *unused)
+{
+    g_string_append(trace, "1 ");
+    co_queue_wait(&queue, NULL);
+    g_string_append(trace, "2 ");
+    co_queue_wait(&queue, NULL);
+    g_string_append(trace, "3 ");
+    left--;
+}
+
+/* Who waits anew is not woken by the same call. */
+static void test_queue_again(void)
+{
+    co_queue_init(&queue);
+    start(requeue_entry, NULL);
+    start(requeue_entry, NULL);
+    co_queue_wake_all(&queue);
+    g_assert_cmpstr(trace->str, ==, "1 1 2 2 ");
+    co_queue_wake_all(&queue);
+    finish("1 1 2 2 3 3 ");
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_fatal);
+    trace = g_string_new(NULL);
+    g_test_add_func("/colock/mutex/fair", test_mutex_fair);
+    g_test_add_func("/colock/mutex/guard", test_mutex_guard);
+    g_test_add_func("/colock/rwlock/fair", test_rwlock_fair);
+    g_test_add_func("/colock/rwlock/random", test_rwlock_random);
+    g_test_add_func("/colock/queue", test_queue);
+    g_test_add_func("/colock/queue/again", test_queue_again);
+    ret = g_test_run();
+    g_string_free(trace, TRUE);
+    aio_main_cleanup();
+    return ret;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Worker threads: results, limits, many requests at once. */
+#include "qemu/osdep.h"
+#include "qemu/aio.h"
+
+typedef struct Job {
+    int in, ret;
+    int *left;
+} Job;
+
+static int running, peak; /* atomic */
+
+static int work(void *opaque)
+{
+    Job *job = opaque;
+    int now = __atomic_add_fetch(&running, 1, __ATOMIC_SEQ_CST);
+    int old = __atomic_load_n(&peak, __ATOMIC_SEQ_CST);
+
+    while (now > old && !__atomic_compare_exchange_n(&peak, &old, now, false,
+                                                     __ATOMIC_SEQ_CST,
+                                                     __ATOMIC_SEQ_CST)) {
+    }
+    g_assert(!aio_current_context());
+    g_usleep(job->in % 7 * 100);
+    __atomic_sub_fetch(&running, 1, __ATOMIC_SEQ_CST);
+    return job->in * 2;
+}
+
+static void coroutine_fn job_entry(void *opaque)
+{
+    Job *job = opaque;
+
+    job->ret = thread_pool_co_run(work, job);
+    g_assert(aio_current_context() == aio_main_context());
+    --*job->left;
+}
+
+static void run_many(int n)
+{
+    g_autofree Job *jobs = g_new0(Job, n);
+    int left = n;
+
+    for (int i = 0; i < n; i++) {
+        jobs[i] = (Job) { .in = i, .left = &left };
+        coroutine_enter(coroutine_create(job_entry, &jobs[i]));
+    }
+    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    for (int i = 0; i < n; i++) {
+        g_assert_cmpint(jobs[i].ret, ==, i * 2);
+    }
+}
+
+static void test_one(void)
+{
+    run_many(1);
+}
+
+static void test_many(void)
+{
+    run_many(1000);
+    g_assert_cmpint(peak, <=, 64);
+    g_assert_cmpint(peak, >, 1);
+}
+
+static void test_limits(void)
+{
+    thread_pool_set_limits(0, 2);
+    aio_main_cleanup(); /* ends the workers there are */
+    aio_main_init(&error_fatal);
+    peak = 0;
+    run_many(50);
+    g_assert_cmpint(peak, <=, 2);
+    thread_pool_set_limits(1, 64);
+    run_many(50);
+    thread_pool_set_limits(0, 64);
+}
+
+static int nothing(void *opaque)
+{
+    return 0;
+}
+
+static void coroutine_fn speed_entry(void *opaque)
+{
+    for (int i = 0; i < 20000; i++) {
+        thread_pool_co_run(nothing, NULL);
+    }
+}
+
+static void test_speed(void)
+{
+    int64_t start = aio_now_ns();
+
+    aio_run_co(speed_entry, NULL);
+    g_test_minimized_result((aio_now_ns() - start) / 20000.0,
+                            "round trip: %.0f ns",
+                            (aio_now_ns() - start) / 20000.0);
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_fatal);
+    g_test_add_func("/thread-pool/one", test_one);
+    g_test_add_func("/thread-pool/many", test_many);
+    g_test_add_func("/thread-pool/limits", test_limits);
+    if (g_test_perf()) {
+        g_test_add_func("/thread-pool/speed", test_speed);
+    }
+    ret = g_test_run();
+    aio_main_cleanup();
+    return ret;
+}
