@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Flush, level by level from the top.
+ *
+ * Every change of a node counts up its write_gen when it is done.  A flush
+ * covers the changes up to the generation it started with; who finds his
+ * generation covered has nothing to do on this level, and who comes while one
+ * is under way waits for it and looks again: flushes at one time are joined.
+ */
+#include "qemu/osdep.h"
+#include "io-int.h"
+
+static bool covered(const BlockDriverState *bs, uint64_t gen)
+{
+    return (int64_t)(bs->flushed_gen - gen) >= 0;
+}
+
+/* The node's own part: caches to the children, or to the disk. */
+static int coroutine_fn flush_node(BlockDriverState *bs)
+{
+    bool to_disk = !bs->file;
+
+    if (bs->file) {
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_FLUSH_TO_OS);
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_FLUSH_TO_DISK);
+    }
+    if (!bs->drv->co_flush || (to_disk && bs->cache_no_flush)) {
+        return 0;
+    }
+    return bs->drv->co_flush(bs);
+}
+
+/* Those that our data or metadata went to. */
+static int coroutine_fn flush_children(BlockDriverState *bs)
+{
+    BdrvChild *child;
+    int ret = 0;
+
+    LIST_FOREACH(child, &bs->children, next) {
+        if ((child->role & (BDRV_CHILD_DATA | BDRV_CHILD_METADATA |
+                            BDRV_CHILD_FILTERED)) &&
+            (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED))) {
+            int r = bdrv_co_flush(child->bs);
+
+            ret = ret < 0 ? ret : r;
+        }
+    }
+    return ret;
+}
+
+int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
+{
+    uint64_t gen;
+    int ret = 0;
+
+    if (!bs || !bs->drv || bs->read_only) {
+        return 0;
+    }
+    bdrv_inc_in_flight(bs);
+    gen = bs->write_gen;
+    while (bs->active_flush && !covered(bs, gen)) {
+        co_queue_wait(&bs->flush_queue, NULL);
+    }
+    if (covered(bs, gen)) {
+        /* A child may have been written by the driver on its own. */
+        ret = flush_children(bs);
+    } else {
+        gen = bs->write_gen; /* what came while we waited is covered, too */
+        bs->active_flush = true;
+        ret = flush_node(bs);
+        if (ret == 0) {
+            ret = flush_children(bs);
+        }
+        if (ret == 0) {
+            bs->flushed_gen = gen;
+        }
+        bs->active_flush = false;
+        co_queue_wake_all(&bs->flush_queue);
+    }
+    bdrv_dec_in_flight(bs);
+    g_assert(ret <= 0);
+    return ret;
+}
