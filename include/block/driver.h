@@ -80,7 +80,16 @@ struct BlockDriver {
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
     unsigned supported_zero_flags;
-    const char *const *strong_options; /* unused; for file name building */
+    /*
+     * Options (schema names, NULL-ended; children need no mention) that change
+     * what is seen of the image: they go into file names made by json:{...}.
+     * NULL: just "filename".  A filter with an empty list goes by the name of
+     * its child.
+     */
+    const char *const *strong_options;
+    /* Own options that reopen_prepare can change; the core refuses changes of
+     * all others.  Node options and children need no mention. */
+    const char *const *mutable_options;
 
     /* --- life cycle --- */
 
@@ -270,6 +279,11 @@ struct BlockDriverState {
     BlockdevOptions *options; /* as given, completed; owned */
     bool probed;              /* format was guessed: guard the first sector */
     bool implicit;            /* inserted by a job: hidden from queries */
+    BlockdevOptions *explicit_options; /* before what a parent handed down */
+    BlockDriverState *inherits_from; /* parent that defined it in place; no ref */
+    BdrvChildRole inherits_role;
+    bool graph_ref;           /* bdrv_insert_node()'s reference */
+    bool reopening;           /* between prepare and commit of a reopen */
     char *filename;           /* by which it can be opened; "" if none */
     char *backing_file;       /* as in the image header; NULL: none */
     char *backing_format;     /* as in the image header; NULL: not named */

@@ -15,6 +15,14 @@
 
 struct json_object;
 
+/*
+ * Runs @fn(@opaque) outside of any coroutine: at once where the caller is
+ * none, else from the loop while the caller sleeps.  What opens, attaches,
+ * drains or drops nodes below does so by itself; it may be called in a
+ * coroutine that has no request in flight on the nodes concerned.
+ */
+void coroutine_mixed_fn bdrv_run_outside(void (*fn)(void *), void *opaque);
+
 /* --- nodes (node.c) --- */
 
 BlockDriverState *bdrv_ref(BlockDriverState *bs);
@@ -97,6 +105,7 @@ const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp);
 struct BdrvChildClass {
     bool parent_is_bs;
     bool stay_at_node; /* not moved by bdrv_replace_node() */
+    bool parent_is_job; /* for x-debug-query-block-graph */
     /* "node 'x'", "block device 'y'": for messages; caller frees. */
     char *(*parent_desc)(BdrvChild *child);
     const char *(*get_name)(BdrvChild *child); /* device name or NULL */

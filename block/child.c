@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Edges: attaching, moving and removing them, and finding a child by role. */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+
+/* --- finding --- */
+
+BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bs->children, next) {
+        if (!strcmp(c->name, name)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+BdrvChild *bdrv_filter_child(const BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    if (!bs || !bs->drv || !bs->drv->is_filter) {
+        return NULL;
+    }
+    if (bs->file && (bs->file->role & BDRV_CHILD_FILTERED)) {
+        return bs->file;
+    }
+    LIST_FOREACH(c, &bs->children, next) {
+        if (c->role & BDRV_CHILD_FILTERED) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+BdrvChild *bdrv_cow_child(const BlockDriverState *bs)
+{
+    return bs && bs->drv && !bs->drv->is_filter ? bs->backing : NULL;
+}
+
+BdrvChild *bdrv_filter_or_cow_child(const BlockDriverState *bs)
+{
+    BdrvChild *c = bdrv_cow_child(bs);
+
+    return c ? c : bdrv_filter_child(bs);
+}
+
+BdrvChild *bdrv_primary_child(const BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bs->children, next) {
+        if (c->role & BDRV_CHILD_PRIMARY) {
+            return c;
+        }
+    }
+    return bs->file;
+}
+
+bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    if (top == bs) {
+        return true;
+    }
+    LIST_FOREACH(c, &top->children, next) {
+        if (bdrv_is_below(c->bs, bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
+                      const char *name, Error **errp)
+{
+    if (bdrv_is_below(bs, parent)) {
+        error_setg(errp,
+                   "Making '%s' a %s child of '%s' would create a cycle",
+                   bs->node_name, name, parent->node_name);
+        return false;
+    }
+    return true;
+}
+
+bool bdrv_child_check_frozen(const BdrvChild *child,
+                             const BlockDriverState *bs, Error **errp)
+{
+    g_autofree char *desc = NULL;
+
+    if (!child->frozen) {
+        return true;
+    }
+    desc = child->klass->parent_desc((BdrvChild *)child);
+    if (bs) {
+        error_setg(errp, "Cannot change frozen '%s' link of %s from '%s' to "
+                   "'%s'", child->name, desc, child->bs->node_name,
+                   bs->node_name);
+    } else {
+        error_setg(errp, "Cannot remove frozen '%s' link of %s to '%s'",
+                   child->name, desc, child->bs->node_name);
+    }
+    return false;
+}
+
+/* --- nodes as parents --- */
+
+static char *child_of_node_desc(BdrvChild *child)
+{
+    BlockDriverState *parent = child->opaque;
+
+    return g_strdup_printf("node '%s'", parent->node_name);
+}
+
+static void child_of_node_drained_begin(BdrvChild *child)
+{
+    bdrv_quiesce(child->opaque);
+}
+
+static bool child_of_node_drained_poll(BdrvChild *child)
+{
+    return bdrv_drain_busy(child->opaque);
+}
+
+static void child_of_node_drained_end(BdrvChild *child)
+{
+    bdrv_unquiesce(child->opaque);
+}
+
+static void child_of_node_resize(BdrvChild *child)
+{
+    BlockDriverState *parent = child->opaque;
+
+    if (parent->drv && child == bdrv_primary_child(parent)) {
+        bdrv_refresh_total_size(parent);
+    }
+}
+
+const BdrvChildClass bdrv_child_of_node = {
+    .parent_is_bs = true,
+    .parent_desc = child_of_node_desc,
+    .drained_begin = child_of_node_drained_begin,
+    .drained_poll = child_of_node_drained_poll,
+    .drained_end = child_of_node_drained_end,
+    .resize = child_of_node_resize,
+};
+
+/* The parent's side of an edge. */
+static void child_link(BdrvChild *child)
+{
+    BlockDriverState *parent = child->opaque;
+
+    if (!child->klass->parent_is_bs) {
+        return;
+    }
+    LIST_INSERT_HEAD(&parent->children, child, next);
+    if (child->role & BDRV_CHILD_COW) {
+        parent->backing = child;
+    } else if (!parent->file &&
+               (child->role & (BDRV_CHILD_PRIMARY | BDRV_CHILD_FILTERED))) {
+        parent->file = child;
+    }
+}
+
+static void child_unlink(BdrvChild *child)
+{
+    BlockDriverState *parent = child->opaque;
+
+    if (!child->klass->parent_is_bs) {
+        return;
+    }
+    LIST_REMOVE(child, next);
+    if (parent->backing == child) {
+        parent->backing = NULL;
+    }
+    if (parent->file == child) {
+        parent->file = NULL;
+    }
+}
+
+/* The child's side of an edge; references are the caller's affair. */
+static void child_point_to(BdrvChild *child, BlockDriverState *bs)
+{
+    if (bs && bs->quiesce_counter) {
+        bdrv_quiesce_parent(child);
+    }
+    if (child->bs) {
+        if (child->klass->detach) {
+            child->klass->detach(child);
+        }
+        LIST_REMOVE(child, next_parent);
+    }
+    child->bs = bs;
+    if (bs) {
+        LIST_INSERT_HEAD(&bs->parents, child, next_parent);
+        if (child->klass->attach) {
+            child->klass->attach(child);
+        }
+    }
+    if (!bs || !bs->quiesce_counter) {
+        bdrv_unquiesce_parent(child);
+    }
+}
+
+static void child_free(BdrvChild *child)
+{
+    g_free(child->name);
+    g_free(child);
+}
+
+/* --- steps --- */
+
+typedef struct ChildStep {
+    BdrvChild *child;
+    BlockDriverState *old_bs; /* whose reference is to be dropped at the end */
+    bool free_child;
+} ChildStep;
+
+static void child_step_clean(void *opaque)
+{
+    ChildStep *step = opaque;
+
+    if (step->free_child) {
+        child_free(step->child);
+    }
+    bdrv_unref(step->old_bs);
+    g_free(step);
+}
+
+static void child_attach_abort(void *opaque)
+{
+    ChildStep *step = opaque;
+
+    step->old_bs = step->child->bs;
+    child_point_to(step->child, NULL);
+    child_unlink(step->child);
+    step->free_child = true;
+}
+
+static const TransactionActionDrv child_attach_drv = {
+    .abort = child_attach_abort,
+    .clean = child_step_clean,
+};
+
+BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs, const BdrvChild *like,
+                                  Transaction *tran)
+{
+    BdrvChild *child = g_new0(BdrvChild, 1);
+    ChildStep *step = g_new0(ChildStep, 1);
+
+    child->name = g_strdup(like->name);
+    child->klass = like->klass;
+    child->role = like->role;
+    child->perm = like->perm;
+    child->shared = like->shared;
+    child->opaque = like->opaque;
+    child_link(child);
+    child_point_to(child, bdrv_ref(bs));
+    step->child = child;
+    tran_add(tran, &child_attach_drv, step);
+    return child;
+}
+
+static void child_replace_abort(void *opaque)
+{
+    ChildStep *step = opaque;
+    BlockDriverState *new_bs = step->child->bs;
+
+    child_point_to(step->child, step->old_bs);
+    step->old_bs = new_bs;
+}
+
+static const TransactionActionDrv child_replace_drv = {
+    .abort = child_replace_abort,
+    .clean = child_step_clean,
+};
+
+void bdrv_child_replace_tran(BdrvChild *child, BlockDriverState *bs,
+                             Transaction *tran)
+{
+    ChildStep *step = g_new0(ChildStep, 1);
+
+    step->child = child;
+    step->old_bs = child->bs;
+    child_point_to(child, bdrv_ref(bs));
+    tran_add(tran, &child_replace_drv, step);
+}
+
+static void child_remove_commit(void *opaque)
+{
+    ChildStep *step = opaque;
+
+    step->free_child = true;
+}
+
+static void child_remove_abort(void *opaque)
+{
+    ChildStep *step = opaque;
+
+    child_link(step->child);
+    child_point_to(step->child, step->old_bs);
+    step->old_bs = NULL;
+}
+
+static const TransactionActionDrv child_remove_drv = {
+    .commit = child_remove_commit,
+    .abort = child_remove_abort,
+    .clean = child_step_clean,
+};
+
+void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran)
+{
+    ChildStep *step = g_new0(ChildStep, 1);
+
+    step->child = child;
+    step->old_bs = child->bs;
+    child_point_to(child, NULL);
+    child_unlink(child);
+    tran_add(tran, &child_remove_drv, step);
+}
+
+bool bdrv_set_child_tran(BlockDriverState *parent, const char *name,
+                         BlockDriverState *bs, BdrvChildRole role,
+                         Transaction *tran, Error **errp)
+{
+    BdrvChild *child = bdrv_find_child(parent, name);
+    BdrvChild like = {
+        .name = (char *)name,
+        .klass = &bdrv_child_of_node,
+        .role = role,
+        .shared = BLK_PERM_ALL,
+        .opaque = parent,
+    };
+
+    if (child && child->bs == bs) {
+        return true;
+    }
+    if ((child && !bdrv_child_check_frozen(child, bs, errp)) ||
+        (bs && !bdrv_check_cycle(parent, bs, name, errp))) {
+        return false;
+    }
+    if (child && bs) {
+        bdrv_child_replace_tran(child, bs, tran);
+    } else if (child) {
+        bdrv_child_remove_tran(child, tran);
+    } else if (bs) {
+        bdrv_child_attach_tran(bs, &like, tran);
+    }
+    return true;
+}
+
+/* --- edges of users --- */
+
+BdrvChild *bdrv_root_attach_child(BlockDriverState *bs, const char *name,
+                                  const BdrvChildClass *klass,
+                                  BdrvChildRole role, uint64_t perm,
+                                  uint64_t shared, void *opaque, Error **errp)
+{
+    Transaction *tran = tran_new();
+    BdrvChild like = {
+        .name = (char *)name,
+        .klass = klass,
+        .role = role,
+        .perm = perm,
+        .shared = shared,
+        .opaque = opaque,
+    };
+    BdrvChild *child = bdrv_child_attach_tran(bs, &like, tran);
+    bool ok = bdrv_refresh_perms(bs, tran, errp);
+
+    tran_finalize(tran, ok);
+    return ok ? child : NULL;
+}
+
+void bdrv_root_unref_child(BdrvChild *child)
+{
+    BlockDriverState *bs = child->bs;
+
+    child_point_to(child, NULL);
+    child_unlink(child);
+    child_free(child);
+    /* Where a driver fails to give up permissions it keeps them. */
+    bdrv_refresh_perms(bs, NULL, NULL);
+    bdrv_unref(bs);
+}
+
+BdrvChild *bdrv_attach_child(BlockDriverState *parent, BlockDriverState *bs,
+                             const char *name, BdrvChildRole role,
+                             Error **errp)
+{
+    Transaction *tran;
+    BdrvChild *child;
+    BdrvChild like = {
+        .name = (char *)name,
+        .klass = &bdrv_child_of_node,
+        .role = role,
+        .shared = BLK_PERM_ALL,
+        .opaque = parent,
+    };
+    bool ok;
+
+    if (!bdrv_check_cycle(parent, bs, name, errp)) {
+        return NULL;
+    }
+    tran = tran_new();
+    child = bdrv_child_attach_tran(bs, &like, tran);
+    ok = bdrv_refresh_perms(parent, tran, errp);
+    tran_finalize(tran, ok);
+    return ok ? child : NULL;
+}
+
+void bdrv_unref_child(BlockDriverState *parent, BdrvChild *child)
+{
+    if (child) {
+        g_assert(child->opaque == parent);
+        if (child->bs->inherits_from == parent) {
+            child->bs->inherits_from = NULL;
+        }
+        bdrv_root_unref_child(child);
+    }
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Draining: no requests in flight on a node between begin and end.
+ *
+ * A node is quiesced by telling all that may send it requests, its parents,
+ * upwards through the graph, and its driver, which may have background work.
+ * Each edge remembers whether its parent was told (child->quiesced), so that
+ * an edge that moves from or to a drained node takes the state along.  Then
+ * we wait until the node and everything above it has no request in flight.
+ *
+ *      BlockBackend      told second, queues new requests from now on
+ *           |
+ *        filter          told first, tells its own parents
+ *           |
+ *       the node         quiesce_counter > 0
+ *           |
+ *       its child        not touched: nobody sends it requests through us
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+#include "block/io.h"
+
+static int drain_all_count;
+
+int bdrv_drain_all_count(void)
+{
+    return drain_all_count;
+}
+
+/* --- leaving coroutines --- */
+
+typedef struct RunOutside {
+    void (*fn)(void *opaque);
+    void *opaque;
+    Coroutine *co;
+} RunOutside;
+
+static void bdrv_run_outside_bh(void *opaque)
+{
+    RunOutside *run = opaque;
+
+    run->fn(run->opaque);
+    co_wake(run->co);
+}
+
+void coroutine_mixed_fn bdrv_run_outside(void (*fn)(void *), void *opaque)
+{
+    RunOutside run = {.fn = fn, .opaque = opaque};
+
+    if (!in_coroutine()) {
+        fn(opaque);
+        return;
+    }
+    run.co = coroutine_self();
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, bdrv_run_outside_bh,
+                   &run);
+    coroutine_yield();
+}
+
+/* --- parents --- */
+
+void bdrv_quiesce_parent(BdrvChild *child)
+{
+    if (!child->quiesced) {
+        child->quiesced = true;
+        if (child->klass->drained_begin) {
+            child->klass->drained_begin(child);
+        }
+    }
+}
+
+void bdrv_unquiesce_parent(BdrvChild *child)
+{
+    if (child->quiesced) {
+        child->quiesced = false;
+        if (child->klass->drained_end) {
+            child->klass->drained_end(child);
+        }
+    }
+}
+
+bool bdrv_drain_busy(BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    if (bs->in_flight) {
+        return true;
+    }
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->drained_poll && c->klass->drained_poll(c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- nodes --- */
+
+void bdrv_quiesce(BlockDriverState *bs)
+{
+    BdrvChild *c, *next;
+
+    if (bs->quiesce_counter++ > 0) {
+        return;
+    }
+    LIST_FOREACH_SAFE(c, &bs->parents, next_parent, next) {
+        bdrv_quiesce_parent(c);
+    }
+    if (bs->drv && bs->drv->drain_begin) {
+        bs->drv->drain_begin(bs);
+    }
+}
+
+void bdrv_unquiesce(BlockDriverState *bs)
+{
+    BdrvChild *c, *next;
+
+    g_assert(bs->quiesce_counter > 0);
+    if (--bs->quiesce_counter > 0) {
+        return;
+    }
+    if (bs->drv && bs->drv->drain_end) {
+        bs->drv->drain_end(bs);
+    }
+    LIST_FOREACH_SAFE(c, &bs->parents, next_parent, next) {
+        bdrv_unquiesce_parent(c);
+    }
+}
+
+static void bdrv_drained_begin_outside(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+
+    bdrv_quiesce(bs);
+    AIO_WAIT_WHILE(bs->ctx, bdrv_drain_busy(bs));
+}
+
+void bdrv_drained_begin(BlockDriverState *bs)
+{
+    bdrv_run_outside(bdrv_drained_begin_outside, bs);
+}
+
+static void bdrv_drained_end_outside(void *opaque)
+{
+    bdrv_unquiesce(opaque);
+}
+
+void bdrv_drained_end(BlockDriverState *bs)
+{
+    bdrv_run_outside(bdrv_drained_end_outside, bs);
+}
+
+static bool bdrv_drain_all_busy(void)
+{
+    BlockDriverState *bs = NULL;
+
+    while ((bs = bdrv_next_node(bs))) {
+        if (bdrv_drain_busy(bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void bdrv_drain_all_begin_outside(void *opaque)
+{
+    BlockDriverState *bs = NULL;
+
+    drain_all_count++;
+    while ((bs = bdrv_next_node(bs))) {
+        bdrv_quiesce(bs);
+    }
+    AIO_WAIT_WHILE(aio_main_context(), bdrv_drain_all_busy());
+}
+
+void bdrv_drain_all_begin(void)
+{
+    bdrv_run_outside(bdrv_drain_all_begin_outside, NULL);
+}
+
+static void bdrv_drain_all_end_outside(void *opaque)
+{
+    BlockDriverState *bs = NULL;
+
+    while ((bs = bdrv_next_node(bs))) {
+        bdrv_unquiesce(bs);
+    }
+    g_assert(drain_all_count > 0);
+    drain_all_count--;
+}
+
+void bdrv_drain_all_end(void)
+{
+    bdrv_run_outside(bdrv_drain_all_end_outside, NULL);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Looking drivers up in the table, and probing which one an image needs. */
+#include "qemu/osdep.h"
+#include "block/block-backend.h"
+#include "block/graph-int.h"
+
+/* How much of an image the probes see. */
+#define BDRV_PROBE_BYTES 2048
+
+const BlockDriver *bdrv_find_format(const char *format_name)
+{
+    for (size_t i = 0; bdrv_drivers[i]; i++) {
+        if (!strcmp(bdrv_drivers[i]->format_name, format_name)) {
+            return bdrv_drivers[i];
+        }
+    }
+    return NULL;
+}
+
+const BlockDriver *bdrv_find_driver(BlockdevDriver driver)
+{
+    return bdrv_find_format(BlockdevDriver_str(driver));
+}
+
+static const BlockDriver *bdrv_find_prefix(const char *filename, Error **errp)
+{
+    g_autofree char *prefix = g_strndup(filename, strcspn(filename, ":"));
+
+    for (size_t i = 0; bdrv_drivers[i]; i++) {
+        const char *name = bdrv_drivers[i]->protocol_name;
+
+        if (name && !strcmp(name, prefix)) {
+            return bdrv_drivers[i];
+        }
+    }
+    error_setg(errp, "Unknown protocol '%s'", prefix);
+    return NULL;
+}
+
+const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp)
+{
+    const BlockDriver *best = NULL;
+    int best_score = 0;
+
+    if (path_has_protocol(filename)) {
+        return bdrv_find_prefix(filename, errp);
+    }
+    for (size_t i = 0; bdrv_drivers[i]; i++) {
+        const BlockDriver *drv = bdrv_drivers[i];
+        int score = drv->probe_device ? drv->probe_device(filename) : 0;
+
+        if (score > best_score) {
+            best = drv;
+            best_score = score;
+        }
+    }
+    if (!best) {
+        best = bdrv_find_format("file");
+    }
+    if (!best) {
+        error_setg(errp, "Unknown protocol 'file'");
+    }
+    return best;
+}
+
+static const BlockDriver *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
+                                            const char *filename)
+{
+    const BlockDriver *best = NULL;
+    int best_score = 0;
+
+    for (size_t i = 0; bdrv_drivers[i]; i++) {
+        const BlockDriver *drv = bdrv_drivers[i];
+        int score = drv->probe ? drv->probe(buf, bytes, filename) : 0;
+
+        if (score > best_score) {
+            best = drv;
+            best_score = score;
+        }
+    }
+    return best ? best : bdrv_find_format("raw");
+}
+
+const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
+                              Error **errp)
+{
+    g_autoptr(BlockBackend) blk = NULL;
+    uint8_t buf[BDRV_PROBE_BYTES];
+    const BlockDriver *drv;
+    int64_t bytes;
+    int ret;
+
+    blk = blk_new_with_bs(file, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp);
+    if (!blk) {
+        return NULL;
+    }
+    bytes = MIN(bdrv_getlength(file), BDRV_PROBE_BYTES);
+    ret = bytes > 0 ? blk_pread(blk, 0, bytes, buf, 0) : bytes;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret,
+                         "Could not read image for determining its format");
+        return NULL;
+    }
+    drv = bdrv_probe_buffer(buf, bytes, filename);
+    if (!drv) {
+        error_setg(errp, "Could not determine image format: No compatible "
+                   "driver found");
+    }
+    return drv;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The name by which a node could be opened again.
+ *
+ * A plain path where nothing but the path matters: no option that changes what
+ * is seen (BlockDriver.strong_options), no child but the one whose path it is,
+ * the backing file as the image says.  Else json:{...} with just these.
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+#include <json-c/json.h>
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
+
+static bool filename_is_plain(const char *filename)
+{
+    return *filename && !g_str_has_prefix(filename, "json:");
+}
+
+const char *bdrv_base_filename(const BlockDriverState *bs)
+{
+    while (bs) {
+        BdrvChild *child = bdrv_primary_child(bs);
+
+        if (!child) {
+            return filename_is_plain(bs->filename) ? bs->filename : NULL;
+        }
+        bs = child->bs;
+    }
+    return NULL;
+}
+
+char *bdrv_make_absolute_filename(const char *base, const char *filename)
+{
+    const char *slash = base ? strrchr(base, '/') : NULL;
+
+    if (!slash || *filename == '/' || path_has_protocol(filename)) {
+        return g_strdup(filename);
+    }
+    return g_strdup_printf("%.*s%s", (int)(slash - base + 1), base, filename);
+}
+
+/* --- what matters --- */
+
+static const char *const *strong_options(const BlockDriverState *bs)
+{
+    static const char *const just_filename[] = {"filename", NULL};
+
+    return bs->drv->strong_options ? bs->drv->strong_options : just_filename;
+}
+
+static bool goes_by_child(const BlockDriverState *bs)
+{
+    return !bs->drv->is_filter || (bs->drv->strong_options &&
+                                   !bs->drv->strong_options[0]);
+}
+
+/* Is the backing file another than the image's own? */
+static bool backing_overridden(const BlockDriverState *bs)
+{
+    bool named = bs->backing_file && *bs->backing_file;
+    g_autofree char *path = NULL;
+
+    if (!bs->drv->supports_backing || (bs->open_flags & BDRV_O_NO_BACKING)) {
+        return false;
+    }
+    if (!named || !bs->backing) {
+        return named != (bs->backing != NULL);
+    }
+    path = bdrv_make_absolute_filename(bdrv_base_filename(bs),
+                                       bs->backing_file);
+    return strcmp(path, bs->backing->bs->filename) != 0;
+}
+
+/* The strong options that are set; the file name apart. */
+static json_object *collect_strong(const BlockDriverState *bs)
+{
+    g_autoptr(json_object) all = qapi_BlockdevOptions_to_json(bs->options);
+    json_object *strong = json_object_new_object();
+
+    for (const char *const *name = strong_options(bs); *name; name++) {
+        json_object *value = json_object_object_get(all, *name);
+
+        if (value) {
+            json_object_object_add(strong, *name, json_object_get(value));
+        }
+    }
+    return strong;
+}
+
+static json_object *full_options(const BlockDriverState *bs)
+{
+    json_object *options = collect_strong(bs);
+    BdrvChild *c;
+
+    json_object_object_add(options, "driver",
+                           json_object_new_string(bs->drv->format_name));
+    LIST_FOREACH(c, &bs->children, next) {
+        if (!(c->role & BDRV_CHILD_COW) || backing_overridden(bs)) {
+            json_object_object_add(options, c->name, full_options(c->bs));
+        }
+    }
+    if (backing_overridden(bs) && !bs->backing) {
+        json_object_object_add(options, "backing", NULL);
+    }
+    return options;
+}
+
+/* --- writing it --- */
+
+static void append_json(GString *out, json_object *value);
+
+static gint compare_strings(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void append_json_object(GString *out, json_object *obj)
+{
+    g_autoptr(GPtrArray) keys = g_ptr_array_new();
+
+    json_object_object_foreach(obj, key, unused) {
+        (void)unused;
+        g_ptr_array_add(keys, key);
+    }
+    g_ptr_array_sort(keys, compare_strings);
+    g_string_append_c(out, '{');
+    for (guint i = 0; i < keys->len; i++) {
+        const char *name = g_ptr_array_index(keys, i);
+
+        g_string_append_printf(out, "%s\"%s\": ", i ? ", " : "", name);
+        append_json(out, json_object_object_get(obj, name));
+    }
+    g_string_append_c(out, '}');
+}
+
+static void append_json(GString *out, json_object *value)
+{
+    if (json_object_is_type(value, json_type_object)) {
+        append_json_object(out, value);
+        return;
+    }
+    if (json_object_is_type(value, json_type_array)) {
+        g_string_append_c(out, '[');
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            g_string_append(out, i ? ", " : "");
+            append_json(out, json_object_array_get_idx(value, i));
+        }
+        g_string_append_c(out, ']');
+        return;
+    }
+    g_string_append(out, json_object_to_json_string_ext(
+        value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+/* Name of a protocol node whose options leave nothing but its path. */
+static char *leaf_filename(const BlockDriverState *bs)
+{
+    g_autoptr(json_object) strong = collect_strong(bs);
+    json_object *filename = json_object_object_get(strong, "filename");
+
+    if (json_object_object_length(strong) == (filename ? 1 : 0)) {
+        if (filename) {
+            return g_strdup(json_object_get_string(filename));
+        }
+        return bs->drv->protocol_name
+            ? g_strdup_printf("%s://", bs->drv->protocol_name) : NULL;
+    }
+    return NULL;
+}
+
+/* Name taken over from the primary child, if nothing else matters. */
+static char *inner_filename(const BlockDriverState *bs)
+{
+    g_autoptr(json_object) strong = collect_strong(bs);
+    BdrvChild *primary = bdrv_primary_child(bs);
+    BdrvChild *c;
+
+    if (!goes_by_child(bs) || json_object_object_length(strong) ||
+        backing_overridden(bs) || !filename_is_plain(primary->bs->filename)) {
+        return NULL;
+    }
+    LIST_FOREACH(c, &bs->children, next) {
+        if (c != primary && !(c->role & BDRV_CHILD_COW) &&
+            !bs->drv->is_filter) {
+            return NULL;
+        }
+    }
+    return g_strdup(primary->bs->filename);
+}
+
+void bdrv_refresh_filename(BlockDriverState *bs)
+{
+    g_autoptr(GString) out = NULL;
+    g_autoptr(json_object) options = NULL;
+    char *plain;
+    BdrvChild *c;
+
+    if (!bs->drv) {
+        return;
+    }
+    LIST_FOREACH(c, &bs->children, next) {
+        bdrv_refresh_filename(c->bs);
+    }
+    plain = bdrv_primary_child(bs) ? inner_filename(bs) : leaf_filename(bs);
+    g_free(bs->filename);
+    if (plain) {
+        bs->filename = plain;
+        return;
+    }
+    options = full_options(bs);
+    out = g_string_new("json:");
+    append_json(out, options);
+    bs->filename = g_strdup(out->str);
+}

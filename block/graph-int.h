@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Steps of graph changes, shared by the files of the control plane.
+ *
+ * The _tran functions do their step at once and undo it when @tran aborts;
+ * references that a step makes superfluous are dropped in the clean phase, so
+ * that every commit still finds all nodes alive.
+ */
+#ifndef BLOCK_GRAPH_INT_H
+#define BLOCK_GRAPH_INT_H
+
+#include "block/graph.h"
+
+/* --- node.c --- */
+
+/* A node without driver, one reference, in no list. */
+BlockDriverState *bdrv_node_new(void);
+/* Makes @bs known under bs->node_name. */
+void bdrv_node_publish(BlockDriverState *bs);
+/* Is @name well-formed and free? */
+bool bdrv_node_name_check(const char *name, Error **errp);
+/* Fills bs->node_name with a free "#block123". */
+void bdrv_node_name_make(BlockDriverState *bs);
+
+/* --- child.c --- */
+
+/* Edge without permission check; the caller refreshes them. */
+BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs, const BdrvChild *like,
+                                  Transaction *tran);
+/* Lets @child point to @bs. */
+void bdrv_child_replace_tran(BdrvChild *child, BlockDriverState *bs,
+                             Transaction *tran);
+void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran);
+/* Refuses where @child is frozen; @bs: where it should go, NULL: nowhere. */
+bool bdrv_child_check_frozen(const BdrvChild *child,
+                             const BlockDriverState *bs, Error **errp);
+/* Is @bs @top or somewhere below it? */
+bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs);
+/* Would @bs as child @name of @parent make a cycle? */
+bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
+                      const char *name, Error **errp);
+/* Child called @name, or NULL. */
+BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name);
+/*
+ * Makes @bs the child @name of @parent, in place of what is there; @bs NULL:
+ * none.  The caller drains and refreshes permissions.
+ */
+bool bdrv_set_child_tran(BlockDriverState *parent, const char *name,
+                         BlockDriverState *bs, BdrvChildRole role,
+                         Transaction *tran, Error **errp);
+
+/* --- perm.c --- */
+
+/* Renews permissions of @nodes and of all below them, parents first. */
+bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
+                             Error **errp);
+
+/* --- drain.c --- */
+
+/* Stops requests without waiting for those in flight. */
+void bdrv_quiesce(BlockDriverState *bs);
+void bdrv_unquiesce(BlockDriverState *bs);
+/* Is there still something in flight on @bs or above it? */
+bool bdrv_drain_busy(BlockDriverState *bs);
+/* Tell one parent of the drain of its child, or of its end. */
+void bdrv_quiesce_parent(BdrvChild *child);
+void bdrv_unquiesce_parent(BdrvChild *child);
+/* How often all nodes are drained now; new nodes begin with it. */
+int bdrv_drain_all_count(void);
+
+/* --- options.c --- */
+
+/* Completes @options with what @parent hands to a child of @role. */
+void bdrv_options_inherit(const BlockDriverState *parent, BdrvChildRole role,
+                          BlockdevOptions *options);
+/*
+ * Complete options for @filename; @format NULL: probe, and *@probed tells that
+ * raw is a guess.
+ */
+BlockdevOptions *bdrv_options_from_filename(const char *filename,
+                                            const char *format, int flags,
+                                            bool *probed, Error **errp);
+/* The schema's description of @driver's own options. */
+const QapiType *bdrv_options_branch(BlockdevDriver driver);
+/* A member of a node's options that is a child. */
+typedef struct BdrvOptionsChild {
+    const char *name;
+    bool present;
+    BlockdevOptions *definition; /* one of the two, or none: null */
+    const char *reference;
+} BdrvOptionsChild;
+/* Walks these members, absent ones too; *@pos begins as 0.  False: no more. */
+bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
+                             BdrvOptionsChild *child);
+/* What BDRV_O_* flags "by file name" say, where @options does not. */
+void bdrv_options_apply_flags(BlockdevOptions *options, int flags);
+
+/* --- open.c --- */
+
+/*
+ * bdrv_open() with more: @explicit_options (consumed) are those before
+ * inheritance, @probed: the format is a guess.
+ */
+BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
+                                 BlockdevOptions *explicit_options, int flags,
+                                 bool probed, Error **errp);
+/* Reads the common options into @bs; refuses combinations. */
+bool bdrv_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
+                        Error **errp);
+
+/* --- filename.c --- */
+
+/* Plain name of the host file at the end of the primary children, or NULL. */
+const char *bdrv_base_filename(const BlockDriverState *bs);
+
+#endif

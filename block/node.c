@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The life of a node: making, naming, finding, closing. */
+#include "qemu/osdep.h"
+#include "block/block-backend.h"
+#include "block/graph-int.h"
+#include "block/io.h"
+
+static LIST_HEAD(, BlockDriverState) all_nodes =
+    LIST_HEAD_INITIALIZER(all_nodes);
+
+BdrvEventHooks bdrv_event_hooks;
+
+BlockDriverState *bdrv_node_new(void)
+{
+    BlockDriverState *bs = g_new0(BlockDriverState, 1);
+
+    bs->refcnt = 1;
+    bs->ctx = aio_main_context();
+    bs->filename = g_strdup("");
+    bs->cumulative_shared = BLK_PERM_ALL;
+    bs->op_blockers = g_ptr_array_new_with_free_func(g_free);
+    bs->quiesce_counter = bdrv_drain_all_count();
+    LIST_INIT(&bs->children);
+    LIST_INIT(&bs->parents);
+    LIST_INIT(&bs->tracked_requests);
+    LIST_INIT(&bs->bitmaps.list);
+    co_queue_init(&bs->flush_queue);
+    co_mutex_init(&bs->reqs_lock);
+    return bs;
+}
+
+void bdrv_node_publish(BlockDriverState *bs)
+{
+    LIST_INSERT_HEAD(&all_nodes, bs, node_list);
+}
+
+static void bdrv_detach_children(BlockDriverState *bs)
+{
+    while (!LIST_EMPTY(&bs->children)) {
+        bdrv_unref_child(bs, LIST_FIRST(&bs->children));
+    }
+    bs->file = NULL;
+    bs->backing = NULL;
+}
+
+/*
+ * Bitmaps are released only after the driver's close, which stores those that
+ * are persistent.
+ */
+static void bdrv_close(BlockDriverState *bs)
+{
+    bdrv_drained_begin(bs);
+    if (bs->drv) {
+        if (!bs->read_only) {
+            bdrv_flush(bs);
+        }
+        if (bs->drv->close) {
+            bs->drv->close(bs);
+        }
+    }
+    bdrv_detach_children(bs);
+    bdrv_dirty_bitmap_release_all(bs);
+    bs->drv = NULL;
+    g_clear_pointer(&bs->opaque, g_free);
+    bdrv_drained_end(bs);
+}
+
+static void bdrv_delete(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    BlockDriverState *other;
+
+    g_assert(LIST_EMPTY(&bs->parents) && bs->op_blockers->len == 0);
+    /* Closing may wait: nobody may find the node meanwhile and take it. */
+    bs->refcnt = 1;
+    if (bs->node_list.le_prev) {
+        LIST_REMOVE(bs, node_list);
+    }
+    LIST_FOREACH(other, &all_nodes, node_list) {
+        if (other->inherits_from == bs) {
+            other->inherits_from = NULL;
+        }
+    }
+    bdrv_close(bs);
+    g_assert(bs->in_flight == 0);
+    qapi_free_BlockdevOptions(bs->options);
+    qapi_free_BlockdevOptions(bs->explicit_options);
+    g_ptr_array_unref(bs->op_blockers);
+    g_free(bs->filename);
+    g_free(bs->backing_file);
+    g_free(bs->backing_format);
+    g_free(bs);
+}
+
+BlockDriverState *bdrv_ref(BlockDriverState *bs)
+{
+    bs->refcnt++;
+    return bs;
+}
+
+void bdrv_unref(BlockDriverState *bs)
+{
+    if (!bs) {
+        return;
+    }
+    g_assert(bs->refcnt > 0);
+    if (--bs->refcnt == 0) {
+        bdrv_run_outside(bdrv_delete, bs);
+    }
+}
+
+BlockDriverState *bdrv_next_node(BlockDriverState *bs)
+{
+    return bs ? LIST_NEXT(bs, node_list) : LIST_FIRST(&all_nodes);
+}
+
+BlockDriverState *bdrv_find_node(const char *node_name)
+{
+    BlockDriverState *bs;
+
+    LIST_FOREACH(bs, &all_nodes, node_list) {
+        if (!strcmp(bs->node_name, node_name)) {
+            return bs;
+        }
+    }
+    return NULL;
+}
+
+BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
+                                 Error **errp)
+{
+    BlockBackend *blk = device ? blk_by_name(device) : NULL;
+    BlockDriverState *bs;
+
+    if (blk) {
+        bs = blk_bs(blk);
+        if (!bs) {
+            error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                      "Device '%s' has no medium", device);
+        }
+        return bs;
+    }
+    bs = node_name ? bdrv_find_node(node_name) : NULL;
+    if (!bs) {
+        error_setg(errp, "Cannot find device='%s' nor node-name='%s'",
+                   device ? device : "", node_name ? node_name : "");
+    }
+    return bs;
+}
+
+static bool bdrv_name_wellformed(const char *name)
+{
+    if (!g_ascii_isalpha(*name)) {
+        return false;
+    }
+    while (g_ascii_isalnum(*name) || (*name && strchr("-._", *name))) {
+        name++;
+    }
+    return !*name;
+}
+
+bool bdrv_node_name_check(const char *name, Error **errp)
+{
+    BlockDriverState *bs;
+
+    if (!bdrv_name_wellformed(name)) {
+        error_setg(errp, "Invalid node-name: '%s'", name);
+        return false;
+    }
+    if (blk_by_name(name)) {
+        error_setg(errp, "node-name=%s is conflicting with a device id", name);
+        return false;
+    }
+    if (bdrv_find_node(name)) {
+        error_setg(errp, "Duplicate nodes with node-name='%s'", name);
+        return false;
+    }
+    if (strlen(name) >= sizeof(bs->node_name)) {
+        error_setg(errp, "Node name too long");
+        return false;
+    }
+    return true;
+}
+
+void bdrv_node_name_make(BlockDriverState *bs)
+{
+    static unsigned counter;
+
+    do {
+        snprintf(bs->node_name, sizeof(bs->node_name), "#block%03u",
+                 counter++);
+    } while (bdrv_find_node(bs->node_name));
+}
+
+const char *bdrv_get_device_name(const BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        const char *name = c->klass->get_name ? c->klass->get_name(c) : NULL;
+
+        if (name && *name) {
+            return name;
+        }
+    }
+    return "";
+}
+
+const char *bdrv_get_device_or_node_name(const BlockDriverState *bs)
+{
+    const char *name = bdrv_get_device_name(bs);
+
+    return *name ? name : bs->node_name;
+}
+
+const char *bdrv_get_format_name(const BlockDriverState *bs)
+{
+    return bs->drv ? bs->drv->format_name : NULL;
+}
+
+bool bdrv_is_read_only(const BlockDriverState *bs)
+{
+    return bs->read_only;
+}
+
+int64_t bdrv_getlength(BlockDriverState *bs)
+{
+    if (!bs->drv) {
+        return -ENOMEDIUM;
+    }
+    if (bs->drv->has_variable_length) {
+        int ret = bdrv_refresh_total_size(bs);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return bs->total_bytes;
+}
+
+static int64_t bdrv_measure_length(BlockDriverState *bs)
+{
+    BdrvChild *child = bdrv_primary_child(bs);
+
+    if (bs->drv->getlength) {
+        return bs->drv->getlength(bs);
+    }
+    if (child && (bs->drv->is_filter || (child->role & BDRV_CHILD_FILTERED))) {
+        return bdrv_getlength(child->bs);
+    }
+    return bs->total_bytes;
+}
+
+int bdrv_refresh_total_size(BlockDriverState *bs)
+{
+    int64_t bytes;
+    BdrvChild *c;
+
+    if (!bs->drv) {
+        return -ENOMEDIUM;
+    }
+    bytes = bdrv_measure_length(bs);
+    if (bytes < 0) {
+        return bytes;
+    }
+    if (bytes > BDRV_MAX_LENGTH) {
+        return -EFBIG;
+    }
+    if (bytes == bs->total_bytes) {
+        return 0;
+    }
+    bs->total_bytes = bytes;
+    bdrv_dirty_bitmap_truncate_all(bs, bytes);
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->resize) {
+            c->klass->resize(c);
+        }
+    }
+    return 0;
+}
+
+/* --- who uses it --- */
+
+bool bdrv_op_check(BlockDriverState *bs, Error **errp)
+{
+    if (bs->op_blockers->len) {
+        const char *reason = g_ptr_array_index(bs->op_blockers, 0);
+
+        if (g_str_has_prefix(reason, "Node '")) {
+            error_setg(errp, "%s", reason);
+        } else {
+            error_setg(errp, "Node '%s' is busy: %s",
+                       bdrv_get_device_or_node_name(bs), reason);
+        }
+        return false;
+    }
+    return true;
+}
+
+bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
+{
+    if (!bdrv_op_check(bs, errp)) {
+        return false;
+    }
+    if (!LIST_EMPTY(&bs->parents) || bs->refcnt > 1) {
+        error_setg(errp, "Block device %s is in use",
+                   bdrv_get_device_or_node_name(bs));
+        return false;
+    }
+    return true;
+}
+
+void bdrv_op_block_all(BlockDriverState *bs, const char *reason)
+{
+    g_ptr_array_add(bs->op_blockers, g_strdup(reason));
+}
+
+void bdrv_op_unblock_all(BlockDriverState *bs, const char *reason)
+{
+    for (guint i = 0; i < bs->op_blockers->len; i++) {
+        if (!strcmp(g_ptr_array_index(bs->op_blockers, i), reason)) {
+            g_ptr_array_remove_index(bs->op_blockers, i);
+            return;
+        }
+    }
+}
+
+/* --- program end --- */
+
+void bdrv_close_all(void)
+{
+    BlockDriverState *bs;
+    bool again = true;
+
+    bdrv_drain_all_begin();
+    bdrv_drain_all_end();
+    /* Dropping one reference may take away other nodes: begin anew. */
+    while (again) {
+        again = false;
+        LIST_FOREACH(bs, &all_nodes, node_list) {
+            if (bs->monitor_owned || bs->graph_ref) {
+                if (bs->monitor_owned) {
+                    bs->monitor_owned = false;
+                } else {
+                    bs->graph_ref = false;
+                }
+                bdrv_unref(bs);
+                again = true;
+                break;
+            }
+        }
+    }
+}

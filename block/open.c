@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From options to a tree of nodes, step by step. */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+
+/* --- one node --- */
+
+bool bdrv_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
+                        Error **errp)
+{
+    bool unmap = options->has_discard &&
+                 options->discard == BLOCKDEV_DISCARD_OPTIONS_UNMAP;
+    bool read_only = options->has_read_only && options->read_only;
+    bool force_share = options->has_force_share && options->force_share;
+    BlockdevDetectZeroesOptions detect_zeroes =
+        options->has_detect_zeroes ? options->detect_zeroes
+                                   : BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF;
+
+    if (detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP && !unmap) {
+        error_setg(errp, "setting detect-zeroes to unmap is not allowed "
+                   "without setting discard operation to unmap");
+        return false;
+    }
+    if (force_share && !read_only) {
+        error_setg(errp, "force-share=on can only be used with read-only "
+                   "images");
+        return false;
+    }
+    bs->read_only = read_only;
+    bs->auto_read_only = options->has_auto_read_only &&
+                         options->auto_read_only;
+    bs->cache_direct = options->cache && options->cache->has_direct &&
+                       options->cache->direct;
+    bs->cache_no_flush = options->cache && options->cache->has_no_flush &&
+                         options->cache->no_flush;
+    bs->discard_unmap = unmap;
+    bs->force_share = force_share;
+    bs->detect_zeroes = detect_zeroes;
+    return true;
+}
+
+/* The node with all that does not need its driver. */
+static BlockDriverState *node_prepare(const BlockdevOptions *options,
+                                      Error **errp)
+{
+    const BlockDriver *drv = bdrv_find_driver(options->driver);
+    g_autoptr(BlockDriverState) bs = NULL;
+
+    if (!drv) {
+        error_setg(errp, "Unknown driver '%s'",
+                   BlockdevDriver_str(options->driver));
+        return NULL;
+    }
+    if (options->node_name && !bdrv_node_name_check(options->node_name, errp)) {
+        return NULL;
+    }
+    bs = bdrv_node_new();
+    if (options->node_name) {
+        g_strlcpy(bs->node_name, options->node_name, sizeof(bs->node_name));
+    } else {
+        bdrv_node_name_make(bs);
+    }
+    bs->options = qapi_clone_BlockdevOptions(options);
+    if (!bdrv_apply_options(bs, options, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&bs);
+}
+
+static bool node_open_driver(BlockDriverState *bs, Error **errp)
+{
+    const BlockDriver *drv = bdrv_find_driver(bs->options->driver);
+    int ret;
+
+    bs->drv = drv;
+    bs->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
+    ret = drv->open ? drv->open(bs, bs->options, bs->open_flags, errp) : 0;
+    if (ret < 0) {
+        /* The driver freed its own; no close for it. */
+        bs->drv = NULL;
+        return false;
+    }
+    return true;
+}
+
+static bool node_refresh(BlockDriverState *bs, Error **errp)
+{
+    Error *err = NULL;
+    int ret = bdrv_refresh_total_size(bs);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not refresh total sector count");
+        return false;
+    }
+    bdrv_refresh_limits(bs, NULL, &err);
+    if (err) {
+        error_propagate(errp, err);
+        return false;
+    }
+    return bdrv_refresh_perms(bs, NULL, errp);
+}
+
+/* --- its backing file --- */
+
+static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
+                                              Error **errp)
+{
+    g_autofree char *path = NULL;
+    g_autoptr(BlockdevOptions) options = NULL;
+    const char *format = bs->backing_format && *bs->backing_format
+        ? bs->backing_format : NULL;
+    BlockdevOptions *explicit_options;
+    bool probed;
+
+    path = bdrv_make_absolute_filename(bdrv_base_filename(bs),
+                                       bs->backing_file);
+    options = bdrv_options_from_filename(path, format, 0, &probed, errp);
+    if (!options) {
+        return NULL;
+    }
+    explicit_options = qapi_clone_BlockdevOptions(options);
+    bdrv_options_inherit(bs, BDRV_CHILD_COW, options);
+    return bdrv_open_node(options, explicit_options, flags, probed, errp);
+}
+
+static BlockDriverState *open_child_node(BlockDriverState *bs,
+                                         const BdrvOptionsChild *child,
+                                         BdrvChildRole role, int flags,
+                                         Error **errp)
+{
+    g_autoptr(BlockdevOptions) options = NULL;
+    BlockDriverState *child_bs;
+
+    if (child->reference) {
+        child_bs = bdrv_lookup_bs(child->reference, child->reference, errp);
+        return child_bs ? bdrv_ref(child_bs) : NULL;
+    }
+    options = qapi_clone_BlockdevOptions(child->definition);
+    bdrv_options_inherit(bs, role, options);
+    return bdrv_open_node(options,
+                          qapi_clone_BlockdevOptions(child->definition),
+                          flags, false, errp);
+}
+
+/* Attaches @child_bs, consuming the reference. */
+static BdrvChild *attach_opened(BlockDriverState *bs,
+                                BlockDriverState *child_bs, bool in_place,
+                                const char *name, BdrvChildRole role,
+                                Error **errp)
+{
+    BdrvChild *child = bdrv_attach_child(bs, child_bs, name, role, errp);
+
+    if (child && in_place) {
+        child_bs->inherits_from = bs;
+        child_bs->inherits_role = role;
+    }
+    bdrv_unref(child_bs);
+    return child;
+}
+
+/* What the options say of the backing file. */
+static BdrvOptionsChild backing_option(const BlockdevOptions *options)
+{
+    BdrvOptionsChild child;
+    unsigned pos = 0;
+
+    while (bdrv_options_next_child(options, &pos, &child)) {
+        if (!strcmp(child.name, "backing")) {
+            return child;
+        }
+    }
+    return (BdrvOptionsChild){0};
+}
+
+static bool node_open_backing(BlockDriverState *bs, Error **errp)
+{
+    BdrvOptionsChild option = backing_option(bs->options);
+    int flags = bs->open_flags & BDRV_O_NO_IO;
+    BlockDriverState *backing;
+
+    if (!bs->drv->supports_backing || (bs->open_flags & BDRV_O_NO_BACKING)) {
+        return true;
+    }
+    if (option.definition || option.reference) {
+        backing = open_child_node(bs, &option, BDRV_CHILD_COW, flags, errp);
+    } else if (!option.present && bs->backing_file && *bs->backing_file) {
+        backing = open_backing_by_name(bs, flags, errp);
+    } else {
+        return true;
+    }
+    if (!backing) {
+        error_prepend(errp, "Could not open backing file: ");
+        return false;
+    }
+    return attach_opened(bs, backing, !option.reference, "backing",
+                         BDRV_CHILD_COW, errp) &&
+           node_refresh(bs, errp);
+}
+
+/* --- all of it --- */
+
+/*
+ * A child that is defined in place may take the name we are to have: the
+ * second look tells.
+ */
+static bool node_publish(BlockDriverState *bs, Error **errp)
+{
+    if (bdrv_find_node(bs->node_name)) {
+        error_setg(errp, "Duplicate nodes with node-name='%s'",
+                   bs->node_name);
+        return false;
+    }
+    bdrv_node_publish(bs);
+    return true;
+}
+
+BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
+                                 BlockdevOptions *explicit_options, int flags,
+                                 bool probed, Error **errp)
+{
+    g_autoptr(BlockdevOptions) given =
+        explicit_options ? explicit_options
+                         : qapi_clone_BlockdevOptions(options);
+    g_autoptr(BlockDriverState) bs = node_prepare(options, errp);
+
+    if (!bs) {
+        return NULL;
+    }
+    bs->explicit_options = g_steal_pointer(&given);
+    bs->open_flags = flags;
+    bs->probed = probed;
+    if (!node_open_driver(bs, errp) || !node_refresh(bs, errp) ||
+        !node_publish(bs, errp) || !node_open_backing(bs, errp)) {
+        return NULL;
+    }
+    bdrv_refresh_filename(bs);
+    return g_steal_pointer(&bs);
+}
+
+typedef struct OpenCall {
+    const BlockdevOptions *options;
+    int flags;
+    Error **errp;
+    BlockDriverState *bs;
+} OpenCall;
+
+static void bdrv_open_outside(void *opaque)
+{
+    OpenCall *call = opaque;
+
+    call->bs = bdrv_open_node(call->options, NULL, call->flags, false,
+                              call->errp);
+}
+
+BlockDriverState *bdrv_open(const BlockdevOptions *options, int flags,
+                            Error **errp)
+{
+    OpenCall call = {.options = options, .flags = flags, .errp = errp};
+
+    bdrv_run_outside(bdrv_open_outside, &call);
+    return call.bs;
+}
+
+BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
+                           const char *name, BdrvChildRole role, Error **errp)
+{
+    BdrvOptionsChild option = {.name = name, .present = true};
+    int flags = bs->open_flags & BDRV_O_NO_IO;
+    BlockDriverState *child_bs;
+
+    if (!ref) {
+        error_setg(errp, "A block device must be specified for \"%s\"", name);
+        return NULL;
+    }
+    if (ref->type == BLOCKDEV_REF_KIND_DEFINITION) {
+        option.definition = ref->u.definition;
+    } else {
+        option.reference = ref->u.reference;
+    }
+    child_bs = open_child_node(bs, &option, role, flags, errp);
+    return child_bs ? attach_opened(bs, child_bs, !option.reference, name,
+                                    role, errp) : NULL;
+}

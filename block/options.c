@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From what users write, a file name, json:{...} or key=value, to the typed
+ * options of a node; and what a parent's options mean for its children.
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+#include <json-c/json.h>
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
+
+/* --- the children in a struct of options --- */
+
+const QapiType *bdrv_options_branch(BlockdevDriver driver)
+{
+    return qapi_type_BlockdevOptions.branches[driver];
+}
+
+static bool is_child_type(const QapiType *type)
+{
+    return type == &qapi_type_BlockdevRef ||
+           type == &qapi_type_BlockdevRefOrNull;
+}
+
+static void options_child_read(const QapiMember *member, const void *slot,
+                               BdrvOptionsChild *child)
+{
+    const BlockdevRefOrNull *ref = *(void *const *)slot;
+
+    /* BlockdevRef is the same without its last branch. */
+    G_STATIC_ASSERT((int)BLOCKDEV_REF_KIND_DEFINITION ==
+                    (int)BLOCKDEV_REF_OR_NULL_KIND_DEFINITION);
+    G_STATIC_ASSERT((int)BLOCKDEV_REF_KIND_REFERENCE ==
+                    (int)BLOCKDEV_REF_OR_NULL_KIND_REFERENCE);
+    *child = (BdrvOptionsChild){.name = member->name, .present = ref};
+    if (ref && ref->type == BLOCKDEV_REF_OR_NULL_KIND_DEFINITION) {
+        child->definition = ref->u.definition;
+    } else if (ref && ref->type == BLOCKDEV_REF_OR_NULL_KIND_REFERENCE) {
+        child->reference = ref->u.reference;
+    }
+}
+
+bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
+                             BdrvOptionsChild *child)
+{
+    const QapiType *branch = bdrv_options_branch(options->driver);
+    const char *base = (const char *)options +
+                       qapi_type_BlockdevOptions.u_offset;
+
+    while (branch && *pos < branch->n_members) {
+        const QapiMember *member = &branch->members[(*pos)++];
+
+        if (is_child_type(member->type)) {
+            options_child_read(member, base + member->offset, child);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- what parents hand down --- */
+
+static BlockdevCacheOptions *options_cache(BlockdevOptions *options)
+{
+    if (!options->cache) {
+        options->cache = g_new0(BlockdevCacheOptions, 1);
+    }
+    return options->cache;
+}
+
+void bdrv_options_inherit(const BlockDriverState *parent, BdrvChildRole role,
+                          BlockdevOptions *options)
+{
+    BlockdevCacheOptions *cache = options_cache(options);
+
+    if (!cache->has_direct) {
+        cache->has_direct = true;
+        cache->direct = parent->cache_direct;
+    }
+    if (!cache->has_no_flush) {
+        cache->has_no_flush = true;
+        cache->no_flush = parent->cache_no_flush;
+    }
+    if (!options->has_force_share) {
+        options->has_force_share = true;
+        options->force_share = parent->force_share;
+    }
+    if (!options->has_read_only) {
+        options->has_read_only = true;
+        options->read_only = (role & BDRV_CHILD_COW) || parent->read_only;
+    }
+    if (!options->has_auto_read_only) {
+        options->has_auto_read_only = true;
+        options->auto_read_only = !(role & BDRV_CHILD_COW) &&
+                                  parent->auto_read_only;
+    }
+    /* Drivers decide what they discard below them: nothing to hold back. */
+    if (!options->has_discard) {
+        options->has_discard = true;
+        options->discard = BLOCKDEV_DISCARD_OPTIONS_UNMAP;
+    }
+}
+
+static void options_set_aio(BlockdevOptions *options, BlockdevAioOptions aio)
+{
+    BdrvOptionsChild child;
+    unsigned pos = 0;
+
+    if ((options->driver == BLOCKDEV_DRIVER_FILE ||
+         options->driver == BLOCKDEV_DRIVER_HOST_DEVICE) &&
+        !options->u.file.has_aio) {
+        options->u.file.has_aio = true;
+        options->u.file.aio = aio;
+    }
+    while (bdrv_options_next_child(options, &pos, &child)) {
+        if (child.definition) {
+            options_set_aio(child.definition, aio);
+        }
+    }
+}
+
+static void options_apply_cache_flags(BlockdevOptions *options, int flags)
+{
+    BlockdevCacheOptions *cache = options_cache(options);
+
+    if (!cache->has_direct) {
+        cache->has_direct = true;
+        cache->direct = flags & BDRV_O_NOCACHE;
+    }
+    if (!cache->has_no_flush) {
+        cache->has_no_flush = true;
+        cache->no_flush = flags & BDRV_O_NO_FLUSH;
+    }
+}
+
+void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
+{
+    if (!options->has_read_only) {
+        options->has_read_only = true;
+        options->read_only = !(flags & BDRV_O_RDWR);
+    }
+    if (!options->has_discard && (flags & BDRV_O_UNMAP)) {
+        options->has_discard = true;
+        options->discard = BLOCKDEV_DISCARD_OPTIONS_UNMAP;
+    }
+    if (!options->has_force_share && (flags & BDRV_O_FORCE_SHARE)) {
+        options->has_force_share = true;
+        options->force_share = true;
+    }
+    options_apply_cache_flags(options, flags);
+    if (flags & BDRV_O_NATIVE_AIO) {
+        options_set_aio(options, BLOCKDEV_AIO_OPTIONS_NATIVE);
+    } else if (flags & BDRV_O_IO_URING) {
+        options_set_aio(options, BLOCKDEV_AIO_OPTIONS_IO_URING);
+    }
+}
+
+/* --- a tree of JSON objects --- */
+
+/* Makes {"a.b": v} to {"a": {"b": v}}, as nested as needed. */
+static bool tree_unflatten(json_object *tree, Error **errp)
+{
+    g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func(g_free);
+
+    json_object_object_foreach(tree, key, unused) {
+        (void)unused;
+        if (strchr(key, '.')) {
+            g_ptr_array_add(keys, g_strdup(key));
+        }
+    }
+    for (guint i = 0; i < keys->len; i++) {
+        const char *key = g_ptr_array_index(keys, i);
+        const char *dot = strchr(key, '.');
+        g_autofree char *head = g_strndup(key, dot - key);
+        json_object *value = json_object_object_get(tree, key);
+        json_object *sub = json_object_object_get(tree, head);
+
+        if (!sub) {
+            sub = json_object_new_object();
+            json_object_object_add(tree, head, sub);
+        } else if (!json_object_is_type(sub, json_type_object)) {
+            error_setg(errp, "Cannot mix scalar and non-scalar keys: '%s'",
+                       key);
+            return false;
+        }
+        json_object_object_add(sub, dot + 1, json_object_get(value));
+        json_object_object_del(tree, key);
+    }
+    json_object_object_foreach(tree, name, value) {
+        (void)name;
+        if (json_object_is_type(value, json_type_object) &&
+            !tree_unflatten(value, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *tree_string(json_object *tree, const char *key)
+{
+    json_object *value = json_object_object_get(tree, key);
+
+    return json_object_is_type(value, json_type_string)
+        ? json_object_get_string(value) : NULL;
+}
+
+static void tree_set_string(json_object *tree, const char *key,
+                            const char *value)
+{
+    json_object_object_add(tree, key, json_object_new_string(value));
+}
+
+/* The node that a complete description of a child stands for. */
+static BlockDriverState *tree_open_for_probe(json_object *file, bool keyval,
+                                             Error **errp)
+{
+    g_autoptr(BlockdevOptions) options = NULL;
+    BlockDriverState *bs;
+
+    if (json_object_is_type(file, json_type_string)) {
+        const char *name = json_object_get_string(file);
+
+        bs = bdrv_lookup_bs(name, name, errp);
+        return bs ? bdrv_ref(bs) : NULL;
+    }
+    options = bdrv_options_from_json(file, keyval, errp);
+    if (!options) {
+        return NULL;
+    }
+    /* Just a look: take no locks, and leave the name to the real one. */
+    g_clear_pointer(&options->node_name, g_free);
+    options->has_read_only = options->read_only = true;
+    options->has_force_share = options->force_share = true;
+    return bdrv_open_node(options, NULL, 0, false, errp);
+}
+
+static bool tree_probe(json_object *tree, bool keyval, bool *probed,
+                       Error **errp)
+{
+    json_object *file = json_object_object_get(tree, "file");
+    g_autoptr(BlockDriverState) bs = tree_open_for_probe(file, keyval, errp);
+    const BlockDriver *drv;
+
+    drv = bs ? bdrv_probe(bs, bs->filename, errp) : NULL;
+    if (!drv) {
+        return false;
+    }
+    tree_set_string(tree, "driver", drv->format_name);
+    *probed = !strcmp(drv->format_name, "raw");
+    return true;
+}
+
+static json_object *protocol_tree(const char *filename, Error **errp);
+
+/* Names the driver of a child that has just a file name. */
+static bool tree_complete_protocol(json_object *tree, Error **errp)
+{
+    const char *filename = tree_string(tree, "filename");
+    g_autoptr(json_object) protocol = NULL;
+
+    if (!filename) {
+        error_setg(errp, "Must specify either driver or file");
+        return false;
+    }
+    protocol = protocol_tree(filename, errp);
+    if (!protocol) {
+        return false;
+    }
+    json_object_object_foreach(protocol, key, value) {
+        json_object_object_add(tree, key, json_object_get(value));
+    }
+    return true;
+}
+
+/*
+ * Names the missing drivers of @tree and of its children.  *@probed: whether
+ * the format of @tree itself was guessed to be raw.
+ */
+static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
+                          bool *probed, Error **errp)
+{
+    static const struct {
+        const char *name;
+        bool is_storage;
+    } children[] = {
+        {"file", true}, {"image", true}, {"data-file", true},
+        {"backing", false}, {"target", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+        json_object *child = json_object_object_get(tree, children[i].name);
+        bool unused;
+
+        if (json_object_is_type(child, json_type_object) &&
+            !tree_complete(child, keyval, children[i].is_storage, &unused,
+                           errp)) {
+            return false;
+        }
+    }
+    if (json_object_object_get(tree, "driver")) {
+        return true;
+    }
+    if (json_object_object_get(tree, "file")) {
+        return tree_probe(tree, keyval, probed, errp);
+    }
+    if (is_storage) {
+        return tree_complete_protocol(tree, errp);
+    }
+    error_setg(errp, "Must specify either driver or file");
+    return false;
+}
+
+static bool tree_check_driver(json_object *tree, Error **errp)
+{
+    const char *driver = tree_string(tree, "driver");
+
+    if (driver && !bdrv_find_format(driver)) {
+        error_setg(errp, "Unknown driver '%s'", driver);
+        return false;
+    }
+    return true;
+}
+
+/* Completes and converts @tree, which is changed. */
+static BlockdevOptions *tree_to_options(json_object *tree, bool keyval,
+                                        bool is_storage, bool *probed,
+                                        Error **errp)
+{
+    if (!tree_unflatten(tree, errp) || !tree_check_driver(tree, errp) ||
+        !tree_complete(tree, keyval, is_storage, probed, errp)) {
+        return NULL;
+    }
+    return bdrv_options_from_json(tree, keyval, errp);
+}
+
+BlockdevOptions *bdrv_options_from_json(json_object *obj, bool keyval,
+                                        Error **errp)
+{
+    return qapi_BlockdevOptions_from_json(
+        obj, keyval ? QAPI_INPUT_KEYVAL : QAPI_INPUT_STRICT, errp);
+}
+
+/* --- file names --- */
+
+bool path_has_protocol(const char *path)
+{
+    const char *colon = strchr(path, ':');
+    const char *slash = strchr(path, '/');
+
+    return colon && (!slash || colon < slash);
+}
+
+static json_object *parse_json_filename(const char *text, Error **errp)
+{
+    json_tokener *tok = json_tokener_new();
+    json_object *obj;
+    enum json_tokener_error err;
+
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+    obj = json_tokener_parse_ex(tok, text, strlen(text) + 1);
+    err = json_tokener_get_error(tok);
+    json_tokener_free(tok);
+    if (err != json_tokener_success) {
+        error_setg(errp, "Could not parse the JSON options: %s",
+                   json_tokener_error_desc(err));
+        return NULL;
+    }
+    if (!json_object_is_type(obj, json_type_object)) {
+        json_object_put(obj);
+        error_setg(errp, "Invalid JSON object given");
+        return NULL;
+    }
+    return obj;
+}
+
+/* Does @drv stand at the bottom, with a file name rather than a child? */
+static bool driver_is_leaf(const char *format_name)
+{
+    int driver = BlockdevDriver_parse(format_name, NULL);
+    const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
+
+    for (unsigned i = 0; branch && i < branch->n_members; i++) {
+        if (is_child_type(branch->members[i].type)) {
+            return false;
+        }
+    }
+    return branch != NULL;
+}
+
+/* @drv's options for @filename, by its own parser. */
+static json_object *driver_parse_filename(const BlockDriver *drv,
+                                          const char *filename, Error **errp)
+{
+    g_autoptr(BlockdevOptions) options = g_new0(BlockdevOptions, 1);
+    int driver = BlockdevDriver_parse(drv->format_name, errp);
+
+    if (driver < 0) {
+        return NULL;
+    }
+    options->driver = driver;
+    if (!drv->parse_filename(filename, options, errp)) {
+        return NULL;
+    }
+    return qapi_BlockdevOptions_to_json(options);
+}
+
+static json_object *driver_tree(const BlockDriver *drv, const char *filename,
+                                Error **errp)
+{
+    const char *prefix = drv->protocol_name;
+    json_object *tree;
+
+    if (path_has_protocol(filename) && drv->parse_filename) {
+        return driver_parse_filename(drv, filename, errp);
+    }
+    if (prefix && g_str_has_prefix(filename, prefix) &&
+        filename[strlen(prefix)] == ':') {
+        filename += strlen(prefix) + 1;
+    }
+    tree = json_object_new_object();
+    tree_set_string(tree, "driver", drv->format_name);
+    tree_set_string(tree, "filename", filename);
+    return tree;
+}
+
+static json_object *protocol_tree(const char *filename, Error **errp)
+{
+    const BlockDriver *drv;
+
+    if (!*filename) {
+        error_setg(errp, "The 'file' block driver requires a file name");
+        return NULL;
+    }
+    drv = bdrv_find_protocol(filename, errp);
+    return drv ? driver_tree(drv, filename, errp) : NULL;
+}
+
+static json_object *filename_tree(const char *filename, const char *format,
+                                  int flags, Error **errp)
+{
+    json_object *protocol, *tree;
+
+    if (format && driver_is_leaf(format)) {
+        return driver_tree(bdrv_find_format(format), filename, errp);
+    }
+    protocol = protocol_tree(filename, errp);
+    if (!protocol || (flags & BDRV_O_PROTOCOL)) {
+        return protocol;
+    }
+    tree = json_object_new_object();
+    json_object_object_add(tree, "file", protocol);
+    if (format) {
+        tree_set_string(tree, "driver", format);
+    }
+    return tree;
+}
+
+BlockdevOptions *bdrv_options_from_filename(const char *filename,
+                                            const char *format, int flags,
+                                            bool *probed, Error **errp)
+{
+    g_autoptr(json_object) tree = NULL;
+
+    *probed = false;
+    if (format && !bdrv_find_format(format)) {
+        error_setg(errp, "Unknown driver '%s'", format);
+        return NULL;
+    }
+    if (!g_str_has_prefix(filename, "json:")) {
+        tree = filename_tree(filename, format, flags, errp);
+    } else {
+        tree = parse_json_filename(filename + strlen("json:"), errp);
+        if (tree && format && !json_object_object_get(tree, "driver")) {
+            tree_set_string(tree, "driver", format);
+        }
+    }
+    return tree ? tree_to_options(tree, false, flags & BDRV_O_PROTOCOL, probed,
+                                  errp) : NULL;
+}
+
+/* --- opening by these --- */
+
+typedef struct OpenByName {
+    const char *filename, *format;
+    json_object *tree; /* instead of the two */
+    bool keyval;
+    int flags;
+    Error **errp;
+    BlockDriverState *bs;
+} OpenByName;
+
+static void bdrv_open_by_name(void *opaque)
+{
+    OpenByName *open = opaque;
+    g_autoptr(BlockdevOptions) options = NULL;
+    bool probed = false;
+
+    if (open->tree) {
+        g_autoptr(json_object) tree = NULL;
+
+        json_object_deep_copy(open->tree, &tree, NULL);
+        options = tree_to_options(tree, open->keyval,
+                                  open->flags & BDRV_O_PROTOCOL, &probed,
+                                  open->errp);
+    } else {
+        options = bdrv_options_from_filename(open->filename, open->format,
+                                             open->flags, &probed,
+                                             open->errp);
+    }
+    if (options) {
+        bdrv_options_apply_flags(options, open->flags);
+        open->bs = bdrv_open_node(options, NULL, open->flags, probed,
+                                  open->errp);
+    }
+}
+
+BlockDriverState *bdrv_open_file(const char *filename, const char *format,
+                                 int flags, Error **errp)
+{
+    OpenByName open = {
+        .filename = filename, .format = format, .flags = flags, .errp = errp,
+    };
+
+    bdrv_run_outside(bdrv_open_by_name, &open);
+    return open.bs;
+}
+
+BlockDriverState *bdrv_open_json(json_object *options, bool keyval, int flags,
+                                 Error **errp)
+{
+    OpenByName open = {
+        .tree = options, .keyval = keyval, .flags = flags, .errp = errp,
+    };
+
+    if (!json_object_is_type(options, json_type_object)) {
+        error_setg(errp, "Invalid JSON object given");
+        return NULL;
+    }
+    bdrv_run_outside(bdrv_open_by_name, &open);
+    return open.bs;
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Permissions: what each edge uses and shares.
+ *
+ * A change anywhere is computed anew downwards, parents before children: the
+ * union of what parents use and the intersection of what they share; from
+ * these a node's driver says what it needs of each child.  Everything is
+ * recorded in a Transaction: file locks and the like (check_perm / set_perm /
+ * abort_perm) follow the outcome.
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+
+char *bdrv_perm_names(uint64_t perm)
+{
+    static const struct {
+        uint64_t perm;
+        const char *name;
+    } names[] = {
+        {BLK_PERM_CONSISTENT_READ, "consistent read"},
+        {BLK_PERM_WRITE, "write"},
+        {BLK_PERM_WRITE_UNCHANGED, "write unchanged"},
+        {BLK_PERM_RESIZE, "resize"},
+    };
+    GString *out = g_string_new("");
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (perm & names[i].perm) {
+            g_string_append_printf(out, "%s%s", out->len ? ", " : "",
+                                   names[i].name);
+        }
+    }
+    return g_string_free(out, FALSE);
+}
+
+void bdrv_get_cumulative_perm(BlockDriverState *bs, uint64_t *perm,
+                              uint64_t *shared)
+{
+    BdrvChild *c;
+
+    *perm = 0;
+    *shared = BLK_PERM_ALL;
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        *perm |= c->perm;
+        *shared &= c->shared;
+    }
+}
+
+/* --- defaults --- */
+
+/* Of a backing file: reads; and it may change where the parents allow it. */
+static void bdrv_cow_perms(uint64_t perm, uint64_t shared, uint64_t *nperm,
+                           uint64_t *nshared)
+{
+    *nperm = perm & BLK_PERM_CONSISTENT_READ;
+    *nshared = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED;
+    if (shared & BLK_PERM_WRITE) {
+        *nshared |= BLK_PERM_WRITE | BLK_PERM_RESIZE;
+    }
+}
+
+/* Of a format's storage: what is in it belongs to the format alone. */
+static void bdrv_storage_perms(BlockDriverState *bs, BdrvChildRole role,
+                               uint64_t perm, uint64_t shared,
+                               uint64_t *nperm, uint64_t *nshared)
+{
+    *nperm = perm;
+    *nshared = shared & ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
+    if (role & BDRV_CHILD_METADATA) {
+        /* Metadata changes even where no parent writes. */
+        *nperm |= BLK_PERM_CONSISTENT_READ;
+        if (!bs->read_only) {
+            *nperm |= BLK_PERM_WRITE | BLK_PERM_RESIZE;
+        }
+        *nshared |= BLK_PERM_WRITE_UNCHANGED | BLK_PERM_CONSISTENT_READ;
+    } else if (perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) {
+        *nperm |= BLK_PERM_WRITE | BLK_PERM_RESIZE;
+    }
+}
+
+void bdrv_default_perms(BlockDriverState *bs, BdrvChild *child,
+                        BdrvChildRole role, uint64_t perm, uint64_t shared,
+                        uint64_t *nperm, uint64_t *nshared)
+{
+    if (role & BDRV_CHILD_FILTERED) {
+        *nperm = perm;
+        *nshared = shared;
+    } else if (role & BDRV_CHILD_COW) {
+        bdrv_cow_perms(perm, shared, nperm, nshared);
+    } else if (role & (BDRV_CHILD_DATA | BDRV_CHILD_METADATA)) {
+        bdrv_storage_perms(bs, role, perm, shared, nperm, nshared);
+    } else {
+        *nperm = 0;
+        *nshared = BLK_PERM_ALL;
+    }
+}
+
+static void bdrv_child_perm(BlockDriverState *bs, BdrvChild *child,
+                            uint64_t perm, uint64_t shared, uint64_t *nperm,
+                            uint64_t *nshared)
+{
+    if (bs->drv->child_perm) {
+        bs->drv->child_perm(bs, child, child->role, perm, shared, nperm,
+                            nshared);
+    } else {
+        bdrv_default_perms(bs, child, child->role, perm, shared, nperm,
+                           nshared);
+    }
+    if (child->bs->force_share) {
+        *nshared = BLK_PERM_ALL;
+    }
+}
+
+/* --- steps --- */
+
+typedef struct EdgePermStep {
+    BdrvChild *child;
+    uint64_t perm, shared; /* as they were */
+} EdgePermStep;
+
+static void edge_perm_abort(void *opaque)
+{
+    EdgePermStep *step = opaque;
+
+    step->child->perm = step->perm;
+    step->child->shared = step->shared;
+}
+
+static const TransactionActionDrv edge_perm_drv = {
+    .abort = edge_perm_abort,
+    .clean = g_free,
+};
+
+static void bdrv_child_set_perm_tran(BdrvChild *child, uint64_t perm,
+                                     uint64_t shared, Transaction *tran)
+{
+    EdgePermStep *step;
+
+    if (child->perm == perm && child->shared == shared) {
+        return;
+    }
+    step = g_new(EdgePermStep, 1);
+    *step = (EdgePermStep){child, child->perm, child->shared};
+    child->perm = perm;
+    child->shared = shared;
+    tran_add(tran, &edge_perm_drv, step);
+}
+
+typedef struct NodePermStep {
+    BlockDriverState *bs;
+    uint64_t old_perm, old_shared;
+    uint64_t perm, shared;
+} NodePermStep;
+
+static void node_perm_commit(void *opaque)
+{
+    NodePermStep *step = opaque;
+
+    if (step->bs->drv && step->bs->drv->set_perm) {
+        step->bs->drv->set_perm(step->bs, step->perm, step->shared);
+    }
+}
+
+static void node_perm_abort(void *opaque)
+{
+    NodePermStep *step = opaque;
+
+    step->bs->cumulative_perm = step->old_perm;
+    step->bs->cumulative_shared = step->old_shared;
+    if (step->bs->drv && step->bs->drv->abort_perm) {
+        step->bs->drv->abort_perm(step->bs);
+    }
+}
+
+static const TransactionActionDrv node_perm_drv = {
+    .commit = node_perm_commit,
+    .abort = node_perm_abort,
+    .clean = g_free,
+};
+
+static bool bdrv_node_check_perm(BlockDriverState *bs, uint64_t perm,
+                                 uint64_t shared, Transaction *tran,
+                                 Error **errp)
+{
+    NodePermStep *step;
+
+    /* The driver took these already; not so where it gets a new descriptor. */
+    if (perm == bs->cumulative_perm && shared == bs->cumulative_shared &&
+        !bs->reopening) {
+        return true;
+    }
+    if (bs->drv->check_perm && bs->drv->check_perm(bs, perm, shared, errp) < 0) {
+        return false;
+    }
+    step = g_new(NodePermStep, 1);
+    *step = (NodePermStep){
+        .bs = bs,
+        .old_perm = bs->cumulative_perm,
+        .old_shared = bs->cumulative_shared,
+        .perm = perm,
+        .shared = shared,
+    };
+    bs->cumulative_perm = perm;
+    bs->cumulative_shared = shared;
+    tran_add(tran, &node_perm_drv, step);
+    return true;
+}
+
+/* --- conflicts --- */
+
+static char *bdrv_user_desc(BdrvChild *c)
+{
+    g_autofree char *parent = c->klass->parent_desc(c);
+
+    return g_strdup_printf("%s (uses node '%s' as '%s' child)", parent,
+                           c->bs->node_name, c->name);
+}
+
+/* Does @owner share what @user needs? */
+static bool bdrv_edges_agree(BdrvChild *owner, BdrvChild *user, Error **errp)
+{
+    uint64_t conflict = user->perm & ~owner->shared;
+    g_autofree char *needs = NULL, *unshares = NULL, *names = NULL;
+
+    if (!conflict) {
+        return true;
+    }
+    needs = bdrv_user_desc(user);
+    unshares = bdrv_user_desc(owner);
+    names = bdrv_perm_names(conflict);
+    error_setg(errp,
+               "Permission conflict on node '%s': permissions '%s' are both "
+               "required by %s and unshared by %s.",
+               user->bs->node_name, names, needs, unshares);
+    return false;
+}
+
+static bool bdrv_parents_agree(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *a, *b;
+
+    LIST_FOREACH(a, &bs->parents, next_parent) {
+        LIST_FOREACH(b, &bs->parents, next_parent) {
+            if (a != b && !bdrv_edges_agree(a, b, errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* --- refreshing --- */
+
+static bool bdrv_node_refresh_perm(BlockDriverState *bs, Transaction *tran,
+                                   Error **errp)
+{
+    uint64_t perm, shared;
+    BdrvChild *c;
+
+    if (!bdrv_parents_agree(bs, errp)) {
+        return false;
+    }
+    if (!bs->drv) {
+        return true;
+    }
+    bdrv_get_cumulative_perm(bs, &perm, &shared);
+    if ((perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) &&
+        bs->read_only) {
+        error_setg(errp, "Block node is read-only");
+        return false;
+    }
+    if (!bdrv_node_check_perm(bs, perm, shared, tran, errp)) {
+        return false;
+    }
+    LIST_FOREACH(c, &bs->children, next) {
+        uint64_t nperm = 0, nshared = BLK_PERM_ALL;
+
+        bdrv_child_perm(bs, c, perm, shared, &nperm, &nshared);
+        bdrv_child_set_perm_tran(c, nperm, nshared, tran);
+    }
+    return true;
+}
+
+/* Adds @bs behind all that is below it. */
+static void bdrv_perm_order(GPtrArray *order, BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    if (bs->walked) {
+        return;
+    }
+    bs->walked = true;
+    LIST_FOREACH(c, &bs->children, next) {
+        bdrv_perm_order(order, c->bs);
+    }
+    g_ptr_array_add(order, bs);
+}
+
+bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
+                             Error **errp)
+{
+    g_autoptr(GPtrArray) order = g_ptr_array_new();
+
+    for (guint i = 0; i < nodes->len; i++) {
+        bdrv_perm_order(order, g_ptr_array_index(nodes, i));
+    }
+    for (guint i = 0; i < order->len; i++) {
+        ((BlockDriverState *)g_ptr_array_index(order, i))->walked = false;
+    }
+    for (guint i = order->len; i > 0; i--) {
+        if (!bdrv_node_refresh_perm(g_ptr_array_index(order, i - 1), tran,
+                                    errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool bdrv_refresh_perms(BlockDriverState *bs, Transaction *tran, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    Transaction *local = tran ? NULL : tran_new();
+    bool ok;
+
+    g_ptr_array_add(nodes, bs);
+    ok = bdrv_refresh_perms_list(nodes, tran ? tran : local, errp);
+    if (local) {
+        tran_finalize(local, ok);
+    }
+    return ok;
+}
+
+bool bdrv_child_set_perm(BdrvChild *child, uint64_t perm, uint64_t shared,
+                         Error **errp)
+{
+    Transaction *tran = tran_new();
+    bool ok;
+
+    bdrv_child_set_perm_tran(child, perm, shared, tran);
+    ok = bdrv_refresh_perms(child->bs, tran, errp);
+    tran_finalize(tran, ok);
+    return ok;
+}
