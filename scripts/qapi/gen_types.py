@@ -104,6 +104,9 @@ def header(schema):
     out = [HEAD.format(what="All types of the QMP schema."),
            "#ifndef QAPI_QAPI_TYPES_H", "#define QAPI_QAPI_TYPES_H", "",
            '#include "qapi/type.h"', ""]
+    out += [f"extern const QapiType qapi_type_{entity.name};"
+            for entity in schema.types.values() if entity.meta == "builtin"]
+    out.append("")
     for enum in schema.enums():
         out += enum_decl(enum)
     walked = ordered(schema.objects())
@@ -237,9 +240,6 @@ INIT = {ObjectType: object_init, AlternateType: alternate_init,
 def source(schema):
     out = [HEAD.format(what="Descriptors of all types of the QMP schema."),
            '#include "qemu/osdep.h"', '#include "qapi/qapi-types.h"', ""]
-    for entity in schema.types.values():
-        if entity.meta == "builtin":
-            out.append(f"extern const QapiType qapi_type_{entity.name};")
     for entity in schema.types.values():
         out += INIT.get(type(entity), builtin_init)(entity)
     for entity in schema.lists.values():
