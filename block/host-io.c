@@ -86,6 +86,7 @@ BdrvHostIO *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,
     io->frames = 1;
     bdrv_request_begin(&io->frame[0].r, child, offset, bytes,
                        BDRV_TRACKED_READ, 0);
+    io->frame[0].r.t.co = NULL; /* it outlives this call */
     bdrv_wait_serialising_requests(&io->frame[0].r.t);
     *ret = bdrv_co_host_read(child, offset, bytes, range);
     if (*ret < 0) {
@@ -185,6 +186,7 @@ int coroutine_fn bdrv_co_host_write_child(BdrvHostIO *io, BdrvChild *child,
     f->begun = false;
     f->bytes = 0;
     bdrv_request_begin(&f->r, child, offset, bytes, BDRV_TRACKED_WRITE, 0);
+    f->r.t.co = NULL; /* it outlives this call */
     bdrv_wait_serialising_requests(&f->r.t);
     ret = begin_frame(io, f, range);
     if (ret < 0) {

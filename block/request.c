@@ -73,7 +73,7 @@ static bool coroutine_fn wait_for_conflicts(BdrvTrackedRequest *req)
 
     while ((other = find_conflict(req))) {
         /* Nested requests of one coroutine on one node would wait forever. */
-        g_assert(other->co != req->co);
+        g_assert(!other->co || other->co != req->co);
         req->waiting_for = other;
         co_queue_wait(&other->wait_queue, NULL);
         req->waiting_for = NULL;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A BlockBackend from inside: its life and its I/O are two files. */
+#ifndef BLOCK_BLOCK_BACKEND_INT_H
+#define BLOCK_BLOCK_BACKEND_INT_H
+
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "block/io.h"
+
+struct BlockBackend {
+    /* --- set once --- */
+    AioContext *ctx;
+
+    /* --- main thread --- */
+    int refcnt;
+    char *name;      /* NULL: none */
+    BdrvChild *root; /* NULL: no node */
+    uint64_t perm, shared;
+    const BlockDevOps *ops; /* NULL: the user wants to be told nothing */
+    void *ops_opaque;
+    BlockdevOnError on_read_error, on_write_error;
+    bool iostatus_enabled;
+    BlockDeviceIoStatus iostatus;
+    TAILQ_ENTRY(BlockBackend) link;
+
+    /* --- the context's thread: requests --- */
+    unsigned in_flight; /* without those in @queued */
+    int quiesce_counter;
+    bool disable_request_queuing;
+    bool allow_write_beyond_eof;
+    bool write_cache; /* false: every write is durable when it returns */
+    CoQueue queued;   /* requests that wait for the end of a drain */
+    BlockAcctStats stats;
+};
+
+/* accounting.c: one request of @type, of @bytes, that took from @start_ns. */
+void block_acct_done(BlockAcctStats *stats, BlockAcctType type, int64_t bytes,
+                     int64_t start_ns, int ret);
+/* A request that was refused at the door. */
+void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A user's handle on a node: life, permissions, drain, error policy. */
+#include "qemu/osdep.h"
+#include "block-backend-int.h"
+
+static TAILQ_HEAD(, BlockBackend) all_backends =
+    TAILQ_HEAD_INITIALIZER(all_backends);
+
+/* --- the edge --- */
+
+static char *blk_root_desc(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    if (blk->ops && blk->ops->desc) {
+        return blk->ops->desc(blk->ops_opaque);
+    }
+    if (blk->name) {
+        return g_strdup_printf("block device '%s'", blk->name);
+    }
+    return g_strdup("an unnamed block device");
+}
+
+static const char *blk_root_name(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    return blk->name;
+}
+
+static void blk_root_drained_begin(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    if (blk->quiesce_counter++ == 0 && blk->ops && blk->ops->drained_begin) {
+        blk->ops->drained_begin(blk->ops_opaque);
+    }
+}
+
+static bool blk_root_drained_poll(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    g_assert(blk->quiesce_counter > 0);
+    if (blk->ops && blk->ops->drained_poll &&
+        blk->ops->drained_poll(blk->ops_opaque)) {
+        return true;
+    }
+    return blk->in_flight > 0;
+}
+
+static void blk_root_drained_end(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    g_assert(blk->quiesce_counter > 0);
+    if (--blk->quiesce_counter == 0) {
+        if (blk->ops && blk->ops->drained_end) {
+            blk->ops->drained_end(blk->ops_opaque);
+        }
+        co_queue_wake_all(&blk->queued);
+    }
+}
+
+static void blk_root_resize(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    if (blk->ops && blk->ops->resize) {
+        blk->ops->resize(blk->ops_opaque);
+    }
+}
+
+static const BdrvChildClass blk_root_class = {
+    .parent_desc = blk_root_desc,
+    .get_name = blk_root_name,
+    .drained_begin = blk_root_drained_begin,
+    .drained_poll = blk_root_drained_poll,
+    .drained_end = blk_root_drained_end,
+    .resize = blk_root_resize,
+};
+
+/* --- life --- */
+
+BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared)
+{
+    BlockBackend *blk = g_new0(BlockBackend, 1);
+
+    blk->ctx = ctx;
+    blk->refcnt = 1;
+    blk->perm = perm;
+    blk->shared = shared;
+    blk->on_read_error = BLOCKDEV_ON_ERROR_REPORT;
+    blk->on_write_error = BLOCKDEV_ON_ERROR_ENOSPC;
+    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+    blk->write_cache = true;
+    co_queue_init(&blk->queued);
+    TAILQ_INSERT_TAIL(&all_backends, blk, link);
+    return blk;
+}
+
+BlockBackend *blk_ref(BlockBackend *blk)
+{
+    g_assert(blk->refcnt > 0);
+    blk->refcnt++;
+    return blk;
+}
+
+void blk_unref(BlockBackend *blk)
+{
+    if (!blk) {
+        return;
+    }
+    g_assert(blk->refcnt > 0);
+    if (blk->refcnt > 1) {
+        blk->refcnt--;
+        return;
+    }
+    blk_drain(blk); /* what runs then may still look at the handle */
+    blk_remove_bs(blk);
+    g_assert(blk->refcnt == 1 && !blk->in_flight &&
+             co_queue_empty(&blk->queued));
+    TAILQ_REMOVE(&all_backends, blk, link);
+    g_free(blk->name);
+    g_free(blk);
+}
+
+BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
+                              uint64_t shared, Error **errp)
+{
+    BlockBackend *blk = blk_new(bs->ctx, perm, shared);
+
+    if (!blk_insert_bs(blk, bs, errp)) {
+        blk_unref(blk);
+        return NULL;
+    }
+    return blk;
+}
+
+BlockBackend *blk_new_open(const char *filename, const char *format,
+                           int flags, Error **errp)
+{
+    uint64_t perm = BLK_PERM_CONSISTENT_READ;
+    g_autoptr(BlockDriverState) bs = NULL;
+    BlockBackend *blk;
+
+    if (flags & BDRV_O_RDWR) {
+        perm |= BLK_PERM_WRITE;
+    }
+    if (flags & BDRV_O_RESIZE) {
+        perm |= BLK_PERM_RESIZE;
+    }
+    bs = bdrv_open_file(filename, format, flags, errp);
+    if (!bs) {
+        return NULL;
+    }
+    blk = blk_new_with_bs(bs, perm, BLK_PERM_ALL, errp);
+    if (blk) {
+        blk->write_cache = true;
+    }
+    return blk;
+}
+
+bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+{
+    g_assert(!blk->root);
+    blk->root = bdrv_root_attach_child(bs, "root", &blk_root_class,
+                                       BDRV_CHILD_FILTERED |
+                                       BDRV_CHILD_PRIMARY, blk->perm,
+                                       blk->shared, blk, errp);
+    return blk->root != NULL;
+}
+
+void blk_remove_bs(BlockBackend *blk)
+{
+    BdrvChild *root = blk->root;
+
+    if (root) {
+        blk_drain(blk);
+        blk->root = NULL;
+        bdrv_root_unref_child(root);
+    }
+}
+
+BlockDriverState *blk_bs(const BlockBackend *blk)
+{
+    return blk->root ? blk->root->bs : NULL;
+}
+
+BdrvChild *blk_root(const BlockBackend *blk)
+{
+    return blk->root;
+}
+
+AioContext *blk_get_aio_context(const BlockBackend *blk)
+{
+    return blk->ctx;
+}
+
+/* --- names --- */
+
+static bool name_is_wellformed(const char *name)
+{
+    if (!g_ascii_isalpha(*name)) {
+        return false;
+    }
+    while (*++name) {
+        if (!g_ascii_isalnum(*name) && !strchr("-._", *name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool blk_set_name(BlockBackend *blk, const char *name, Error **errp)
+{
+    if (!name_is_wellformed(name)) {
+        error_setg(errp, "Invalid device name '%s'", name);
+        return false;
+    }
+    if (blk_by_name(name)) {
+        error_setg(errp, "Device with id '%s' already exists", name);
+        return false;
+    }
+    if (bdrv_find_node(name)) {
+        error_setg(errp, "Device name '%s' conflicts with an existing node "
+                   "name", name);
+        return false;
+    }
+    g_free(blk->name);
+    blk->name = g_strdup(name);
+    return true;
+}
+
+const char *blk_name(const BlockBackend *blk)
+{
+    return blk->name ? blk->name : "";
+}
+
+BlockBackend *blk_by_name(const char *name)
+{
+    BlockBackend *blk;
+
+    TAILQ_FOREACH(blk, &all_backends, link) {
+        if (blk->name && !strcmp(blk->name, name)) {
+            return blk;
+        }
+    }
+    return NULL;
+}
+
+BlockBackend *blk_next(BlockBackend *blk)
+{
+    return blk ? TAILQ_NEXT(blk, link) : TAILQ_FIRST(&all_backends);
+}
+
+/* --- permissions --- */
+
+bool blk_set_perm(BlockBackend *blk, uint64_t perm, uint64_t shared,
+                  Error **errp)
+{
+    if (blk->root && !bdrv_child_set_perm(blk->root, perm, shared, errp)) {
+        return false;
+    }
+    blk->perm = perm;
+    blk->shared = shared;
+    return true;
+}
+
+void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared)
+{
+    *perm = blk->perm;
+    *shared = blk->shared;
+}
+
+void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque)
+{
+    blk->ops = ops;
+    blk->ops_opaque = opaque;
+    /* A drain that is on already: the new user has to know. */
+    if (blk->quiesce_counter && ops && ops->drained_begin) {
+        ops->drained_begin(opaque);
+    }
+}
+
+bool blk_is_writable(const BlockBackend *blk)
+{
+    return blk->root && !blk->root->bs->read_only &&
+           (blk->perm & BLK_PERM_WRITE);
+}
+
+bool blk_is_available(const BlockBackend *blk)
+{
+    return blk->root && blk->root->bs->drv;
+}
+
+void blk_drain(BlockBackend *blk)
+{
+    BlockDriverState *bs = blk_bs(blk);
+
+    if (bs) {
+        bdrv_ref(bs);
+        bdrv_drained_begin(bs);
+    }
+    if (!in_coroutine()) {
+        AIO_WAIT_WHILE(blk->ctx, blk->in_flight > 0);
+    }
+    if (bs) {
+        bdrv_drained_end(bs);
+        bdrv_unref(bs);
+    }
+}
+
+void blk_set_enable_write_cache(BlockBackend *blk, bool wce)
+{
+    blk->write_cache = wce;
+}
+
+bool blk_enable_write_cache(const BlockBackend *blk)
+{
+    return blk->write_cache;
+}
+
+void blk_set_disable_request_queuing(BlockBackend *blk, bool disable)
+{
+    blk->disable_request_queuing = disable;
+}
+
+void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow)
+{
+    blk->allow_write_beyond_eof = allow;
+}
+
+/* --- error policy --- */
+
+void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read_error,
+                      BlockdevOnError on_write_error)
+{
+    blk->on_read_error = on_read_error;
+    blk->on_write_error = on_write_error;
+}
+
+BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read)
+{
+    return is_read ? blk->on_read_error : blk->on_write_error;
+}
+
+BlockErrorAction blk_get_error_action(const BlockBackend *blk, bool is_read,
+                                      int error)
+{
+    BlockdevOnError policy = blk_get_on_error(blk, is_read);
+
+    if (policy == BLOCKDEV_ON_ERROR_AUTO) {
+        policy = is_read ? BLOCKDEV_ON_ERROR_REPORT
+                         : BLOCKDEV_ON_ERROR_ENOSPC;
+    }
+    switch (policy) {
+    case BLOCKDEV_ON_ERROR_ENOSPC:
+        return error == ENOSPC ? BLOCK_ERROR_ACTION_STOP
+                               : BLOCK_ERROR_ACTION_REPORT;
+    case BLOCKDEV_ON_ERROR_STOP:
+        return BLOCK_ERROR_ACTION_STOP;
+    case BLOCKDEV_ON_ERROR_IGNORE:
+        return BLOCK_ERROR_ACTION_IGNORE;
+    default:
+        return BLOCK_ERROR_ACTION_REPORT;
+    }
+}
+
+void blk_iostatus_enable(BlockBackend *blk)
+{
+    blk->iostatus_enabled = true;
+    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+}
+
+void blk_iostatus_reset(BlockBackend *blk)
+{
+    blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+}
+
+void blk_iostatus_set_err(BlockBackend *blk, int error)
+{
+    if (blk->iostatus_enabled &&
+        blk->iostatus == BLOCK_DEVICE_IO_STATUS_OK) {
+        blk->iostatus = error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
+                                        : BLOCK_DEVICE_IO_STATUS_FAILED;
+    }
+}
+
+BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk)
+{
+    return blk->iostatus;
+}
+
+BlockAcctStats *blk_get_stats(BlockBackend *blk)
+{
+    return &blk->stats;
+}
