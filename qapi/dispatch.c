@@ -158,6 +158,10 @@ static void call_handler(QmpCall *call)
         json_object_object_add(call->response, "return",
                                answer_to_json(command, ret));
     } else {
+        if (!err) {
+            /* A handler that breaks the rules must not take us down. */
+            error_setg(&err, "Command '%s' failed", command->name);
+        }
         call->response = qmp_error_response(err, NULL);
     }
     add_id(call, call->response);

@@ -378,6 +378,64 @@ static void test_empty_list(void)
     json_object_put(obj);
 }
 
+/* As deep as the parser allows: every walker copes. */
+static void test_deep(void)
+{
+    int depth = JSON_MAX_DEPTH - 1;
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(BlockdevOptions) copy = NULL;
+    g_autoptr(BlockdevOptions) options = NULL;
+    struct json_object *obj;
+
+    for (int i = 0; i < depth; i++) {
+        g_string_append(text, "{\"driver\":\"raw\",\"file\":");
+    }
+    g_string_append(text, "\"x\"");
+    for (int i = 0; i < depth; i++) {
+        g_string_append_c(text, '}');
+    }
+    obj = json_parse_strict(text->str, text->len, &error_abort);
+    options = qapi_BlockdevOptions_from_json(obj, QAPI_INPUT_STRICT,
+                                             &error_abort);
+    json_object_put(obj);
+    copy = qapi_clone_BlockdevOptions(options);
+    obj = qapi_BlockdevOptions_to_json(copy);
+    g_assert_nonnull(obj);
+    json_object_put(obj);
+}
+
+/* Texts with a few bytes changed: an error or a value, never both or a leak. */
+static void test_mutated(void)
+{
+    static const char bytes[] = "\"'{}[]:,\\u0019-.eEtfn \n\xff";
+    g_autoptr(GRand) rand = g_rand_new_with_seed(987);
+    const char *seed =
+        "{\"actions\":[{\"type\":\"block-dirty-bitmap-merge\",\"data\":"
+        "{\"node\":\"n\",\"target\":\"t\\u00e4\",\"bitmaps\":[\"a\","
+        "{\"node\":\"m\",\"name\":\"b\"}]}},{\"type\":\"blockdev-backup\","
+        "\"data\":{\"device\":\"d\",\"sync\":\"full\",\"speed\":-1.5e3}}]}";
+    size_t len = strlen(seed);
+
+    for (int round = 0; round < 30000; round++) {
+        g_autofree char *text = g_strdup(seed);
+        g_autoptr(TransactionArg) arg = NULL;
+        g_autoptr(Error) err = NULL;
+        struct json_object *obj;
+
+        for (int n = g_rand_int_range(rand, 1, 4); n; n--) {
+            text[g_rand_int_range(rand, 0, len)] =
+                bytes[g_rand_int_range(rand, 0, sizeof(bytes) - 1)];
+        }
+        obj = json_parse_strict(text, len, &err);
+        g_assert_cmpint(obj == NULL, ==, err != NULL);
+        if (obj) {
+            arg = qapi_TransactionArg_from_json(obj, QAPI_INPUT_STRICT, &err);
+            g_assert_cmpint(arg == NULL, ==, err != NULL);
+        }
+        json_object_put(obj);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -394,5 +452,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qapi/input/size", test_size);
     g_test_add_func("/qapi/input/enum", test_enum);
     g_test_add_func("/qapi/input/empty-list", test_empty_list);
+    g_test_add_func("/qapi/input/deep", test_deep);
+    g_test_add_func("/qapi/input/mutated", test_mutated);
     return g_test_run();
 }
