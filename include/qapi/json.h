@@ -2,10 +2,10 @@
 /*
  * Text to JSON values, strictly.
  *
- * Taken is what RFC 8259 says, and strings in single quotes (then \' is an
- * escape for the quote).  Refused are: anything after the value, a key twice in an object,
- * invalid UTF-8, control characters and \u0000 in strings, lone surrogates,
- * nesting deeper than JSON_MAX_DEPTH.  Integers up to UINT64_MAX are integers,
+ * Taken is what RFC 8259 says, and strings in single quotes; \' is an escape.
+ * Refused are: anything after the value, a key twice in an object, invalid
+ * UTF-8, control characters and \u0000 in strings, lone surrogates, nesting
+ * deeper than JSON_MAX_DEPTH.  Integers up to UINT64_MAX are integers,
  * larger ones are numbers.  The parser recurses: not for coroutines.
  */
 #ifndef QAPI_JSON_H

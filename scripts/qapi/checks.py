@@ -21,7 +21,8 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 CAMEL = re.compile(r"^[A-Z][A-Za-z0-9]*[a-z0-9][A-Za-z0-9]*$")
 COMMAND = re.compile(r"^[a-z][a-z0-9_-]*$")
 EVENT = re.compile(r"^[A-Z][A-Z0-9_]*$")
-NAME_RULES = {"command": (COMMAND, "lower case"), "event": (EVENT, "UPPER_CASE")}
+NAME_RULES = {"command": (COMMAND, "lower case"),
+              "event": (EVENT, "UPPER_CASE")}
 
 
 def fail(where, message):

@@ -282,7 +282,8 @@ class Schema:
     def resolve_object(self, entity):
         if entity.base_name:
             entity.base = self.lookup(entity.where, entity.base_name, "'base'")
-            if not isinstance(entity.base, ObjectType) or entity.base.branch_refs:
+            if not isinstance(entity.base, ObjectType) \
+                    or entity.base.branch_refs:
                 raise SchemaError(entity.where, f"'base' requires a struct "
                                   f"type, '{entity.base_name}' is none")
         for member in entity.own:
