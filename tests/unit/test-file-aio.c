@@ -218,36 +218,48 @@ static void coroutine_fn speed_entry(void *opaque)
     QEMUIOVector qiov;
 
     qemu_iovec_init_buf(&qiov, buf, 4096);
+    memset(buf, 1, 4096);
     for (int i = 0; i < m->rounds; i++) {
-        file_co_preadv(m->c->fd, (i % 256) * INT64_C(4096), &qiov,
-                       m->c->engine);
+        int64_t offset = (i % 256) * INT64_C(4096);
+
+        if (m->offset) {
+            file_co_pwritev(m->c->fd, offset, &qiov, false, m->c->engine);
+        } else {
+            file_co_preadv(m->c->fd, offset, &qiov, m->c->engine);
+        }
     }
     --*m->left;
+}
+
+/* Cached 4 KiB reads or writes, by @depth coroutines at once. */
+static void speed_run(const Case *c, bool write, int depth)
+{
+    int left = depth;
+    Many m = { c, write, 64000 / depth, &left };
+    int64_t start = aio_now_ns();
+    double ns;
+
+    for (int i = 0; i < depth; i++) {
+        coroutine_enter(coroutine_create(speed_entry, &m));
+    }
+    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    ns = (aio_now_ns() - start) / 64000.0;
+    g_test_minimized_result(ns, "cached 4k %s, depth %d: %.0f ns",
+                            write ? "write" : "read", depth, ns);
 }
 
 static void test_speed(const void *opaque)
 {
     Case c = *(const Case *)opaque;
-    int depth[] = { 1, 32 };
 
     if (c.direct || !file_aio_supported(c.engine, NULL)) {
         return;
     }
     c.fd = temp_file(0);
     g_assert_cmpint(ftruncate(c.fd, 1 << 20), ==, 0);
-    for (size_t d = 0; d < ARRAY_SIZE(depth); d++) {
-        int left = depth[d];
-        Many m = { &c, 0, 64000 / left, &left };
-        int64_t start = aio_now_ns();
-        double ns;
-
-        for (int i = 0; i < depth[d]; i++) {
-            coroutine_enter(coroutine_create(speed_entry, &m));
-        }
-        AIO_WAIT_WHILE(aio_main_context(), left > 0);
-        ns = (aio_now_ns() - start) / 64000.0;
-        g_test_minimized_result(ns, "cached 4k read, depth %d: %.0f ns",
-                                depth[d], ns);
+    for (int write = 1; write >= 0; write--) {
+        speed_run(&c, write, 1);
+        speed_run(&c, write, 32);
     }
     close(c.fd);
 }

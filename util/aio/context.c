@@ -213,7 +213,12 @@ static int64_t aio_timeout(const AioContext *ctx, bool nested)
         }
         next = MIN(next, aio_timers_next(ctx, AIO_SCOPE_MAIN));
     }
-    return next == INT64_MAX ? -1 : MAX(next - aio_now_ns(), 0);
+    if (next == INT64_MAX) {
+        return -1;
+    }
+    /* In a variable: MAX() evaluates its arguments twice, and time goes on. */
+    next -= aio_now_ns();
+    return MAX(next, 0);
 }
 
 static void aio_wait(AioContext *ctx, bool nested, bool blocking)
