@@ -15,8 +15,13 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
     if (!bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_JOB, errp)) {
         return false;
     }
-    bitmap->successor = hbitmap_new(hbitmap_size(bitmap->bits),
-                                    hbitmap_granularity(bitmap->bits));
+    bitmap->successor = hbitmap_try_new(hbitmap_size(bitmap->bits),
+                                        hbitmap_granularity(bitmap->bits));
+    if (!bitmap->successor) {
+        error_setg(errp, "No memory for the successor of bitmap '%s'",
+                   bitmap->name ?: "");
+        return false;
+    }
     bitmap->busy = true;
     return true;
 }

@@ -51,6 +51,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
                                        Error **errp)
 {
     BdrvDirtyBitmap *bitmap;
+    HBitmap *bits;
     int64_t size;
 
     if (!name_and_granularity_ok(bs, name, granularity, errp)) {
@@ -62,10 +63,16 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
                          bs->node_name);
         return NULL;
     }
+    bits = hbitmap_try_new(size, granularity);
+    if (!bits) {
+        error_setg(errp, "No memory for a bitmap of granularity %" PRIu64
+                   " on node '%s'", granularity, bs->node_name);
+        return NULL;
+    }
     bitmap = g_new0(BdrvDirtyBitmap, 1);
     bitmap->bs = bs;
     bitmap->name = g_strdup(name);
-    bitmap->bits = hbitmap_new(size, granularity);
+    bitmap->bits = bits;
     LIST_INSERT_HEAD(&bs->bitmaps.list, bitmap, list);
     bdrv_dirty_bitmap_recount(bitmap);
     return bitmap;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Character devices as far as monitors need them: sockets, standard input and
+ * output, files, pipes.  Main thread.
+ */
+#ifndef MONITOR_CHARDEV_H
+#define MONITOR_CHARDEV_H
+
+#include "qapi/qapi-types.h"
+
+typedef struct Chardev Chardev;
+
+/*
+ * Somebody is at the other side: @in_fd (-1: nothing can be read) and @out_fd
+ * are non-blocking, may be the same, and stay the chardev's.
+ */
+typedef void ChardevOpened(void *opaque, int in_fd, int out_fd);
+
+/*
+ * Creates the device that @options (the value of --chardev) describe.  A
+ * listening socket with wait=on (the default) waits here for its client.
+ */
+bool chardev_add(const ChardevOptions *options, Error **errp);
+/* NULL: there is none of that @id. */
+Chardev *chardev_find(const char *id);
+/*
+ * From now on @opened is called for each connection.  False where the device
+ * has a user already.
+ */
+bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
+                          Error **errp);
+/* The user is done with the connection: it is closed, the next is awaited. */
+void chardev_close_connection(Chardev *chr);
+/* "unix:/path,server=on" and the like; caller frees. */
+char *chardev_describe(const Chardev *chr);
+/* Closes and frees all; removes the paths of listening unix sockets. */
+void chardev_cleanup(void);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP monitors.  Main thread. */
+#ifndef MONITOR_MONITOR_H
+#define MONITOR_MONITOR_H
+
+#include "qapi/qapi-types.h"
+
+/* The version whose interface we match, and our own name. */
+#define TIDEMARK_QEMU_MAJOR 7
+#define TIDEMARK_QEMU_MINOR 2
+#define TIDEMARK_QEMU_MICRO 0
+#define TIDEMARK_PACKAGE "Tidemark 0.1.0"
+
+/* A QMP monitor on a chardev, as --monitor describes it. */
+bool monitor_add(const MonitorOptions *options, Error **errp);
+/* Sends what is still to be sent (for at most a second), closes all. */
+void monitor_cleanup(void);
+
+#endif

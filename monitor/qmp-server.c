@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Monitors: a chardev, and the session with whoever is connected to it. */
+#include "qemu/osdep.h"
+
+#include "monitor/monitor.h"
+#include "monitor/qmp-int.h"
+
+typedef struct Monitor {
+    Chardev *chr;
+    bool pretty;
+    QmpSession *session; /* NULL: nobody is connected */
+    LIST_ENTRY(Monitor) list;
+} Monitor;
+
+static LIST_HEAD(, Monitor) monitors = LIST_HEAD_INITIALIZER(monitors);
+
+static void monitor_session_closed(void *opaque)
+{
+    Monitor *mon = opaque;
+
+    qmp_session_unref(g_steal_pointer(&mon->session));
+    chardev_close_connection(mon->chr);
+}
+
+static void monitor_opened(void *opaque, int in_fd, int out_fd)
+{
+    Monitor *mon = opaque;
+
+    mon->session = qmp_session_new(in_fd, out_fd, mon->pretty,
+                                   monitor_session_closed, mon);
+}
+
+bool monitor_add(const MonitorOptions *options, Error **errp)
+{
+    Chardev *chr = chardev_find(options->chardev);
+    Monitor *mon;
+
+    if (!chr) {
+        error_setg(errp, "chardev \"%s\" not found", options->chardev);
+        return false;
+    }
+    if (options->has_mode && options->mode != MONITOR_MODE_CONTROL) {
+        error_setg(errp, "Monitor mode '%s' is not supported, only 'control'",
+                   MonitorMode_str(options->mode));
+        return false;
+    }
+    mon = g_new0(Monitor, 1);
+    mon->chr = chr;
+    mon->pretty = options->pretty;
+    if (!chardev_set_frontend(chr, monitor_opened, mon, errp)) {
+        g_free(mon);
+        return false;
+    }
+    LIST_INSERT_HEAD(&monitors, mon, list);
+    return true;
+}
+
+void monitor_cleanup(void)
+{
+    Monitor *mon, *next;
+
+    LIST_FOREACH_SAFE(mon, &monitors, list, next) {
+        if (mon->session) {
+            qmp_session_flush(mon->session, 1000);
+            qmp_session_stop(mon->session);
+            qmp_session_unref(mon->session);
+        }
+        LIST_REMOVE(mon, list);
+        g_free(mon);
+    }
+    qmp_session_cleanup();
+}

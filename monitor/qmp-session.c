@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP sessions and the dispatcher they share.
+ *
+ * Requests of all sessions are executed one after the other, in the order of
+ * arrival, from the outermost loop; only "exec-oob" of a command that allows it
+ * overtakes.  A session stops reading while enough of its requests wait, so
+ * that a client cannot fill the memory; one that does not read its answers is
+ * not read from either, and is given up when too much waits for it.
+ */
+#include "qemu/osdep.h"
+
+#include <json-c/json.h>
+#include <poll.h>
+
+#include "monitor/monitor.h"
+#include "monitor/qmp-int.h"
+#include "qapi/events.h"
+#include "qapi/json.h"
+#include "qapi/qapi-commands.h"
+
+#define QUEUE_MAX_OOB 8              /* requests, as clients may rely on */
+#define OUT_SLOW (1 * MiB)           /* do not read more commands */
+#define OUT_MAX (64 * MiB)           /* give the client up */
+
+struct QmpSession {
+    int refcnt;
+    int in_fd, out_fd;
+    bool pretty;
+    bool open;       /* the descriptors are there */
+    bool eof;        /* no more input; closes when all is answered */
+    bool negotiated;
+    bool oob;
+    int queued;      /* requests that wait or run */
+    QmpSplitter splitter;
+    GString *out;    /* not written yet */
+    QmpSessionClosed *closed;
+    void *opaque;
+};
+
+/* A request that waits: either @json or what is wrong with it. */
+typedef struct QmpRequest {
+    QmpSession *session;
+    struct json_object *json;
+    Error *err;
+} QmpRequest;
+
+static GQueue dispatch_queue = G_QUEUE_INIT;
+static QmpRequest *dispatch_running;
+static AioBH *dispatch_bh;
+static QmpSession *current_session;
+
+static void update_handlers(QmpSession *session);
+
+/* --- life --- */
+
+static void session_ref(QmpSession *session)
+{
+    session->refcnt++;
+}
+
+void qmp_session_unref(QmpSession *session)
+{
+    if (session && --session->refcnt == 0) {
+        qmp_splitter_destroy(&session->splitter);
+        g_string_free(session->out, true);
+        g_free(session);
+    }
+}
+
+QmpSession *qmp_session_current(void)
+{
+    return current_session;
+}
+
+/* --- output --- */
+
+static void session_end(QmpSession *session)
+{
+    QmpSessionClosed *closed = session->closed;
+
+    if (!session->open) {
+        return;
+    }
+    qmp_session_stop(session);
+    closed(session->opaque);
+}
+
+/* Writes what it can; false where the other side is gone. */
+static bool write_out(QmpSession *session)
+{
+    while (session->out->len) {
+        ssize_t n = write(session->out_fd, session->out->str,
+                          session->out->len);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return errno == EAGAIN;
+        }
+        g_string_erase(session->out, 0, n);
+    }
+    return session->out->len <= OUT_MAX;
+}
+
+static void end_bh(void *opaque)
+{
+    QmpSession *session = opaque;
+
+    session_end(session);
+    qmp_session_unref(session);
+}
+
+/* Ends the session from the loop: not in the middle of somebody's call. */
+static void end_later(QmpSession *session)
+{
+    session_ref(session);
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, end_bh, session);
+}
+
+static void session_send(QmpSession *session, struct json_object *obj)
+{
+    if (!session->open) {
+        return;
+    }
+    qmp_json_print(session->out, obj, session->pretty);
+    g_string_append_c(session->out, '\n');
+    if (!write_out(session)) {
+        end_later(session);
+    }
+    update_handlers(session);
+}
+
+static void emit_event(void *opaque, struct json_object *event)
+{
+    QmpSession *session = opaque;
+
+    if (session->negotiated) {
+        session_send(session, event);
+    }
+}
+
+/* --- dispatcher --- */
+
+static const QmpCommandTable *negotiation_table(void)
+{
+    static QmpCommand commands[1];
+    static QmpCommandTable table = {
+        .commands = commands,
+        .n_commands = 1,
+        .not_found = "Expecting capabilities negotiation with "
+                     "'qmp_capabilities'",
+    };
+
+    commands[0] = *qmp_find_command(&qmp_command_table, "qmp_capabilities");
+    return &table;
+}
+
+static void request_free(QmpRequest *req)
+{
+    json_object_put(req->json);
+    error_free(req->err);
+    qmp_session_unref(req->session);
+    g_free(req);
+}
+
+/* Takes @response. */
+static void request_done(struct json_object *response, void *opaque)
+{
+    QmpRequest *req = opaque;
+    QmpSession *session = req->session;
+
+    session->queued--;
+    session_send(session, response);
+    json_object_put(response);
+    if (session->eof && !session->queued && session->open) {
+        end_later(session);
+    }
+    update_handlers(session);
+    if (dispatch_running == req) {
+        dispatch_running = NULL;
+        aio_bh_schedule(dispatch_bh);
+    }
+    request_free(req);
+}
+
+static void request_execute(QmpRequest *req)
+{
+    QmpSession *session = req->session;
+
+    if (req->err) {
+        request_done(qmp_error_response(g_steal_pointer(&req->err), NULL),
+                     req);
+        return;
+    }
+    current_session = session;
+    qmp_dispatch_async(session->negotiated ? &qmp_command_table
+                                           : negotiation_table(),
+                       req->json, session->oob, request_done, req);
+    current_session = NULL;
+}
+
+static void dispatch_next(void *opaque)
+{
+    if (!dispatch_running && (dispatch_running = g_queue_pop_head(
+                                  &dispatch_queue))) {
+        request_execute(dispatch_running);
+    }
+}
+
+void qmp_session_cleanup(void)
+{
+    QmpRequest *req;
+
+    while ((req = g_queue_pop_head(&dispatch_queue))) {
+        request_free(req);
+    }
+    if (dispatch_bh) {
+        aio_bh_free(g_steal_pointer(&dispatch_bh));
+    }
+}
+
+/* --- input --- */
+
+/* May this request overtake those that wait? */
+static bool is_oob(QmpSession *session, struct json_object *json)
+{
+    struct json_object *name;
+    const QmpCommand *command;
+    bool oob;
+
+    if (!session->oob ||
+        !qmp_request_check(json, session->oob, &oob, NULL) || !oob ||
+        !json_object_object_get_ex(json, "exec-oob", &name)) {
+        return false;
+    }
+    command = qmp_find_command(&qmp_command_table,
+                               json_object_get_string(name));
+    return !command || !(command->flags & QMP_COMMAND_COROUTINE);
+}
+
+static void got_message(void *opaque, const char *text, size_t len, Error *err)
+{
+    QmpSession *session = opaque;
+    QmpRequest *req = g_new0(QmpRequest, 1);
+
+    session_ref(session);
+    session->queued++;
+    req->session = session;
+    req->err = err;
+    if (!err) {
+        req->json = json_parse_strict(text, len, &req->err);
+    }
+    if (req->json && is_oob(session, req->json)) {
+        request_execute(req);
+        return;
+    }
+    g_queue_push_tail(&dispatch_queue, req);
+    aio_bh_schedule(dispatch_bh);
+}
+
+static void session_eof(QmpSession *session)
+{
+    qmp_splitter_eof(&session->splitter);
+    session->eof = true;
+    if (!session->queued) {
+        session_end(session);
+    } else {
+        update_handlers(session);
+    }
+}
+
+static void session_readable(void *opaque)
+{
+    QmpSession *session = opaque;
+    char buf[4096];
+    ssize_t n;
+
+    session_ref(session);
+    n = read(session->in_fd, buf, sizeof(buf));
+    if (n > 0) {
+        qmp_splitter_feed(&session->splitter, buf, n);
+        update_handlers(session);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        session_eof(session);
+    }
+    qmp_session_unref(session);
+}
+
+static void session_writable(void *opaque)
+{
+    QmpSession *session = opaque;
+
+    if (!write_out(session)) {
+        session_end(session);
+        return;
+    }
+    update_handlers(session);
+}
+
+/* Reads and writes what the session's state calls for. */
+static void update_handlers(QmpSession *session)
+{
+    int limit = session->oob ? QUEUE_MAX_OOB : 1;
+    bool want_read = session->open && session->in_fd >= 0 && !session->eof &&
+                     session->queued < limit &&
+                     session->out->len < OUT_SLOW;
+    bool want_write = session->open && session->out->len > 0;
+    AioHandler *on_read = want_read ? session_readable : NULL;
+    AioHandler *on_write = want_write ? session_writable : NULL;
+
+    if (!session->open) {
+        return;
+    }
+    if (session->in_fd == session->out_fd) {
+        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_MAIN,
+                           on_read, on_write, session);
+        return;
+    }
+    if (session->in_fd >= 0) {
+        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_MAIN,
+                           on_read, NULL, session);
+    }
+    aio_set_fd_handler(aio_main_context(), session->out_fd, AIO_SCOPE_MAIN,
+                       NULL, on_write, session);
+}
+
+static void send_greeting(QmpSession *session)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": %d, \"minor\": %d, "
+        "\"major\": %d}, \"package\": \"%s\"}, \"capabilities\": [\"oob\"]}}",
+        TIDEMARK_QEMU_MICRO, TIDEMARK_QEMU_MINOR, TIDEMARK_QEMU_MAJOR,
+        TIDEMARK_PACKAGE);
+    struct json_object *greeting = json_tokener_parse(text);
+
+    session_send(session, greeting);
+    json_object_put(greeting);
+}
+
+QmpSession *qmp_session_new(int in_fd, int out_fd, bool pretty,
+                            QmpSessionClosed *closed, void *opaque)
+{
+    QmpSession *session = g_new0(QmpSession, 1);
+
+    if (!dispatch_bh) {
+        dispatch_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_MAIN,
+                                 dispatch_next, NULL);
+    }
+    session->refcnt = 1;
+    session->in_fd = in_fd;
+    session->out_fd = out_fd;
+    session->pretty = pretty;
+    session->open = true;
+    session->out = g_string_new(NULL);
+    session->closed = closed;
+    session->opaque = opaque;
+    qmp_splitter_init(&session->splitter, got_message, session);
+    qapi_event_add_emitter(emit_event, session);
+    send_greeting(session);
+    update_handlers(session);
+    return session;
+}
+
+void qmp_session_stop(QmpSession *session)
+{
+    if (!session->open) {
+        return;
+    }
+    if (session->in_fd >= 0) {
+        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_MAIN,
+                           NULL, NULL, NULL);
+    }
+    if (session->out_fd != session->in_fd) {
+        aio_set_fd_handler(aio_main_context(), session->out_fd,
+                           AIO_SCOPE_MAIN, NULL, NULL, NULL);
+    }
+    qapi_event_remove_emitter(emit_event, session);
+    session->open = false;
+}
+
+void qmp_session_flush(QmpSession *session, int timeout_ms)
+{
+    int64_t end = aio_now_ns() + timeout_ms * INT64_C(1000000);
+
+    while (session->open && session->out->len && write_out(session) &&
+           session->out->len && aio_now_ns() < end) {
+        struct pollfd pfd = { .fd = session->out_fd, .events = POLLOUT };
+
+        poll(&pfd, 1, 10);
+    }
+}
+
+bool qmp_session_negotiate(QmpSession *session, bool oob, Error **errp)
+{
+    if (session->negotiated) {
+        error_set(errp, ERROR_CLASS_COMMAND_NOT_FOUND,
+                  "Capabilities negotiation is already complete, command "
+                  "ignored");
+        return false;
+    }
+    session->negotiated = true;
+    session->oob = oob;
+    return true;
+}

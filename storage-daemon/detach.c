@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Going into the background, and the file with the process id. */
+#include "qemu/osdep.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "daemon.h"
+
+static int ready_fd = -1;
+
+/* The parent's part: waits for the child's word. */
+static void G_GNUC_NORETURN wait_for_child(int fd, pid_t pid)
+{
+    char word = 0;
+    ssize_t n;
+
+    do {
+        n = read(fd, &word, 1);
+    } while (n < 0 && errno == EINTR);
+    _exit(n == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+bool daemon_detach(Error **errp)
+{
+    int fds[2];
+    pid_t pid;
+
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        error_setg_errno(errp, errno, "Could not create a pipe");
+        return false;
+    }
+    pid = fork();
+    if (pid < 0) {
+        error_setg_errno(errp, errno, "Could not fork");
+        return false;
+    }
+    if (pid > 0) {
+        close(fds[1]);
+        wait_for_child(fds[0], pid);
+    }
+    close(fds[0]);
+    ready_fd = fds[1];
+    setsid();
+    umask(027);
+    return true;
+}
+
+void daemon_detached_ready(void)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    if (chdir("/") < 0) {
+        warn_report("Could not change to '/': %s", g_strerror(errno));
+    }
+    for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++) {
+        dup2(null, fd);
+    }
+    if (null > STDERR_FILENO) {
+        close(null);
+    }
+    if (write(ready_fd, "", 1) < 0) {
+        /* Nobody waits any more: nothing is lost. */
+    }
+    close(ready_fd);
+    ready_fd = -1;
+}
+
+/* The descriptor stays open: the lock says that the process lives. */
+bool daemon_write_pidfile(const char *path, Error **errp)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    g_autofree char *text = g_strdup_printf("%d\n", getpid());
+    int fd;
+
+    if (!path) {
+        return true;
+    }
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Cannot open pid file '%s'", path);
+        return false;
+    }
+    if (fcntl(fd, F_SETLK, &lock) < 0) {
+        error_setg_errno(errp, errno, "Cannot lock pid file '%s'", path);
+        close(fd);
+        return false;
+    }
+    if (ftruncate(fd, 0) < 0 ||
+        write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
+        error_setg_errno(errp, errno, "Cannot write pid file '%s'", path);
+        close(fd);
+        return false;
+    }
+    return true;
+}
