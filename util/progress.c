@@ -5,8 +5,10 @@
 
 void progress_get(const ProgressMeter *pm, uint64_t *current, uint64_t *total)
 {
+    uint64_t all = __atomic_load_n(&pm->total, __ATOMIC_ACQUIRE);
+
     *current = __atomic_load_n(&pm->current, __ATOMIC_ACQUIRE);
-    *total = MAX(__atomic_load_n(&pm->total, __ATOMIC_ACQUIRE), *current);
+    *total = MAX(all, *current);
 }
 
 void progress_done(ProgressMeter *pm, uint64_t bytes)

@@ -42,6 +42,6 @@ int64_t ratelimit_delay(RateLimit *limit, uint64_t bytes, int64_t now_ns)
         return 0;
     }
     used_ns = (double)limit->dispatched / limit->slice_quota * SLICE_NS;
-    end = limit->slice_start_ns + (int64_t)MIN(used_ns, INT64_MAX / 4);
+    end = limit->slice_start_ns + (int64_t)MIN(used_ns, 0x1p60);
     return MAX(end - now_ns, 0);
 }
