@@ -301,24 +301,6 @@ static void file_abort_perm(BlockDriverState *bs)
 
 /* --- reopening --- */
 
-static bool check_unchanged(const BlockdevOptionsFile *now,
-                            const BlockdevOptionsFile *then, Error **errp)
-{
-    const char *changed = NULL;
-
-    if (strcmp(now->filename, then->filename) != 0) {
-        changed = "filename";
-    } else if (now->locking != then->locking) {
-        changed = "locking";
-    } else if (then->pr_manager) {
-        changed = "pr-manager";
-    }
-    if (changed) {
-        error_setg(errp, "Cannot change the option '%s'", changed);
-    }
-    return !changed;
-}
-
 static int file_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     BlockDriverState *bs = state->bs;
@@ -327,8 +309,7 @@ static int file_reopen_prepare(BdrvReopenState *state, Error **errp)
     FileAioEngine engine;
     int ret;
 
-    if (!check_unchanged(file_options(bs->options), opts, errp) ||
-        !check_options(opts, errp) ||
+    if (!check_options(opts, errp) ||
         !choose_engine(opts, 0, state->cache_direct, &engine, errp)) {
         return -EINVAL;
     }
@@ -461,7 +442,12 @@ static bool device_parse_filename(const char *filename,
 
 /* --- tables --- */
 
+static const char *const file_mutable_options[] = {
+    "aio", "aio-max-batch", "drop-cache", "x-check-cache-dropped", NULL,
+};
+
 #define FILE_COMMON \
+    .mutable_options = file_mutable_options, \
     .instance_size = sizeof(FileState), \
     .supported_write_flags = BDRV_REQ_FUA, \
     .supported_zero_flags = BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK, \

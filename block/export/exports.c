@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Life cycle of exports, whatever their type.
+ *
+ *     added --(block-export-del, end of the server)--> shutting down
+ *     shutting down --(last client gone)--> deleted
+ *
+ * The last client goes in a coroutine, where the graph must not change: the
+ * export is deleted by a bottom half of the outermost loop, or by whoever
+ * waits for it.
+ */
+#include "qemu/osdep.h"
+
+#include "block/export.h"
+#include "block/graph.h"
+
+static const BlockExportDriver *const export_drivers[] = {
+    &block_export_nbd,
+};
+
+static LIST_HEAD(, BlockExport) exports = LIST_HEAD_INITIALIZER(exports);
+
+BlockExportEventHooks block_export_event_hooks;
+
+BlockExport *blk_exp_find(const char *id)
+{
+    BlockExport *exp;
+
+    LIST_FOREACH(exp, &exports, next) {
+        if (strcmp(exp->id, id) == 0) {
+            return exp;
+        }
+    }
+    return NULL;
+}
+
+static const BlockExportDriver *find_driver(BlockExportType type)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(export_drivers); i++) {
+        if (export_drivers[i]->type == type) {
+            return export_drivers[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- adding --- */
+
+/* Letters, digits, '-', '.' and '_', the first being a letter. */
+static bool id_is_wellformed(const char *id)
+{
+    if (!g_ascii_isalpha(id[0])) {
+        return false;
+    }
+    for (const char *p = id; *p; p++) {
+        if (!g_ascii_isalnum(*p) && !strchr("-._", *p)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_options(const BlockExportOptions *options, Error **errp)
+{
+    if (!id_is_wellformed(options->id)) {
+        error_setg(errp, "Invalid block export id");
+        return false;
+    }
+    if (blk_exp_find(options->id)) {
+        error_setg(errp, "Block export id '%s' is already in use",
+                   options->id);
+        return false;
+    }
+    if (options->iothread) {
+        error_setg(errp, "iothread \"%s\" not found: exports run in the main "
+                   "thread", options->iothread);
+        return false;
+    }
+    return true;
+}
+
+static BlockBackend *new_backend(const BlockExportOptions *options,
+                                 Error **errp)
+{
+    BlockDriverState *bs = bdrv_lookup_bs(NULL, options->node_name, errp);
+    uint64_t perm = BLK_PERM_CONSISTENT_READ;
+    BlockBackend *blk;
+
+    if (!bs) {
+        return NULL;
+    }
+    if (options->writable) {
+        if (bdrv_is_read_only(bs)) {
+            error_setg(errp, "Cannot export read-only node as writable");
+            return NULL;
+        }
+        perm |= BLK_PERM_WRITE;
+    }
+    blk = blk_new_with_bs(bs, perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE, errp);
+    if (blk) {
+        blk_set_enable_write_cache(blk, !options->writethrough);
+        /* The export itself holds requests back while it is drained. */
+        blk_set_disable_request_queuing(blk, true);
+    }
+    return blk;
+}
+
+BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp)
+{
+    const BlockExportDriver *drv = find_driver(options->type);
+    BlockExport *exp;
+
+    if (!drv) {
+        error_setg(errp, "No driver found for the requested export type");
+        return NULL;
+    }
+    if (!check_options(options, errp)) {
+        return NULL;
+    }
+    exp = g_malloc0(drv->instance_size);
+    exp->blk = new_backend(options, errp);
+    if (!exp->blk) {
+        g_free(exp);
+        return NULL;
+    }
+    exp->drv = drv;
+    exp->id = g_strdup(options->id);
+    exp->writable = options->writable;
+    exp->writethrough = options->writethrough;
+    exp->refcount = 1;
+    if (!drv->create(exp, options, errp)) {
+        blk_unref(exp->blk);
+        g_free(exp->id);
+        g_free(exp);
+        return NULL;
+    }
+    LIST_INSERT_HEAD(&exports, exp, next);
+    return exp;
+}
+
+/* --- ending --- */
+
+static void export_delete(BlockExport *exp)
+{
+    g_autofree char *id = exp->id;
+
+    LIST_REMOVE(exp, next);
+    blk_set_dev_ops(exp->blk, NULL, NULL);
+    exp->drv->delete(exp);
+    blk_unref(exp->blk);
+    g_free(exp);
+    if (block_export_event_hooks.deleted) {
+        block_export_event_hooks.deleted(id);
+    }
+}
+
+/* Deletes what nobody refers to any more. */
+static void reap(void)
+{
+    BlockExport *exp, *tmp;
+
+    LIST_FOREACH_SAFE(exp, &exports, next, tmp) {
+        if (exp->refcount == 0) {
+            export_delete(exp);
+        }
+    }
+}
+
+static void reap_bh(void *opaque)
+{
+    reap();
+}
+
+void blk_exp_ref(BlockExport *exp)
+{
+    exp->refcount++;
+}
+
+void blk_exp_unref(BlockExport *exp)
+{
+    g_assert(exp->refcount > 0);
+    if (--exp->refcount == 0) {
+        aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, reap_bh, NULL);
+    }
+}
+
+static void request_shutdown(BlockExport *exp)
+{
+    if (!exp->shutting_down) {
+        exp->shutting_down = true;
+        exp->drv->request_shutdown(exp);
+        blk_exp_unref(exp);
+    }
+}
+
+bool blk_exp_del(BlockExport *exp, BlockExportRemoveMode mode, Error **errp)
+{
+    if (exp->shutting_down) {
+        error_setg(errp, "Export '%s' is already shutting down", exp->id);
+        return false;
+    }
+    if (mode == BLOCK_EXPORT_REMOVE_MODE_SAFE && exp->refcount > 1) {
+        error_setg(errp, "export '%s' still in use", exp->id);
+        error_append_hint(errp, "Use mode='hard' to force client "
+                          "disconnect\n");
+        return false;
+    }
+    request_shutdown(exp);
+    reap();
+    return true;
+}
+
+static bool any_of_type(BlockExportType type)
+{
+    BlockExport *exp;
+
+    reap();
+    LIST_FOREACH(exp, &exports, next) {
+        if (exp->drv->type == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void blk_exp_close_type(BlockExportType type)
+{
+    BlockExport *exp, *tmp;
+
+    LIST_FOREACH_SAFE(exp, &exports, next, tmp) {
+        if (exp->drv->type == type) {
+            request_shutdown(exp);
+        }
+    }
+    AIO_WAIT_WHILE(aio_main_context(), any_of_type(type));
+}
+
+void blk_exp_close_all(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(export_drivers); i++) {
+        blk_exp_close_type(export_drivers[i]->type);
+    }
+}
+
+/* --- query --- */
+
+BlockExportInfoList *blk_exp_query(void)
+{
+    BlockExportInfoList *list = NULL, **tail = &list;
+    BlockExport *exp;
+
+    LIST_FOREACH(exp, &exports, next) {
+        BlockExportInfo *info = g_new0(BlockExportInfo, 1);
+
+        info->id = g_strdup(exp->id);
+        info->type = exp->drv->type;
+        info->node_name = g_strdup(blk_bs(exp->blk)->node_name);
+        info->shutting_down = exp->shutting_down;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nbd-server-* and block-export-*: QMP in, calls of the export layer out. */
+#include "qemu/osdep.h"
+
+#include "block/export.h"
+#include "block/graph.h"
+#include "qapi/qapi-commands.h"
+#include "qapi/qapi-events.h"
+
+static void export_deleted(const char *id)
+{
+    BlockExportDeletedEvent event = { .id = (char *)id };
+
+    qapi_event_send_block_export_deleted(&event);
+}
+
+static void set_hooks(void)
+{
+    block_export_event_hooks.deleted = export_deleted;
+}
+
+/* --- the server --- */
+
+/* The older form of an address without its wrapper; nothing is copied. */
+static SocketAddress flatten(const SocketAddressLegacy *addr)
+{
+    SocketAddress flat = { .type = addr->type };
+
+    switch (addr->type) {
+    case SOCKET_ADDRESS_TYPE_INET:
+        flat.u.inet = *addr->u.inet.data;
+        break;
+    case SOCKET_ADDRESS_TYPE_UNIX:
+        flat.u.q_unix = *addr->u.q_unix.data;
+        break;
+    case SOCKET_ADDRESS_TYPE_VSOCK:
+        flat.u.vsock = *addr->u.vsock.data;
+        break;
+    case SOCKET_ADDRESS_TYPE_FD:
+        flat.u.fd = *addr->u.fd.data;
+        break;
+    default:
+        g_assert_not_reached();
+    }
+    return flat;
+}
+
+bool qmp_nbd_server_start(NbdServerOptionsLegacy *arg, Error **errp)
+{
+    SocketAddress addr = flatten(arg->addr);
+
+    return nbd_server_start(&addr, arg->tls_creds, arg->tls_authz,
+                            arg->max_connections, errp);
+}
+
+bool qmp_nbd_server_stop(Error **errp)
+{
+    return nbd_server_stop(errp);
+}
+
+/* --- exports --- */
+
+bool qmp_block_export_add(BlockExportOptions *arg, Error **errp)
+{
+    set_hooks();
+    return blk_exp_add(arg, errp) != NULL;
+}
+
+static bool export_del(BlockExport *exp, const char *name,
+                       BlockExportRemoveMode mode, Error **errp)
+{
+    if (!exp) {
+        error_setg(errp, "Export '%s' is not found", name);
+        return false;
+    }
+    return blk_exp_del(exp, mode, errp);
+}
+
+bool qmp_block_export_del(BlockExportDelArg *arg, Error **errp)
+{
+    return export_del(blk_exp_find(arg->id), arg->id, arg->mode, errp);
+}
+
+BlockExportInfoList *qmp_query_block_exports(Error **errp)
+{
+    return blk_exp_query();
+}
+
+/* --- the older forms --- */
+
+bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
+{
+    const char *name = arg->name ? arg->name : arg->device;
+    BlockDriverState *bs = bdrv_lookup_bs(arg->device, arg->device, errp);
+    BlockExportOptions options = {
+        .type = BLOCK_EXPORT_TYPE_NBD,
+        .id = (char *)name,
+        .u.nbd = { .name = (char *)name, .description = arg->description },
+    };
+
+    if (!bs) {
+        return false;
+    }
+    if (arg->bitmap) {
+        error_setg(errp, "Option 'bitmap' of NBD exports is not supported "
+                   "yet");
+        return false;
+    }
+    options.node_name = bs->node_name;
+    /* This command always took writable as a wish only. */
+    options.writable = arg->writable && !bdrv_is_read_only(bs);
+    return qmp_block_export_add(&options, errp);
+}
+
+bool qmp_nbd_server_remove(NbdServerRemoveArg *arg, Error **errp)
+{
+    return export_del(nbd_server_find_export(arg->name), arg->name, arg->mode,
+                      errp);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Exports: nodes that other processes use.
+ *
+ * An export holds a BlockBackend and is of a type that says how others get at
+ * it.  It lives until it was asked to go and the last of its clients has gone.
+ * Everything here runs in the main thread, outside coroutines unless marked.
+ */
+#ifndef BLOCK_EXPORT_H
+#define BLOCK_EXPORT_H
+
+#include "block/block-backend.h"
+
+typedef struct BlockExport BlockExport;
+
+/* A type of exports; they stand in one table in export/exports.c. */
+typedef struct BlockExportDriver {
+    BlockExportType type;
+    size_t instance_size; /* of a struct that begins with BlockExport */
+    /* exp->blk is set, with its permissions. */
+    bool (*create)(BlockExport *exp, const BlockExportOptions *options,
+                   Error **errp);
+    /* No new clients, and disconnect those there are. */
+    void (*request_shutdown)(BlockExport *exp);
+    /* No clients are left: frees what is the type's. */
+    void (*delete)(BlockExport *exp);
+} BlockExportDriver;
+
+struct BlockExport {
+    const BlockExportDriver *drv;
+    char *id;
+    BlockBackend *blk;
+    bool writable;
+    bool writethrough;
+    unsigned refcount;  /* 1 until it is asked to go, 1 for each client */
+    bool shutting_down; /* it was asked to go */
+    LIST_ENTRY(BlockExport) next;
+};
+
+/* What the control layer wants to know; it makes events of it. */
+typedef struct BlockExportEventHooks {
+    void (*deleted)(const char *id);
+} BlockExportEventHooks;
+extern BlockExportEventHooks block_export_event_hooks;
+
+/* As block-export-add; NULL with @errp on failure. The list owns it. */
+BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp);
+/* NULL: there is none of that id. */
+BlockExport *blk_exp_find(const char *id);
+/* As block-export-del. */
+bool blk_exp_del(BlockExport *exp, BlockExportRemoveMode mode, Error **errp);
+/* As query-block-exports; caller frees. */
+BlockExportInfoList *blk_exp_query(void);
+/* Ends all exports of @type and runs the loop until they are gone. */
+void blk_exp_close_type(BlockExportType type);
+/* The same for all; for the end of a program. */
+void blk_exp_close_all(void);
+
+/* For types: a client has come / has gone.  The export is deleted later, not
+ * inside, when the last has gone; callable from coroutines. */
+void blk_exp_ref(BlockExport *exp);
+void blk_exp_unref(BlockExport *exp);
+
+/* --- the NBD server (export/nbd-server.c): one at a time --- */
+
+struct NBDServer;
+
+/*
+ * Listens on @addr.  @tls_creds, @tls_authz: not supported, refused by name
+ * unless NULL.  @max_connections 0: no limit.
+ */
+bool nbd_server_start(const SocketAddress *addr, const char *tls_creds,
+                      const char *tls_authz, uint32_t max_connections,
+                      Error **errp);
+/* The same from a command line's options. */
+bool nbd_server_start_options(const NbdServerOptions *options, Error **errp);
+/* Ends its exports and connections; fails where none is running. */
+bool nbd_server_stop(Error **errp);
+/* NULL: none is running. */
+struct NBDServer *nbd_server_get(void);
+/* The export of type NBD with the name clients see; NULL: there is none. */
+BlockExport *nbd_server_find_export(const char *name);
+
+extern const BlockExportDriver block_export_nbd;
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the NBD server share.
+ *
+ *   server.c            servers, exports, life of a client
+ *   negotiate-server.c  the handshake: loop over options
+ *   option.c            what each option answers
+ *   request.c           transmission: reading requests, carrying them out
+ *   reply.c             sending what is ready
+ */
+#ifndef NBD_NBD_INT_H
+#define NBD_NBD_INT_H
+
+#include "nbd/proto.h"
+#include "nbd/server.h"
+#include "qemu/aio.h"
+
+#define NBD_MAX_IN_FLIGHT 64             /* requests of one client */
+#define NBD_MAX_BYTES_IN_FLIGHT (64 * MiB) /* their buffers */
+#define NBD_RX_SIZE (64 * KiB)
+#define NBD_KEEP_BUFFER (64 * KiB)       /* largest that is kept for reuse */
+#define NBD_KEEP_REQUESTS 32
+
+struct NBDServer {
+    LIST_HEAD(, NBDExport) exports;
+    LIST_HEAD(, NBDClient) clients;
+    unsigned nclients;
+    void (*closed)(void *opaque);
+    void *closed_opaque;
+};
+
+struct NBDExport {
+    /* --- set once --- */
+    NBDServer *server;
+    char *name, *description;
+    uint16_t trans_flags; /* NBD_FLAG_* */
+    uint32_t preferred_block;
+    const NBDExportOps *ops;
+    void *opaque;
+
+    /* --- changing --- */
+    bool listed; /* in the server's list */
+    uint64_t size;
+    unsigned nclients;
+    unsigned in_flight;
+    unsigned quiesced;
+    CoQueue resume; /* who waits for quiesced == 0 */
+    LIST_ENTRY(NBDExport) next;
+};
+
+/* A request with its buffer; used again and again. */
+typedef struct NBDWork {
+    NBDClient *client;
+    NBDRequest req;
+    void *buf;
+    size_t buf_size;
+    bool charged;      /* @buf counts in bytes_in_flight */
+    int error;         /* answer with this -errno and do not carry it out */
+    size_t reply_data; /* bytes of @buf that follow the reply's header */
+    uint8_t header[NBD_SIMPLE_REPLY_SIZE];
+    TAILQ_ENTRY(NBDWork) next; /* in free or ready */
+} NBDWork;
+
+typedef TAILQ_HEAD(NBDWorkList, NBDWork) NBDWorkList;
+
+struct NBDClient {
+    NBDServer *server;
+    int fd;
+    NBDExport *exp; /* NULL until one is chosen */
+    LIST_ENTRY(NBDClient) next;
+
+    /* --- handshake --- */
+    AioTimer *timer;
+    bool fixed_newstyle, no_zeroes;
+    bool closing; /* told to end */
+
+    /* --- reading --- */
+    uint8_t *rx; /* NBD_RX_SIZE bytes, of which [rx_pos, rx_end) is unread */
+    size_t rx_pos, rx_end;
+
+    /* --- requests --- */
+    NBDWorkList free;
+    unsigned nfree;
+    unsigned in_flight;  /* until the reply was sent */
+    uint64_t bytes_in_flight;
+    unsigned running;    /* being carried out */
+    CoQueue slots;       /* the reader waits for an end of one */
+
+    /* --- replies --- */
+    NBDWorkList ready;
+    size_t sent;     /* bytes of the first of them that are gone */
+    bool in_send;    /* replies are being sent right now */
+    bool sending;    /* a coroutine waits for room in the socket */
+    bool send_failed;
+    AioBH *send_bh;
+};
+
+/* negotiate-server.c: 0: an export was chosen; -errno or 1: end. */
+int coroutine_fn nbd_negotiate(NBDClient *client);
+
+/* option.c */
+typedef struct NBDOption {
+    uint32_t number;
+    uint32_t len;
+    uint8_t *data;
+} NBDOption;
+/* Like nbd_negotiate(), but 2: go on with the next option. */
+int coroutine_fn nbd_handle_option(NBDClient *client, const NBDOption *opt);
+/* Answers with an error and a text for people; 0 or -errno. */
+int coroutine_fn nbd_reply_error(NBDClient *client, uint32_t option,
+                                 uint32_t type, const char *text);
+
+/* server.c: makes @exp the client's. */
+void nbd_client_choose(NBDClient *client, NBDExport *exp);
+/* Undoes it; @exp may be gone afterwards. */
+void nbd_client_leave(NBDClient *client);
+/* Makes its socket end; who waits for exp->resume is to be woken after it. */
+void nbd_client_disconnect(NBDClient *client);
+
+/* request.c: returns when the connection ends, all requests done. */
+void coroutine_fn nbd_transmission(NBDClient *client);
+/* Gives back @work, whose reply was sent or dropped.  Wakes nobody: see to
+ * client->slots. */
+void nbd_work_done(NBDWork *work);
+
+/*
+ * reply.c: @work is complete with @ret: sends its reply, together with others
+ * where more are about to come.  The client may be gone afterwards, unless the
+ * caller is a coroutine.
+ */
+void nbd_reply_queue(NBDWork *work, int ret);
+void nbd_reply_send_bh(void *opaque);
+
+#endif

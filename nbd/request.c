@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Transmission: one coroutine reads requests, each is carried out by another.
+ *
+ * Clients send many small requests at a time.  So the reader takes from the
+ * socket what there is, up to NBD_RX_SIZE, and finds several requests with
+ * their payloads in it; only large payloads go straight to their buffers.
+ * Requests and small buffers are used again: a 4 KiB write allocates nothing.
+ */
+#include "qemu/osdep.h"
+
+#include "nbd-int.h"
+#include "qemu/sockets.h"
+
+/* --- the receive buffer --- */
+
+static size_t buffered(const NBDClient *client)
+{
+    return client->rx_end - client->rx_pos;
+}
+
+/* Makes @bytes <= NBD_RX_SIZE available; 0, 1 at a clean end, or -errno. */
+static int coroutine_fn fill(NBDClient *client, size_t bytes)
+{
+    while (buffered(client) < bytes) {
+        ssize_t n;
+
+        if (client->rx_pos + bytes > NBD_RX_SIZE || !buffered(client)) {
+            memmove(client->rx, client->rx + client->rx_pos,
+                    buffered(client));
+            client->rx_end -= client->rx_pos;
+            client->rx_pos = 0;
+        }
+        n = sock_co_read_some(client->fd, client->rx + client->rx_end,
+                              NBD_RX_SIZE - client->rx_end);
+        if (n <= 0) {
+            return n < 0 ? n : buffered(client) ? -ECONNRESET : 1;
+        }
+        client->rx_end += n;
+    }
+    return 0;
+}
+
+/* @buf NULL: the payload is thrown away. */
+static void take(NBDClient *client, uint8_t *buf, size_t bytes)
+{
+    if (buf) {
+        memcpy(buf, client->rx + client->rx_pos, bytes);
+    }
+    client->rx_pos += bytes;
+}
+
+static int coroutine_fn read_payload(NBDClient *client, uint8_t *buf,
+                                     size_t bytes)
+{
+    size_t have = MIN(buffered(client), bytes);
+    int ret = 0;
+
+    take(client, buf, have);
+    bytes -= have;
+    buf = buf ? buf + have : NULL;
+    if (buf && bytes >= NBD_RX_SIZE / 2) {
+        ret = sock_co_recv(client->fd, buf, bytes);
+        return ret > 0 ? -ECONNRESET : ret;
+    }
+    while (bytes > 0) {
+        size_t n = MIN(bytes, NBD_RX_SIZE);
+
+        ret = fill(client, n);
+        if (ret != 0) {
+            return ret > 0 ? -ECONNRESET : ret;
+        }
+        take(client, buf, n);
+        bytes -= n;
+    }
+    return 0;
+}
+
+/* --- requests and their buffers --- */
+
+static bool has_buffer(const NBDRequest *req)
+{
+    return req->type == NBD_CMD_READ || req->type == NBD_CMD_WRITE;
+}
+
+static bool work_buffer(NBDWork *work, size_t bytes)
+{
+    if (work->buf_size < bytes) {
+        qemu_vfree(work->buf);
+        work->buf_size = ROUND_UP(bytes, 4096);
+        work->buf = qemu_try_memalign(4096, work->buf_size);
+        if (!work->buf) {
+            work->buf_size = 0;
+            return false;
+        }
+    }
+    work->client->bytes_in_flight += work->buf_size;
+    return true;
+}
+
+static NBDWork *work_new(NBDClient *client, const NBDRequest *req)
+{
+    NBDWork *work = TAILQ_FIRST(&client->free);
+
+    if (work) {
+        TAILQ_REMOVE(&client->free, work, next);
+        client->nfree--;
+    } else {
+        work = g_new0(NBDWork, 1);
+        work->client = client;
+    }
+    work->req = *req;
+    work->reply_data = 0;
+    work->error = nbd_request_check(req, client->exp->size,
+                                    client->exp->trans_flags);
+    work->charged = !work->error && has_buffer(req);
+    if (work->charged && !work_buffer(work, MAX(req->len, 1))) {
+        work->charged = false;
+        work->error = -ENOMEM;
+    }
+    client->in_flight++;
+    return work;
+}
+
+static void work_free(NBDWork *work)
+{
+    qemu_vfree(work->buf);
+    g_free(work);
+}
+
+void nbd_work_done(NBDWork *work)
+{
+    NBDClient *client = work->client;
+
+    client->in_flight--;
+    if (work->charged) {
+        client->bytes_in_flight -= work->buf_size;
+    }
+    if (client->nfree >= NBD_KEEP_REQUESTS) {
+        work_free(work);
+        return;
+    }
+    if (work->buf_size > NBD_KEEP_BUFFER) {
+        qemu_vfree(work->buf);
+        work->buf = NULL;
+        work->buf_size = 0;
+    }
+    TAILQ_INSERT_HEAD(&client->free, work, next);
+    client->nfree++;
+}
+
+/* --- carrying out --- */
+
+static unsigned op_flags(const NBDRequest *req)
+{
+    return (req->flags & NBD_CMD_FLAG_FUA ? NBD_OP_FUA : 0) |
+           (req->flags & NBD_CMD_FLAG_NO_HOLE ? NBD_OP_NO_HOLE : 0) |
+           (req->flags & NBD_CMD_FLAG_FAST_ZERO ? NBD_OP_FAST_ZERO : 0);
+}
+
+static int coroutine_fn carry_out(NBDExport *exp, NBDWork *work)
+{
+    const NBDExportOps *ops = exp->ops;
+    const NBDRequest *req = &work->req;
+    unsigned flags = op_flags(req);
+    int ret;
+
+    if (req->type == NBD_CMD_FLUSH) {
+        return ops->flush(exp->opaque);
+    }
+    if (req->len == 0) {
+        return 0;
+    }
+    switch (req->type) {
+    case NBD_CMD_READ:
+        ret = ops->pread(exp->opaque, req->from, req->len, work->buf);
+        work->reply_data = ret < 0 ? 0 : req->len;
+        return ret;
+    case NBD_CMD_WRITE:
+        return ops->pwrite(exp->opaque, req->from, req->len, work->buf,
+                           flags);
+    case NBD_CMD_TRIM:
+        return ops->trim(exp->opaque, req->from, req->len, flags);
+    case NBD_CMD_CACHE:
+        return ops->cache(exp->opaque, req->from, req->len);
+    case NBD_CMD_WRITE_ZEROES:
+        return ops->zero(exp->opaque, req->from, req->len, flags);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static void coroutine_fn work_entry(void *opaque)
+{
+    NBDWork *work = opaque;
+    NBDClient *client = work->client;
+    int ret = carry_out(client->exp, work);
+
+    client->exp->in_flight--;
+    client->running--;
+    nbd_reply_queue(work, ret);
+}
+
+static void coroutine_fn start(NBDWork *work)
+{
+    NBDClient *client = work->client;
+
+    if (work->error) {
+        nbd_reply_queue(work, work->error);
+        return;
+    }
+    client->exp->in_flight++;
+    client->running++;
+    coroutine_enter(coroutine_create(work_entry, work));
+}
+
+/* --- the reader --- */
+
+static bool is_full(const NBDClient *client, const NBDRequest *req)
+{
+    uint64_t bytes = has_buffer(req) ? req->len : 0;
+
+    return client->in_flight >= NBD_MAX_IN_FLIGHT ||
+           (client->in_flight > 0 &&
+            client->bytes_in_flight + bytes > NBD_MAX_BYTES_IN_FLIGHT);
+}
+
+/* Waits until @req may be begun. */
+static void coroutine_fn wait_for_slot(NBDClient *client,
+                                       const NBDRequest *req)
+{
+    while (is_full(client, req) && !client->send_failed) {
+        co_queue_wait(&client->slots, NULL);
+    }
+}
+
+static void coroutine_fn wait_for_resume(NBDClient *client)
+{
+    while (client->exp->quiesced && !client->closing) {
+        co_queue_wait(&client->exp->resume, NULL);
+    }
+}
+
+/* 0, 1 when the client says goodbye, -errno. */
+static int coroutine_fn read_request(NBDClient *client, NBDRequest *req)
+{
+    int ret = fill(client, NBD_REQUEST_SIZE);
+
+    if (ret != 0) {
+        return ret;
+    }
+    if (!nbd_request_parse(client->rx + client->rx_pos, req)) {
+        return -EINVAL;
+    }
+    client->rx_pos += NBD_REQUEST_SIZE;
+    if (req->type == NBD_CMD_WRITE && req->len > NBD_MAX_PAYLOAD) {
+        return -EINVAL; /* not worth reading on to answer it */
+    }
+    return req->type == NBD_CMD_DISC;
+}
+
+static int coroutine_fn one_request(NBDClient *client)
+{
+    NBDRequest req;
+    NBDWork *work;
+    int ret = read_request(client, &req);
+
+    if (ret != 0) {
+        return ret;
+    }
+    wait_for_slot(client, &req);
+    work = work_new(client, &req);
+    if (req.type == NBD_CMD_WRITE) {
+        ret = read_payload(client, work->error ? NULL : work->buf, req.len);
+    }
+    if (ret == 0) {
+        wait_for_resume(client);
+    }
+    if (ret != 0 || client->closing || client->send_failed) {
+        nbd_work_done(work);
+        return 1;
+    }
+    start(work);
+    return 0;
+}
+
+void coroutine_fn nbd_transmission(NBDClient *client)
+{
+    NBDWork *work;
+
+    client->rx = qemu_memalign(4096, NBD_RX_SIZE);
+    while (one_request(client) == 0) {
+        continue;
+    }
+    /* Nothing more will be read: replies need not wait for others. */
+    client->rx_pos = client->rx_end = 0;
+    while (client->in_flight || client->sending || client->in_send) {
+        co_queue_wait(&client->slots, NULL);
+    }
+    while ((work = TAILQ_FIRST(&client->free))) {
+        TAILQ_REMOVE(&client->free, work, next);
+        work_free(work);
+    }
+}

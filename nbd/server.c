@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Servers, exports and the life of a client.
+ *
+ * A client is one coroutine from beginning to end; it frees the client as its
+ * last act.  Whoever wants a client to go shuts its socket down: the coroutine
+ * then finds it at its end.
+ */
+#include "qemu/osdep.h"
+
+#include <sys/socket.h>
+
+#include "nbd-int.h"
+
+#define HANDSHAKE_NS (INT64_C(10) * 1000 * 1000 * 1000)
+
+/* --- server --- */
+
+NBDServer *nbd_server_new(void)
+{
+    return g_new0(NBDServer, 1);
+}
+
+unsigned nbd_server_clients(const NBDServer *server)
+{
+    return server->nclients;
+}
+
+void nbd_server_on_close(NBDServer *server, void (*closed)(void *opaque),
+                         void *opaque)
+{
+    server->closed = closed;
+    server->closed_opaque = opaque;
+}
+
+void nbd_server_disconnect_all(NBDServer *server)
+{
+    NBDClient *client;
+    NBDExport *exp;
+
+    LIST_FOREACH(client, &server->clients, next) {
+        nbd_client_disconnect(client);
+    }
+    LIST_FOREACH(exp, &server->exports, next) {
+        co_queue_wake_all(&exp->resume);
+    }
+}
+
+void nbd_server_free(NBDServer *server)
+{
+    if (server) {
+        g_assert(LIST_EMPTY(&server->exports) && !server->nclients);
+        g_free(server);
+    }
+}
+
+/* --- exports --- */
+
+static bool check_text(const char *what, const char *text, Error **errp)
+{
+    if (text && strlen(text) > NBD_MAX_NAME) {
+        error_setg(errp, "%s '%.40s...' too long", what, text);
+        return false;
+    }
+    return true;
+}
+
+NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
+                          const NBDExportOps *ops, void *opaque, Error **errp)
+{
+    NBDExport *exp;
+
+    if (!check_text("export name", info->name, errp) ||
+        !check_text("description", info->description, errp)) {
+        return NULL;
+    }
+    if (nbd_export_find(server, info->name)) {
+        error_setg(errp, "NBD server already has export named '%s'",
+                   info->name);
+        return NULL;
+    }
+    exp = g_new0(NBDExport, 1);
+    exp->server = server;
+    exp->name = g_strdup(info->name);
+    exp->description = g_strdup(info->description);
+    exp->size = info->size;
+    exp->preferred_block = MAX(info->preferred_block, 4096);
+    exp->ops = ops;
+    exp->opaque = opaque;
+    exp->trans_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
+                       NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN;
+    exp->trans_flags |= info->writable
+                            ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+                                  NBD_FLAG_SEND_FAST_ZERO
+                            : NBD_FLAG_READ_ONLY;
+    exp->trans_flags |= ops->cache ? NBD_FLAG_SEND_CACHE : 0;
+    co_queue_init(&exp->resume);
+    exp->listed = true;
+    LIST_INSERT_HEAD(&server->exports, exp, next);
+    return exp;
+}
+
+NBDExport *nbd_export_find(NBDServer *server, const char *name)
+{
+    NBDExport *exp;
+
+    LIST_FOREACH(exp, &server->exports, next) {
+        if (strcmp(exp->name, name) == 0) {
+            return exp;
+        }
+    }
+    return NULL;
+}
+
+void nbd_export_shutdown(NBDExport *exp)
+{
+    NBDClient *client;
+
+    if (exp->listed) {
+        exp->listed = false;
+        LIST_REMOVE(exp, next);
+    }
+    LIST_FOREACH(client, &exp->server->clients, next) {
+        if (client->exp == exp) {
+            nbd_client_disconnect(client);
+        }
+    }
+    co_queue_wake_all(&exp->resume);
+}
+
+void nbd_export_free(NBDExport *exp)
+{
+    g_assert(exp->nclients == 0);
+    nbd_export_shutdown(exp);
+    g_free(exp->name);
+    g_free(exp->description);
+    g_free(exp);
+}
+
+const char *nbd_export_name(const NBDExport *exp)
+{
+    return exp->name;
+}
+
+void *nbd_export_opaque(const NBDExport *exp)
+{
+    return exp->opaque;
+}
+
+unsigned nbd_export_clients(const NBDExport *exp)
+{
+    return exp->nclients;
+}
+
+void nbd_export_set_size(NBDExport *exp, uint64_t size)
+{
+    exp->size = size;
+}
+
+void nbd_export_quiesce(NBDExport *exp, bool quiesce)
+{
+    if (quiesce) {
+        exp->quiesced++;
+        return;
+    }
+    g_assert(exp->quiesced > 0);
+    if (--exp->quiesced == 0) {
+        co_queue_wake_all(&exp->resume);
+    }
+}
+
+bool nbd_export_busy(const NBDExport *exp)
+{
+    return exp->in_flight > 0;
+}
+
+/* --- clients --- */
+
+void nbd_client_choose(NBDClient *client, NBDExport *exp)
+{
+    client->exp = exp;
+    exp->nclients++;
+    exp->ops->client_added(exp->opaque);
+}
+
+void nbd_client_leave(NBDClient *client)
+{
+    NBDExport *exp = client->exp;
+
+    client->exp = NULL;
+    if (exp) {
+        exp->nclients--;
+        exp->ops->client_removed(exp->opaque);
+    }
+}
+
+void nbd_client_disconnect(NBDClient *client)
+{
+    client->closing = true;
+    shutdown(client->fd, SHUT_RDWR);
+}
+
+static void handshake_timeout(void *opaque)
+{
+    nbd_client_disconnect(opaque);
+}
+
+static void client_free(NBDClient *client)
+{
+    NBDServer *server = client->server;
+
+    g_assert(TAILQ_EMPTY(&client->ready) && !client->in_flight);
+    LIST_REMOVE(client, next);
+    server->nclients--;
+    aio_timer_free(client->timer);
+    aio_bh_free(client->send_bh);
+    aio_set_fd_handler(aio_main_context(), client->fd, AIO_SCOPE_IO, NULL,
+                       NULL, NULL);
+    close(client->fd);
+    qemu_vfree(client->rx);
+    nbd_client_leave(client);
+    g_free(client);
+    if (server->closed) {
+        server->closed(server->closed_opaque);
+    }
+}
+
+static void coroutine_fn client_entry(void *opaque)
+{
+    NBDClient *client = opaque;
+
+    aio_timer_mod(client->timer, aio_now_ns() + HANDSHAKE_NS);
+    if (nbd_negotiate(client) == 0) {
+        aio_timer_del(client->timer);
+        nbd_transmission(client);
+    }
+    client_free(client);
+}
+
+void nbd_server_add_client(NBDServer *server, int fd)
+{
+    AioContext *ctx = aio_main_context();
+    NBDClient *client = g_new0(NBDClient, 1);
+
+    client->server = server;
+    client->fd = fd;
+    client->timer = aio_timer_new(ctx, AIO_SCOPE_IO, handshake_timeout,
+                                  client);
+    client->send_bh = aio_bh_new(ctx, AIO_SCOPE_IO, nbd_reply_send_bh, client);
+    TAILQ_INIT(&client->free);
+    TAILQ_INIT(&client->ready);
+    co_queue_init(&client->slots);
+    LIST_INSERT_HEAD(&server->clients, client, next);
+    server->nclients++;
+    coroutine_enter(coroutine_create(client_entry, client));
+}
