@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Changes of the graph while it is in use: all or nothing. */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+
+/* The edges that move from @from when @to takes its place. */
+static GPtrArray *edges_to_move(BlockDriverState *from, BlockDriverState *to,
+                                Error **errp)
+{
+    g_autoptr(GPtrArray) edges = g_ptr_array_new();
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &from->parents, next_parent) {
+        if (c->klass->stay_at_node ||
+            (c->klass->parent_is_bs && bdrv_is_below(to, c->opaque))) {
+            continue;
+        }
+        if (!bdrv_child_check_frozen(c, to, errp)) {
+            return NULL;
+        }
+        /* The list is walked newest first; keep that order on @to. */
+        g_ptr_array_insert(edges, 0, c);
+    }
+    return g_steal_pointer(&edges);
+}
+
+static bool replace_drained(BlockDriverState *from, BlockDriverState *to,
+                            Error **errp)
+{
+    g_autoptr(GPtrArray) edges = edges_to_move(from, to, errp);
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    Transaction *tran;
+    bool ok;
+
+    if (!edges) {
+        return false;
+    }
+    tran = tran_new();
+    for (guint i = 0; i < edges->len; i++) {
+        bdrv_child_replace_tran(g_ptr_array_index(edges, i), to, tran);
+    }
+    g_ptr_array_add(nodes, to);
+    g_ptr_array_add(nodes, from);
+    ok = bdrv_refresh_perms_list(nodes, tran, errp);
+    tran_finalize(tran, ok);
+    return ok;
+}
+
+bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
+                       Error **errp)
+{
+    bool ok;
+
+    bdrv_ref(from);
+    bdrv_ref(to);
+    bdrv_drained_begin(from);
+    bdrv_drained_begin(to);
+    ok = replace_drained(from, to, errp);
+    bdrv_drained_end(to);
+    bdrv_drained_end(from);
+    bdrv_unref(to);
+    bdrv_unref(from);
+    return ok;
+}
+
+BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
+                                   const BlockdevOptions *options, int flags,
+                                   Error **errp)
+{
+    BlockDriverState *filter;
+
+    bdrv_drained_begin(bs);
+    filter = bdrv_open(options, flags, errp);
+    if (filter && bdrv_replace_node(bs, filter, errp)) {
+        /* Without parents nothing else would keep it. */
+        filter->graph_ref = true;
+    } else {
+        bdrv_unref(filter);
+        filter = NULL;
+    }
+    bdrv_drained_end(bs);
+    return filter;
+}
+
+bool bdrv_drop_filter(BlockDriverState *filter, Error **errp)
+{
+    BdrvChild *child = bdrv_filter_child(filter);
+    BlockDriverState *bs;
+    bool ok;
+
+    if (!child) {
+        error_setg(errp, "Node '%s' is not a filter", filter->node_name);
+        return false;
+    }
+    bs = bdrv_ref(child->bs);
+    bdrv_drained_begin(bs);
+    ok = bdrv_replace_node(filter, bs, errp);
+    if (ok && filter->graph_ref) {
+        filter->graph_ref = false;
+        bdrv_unref(filter);
+    }
+    bdrv_drained_end(bs);
+    bdrv_unref(bs);
+    return ok;
+}
+
+static bool set_backing_drained(BlockDriverState *bs,
+                                BlockDriverState *backing, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    BlockDriverState *old = bs->backing ? bs->backing->bs : NULL;
+    Transaction *tran = tran_new();
+    bool ok;
+
+    g_ptr_array_add(nodes, bs);
+    if (old) {
+        g_ptr_array_add(nodes, old);
+    }
+    ok = bdrv_set_child_tran(bs, "backing", backing, BDRV_CHILD_COW, tran,
+                             errp) &&
+         bdrv_refresh_perms_list(nodes, tran, errp);
+    if (ok && old && old != backing && old->inherits_from == bs) {
+        old->inherits_from = NULL;
+    }
+    tran_finalize(tran, ok);
+    return ok;
+}
+
+bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
+                      Error **errp)
+{
+    bool ok;
+
+    if (backing && (!bs->drv || !bs->drv->supports_backing)) {
+        error_setg(errp, "Driver '%s' of node '%s' does not support backing "
+                   "files", bs->drv ? bs->drv->format_name : "none",
+                   bs->node_name);
+        return false;
+    }
+    bdrv_drained_begin(bs);
+    ok = set_backing_drained(bs, backing, errp);
+    if (ok) {
+        bdrv_refresh_limits(bs, NULL, NULL);
+        bdrv_refresh_filename(bs);
+    }
+    bdrv_drained_end(bs);
+    return ok;
+}

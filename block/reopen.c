@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changing options in place.
+ *
+ *   queue      the nodes named, each followed by the children it defined in
+ *              place, which take over what changes for them
+ *   prepare    per node, parents first: new flags, new children, the driver's
+ *              own preparation, which may still write under the old state of
+ *              the children (e.g. store bitmaps before turning read-only)
+ *   permit     permissions of the whole result at once
+ *   commit     or all back in reverse order
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+#include "block/io.h"
+#include <json-c/json.h>
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
+
+typedef struct ReopenEntry {
+    BdrvReopenState state;
+    BlockdevOptions *explicit_options;
+    bool keep_children; /* options say nothing about children */
+} ReopenEntry;
+
+typedef struct ReopenQueue {
+    GPtrArray *entries; /* of ReopenEntry */
+    GPtrArray *nodes;   /* whose permissions are renewed; references */
+    Transaction *tran;
+} ReopenQueue;
+
+static void reopen_entry_free(void *opaque)
+{
+    ReopenEntry *entry = opaque;
+
+    qapi_free_BlockdevOptions(entry->state.options);
+    qapi_free_BlockdevOptions(entry->explicit_options);
+    bdrv_unref(entry->state.bs);
+    g_free(entry);
+}
+
+static void node_unref(void *bs)
+{
+    bdrv_unref(bs);
+}
+
+static void reopen_queue_init(ReopenQueue *queue)
+{
+    queue->entries = g_ptr_array_new_with_free_func(reopen_entry_free);
+    queue->nodes = g_ptr_array_new_with_free_func(node_unref);
+}
+
+static void reopen_queue_clear(ReopenQueue *queue)
+{
+    g_ptr_array_unref(queue->entries);
+    g_ptr_array_unref(queue->nodes);
+}
+
+static ReopenEntry *queue_entry(ReopenQueue *queue, guint i)
+{
+    return g_ptr_array_index(queue->entries, i);
+}
+
+static ReopenEntry *queue_find(ReopenQueue *queue, const BlockDriverState *bs)
+{
+    for (guint i = 0; i < queue->entries->len; i++) {
+        if (queue_entry(queue, i)->state.bs == bs) {
+            return queue_entry(queue, i);
+        }
+    }
+    return NULL;
+}
+
+/* --- queue --- */
+
+static void queue_add(ReopenQueue *queue, BlockDriverState *bs,
+                      const BlockdevOptions *explicit_options,
+                      bool keep_children)
+{
+    ReopenEntry *entry = g_new0(ReopenEntry, 1);
+
+    entry->state.bs = bdrv_ref(bs);
+    entry->explicit_options = qapi_clone_BlockdevOptions(explicit_options);
+    entry->state.options = qapi_clone_BlockdevOptions(explicit_options);
+    entry->keep_children = keep_children;
+    g_ptr_array_add(queue->entries, entry);
+    g_ptr_array_add(queue->nodes, bdrv_ref(bs));
+}
+
+/* Definition of child @name in @options, or NULL. */
+static const BlockdevOptions *find_definition(const BlockdevOptions *options,
+                                              const char *name)
+{
+    BdrvOptionsChild child;
+    unsigned pos = 0;
+
+    while (bdrv_options_next_child(options, &pos, &child)) {
+        if (!strcmp(child.name, name)) {
+            return child.definition;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Children that @entry's node defined in place follow its options; those it is
+ * about to lose do not matter.
+ */
+static void queue_children(ReopenQueue *queue, ReopenEntry *entry)
+{
+    BlockDriverState *bs = entry->state.bs;
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bs->children, next) {
+        const BlockdevOptions *given =
+            entry->keep_children
+                ? NULL : find_definition(entry->explicit_options, c->name);
+
+        if ((!given && c->bs->inherits_from != bs) ||
+            queue_find(queue, c->bs)) {
+            continue;
+        }
+        queue_add(queue, c->bs, given ? given : c->bs->explicit_options,
+                  !given);
+    }
+}
+
+/* Fills in what @bs takes over from its parent, as that one will be. */
+static void inherit_new_options(ReopenQueue *queue, ReopenEntry *entry)
+{
+    BlockDriverState *bs = entry->state.bs;
+    ReopenEntry *parent = bs->inherits_from
+        ? queue_find(queue, bs->inherits_from) : NULL;
+    BlockDriverState as_it_will_be;
+
+    if (!bs->inherits_from) {
+        return;
+    }
+    as_it_will_be = *bs->inherits_from;
+    if (parent) {
+        bdrv_apply_options(&as_it_will_be, parent->state.options, NULL);
+    }
+    bdrv_options_inherit(&as_it_will_be, bs->inherits_role,
+                         entry->state.options);
+}
+
+static bool queue_build(ReopenQueue *queue, BlockdevOptionsList *options,
+                        Error **errp)
+{
+    for (; options; options = options->next) {
+        const BlockdevOptions *o = options->value;
+        BlockDriverState *bs;
+
+        if (!o->node_name) {
+            error_setg(errp, "node-name not specified");
+            return false;
+        }
+        bs = bdrv_find_node(o->node_name);
+        if (!bs) {
+            error_setg(errp, "Failed to find node with node-name='%s'",
+                       o->node_name);
+            return false;
+        }
+        if (queue_find(queue, bs)) {
+            error_setg(errp, "Node '%s' is named twice", o->node_name);
+            return false;
+        }
+        queue_add(queue, bs, o, false);
+    }
+    return true;
+}
+
+static void queue_complete(ReopenQueue *queue)
+{
+    for (guint i = 0; i < queue->entries->len; i++) {
+        ReopenEntry *entry = queue_entry(queue, i);
+
+        inherit_new_options(queue, entry);
+        queue_children(queue, entry);
+    }
+}
+
+/* --- prepare: flags --- */
+
+typedef struct FlagsUndo {
+    BlockDriverState *bs;
+    BlockDriverState saved; /* only the fields of bdrv_apply_options() */
+} FlagsUndo;
+
+static void flags_undo(void *opaque)
+{
+    FlagsUndo *undo = opaque;
+    BlockDriverState *bs = undo->bs;
+
+    bs->read_only = undo->saved.read_only;
+    bs->auto_read_only = undo->saved.auto_read_only;
+    bs->cache_direct = undo->saved.cache_direct;
+    bs->cache_no_flush = undo->saved.cache_no_flush;
+    bs->discard_unmap = undo->saved.discard_unmap;
+    bs->force_share = undo->saved.force_share;
+    bs->detect_zeroes = undo->saved.detect_zeroes;
+}
+
+static const TransactionActionDrv flags_drv = {
+    .abort = flags_undo,
+    .clean = g_free,
+};
+
+static bool prepare_flags(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
+{
+    BlockDriverState *bs = entry->state.bs;
+    FlagsUndo *undo;
+    bool force_share = bs->force_share;
+    int ret;
+
+    if (!bs->read_only && entry->state.options->has_read_only &&
+        entry->state.options->read_only) {
+        ret = bdrv_flush(bs);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Error flushing drive");
+            return false;
+        }
+    }
+    undo = g_new(FlagsUndo, 1);
+    undo->bs = bs;
+    undo->saved = *bs;
+    tran_add(queue->tran, &flags_drv, undo);
+    if (!bdrv_apply_options(bs, entry->state.options, errp)) {
+        return false;
+    }
+    if (bs->force_share != force_share) {
+        error_setg(errp, "Cannot change the option 'force-share'");
+        return false;
+    }
+    entry->state.read_only = bs->read_only;
+    entry->state.cache_direct = bs->cache_direct;
+    entry->state.cache_no_flush = bs->cache_no_flush;
+    return true;
+}
+
+/* --- prepare: options that cannot change --- */
+
+static bool is_child_option(const BlockdevOptions *options, const char *name)
+{
+    BdrvOptionsChild child;
+    unsigned pos = 0;
+
+    while (bdrv_options_next_child(options, &pos, &child)) {
+        if (!strcmp(child.name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool name_in(const char *const *list, const char *name)
+{
+    for (; list && *list; list++) {
+        if (!strcmp(*list, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_mutable(const BlockDriverState *bs, const char *name)
+{
+    static const char *const node_options[] = {
+        "driver", "node-name", "discard", "cache", "read-only",
+        "auto-read-only", "force-share", "detect-zeroes", NULL,
+    };
+
+    return name_in(node_options, name) ||
+           name_in(bs->drv->mutable_options, name) ||
+           is_child_option(bs->options, name);
+}
+
+/* JSON of @options in which defaults are as good as given. */
+static json_object *options_tree(const BlockdevOptions *options)
+{
+    g_autoptr(BlockdevOptions) copy = qapi_clone_BlockdevOptions(options);
+    const QapiType *branch = bdrv_options_branch(copy->driver);
+    char *base = (char *)copy + qapi_type_BlockdevOptions.u_offset;
+
+    for (unsigned i = 0; i < branch->n_members; i++) {
+        const QapiMember *m = &branch->members[i];
+
+        if ((m->flags & QAPI_MEMBER_HAS) && (m->flags & QAPI_MEMBER_DEFAULT)) {
+            *(bool *)(base + m->has_offset) = true;
+        }
+    }
+    return qapi_BlockdevOptions_to_json(copy);
+}
+
+/* The first member of @a that is not the same in @b, and may not change. */
+static const char *find_change(const BlockDriverState *bs, json_object *a,
+                               json_object *b)
+{
+    json_object_object_foreach(a, key, value) {
+        if (!is_mutable(bs, key) &&
+            !json_object_equal(value, json_object_object_get(b, key))) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+static bool prepare_options(ReopenEntry *entry, Error **errp)
+{
+    BlockDriverState *bs = entry->state.bs;
+    BlockdevOptions *options = entry->state.options;
+    g_autoptr(json_object) old = NULL;
+    g_autoptr(json_object) new = NULL;
+    const char *change;
+
+    if (options->driver != bs->options->driver) {
+        error_setg(errp, "Cannot change the option 'driver'");
+        return false;
+    }
+    if (options->node_name && strcmp(options->node_name, bs->node_name)) {
+        error_setg(errp, "Cannot change the option 'node-name'");
+        return false;
+    }
+    old = options_tree(bs->options);
+    new = options_tree(options);
+    change = find_change(bs, new, old);
+    if (!change) {
+        change = find_change(bs, old, new);
+    }
+    if (change) {
+        error_setg(errp, "Cannot change the option '%s'", change);
+    }
+    return !change;
+}
+
+/* --- prepare: children --- */
+
+/* Replaces child @option->name by what the options refer to. */
+static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
+                          const BdrvOptionsChild *option, Error **errp)
+{
+    BdrvChild *child = bdrv_find_child(bs, option->name);
+    bool is_backing = !strcmp(option->name, "backing");
+    BlockDriverState *new_bs = NULL;
+
+    if (option->reference) {
+        new_bs = bdrv_lookup_bs(option->reference, option->reference, errp);
+        if (!new_bs) {
+            return false;
+        }
+    }
+    if ((child ? child->bs : NULL) == new_bs) {
+        return true;
+    }
+    if (!is_backing && (strcmp(option->name, "file") || !new_bs)) {
+        error_setg(errp, "Cannot change the option '%s'", option->name);
+        return false;
+    }
+    if (child) {
+        g_ptr_array_add(queue->nodes, bdrv_ref(child->bs));
+    }
+    return bdrv_set_child_tran(bs, option->name, new_bs,
+                               child ? child->role : BDRV_CHILD_COW,
+                               queue->tran, errp);
+}
+
+static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
+                          const BdrvOptionsChild *option, Error **errp)
+{
+    BdrvChild *child = bdrv_find_child(bs, option->name);
+
+    if (option->definition) {
+        /* Reopened on its own; here it may not become another node. */
+        const char *name = option->definition->node_name;
+
+        if (!child || (name && strcmp(name, child->bs->node_name))) {
+            error_setg(errp, "Cannot change the option '%s'", option->name);
+            return false;
+        }
+        return true;
+    }
+    if (!option->present) {
+        if (child && !strcmp(option->name, "backing")) {
+            error_setg(errp, "backing is missing for '%s'", bs->node_name);
+            return false;
+        }
+        if (child) {
+            error_setg(errp, "Cannot change the option '%s'", option->name);
+            return false;
+        }
+        return true;
+    }
+    return replace_child(queue, bs, option, errp);
+}
+
+static bool prepare_children(ReopenQueue *queue, ReopenEntry *entry,
+                             Error **errp)
+{
+    BdrvOptionsChild option;
+    unsigned pos = 0;
+
+    while (!entry->keep_children &&
+           bdrv_options_next_child(entry->state.options, &pos, &option)) {
+        if (!prepare_child(queue, entry->state.bs, &option, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- prepare: the driver --- */
+
+static void driver_commit(void *opaque)
+{
+    BdrvReopenState *state = opaque;
+
+    if (state->bs->drv->reopen_commit) {
+        state->bs->drv->reopen_commit(state);
+    }
+}
+
+static void driver_abort(void *opaque)
+{
+    BdrvReopenState *state = opaque;
+
+    if (state->bs->drv->reopen_abort) {
+        state->bs->drv->reopen_abort(state);
+    }
+}
+
+static void driver_clean(void *opaque)
+{
+    BdrvReopenState *state = opaque;
+
+    state->bs->reopening = false;
+}
+
+static const TransactionActionDrv driver_drv = {
+    .commit = driver_commit,
+    .abort = driver_abort,
+    .clean = driver_clean,
+};
+
+static bool prepare_driver(ReopenQueue *queue, ReopenEntry *entry,
+                           Error **errp)
+{
+    BlockDriverState *bs = entry->state.bs;
+
+    if (bs->drv->reopen_prepare &&
+        bs->drv->reopen_prepare(&entry->state, errp) < 0) {
+        return false;
+    }
+    bs->reopening = true;
+    tran_add(queue->tran, &driver_drv, &entry->state);
+    return true;
+}
+
+static bool queue_prepare(ReopenQueue *queue, Error **errp)
+{
+    for (guint i = 0; i < queue->entries->len; i++) {
+        ReopenEntry *entry = queue_entry(queue, i);
+
+        if (!prepare_options(entry, errp) ||
+            !prepare_flags(queue, entry, errp) ||
+            !prepare_children(queue, entry, errp) ||
+            !prepare_driver(queue, entry, errp)) {
+            return false;
+        }
+    }
+    return bdrv_refresh_perms_list(queue->nodes, queue->tran, errp);
+}
+
+/* --- commit --- */
+
+/* Children that are not ours any more do not follow us. */
+static void forget_lost_children(BlockDriverState *bs)
+{
+    BlockDriverState *other = NULL;
+    BdrvChild *c;
+
+    while ((other = bdrv_next_node(other))) {
+        bool is_child = false;
+
+        LIST_FOREACH(c, &bs->children, next) {
+            is_child = is_child || c->bs == other;
+        }
+        if (other->inherits_from == bs && !is_child) {
+            other->inherits_from = NULL;
+        }
+    }
+}
+
+static void entry_finish(ReopenEntry *entry)
+{
+    BlockDriverState *bs = entry->state.bs;
+
+    qapi_free_BlockdevOptions(bs->options);
+    bs->options = g_steal_pointer(&entry->state.options);
+    qapi_free_BlockdevOptions(bs->explicit_options);
+    bs->explicit_options = g_steal_pointer(&entry->explicit_options);
+    forget_lost_children(bs);
+    bdrv_refresh_limits(bs, NULL, NULL);
+}
+
+/* Children come after their parents in the queue: from the end upwards. */
+static void queue_finish(ReopenQueue *queue)
+{
+    for (guint i = queue->entries->len; i > 0; i--) {
+        ReopenEntry *entry = queue_entry(queue, i - 1);
+        BdrvReopenState *state = &entry->state;
+
+        if (state->bs->drv->reopen_commit_post) {
+            state->bs->drv->reopen_commit_post(state);
+        }
+        entry_finish(entry);
+        bdrv_refresh_filename(state->bs);
+    }
+}
+
+static bool queue_run(ReopenQueue *queue, Error **errp)
+{
+    g_autoptr(GPtrArray) drained = g_ptr_array_new_with_free_func(node_unref);
+    bool ok;
+
+    for (guint i = 0; i < queue->entries->len; i++) {
+        BlockDriverState *bs = queue_entry(queue, i)->state.bs;
+
+        g_ptr_array_add(drained, bdrv_ref(bs));
+        bdrv_drained_begin(bs);
+    }
+    queue->tran = tran_new();
+    ok = queue_prepare(queue, errp);
+    tran_finalize(queue->tran, ok);
+    if (ok) {
+        queue_finish(queue);
+    }
+    for (guint i = 0; i < drained->len; i++) {
+        bdrv_drained_end(g_ptr_array_index(drained, i));
+    }
+    return ok;
+}
+
+bool bdrv_reopen_multiple(BlockdevOptionsList *options, Error **errp)
+{
+    ReopenQueue queue;
+    bool ok;
+
+    reopen_queue_init(&queue);
+    ok = queue_build(&queue, options, errp);
+    if (ok) {
+        queue_complete(&queue);
+        ok = queue_run(&queue, errp);
+    }
+    reopen_queue_clear(&queue);
+    return ok;
+}
+
+bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
+                               Error **errp)
+{
+    g_autoptr(BlockdevOptions) options =
+        qapi_clone_BlockdevOptions(bs->explicit_options);
+    ReopenQueue queue;
+    bool ok;
+
+    if (bs->read_only == read_only) {
+        return true;
+    }
+    options->has_read_only = true;
+    options->read_only = read_only;
+    reopen_queue_init(&queue);
+    queue_add(&queue, bs, options, true);
+    queue_complete(&queue);
+    ok = queue_run(&queue, errp);
+    reopen_queue_clear(&queue);
+    return ok;
+}
