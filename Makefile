@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What people type.  The build itself is meson's (meson.build).
+#
+#   make             build everything in build/
+#   make demo        the main job on a real disk image (installs what is missing)
+#   make check       all tests, plainly and under ASan and UBSan
+#   make check-one T=backup/bitmap-sync    one iotest
+#   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
+#   make fuzz        a minute of each fuzzer
+#   make bench       ours and the installed peer, in turn
+#   make lint        layers, style, SPDX lines, documented prototypes
+#   make install     into the --prefix given to ./configure
+
+BUILD ?= build
+BUILD_ASAN ?= build-asan
+BUILD_FUZZ ?= build-fuzz
+NINJA_FLAGS ?=
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) $(NINJA_FLAGS)
+
+deps:
+	@scripts/install-deps
+
+$(BUILD)/build.ninja: | deps
+	@./configure --build=$(BUILD)
+
+$(BUILD_ASAN)/build.ninja: | deps
+	@./configure --build=$(BUILD_ASAN) --enable-sanitizers -- -Doptimization=1
+
+asan: $(BUILD_ASAN)/build.ninja
+	@ninja -C $(BUILD_ASAN) $(NINJA_FLAGS)
+
+check: deps
+	@scripts/run-checks $(BUILD) $(BUILD_ASAN)
+
+check-unit: all
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
+
+check-iotests: all
+	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check
+
+check-one: all
+	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check $(T)
+
+check-asan: asan
+	@scripts/run-checks --only asan $(BUILD) $(BUILD_ASAN)
+
+fuzz: deps
+	@tests/fuzz/run $(BUILD_FUZZ)
+
+bench: all
+	@BUILD_DIR=$(abspath $(BUILD)) tests/bench/run
+
+demo: all
+	@BUILD_DIR=$(abspath $(BUILD)) scripts/demo
+
+lint:
+	@scripts/lint
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
+
+.PHONY: all deps asan check check-unit check-iotests check-one check-asan \
+	fuzz bench demo lint install clean
