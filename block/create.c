@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making images: as blockdev-create does, and as `qemu-img create` does with
+ * its own spelling of the options, which is translated to the schema's here.
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+#include "qemu/cutils.h"
+#include <json-c/json.h>
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
+
+/* --- blockdev-create --- */
+
+typedef struct CreateCall {
+    const BlockDriver *drv;
+    BlockdevCreateOptions *options;
+    Error **errp;
+    int ret;
+} CreateCall;
+
+static void coroutine_fn bdrv_create_entry(void *opaque)
+{
+    CreateCall *call = opaque;
+
+    call->ret = call->drv->co_create(call->options, call->errp);
+}
+
+int coroutine_mixed_fn bdrv_create(BlockdevCreateOptions *options,
+                                   Error **errp)
+{
+    const char *name = BlockdevDriver_str(options->driver);
+    CreateCall call = {.options = options, .errp = errp};
+
+    call.drv = bdrv_find_driver(options->driver);
+    if (!call.drv || !call.drv->co_create) {
+        error_setg(errp, "Driver '%s' does not support blockdev-create", name);
+        return -ENOTSUP;
+    }
+    aio_run_co(bdrv_create_entry, &call);
+    return call.ret;
+}
+
+/* --- the options of `qemu-img create -o` --- */
+
+typedef enum ImgOptionType {
+    IMG_STR,
+    IMG_SIZE,
+    IMG_NUMBER,
+    IMG_BOOL,
+    IMG_REFUSED, /* known, but nothing we can do */
+} ImgOptionType;
+
+typedef struct ImgOption {
+    const char *name;   /* as users write it */
+    const char *member; /* of BlockdevCreateOptions*; NULL: not passed on */
+    ImgOptionType type;
+    const char *dflt;   /* shown in "Formatting ..." where not given */
+    bool for_file;      /* of the file, not of the format in it */
+} ImgOption;
+
+/* In the order in which "Formatting ..." shows them. */
+static const ImgOption qcow2_options[] = {
+    {"encryption", NULL, IMG_REFUSED},
+    {"encrypt.format", NULL, IMG_REFUSED},
+    {"encrypt.key-secret", NULL, IMG_REFUSED},
+    {"encrypt.cipher-alg", NULL, IMG_REFUSED},
+    {"encrypt.cipher-mode", NULL, IMG_REFUSED},
+    {"encrypt.hash-alg", NULL, IMG_REFUSED},
+    {"encrypt.ivgen-alg", NULL, IMG_REFUSED},
+    {"encrypt.ivgen-hash-alg", NULL, IMG_REFUSED},
+    {"encrypt.iter-time", NULL, IMG_REFUSED},
+    {"cluster_size", "cluster-size", IMG_SIZE, "65536"},
+    {"extended_l2", "extended-l2", IMG_BOOL, "off"},
+    {"preallocation", "preallocation", IMG_STR},
+    {"compression_type", "compression-type", IMG_STR, "zlib"},
+    {"size", "size", IMG_SIZE},
+    {"compat", "version", IMG_STR},
+    {"backing_file", "backing-file", IMG_STR},
+    {"backing_fmt", "backing-fmt", IMG_STR},
+    {"data_file", NULL, IMG_REFUSED},
+    {"data_file_raw", "data-file-raw", IMG_BOOL},
+    {"lazy_refcounts", "lazy-refcounts", IMG_BOOL, "off"},
+    {"refcount_bits", "refcount-bits", IMG_NUMBER, "16"},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption raw_options[] = {
+    {"size", "size", IMG_SIZE, NULL, true},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const struct {
+    const char *format;
+    const ImgOption *options;
+    bool is_format; /* needs a driver's co_create on top of the file */
+} img_formats[] = {
+    {"qcow2", qcow2_options, true},
+    {"raw", raw_options, false},
+    {"file", raw_options, false},
+};
+
+typedef struct ImgCreate {
+    const BdrvImgCreate *in;
+    const ImgOption *options;
+    bool is_format;
+    const BlockDriver *protocol;
+    GHashTable *values;           /* option name -> text, normalised */
+    BlockdevOptions *file;        /* how the file is opened */
+    bool made_file;
+} ImgCreate;
+
+static const char *img_value(ImgCreate *c, const char *name)
+{
+    return g_hash_table_lookup(c->values, name);
+}
+
+static void img_set(ImgCreate *c, const char *name, const char *value)
+{
+    g_hash_table_insert(c->values, g_strdup(name), g_strdup(value));
+}
+
+static bool img_has_option(const ImgCreate *c, const char *name)
+{
+    for (const ImgOption *o = c->options; o->name; o++) {
+        if (!strcmp(o->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- step 1: format and protocol --- */
+
+static bool img_find_drivers(ImgCreate *c, Error **errp)
+{
+    const char *format = c->in->format;
+
+    if (!bdrv_find_format(format)) {
+        error_setg(errp, "Unknown file format '%s'", format);
+        return false;
+    }
+    c->protocol = bdrv_find_protocol(c->in->filename, errp);
+    if (!c->protocol) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(img_formats); i++) {
+        if (!strcmp(img_formats[i].format, format)) {
+            c->options = img_formats[i].options;
+            c->is_format = img_formats[i].is_format;
+            return true;
+        }
+    }
+    error_setg(errp, "Format driver '%s' does not support image creation",
+               format);
+    return false;
+}
+
+/* --- step 2: options, as text --- */
+
+static bool img_parse_size(const char *name, const char *text, int64_t *bytes,
+                           Error **errp)
+{
+    if (!parse_size(text, 'b', bytes, NULL)) {
+        error_setg(errp, "Parameter '%s' expects a non-negative number below "
+                   "2^64", name);
+        error_append_hint(errp, "Optional suffix k, M, G, T, P or E means "
+                          "kilo-, mega-, giga-, tera-, peta-\nand exabytes, "
+                          "respectively.\n");
+        return false;
+    }
+    return true;
+}
+
+/* @text as "Formatting ..." shows it; NULL: wrong. */
+static char *img_normalise(const ImgOption *o, const char *text, Error **errp)
+{
+    int64_t number;
+    bool on;
+
+    switch (o->type) {
+    case IMG_SIZE:
+        return img_parse_size(o->name, text, &number, errp)
+            ? g_strdup_printf("%" PRId64, number) : NULL;
+    case IMG_NUMBER:
+        if (!parse_int64(text, &number, NULL)) {
+            error_setg(errp, "Parameter '%s' expects a number", o->name);
+            return NULL;
+        }
+        return g_strdup_printf("%" PRId64, number);
+    case IMG_BOOL:
+        if (!parse_bool(o->name, text, &on, NULL)) {
+            error_setg(errp, "Parameter '%s' expects 'on' or 'off'", o->name);
+            return NULL;
+        }
+        return g_strdup(on ? "on" : "off");
+    case IMG_REFUSED:
+        error_setg(errp, "Option '%s' is not supported", o->name);
+        return NULL;
+    case IMG_STR:
+        return g_strdup(text);
+    }
+    g_assert_not_reached();
+}
+
+static bool img_take_option(ImgCreate *c, const char *key, const char *text,
+                            Error **errp)
+{
+    for (const ImgOption *o = c->options; o->name; o++) {
+        g_autofree char *value = NULL;
+
+        if (strcmp(o->name, key)) {
+            continue;
+        }
+        value = img_normalise(o, text, errp);
+        if (value) {
+            img_set(c, key, value);
+        }
+        return value != NULL;
+    }
+    error_setg(errp, "Invalid parameter '%s'", key);
+    return false;
+}
+
+/* The next part of @text up to an undoubled comma; *@text moves behind it. */
+static char *next_part(const char **text)
+{
+    GString *part = g_string_new("");
+    const char *p = *text;
+
+    while (*p && (*p != ',' || p[1] == ',')) {
+        p += *p == ',';
+        g_string_append_c(part, *p++);
+    }
+    *text = *p == ',' ? p + 1 : p;
+    return g_string_free(part, FALSE);
+}
+
+static bool img_parse_extra(ImgCreate *c, Error **errp)
+{
+    const char *text = c->in->extra ? c->in->extra : "";
+
+    while (*text) {
+        g_autofree char *part = next_part(&text);
+        char *value = strchr(part, '=');
+
+        if (value) {
+            *value++ = '\0';
+        }
+        if (!img_take_option(c, part, value ? value : "on", errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool img_take_base(ImgCreate *c, Error **errp)
+{
+    const BdrvImgCreate *in = c->in;
+
+    if ((in->base_filename || in->base_format) &&
+        !img_has_option(c, "backing_file")) {
+        error_setg(errp, "Backing %s not supported for file format '%s'",
+                   in->base_filename ? "file" : "format", in->format);
+        return false;
+    }
+    if (in->base_filename) {
+        img_set(c, "backing_file", in->base_filename);
+    }
+    if (in->base_format) {
+        img_set(c, "backing_fmt", in->base_format);
+    }
+    return true;
+}
+
+static bool img_take_size(ImgCreate *c, Error **errp)
+{
+    g_autofree char *text = NULL;
+
+    if (c->in->size < 0) {
+        return true;
+    }
+    if (img_value(c, "size")) {
+        error_setg(errp, "The image size must be specified only once");
+        return false;
+    }
+    text = g_strdup_printf("%" PRId64, c->in->size);
+    img_set(c, "size", text);
+    return true;
+}
+
+/* --- step 3: the backing file --- */
+
+static bool img_check_base_name(ImgCreate *c, const char *base, Error **errp)
+{
+    const char *format = img_value(c, "backing_fmt");
+
+    if (!*base) {
+        error_setg(errp, "Expected backing file name, got empty string");
+        return false;
+    }
+    if (!strcmp(base, c->in->filename)) {
+        error_setg(errp, "Error: Trying to create an image with the same "
+                   "filename as the backing file");
+        return false;
+    }
+    if (format && !bdrv_find_format(format)) {
+        error_setg(errp, "Unknown backing file format '%s'", format);
+        return false;
+    }
+    return true;
+}
+
+/* Opens the backing file, for its size; or to say what format it has. */
+static bool img_look_at_base(ImgCreate *c, const char *base, Error **errp)
+{
+    const char *format = img_value(c, "backing_fmt");
+    g_autofree char *path =
+        bdrv_make_absolute_filename(c->in->filename, base);
+    g_autoptr(BlockDriverState) bs = NULL;
+    int64_t size;
+
+    bs = bdrv_open_file(path, format, 0, errp);
+    if (!bs) {
+        error_append_hint(errp, "Could not open backing image.\n");
+        return false;
+    }
+    if (!format) {
+        error_setg(errp, "Backing file specified without backing format");
+        error_append_hint(errp, "Detected format of %s.\n",
+                          bdrv_get_format_name(bs));
+        return false;
+    }
+    if (!img_value(c, "size")) {
+        g_autofree char *text = NULL;
+
+        size = bdrv_getlength(bs);
+        if (size < 0) {
+            error_setg_errno(errp, -size, "Could not get size of '%s'", path);
+            return false;
+        }
+        text = g_strdup_printf("%" PRId64, size);
+        img_set(c, "size", text);
+    }
+    return true;
+}
+
+static bool img_check_base(ImgCreate *c, Error **errp)
+{
+    const char *base = img_value(c, "backing_file");
+
+    if (base) {
+        if (!img_check_base_name(c, base, errp)) {
+            return false;
+        }
+        if (c->in->unsafe_base && !img_value(c, "backing_fmt")) {
+            error_setg(errp, "Backing file specified without backing format");
+            return false;
+        }
+        if (!c->in->unsafe_base && !img_look_at_base(c, base, errp)) {
+            return false;
+        }
+    }
+    if (!img_value(c, "size")) {
+        error_setg(errp, "Image creation needs a size parameter");
+        return false;
+    }
+    return true;
+}
+
+/* --- step 4: telling --- */
+
+static void img_print(ImgCreate *c)
+{
+    if (c->in->quiet) {
+        return;
+    }
+    printf("Formatting '%s', fmt=%s", c->in->filename, c->in->format);
+    for (const ImgOption *o = c->options; o->name; o++) {
+        const char *value = img_value(c, o->name);
+        g_auto(GStrv) parts = NULL;
+        g_autofree char *doubled = NULL;
+
+        if (!value) {
+            value = o->dflt;
+        }
+        if (value) {
+            parts = g_strsplit(value, ",", -1);
+            doubled = g_strjoinv(",,", parts);
+            printf(" %s=%s", o->name, doubled);
+        }
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+/* --- step 5: creating --- */
+
+static json_object *img_member(const ImgOption *o, const char *text)
+{
+    if (o->type == IMG_SIZE || o->type == IMG_NUMBER) {
+        return json_object_new_int64(g_ascii_strtoll(text, NULL, 10));
+    }
+    if (o->type == IMG_BOOL) {
+        return json_object_new_boolean(!strcmp(text, "on"));
+    }
+    if (!strcmp(o->name, "compat")) {
+        if (!strcmp(text, "0.10")) {
+            text = "v2";
+        } else if (!strcmp(text, "1.1")) {
+            text = "v3";
+        }
+    }
+    return json_object_new_string(text);
+}
+
+/* What was given of the file's, or of the format's, options. */
+static json_object *img_tree(ImgCreate *c, bool for_file)
+{
+    json_object *tree = json_object_new_object();
+
+    for (const ImgOption *o = c->options; o->name; o++) {
+        const char *text = img_value(c, o->name);
+
+        if (text && o->for_file == for_file) {
+            json_object_object_add(tree, o->member, img_member(o, text));
+        }
+    }
+    return tree;
+}
+
+static bool img_create_from(json_object *tree, const char *driver,
+                            Error **errp)
+{
+    g_autoptr(BlockdevCreateOptions) options = NULL;
+
+    json_object_object_add(tree, "driver", json_object_new_string(driver));
+    options = qapi_BlockdevCreateOptions_from_json(tree, QAPI_INPUT_STRICT,
+                                                   errp);
+    return options && bdrv_create(options, errp) >= 0;
+}
+
+static bool img_create_file(ImgCreate *c, Error **errp)
+{
+    g_autoptr(json_object) tree = img_tree(c, true);
+    const char *filename;
+    bool unused;
+
+    c->file = bdrv_options_from_filename(c->in->filename, NULL,
+                                         BDRV_O_PROTOCOL, &unused, errp);
+    if (!c->file) {
+        return false;
+    }
+    if (!c->protocol->co_create) {
+        if (c->file->driver == BLOCKDEV_DRIVER_HOST_DEVICE) {
+            return true; /* it is there, and has its size */
+        }
+        error_setg(errp, "Protocol driver '%s' does not support image "
+                   "creation", c->protocol->format_name);
+        return false;
+    }
+    filename = c->file->u.file.filename;
+    c->made_file = access(filename, F_OK) < 0;
+    json_object_object_add(tree, "filename",
+                           json_object_new_string(filename));
+    if (!json_object_object_get(tree, "size")) {
+        json_object_object_add(tree, "size", json_object_new_int64(0));
+    }
+    return img_create_from(tree, c->protocol->format_name, errp);
+}
+
+static BlockDriverState *img_open_file(ImgCreate *c, Error **errp)
+{
+    c->file->has_read_only = true;
+    c->file->read_only = false;
+    return bdrv_open(c->file, 0, errp);
+}
+
+static bool img_create_format(ImgCreate *c, Error **errp)
+{
+    g_autoptr(json_object) tree = img_tree(c, false);
+    g_autoptr(BlockDriverState) file = img_open_file(c, errp);
+
+    if (!file) {
+        return false;
+    }
+    json_object_object_add(tree, "file",
+                           json_object_new_string(file->node_name));
+    return img_create_from(tree, c->in->format, errp);
+}
+
+/* A device cannot grow: it must be large enough as it is. */
+static bool img_check_device(ImgCreate *c, Error **errp)
+{
+    g_autoptr(BlockDriverState) bs = NULL;
+    int64_t wanted = g_ascii_strtoll(img_value(c, "size"), NULL, 10);
+
+    if (c->protocol->co_create) {
+        return true;
+    }
+    bs = img_open_file(c, errp);
+    if (!bs) {
+        return false;
+    }
+    if (bdrv_getlength(bs) < wanted) {
+        error_setg(errp, "Device '%s' is smaller than %" PRId64 " bytes",
+                   c->in->filename, wanted);
+        return false;
+    }
+    return true;
+}
+
+static bool img_create(ImgCreate *c, Error **errp)
+{
+    bool ok;
+
+    if (img_value(c, "backing_fmt") && !img_value(c, "backing_file")) {
+        error_setg(errp, "Backing format cannot be used without backing file");
+        return false;
+    }
+    ok = img_create_file(c, errp) &&
+         (c->is_format ? img_create_format(c, errp)
+                       : img_check_device(c, errp));
+    if (!ok && c->made_file) {
+        unlink(c->file->u.file.filename);
+    }
+    return ok;
+}
+
+bool bdrv_img_create(const BdrvImgCreate *create, Error **errp)
+{
+    ImgCreate c = {.in = create};
+    bool ok;
+
+    c.values = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    ok = img_find_drivers(&c, errp) && img_parse_extra(&c, errp) &&
+         img_take_base(&c, errp) && img_take_size(&c, errp) &&
+         img_check_base(&c, errp);
+    if (ok) {
+        img_print(&c);
+        ok = img_create(&c, errp);
+    }
+    g_hash_table_unref(c.values);
+    qapi_free_BlockdevOptions(c.file);
+    return ok;
+}
