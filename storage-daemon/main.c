@@ -45,9 +45,12 @@ static void setup_signals(void)
  */
 static void shut_down(void)
 {
-    blk_exp_close_all();
+    if (nbd_server_get()) {
+        nbd_server_stop(NULL);
+    } else {
+        blk_exp_close_all();
+    }
     job_cancel_sync_all();
-    nbd_server_stop();
     bdrv_close_all();
     monitor_cleanup();
     chardev_cleanup();

@@ -54,7 +54,9 @@ typedef struct CoMutex {
     CoWaitList waiters;
 } CoMutex;
 
+/* Unlocked; nothing to free later. */
 void co_mutex_init(CoMutex *mutex);
+/* Waits for its turn; not recursive.  Only the holder unlocks. */
 void coroutine_fn co_mutex_lock(CoMutex *mutex);
 void coroutine_fn co_mutex_unlock(CoMutex *mutex);
 
@@ -63,6 +65,7 @@ typedef struct CoQueue {
     CoWaitList waiters;
 } CoQueue;
 
+/* Empty; nothing to free later. */
 void co_queue_init(CoQueue *queue);
 /* Waits to be woken; @mutex (may be NULL) is dropped meanwhile. */
 void coroutine_fn co_queue_wait(CoQueue *queue, CoMutex *mutex);
@@ -78,7 +81,9 @@ typedef struct CoRwlock {
     CoWaitList waiters;
 } CoRwlock;
 
+/* Unlocked; nothing to free later. */
 void co_rwlock_init(CoRwlock *lock);
+/* Wait until no writer / nobody at all holds it. */
 void coroutine_fn co_rwlock_rdlock(CoRwlock *lock);
 void coroutine_fn co_rwlock_wrlock(CoRwlock *lock);
 /* Gives up either kind. */
@@ -89,6 +94,7 @@ typedef struct CoSleep {
     Coroutine *co; /* NULL when nobody sleeps */
 } CoSleep;
 
+/* Lets the loop run for at least @ns nanoseconds. */
 void coroutine_fn co_sleep_ns(int64_t ns);
 /* Like co_sleep_ns(); co_sleep_wake(@sleep) ends it early. */
 void coroutine_fn co_sleep_wakeable(CoSleep *sleep, int64_t ns);

@@ -10,6 +10,7 @@ typedef struct ProgressMeter {
     uint64_t total;   /* atomic; current + estimated remaining */
 } ProgressMeter;
 
+/* Both as of one moment; *@current <= *@total. */
 void progress_get(const ProgressMeter *pm, uint64_t *current, uint64_t *total);
 /* @bytes of work are done. */
 void progress_done(ProgressMeter *pm, uint64_t bytes);

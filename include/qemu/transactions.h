@@ -22,6 +22,7 @@ typedef struct TransactionActionDrv {
     void (*clean)(void *opaque);  /* in the order of adding */
 } TransactionActionDrv;
 
+/* Without steps; tran_commit(), _abort() or _finalize() frees it. */
 Transaction *tran_new(void);
 /* @drv must outlive @tran; any of its callbacks may be NULL. */
 void tran_add(Transaction *tran, const TransactionActionDrv *drv,
