@@ -109,7 +109,8 @@ static void test_report(void)
     }
     g_test_trap_subprocess(NULL, 0, 0);
     g_test_trap_assert_passed();
-    g_test_trap_assert_stderr("*tool: message\nhint\ntool: warning: careful\n*");
+    g_test_trap_assert_stderr("*tool: message\nhint\n"
+                              "tool: warning: careful\n*");
 }
 
 int main(int argc, char **argv)
