@@ -106,7 +106,7 @@ void bdrv_quiesce(BlockDriverState *bs)
     LIST_FOREACH_SAFE(c, &bs->parents, next_parent, next) {
         bdrv_quiesce_parent(c);
     }
-    if (bs->drv && bs->drv->drain_begin) {
+    if (bs->opened && bs->drv->drain_begin) {
         bs->drv->drain_begin(bs);
     }
 }
@@ -119,7 +119,7 @@ void bdrv_unquiesce(BlockDriverState *bs)
     if (--bs->quiesce_counter > 0) {
         return;
     }
-    if (bs->drv && bs->drv->drain_end) {
+    if (bs->opened && bs->drv->drain_end) {
         bs->drv->drain_end(bs);
     }
     LIST_FOREACH_SAFE(c, &bs->parents, next_parent, next) {

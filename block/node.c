@@ -54,6 +54,7 @@ static void bdrv_close(BlockDriverState *bs)
         if (!bs->read_only) {
             bdrv_flush(bs);
         }
+        bs->opened = false;
         if (bs->drv->close) {
             bs->drv->close(bs);
         }

@@ -80,6 +80,10 @@ static bool node_open_driver(BlockDriverState *bs, Error **errp)
         bs->drv = NULL;
         return false;
     }
+    bs->opened = true;
+    if (bs->quiesce_counter && drv->drain_begin) {
+        drv->drain_begin(bs);
+    }
     return true;
 }
 

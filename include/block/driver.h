@@ -282,6 +282,7 @@ struct BlockDriverState {
     BlockdevOptions *explicit_options; /* before what a parent handed down */
     BlockDriverState *inherits_from; /* parent that defined it in place; no ref */
     BdrvChildRole inherits_role;
+    bool opened;              /* between drv->open and drv->close */
     bool graph_ref;           /* bdrv_insert_node()'s reference */
     bool reopening;           /* between prepare and commit of a reopen */
     char *filename;           /* by which it can be opened; "" if none */
