@@ -116,8 +116,7 @@ void blk_unref(BlockBackend *blk)
         blk->refcnt--;
         return;
     }
-    blk_drain(blk); /* what runs then may still look at the handle */
-    blk_remove_bs(blk);
+    blk_remove_bs(blk); /* what runs then may still look at the handle */
     g_assert(blk->refcnt == 1 && !blk->in_flight &&
              co_queue_empty(&blk->queued));
     TAILQ_REMOVE(&all_backends, blk, link);

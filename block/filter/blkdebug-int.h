@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* blkdebug: its rules, apart from the filter that applies them. */
+#ifndef BLOCK_FILTER_BLKDEBUG_INT_H
+#define BLOCK_FILTER_BLKDEBUG_INT_H
+
+#include "block/types.h"
+#include "qapi/qapi-types.h"
+
+typedef struct BlkdebugRules BlkdebugRules;
+
+/* State 1, no rules. */
+BlkdebugRules *blkdebug_rules_new(void);
+void blkdebug_rules_free(BlkdebugRules *rules);
+/* The rules given as options; false where one makes no sense. */
+bool blkdebug_rules_add(BlkdebugRules *rules,
+                        const BlockdevOptionsBlkdebug *options, Error **errp);
+/*
+ * Rules from a file in the form
+ *     [inject-error]
+ *     event = "read_aio"
+ *     errno = "5"
+ */
+bool blkdebug_rules_read(BlkdebugRules *rules, const char *filename,
+                         Error **errp);
+
+/*
+ * @event happened: errors are armed, the state may change.  In a coroutine it
+ * waits at breakpoints.
+ */
+void coroutine_mixed_fn blkdebug_rules_event(BlkdebugRules *rules,
+                                             BlkdebugEvent event);
+/* -errno if a request of @type is to fail, else 0. */
+int coroutine_fn blkdebug_rules_check(BlkdebugRules *rules,
+                                      BlkdebugIOType type, int64_t offset,
+                                      int64_t bytes);
+
+/* Breakpoints; 0 or -ENOENT. */
+int blkdebug_break_add(BlkdebugRules *rules, const char *event,
+                       const char *tag);
+int blkdebug_break_remove(BlkdebugRules *rules, const char *tag);
+int blkdebug_break_resume(BlkdebugRules *rules, const char *tag);
+bool blkdebug_break_suspended(const BlkdebugRules *rules, const char *tag);
+
+#endif

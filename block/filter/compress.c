@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* compress: everything written through this filter is written compressed. */
+#include "qemu/osdep.h"
+#include "block/io.h"
+
+static int compress_open(BlockDriverState *bs, const BlockdevOptions *options,
+                         int flags, Error **errp)
+{
+    if (!bdrv_open_child(bs, options->u.compress.file, "file",
+                         BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp)) {
+        return -EINVAL;
+    }
+    if (!bs->file->bs->drv->co_pwritev_compressed) {
+        error_setg(errp, "Compression is not supported for underlying format: "
+                   "%s", bs->file->bs->drv->format_name);
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+/* A compressed write is of a whole cluster: let the core make it one. */
+static void compress_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    BlockDriverState *file = bs->file->bs;
+    BlockDriverInfo info = { 0 };
+
+    if (file->drv->get_info && file->drv->get_info(file, &info) == 0 &&
+        info.cluster_size) {
+        bs->bl.request_alignment = info.cluster_size;
+    }
+}
+
+static int coroutine_fn compress_co_preadv(BlockDriverState *bs,
+                                           int64_t offset, int64_t bytes,
+                                           QEMUIOVector *qiov,
+                                           size_t qiov_offset,
+                                           BdrvRequestFlags flags)
+{
+    return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset, flags);
+}
+
+static int coroutine_fn compress_co_pwritev(BlockDriverState *bs,
+                                            int64_t offset, int64_t bytes,
+                                            QEMUIOVector *qiov,
+                                            size_t qiov_offset,
+                                            BdrvRequestFlags flags)
+{
+    /* The last cluster was padded to be whole; the image ends in it. */
+    bytes = MIN(bytes, bs->total_bytes - offset);
+    return bdrv_co_pwritev(bs->file, offset, bytes, qiov, qiov_offset,
+                           flags | BDRV_REQ_WRITE_COMPRESSED);
+}
+
+static int coroutine_fn compress_co_pwrite_zeroes(BlockDriverState *bs,
+                                                  int64_t offset,
+                                                  int64_t bytes,
+                                                  BdrvRequestFlags flags)
+{
+    bytes = MIN(bytes, bs->total_bytes - offset);
+    return bdrv_co_pwrite_zeroes(bs->file, offset, bytes, flags);
+}
+
+extern const BlockDriver bdrv_compress;
+
+const BlockDriver bdrv_compress = {
+    .format_name = "compress",
+    .is_filter = true,
+    .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
+    .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
+                            BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
+    .open = compress_open,
+    .refresh_limits = compress_refresh_limits,
+    .co_preadv = compress_co_preadv,
+    .co_pwritev = compress_co_pwritev,
+    .co_pwrite_zeroes = compress_co_pwrite_zeroes,
+};

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * raw: the child as it is, or a part of it.
+ *
+ * An image that is raw only because nothing else was recognised is guarded: a
+ * guest that writes the header of another format into its first sector would
+ * make the next probe see that format, with whatever backing file the guest
+ * likes.  Such writes fail with EPERM.
+ */
+#include "qemu/osdep.h"
+#include "block/graph.h"
+#include "block/io.h"
+
+/* The sector that format probing goes by. */
+#define RAW_GUARD_BYTES 512
+
+typedef struct RawState {
+    int64_t offset;
+    int64_t size;
+    bool has_size;
+} RawState;
+
+/* --- open --- */
+
+static int raw_probe(const uint8_t *buf, size_t bytes, const char *filename)
+{
+    return 1; /* if nothing else is surer */
+}
+
+static int raw_read_options(BlockDriverState *bs, const BlockdevOptionsRaw *o,
+                            RawState *s, Error **errp)
+{
+    int64_t real = bs->file->bs->total_bytes;
+
+    *s = (RawState) { .offset = o->offset, .has_size = o->has_size };
+    if (o->offset < 0 || (o->has_size && o->size < 0)) {
+        error_setg(errp, "offset and size of a raw node must not be "
+                   "negative");
+        return -EINVAL;
+    }
+    if (s->offset > real) {
+        error_setg(errp, "Offset (%" PRId64 ") cannot be greater than size of "
+                   "the containing file (%" PRId64 ")", s->offset, real);
+        return -EINVAL;
+    }
+    s->size = o->has_size ? o->size : real - s->offset;
+    if (s->size > real - s->offset) {
+        error_setg(errp, "The sum of offset (%" PRId64 ") and size (%" PRId64
+                   ") has to be smaller or equal to the actual size of the "
+                   "containing file (%" PRId64 ")", s->offset, s->size, real);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
+                    int flags, Error **errp)
+{
+    const BlockdevOptionsRaw *o = &options->u.raw;
+    /* All of the child, nothing of our own: users see the child itself. */
+    BdrvChildRole role = o->offset || o->has_size ? BDRV_CHILD_DATA
+                                                  : BDRV_CHILD_FILTERED;
+    int ret;
+
+    if (!bdrv_open_child(bs, o->file, "file", role | BDRV_CHILD_PRIMARY,
+                         errp)) {
+        return -EINVAL;
+    }
+    ret = raw_read_options(bs, o, bs->opaque, errp);
+    if (ret == 0 && bs->probed && !bs->read_only &&
+        !(flags & BDRV_O_NO_IO)) {
+        warn_report("No image format was given for '%s'; it is taken for raw. "
+                    "Guessing raw is dangerous, so the first sector is "
+                    "guarded: writes to it that make it look like another "
+                    "format fail. Name the format 'raw' to lift this.",
+                    bs->file->bs->filename && *bs->file->bs->filename
+                    ? bs->file->bs->filename : bs->file->bs->node_name);
+    }
+    return ret;
+}
+
+static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
+{
+    const BlockdevOptionsRaw *o = &state->options->u.raw;
+    RawState *s = g_new(RawState, 1);
+    int ret = raw_read_options(state->bs, o, s, errp);
+
+    if (ret == 0 && !!(state->bs->file->role & BDRV_CHILD_FILTERED) !=
+        (!o->offset && !o->has_size)) {
+        /* The permissions on the child would change with it. */
+        error_setg(errp, "Cannot change whether node '%s' is all of its "
+                   "child", state->bs->node_name);
+        ret = -EINVAL;
+    }
+    if (ret < 0) {
+        g_free(s);
+        return ret;
+    }
+    state->opaque = s;
+    return 0;
+}
+
+static void raw_reopen_commit(BdrvReopenState *state)
+{
+    RawState *s = state->opaque;
+
+    *(RawState *)state->bs->opaque = *s;
+    g_free(s);
+    state->opaque = NULL;
+}
+
+static void raw_reopen_abort(BdrvReopenState *state)
+{
+    g_free(state->opaque);
+    state->opaque = NULL;
+}
+
+static void raw_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    if (bs->probed) {
+        /* The guard needs to see a whole sector. */
+        bs->bl.request_alignment = RAW_GUARD_BYTES;
+    }
+}
+
+/* --- I/O --- */
+
+/* Where a range lies in the child; @write: it must not leave a fixed size. */
+static int raw_translate(BlockDriverState *bs, int64_t *offset, int64_t bytes,
+                         bool write)
+{
+    const RawState *s = bs->opaque;
+
+    if (s->has_size && (*offset > s->size || bytes > s->size - *offset)) {
+        return write ? -ENOSPC : -EINVAL;
+    }
+    if (*offset > BDRV_MAX_LENGTH - s->offset) {
+        return -EINVAL;
+    }
+    *offset += s->offset;
+    return 0;
+}
+
+static int coroutine_fn raw_co_preadv(BlockDriverState *bs, int64_t offset,
+                                      int64_t bytes, QEMUIOVector *qiov,
+                                      size_t qiov_offset,
+                                      BdrvRequestFlags flags)
+{
+    int ret = raw_translate(bs, &offset, bytes, false);
+
+    if (ret < 0) {
+        return ret;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
+    return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset, flags);
+}
+
+/* Would a probe of this first sector still say raw? */
+static bool still_raw(const uint8_t *sector)
+{
+    for (size_t i = 0; bdrv_drivers[i]; i++) {
+        if (bdrv_drivers[i]->probe &&
+            bdrv_drivers[i]->probe(sector, RAW_GUARD_BYTES, "") > 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Without the padding that the guard's alignment adds to the last block. */
+static int64_t raw_unpad(const BlockDriverState *bs, int64_t offset,
+                         int64_t bytes)
+{
+    int64_t total = bs->total_bytes;
+
+    if (bs->probed && offset < total && offset + bytes > total &&
+        offset + bytes <= ROUND_UP(total, RAW_GUARD_BYTES)) {
+        return total - offset;
+    }
+    return bytes;
+}
+
+static int coroutine_fn raw_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, QEMUIOVector *qiov,
+                                       size_t qiov_offset,
+                                       BdrvRequestFlags flags)
+{
+    bool guarded = bs->probed && offset < RAW_GUARD_BYTES;
+    uint8_t sector[RAW_GUARD_BYTES];
+    QEMUIOVector checked;
+    int ret;
+
+    if (G_UNLIKELY(guarded)) {
+        qemu_iovec_to_buf(qiov, qiov_offset, sector, sizeof(sector));
+        if (!still_raw(sector)) {
+            return -EPERM;
+        }
+        /* Write what was checked, whatever the guest does to its memory. */
+        qemu_iovec_init(&checked, qiov->niov + 1);
+        qemu_iovec_add(&checked, sector, sizeof(sector));
+        qemu_iovec_concat(&checked, qiov, qiov_offset + sizeof(sector),
+                          bytes - sizeof(sector));
+        qiov = &checked;
+        qiov_offset = 0;
+    }
+    bytes = raw_unpad(bs, offset, bytes);
+    ret = raw_translate(bs, &offset, bytes, true);
+    if (ret == 0) {
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
+        ret = bdrv_co_pwritev(bs->file, offset, bytes, qiov, qiov_offset,
+                              flags);
+    }
+    if (G_UNLIKELY(guarded)) {
+        qemu_iovec_destroy(&checked);
+    }
+    return ret;
+}
+
+static int coroutine_fn raw_co_pwrite_zeroes(BlockDriverState *bs,
+                                             int64_t offset, int64_t bytes,
+                                             BdrvRequestFlags flags)
+{
+    int ret = raw_translate(bs, &offset, bytes, true);
+
+    return ret < 0 ? ret : bdrv_co_pwrite_zeroes(bs->file, offset, bytes,
+                                                 flags);
+}
+
+static int coroutine_fn raw_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes)
+{
+    int ret = raw_translate(bs, &offset, bytes, true);
+
+    return ret < 0 ? ret : bdrv_co_pdiscard(bs->file, offset, bytes);
+}
+
+static int coroutine_fn raw_co_block_status(BlockDriverState *bs,
+                                            bool want_zero, int64_t offset,
+                                            int64_t bytes, int64_t *pnum,
+                                            int64_t *map,
+                                            BlockDriverState **file)
+{
+    const RawState *s = bs->opaque;
+
+    *pnum = bytes;
+    *map = offset + s->offset;
+    *file = bs->file->bs;
+    return BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RAW;
+}
+
+static int coroutine_fn raw_co_host_read(BlockDriverState *bs, int64_t offset,
+                                         int64_t bytes, BdrvHostRange *range)
+{
+    int ret = raw_translate(bs, &offset, bytes, false);
+
+    return ret < 0 ? ret : bdrv_co_host_read(bs->file, offset, bytes, range);
+}
+
+static int coroutine_fn raw_co_host_write_begin(BlockDriverState *bs,
+                                                int64_t offset, int64_t bytes,
+                                                BdrvHostIO *io,
+                                                BdrvHostRange *range,
+                                                void **priv)
+{
+    int ret;
+
+    if (bs->probed && offset < RAW_GUARD_BYTES) {
+        return -ENOTSUP;
+    }
+    ret = raw_translate(bs, &offset, bytes, true);
+    return ret < 0 ? ret : bdrv_co_host_write_child(io, bs->file, offset,
+                                                    bytes, range);
+}
+
+static int coroutine_fn raw_co_truncate(BlockDriverState *bs, int64_t offset,
+                                        bool exact, PreallocMode prealloc,
+                                        BdrvRequestFlags flags, Error **errp)
+{
+    RawState *s = bs->opaque;
+    int ret;
+
+    if (s->has_size) {
+        error_setg(errp, "Cannot resize fixed-size raw disks");
+        return -ENOTSUP;
+    }
+    if (offset > BDRV_MAX_LENGTH - s->offset) {
+        error_setg(errp, "Disk size too large for the chosen offset");
+        return -EINVAL;
+    }
+    ret = bdrv_co_truncate(bs->file, offset + s->offset, exact, prealloc,
+                           flags, errp);
+    if (ret == 0) {
+        s->size = offset;
+    }
+    return ret;
+}
+
+/* --- information --- */
+
+static int64_t raw_getlength(BlockDriverState *bs)
+{
+    const RawState *s = bs->opaque;
+
+    /* Without a size it grows and shrinks with the child. */
+    return s->has_size ? s->size
+                       : MAX(bs->file->bs->total_bytes - s->offset, 0);
+}
+
+static int raw_get_info(BlockDriverState *bs, BlockDriverInfo *info)
+{
+    BlockDriverState *file = bs->file->bs;
+
+    return file->drv->get_info ? file->drv->get_info(file, info) : -ENOTSUP;
+}
+
+static bool raw_has_zero_init(BlockDriverState *bs)
+{
+    BlockDriverState *file = bs->file->bs;
+
+    return file->drv->has_zero_init && file->drv->has_zero_init(file);
+}
+
+static BlockMeasureInfo *raw_measure(const BlockdevCreateOptions *options,
+                                     BlockDriverState *in_bs, Error **errp)
+{
+    BlockMeasureInfo *info;
+    int64_t size = in_bs ? in_bs->total_bytes : -1;
+
+    if (options && options->driver == BLOCKDEV_DRIVER_FILE) {
+        size = options->u.file.size;
+    }
+    if (size < 0) {
+        error_setg(errp, "The size of the raw image is not known");
+        return NULL;
+    }
+    info = g_new0(BlockMeasureInfo, 1);
+    info->required = ROUND_UP(size, (int64_t)BDRV_SECTOR_SIZE);
+    info->fully_allocated = info->required;
+    return info;
+}
+
+extern const BlockDriver bdrv_raw;
+
+const BlockDriver bdrv_raw = {
+    .format_name = "raw",
+    .instance_size = sizeof(RawState),
+    .is_format = true,
+    /* The gate of the child does what its driver does not. */
+    .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
+    .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
+                            BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
+    .probe = raw_probe,
+    .open = raw_open,
+    .reopen_prepare = raw_reopen_prepare,
+    .reopen_commit = raw_reopen_commit,
+    .reopen_abort = raw_reopen_abort,
+    .refresh_limits = raw_refresh_limits,
+    .co_preadv = raw_co_preadv,
+    .co_pwritev = raw_co_pwritev,
+    .co_pwrite_zeroes = raw_co_pwrite_zeroes,
+    .co_pdiscard = raw_co_pdiscard,
+    .co_block_status = raw_co_block_status,
+    .co_truncate = raw_co_truncate,
+    .co_host_read = raw_co_host_read,
+    .co_host_write_begin = raw_co_host_write_begin,
+    .getlength = raw_getlength,
+    .get_info = raw_get_info,
+    .has_zero_init = raw_has_zero_init,
+    .measure = raw_measure,
+};
