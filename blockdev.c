@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP in, graph calls out: adding, removing, changing and making nodes. */
+#include "qemu/osdep.h"
+#include "block/block-backend.h"
+#include "block/create-job.h"
+#include "block/graph.h"
+#include "qapi/qapi-commands.h"
+
+bool qmp_blockdev_add(BlockdevOptions *arg, Error **errp)
+{
+    BlockDriverState *bs;
+
+    if (!arg->node_name) {
+        error_setg(errp, "'node-name' must be specified for the root node");
+        return false;
+    }
+    bs = bdrv_open(arg, 0, errp);
+    if (bs) {
+        bs->monitor_owned = true;
+    }
+    return bs != NULL;
+}
+
+bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(arg->node_name);
+
+    if (!bs) {
+        error_setg(errp, "Failed to find node with node-name='%s'",
+                   arg->node_name);
+        return false;
+    }
+    if (!bdrv_op_check(bs, errp)) {
+        return false;
+    }
+    if (!bs->monitor_owned) {
+        error_setg(errp, "Node %s is not owned by the monitor",
+                   bs->node_name);
+        return false;
+    }
+    if (!bdrv_check_unused(bs, errp)) {
+        return false;
+    }
+    bs->monitor_owned = false;
+    bdrv_unref(bs);
+    return true;
+}
+
+bool qmp_blockdev_reopen(BlockdevReopenArg *arg, Error **errp)
+{
+    return bdrv_reopen_multiple(arg->options, errp);
+}
+
+bool qmp_blockdev_create(BlockdevCreateArg *arg, Error **errp)
+{
+    return create_job_start(arg->job_id, arg->options, errp);
+}
+
+/* Our own handle may go on while the others stand still. */
+static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
+                                        Error **errp)
+{
+    g_autoptr(BlockBackend) blk = NULL;
+    int ret;
+
+    blk = blk_new_with_bs(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, errp);
+    if (!blk) {
+        return false;
+    }
+    blk_set_disable_request_queuing(blk, true);
+    bdrv_drained_begin(bs);
+    ret = blk_truncate(blk, size, false, PREALLOC_MODE_OFF, 0, errp);
+    bdrv_drained_end(bs);
+    return ret >= 0;
+}
+
+bool coroutine_fn qmp_block_resize(BlockResizeArg *arg, Error **errp)
+{
+    BlockDriverState *bs = bdrv_lookup_bs(arg->device, arg->node_name, errp);
+    bool ok;
+
+    if (!bs) {
+        return false;
+    }
+    if (arg->size < 0) {
+        error_setg(errp, "Parameter 'size' expects a >0 size");
+        return false;
+    }
+    if (!bdrv_op_check(bs, errp)) {
+        return false;
+    }
+    bdrv_ref(bs);
+    ok = resize_drained(bs, arg->size, errp);
+    bdrv_unref(bs);
+    return ok;
+}
+
+bool qmp_block_set_write_threshold(BlockSetWriteThresholdArg *arg,
+                                   Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(arg->node_name);
+
+    if (!bs) {
+        error_setg(errp, "Device '%s' not found", arg->node_name);
+        return false;
+    }
+    bs->write_threshold = arg->write_threshold;
+    return true;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Image creation as a job. */
+#ifndef BLOCK_CREATE_JOB_H
+#define BLOCK_CREATE_JOB_H
+
+#include "job/job.h"
+#include "qapi/qapi-types.h"
+
+/*
+ * Starts a job that makes the image that @options (copied) describe; it stays
+ * until it is dismissed.  False: @job_id is taken or ill-formed.
+ */
+bool create_job_start(const char *job_id, const BlockdevCreateOptions *options,
+                      Error **errp);
+
+#endif
