@@ -214,9 +214,7 @@ void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
         !TAILQ_EMPTY(&group->dir[is_write].turns) ||
         throttle_wait_ns(&group->ts, is_write, aio_now_ns())) {
         queue_up(member, is_write);
-        if (!member->unlimited) {
-            group->dir[is_write].granted = false;
-        }
+        group->dir[is_write].granted = false;
     }
     throttle_account(&group->ts, is_write, bytes);
     serve(group, is_write);

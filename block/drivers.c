@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of all drivers and filters; the only file that names them all. */
+#include "qemu/osdep.h"
+#include "block/driver.h"
+
+extern const BlockDriver bdrv_blkdebug;
+extern const BlockDriver bdrv_compress;
+extern const BlockDriver bdrv_copy_on_read;
+extern const BlockDriver bdrv_file;
+extern const BlockDriver bdrv_host_device;
+extern const BlockDriver bdrv_null_aio;
+extern const BlockDriver bdrv_null_co;
+extern const BlockDriver bdrv_qcow2;
+extern const BlockDriver bdrv_raw;
+extern const BlockDriver bdrv_throttle;
+
+const BlockDriver *const bdrv_drivers[] = {
+    /* protocols */
+    &bdrv_file,
+    &bdrv_host_device,
+    &bdrv_null_aio,
+    &bdrv_null_co,
+    /* formats */
+    &bdrv_qcow2,
+    &bdrv_raw,
+    /* filters */
+    &bdrv_blkdebug,
+    &bdrv_compress,
+    &bdrv_copy_on_read,
+    &bdrv_throttle,
+    NULL,
+};
