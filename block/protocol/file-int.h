@@ -45,7 +45,7 @@ typedef struct FileState {
     size_t mem_align; /* of buffers */
     uint32_t request_align;
     bool no_punch, no_zero_range, no_fallocate, no_blkdiscard;
-    bool no_seek, no_copy_range;
+    bool no_seek;
     bool flush_failed; /* the page cache lost data: no flush can succeed */
     int64_t data_start, data_end; /* known to hold no hole; start == end: none */
     uint64_t discard_ok, discard_failed, discard_bytes;
@@ -122,10 +122,6 @@ int coroutine_fn file_bs_block_status(BlockDriverState *bs, bool want_zero,
 int coroutine_fn file_bs_truncate(BlockDriverState *bs, int64_t offset,
                                   bool exact, PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);
-int coroutine_fn file_bs_copy_range(BlockDriverState *bs, BdrvChild *src,
-                                    int64_t src_offset, BdrvChild *dst,
-                                    int64_t dst_offset, int64_t bytes,
-                                    BdrvRequestFlags flags);
 int coroutine_fn file_bs_host_read(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes, BdrvHostRange *range);
 int coroutine_fn file_bs_host_write_begin(BlockDriverState *bs,

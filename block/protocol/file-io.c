@@ -414,59 +414,6 @@ int coroutine_fn file_bs_truncate(BlockDriverState *bs, int64_t offset,
     return ret;
 }
 
-/* --- copying inside the host --- */
-
-typedef struct CopyRange {
-    int in, out;
-    int64_t in_offset, out_offset, bytes;
-} CopyRange;
-
-static int copy_range_in_worker(void *opaque)
-{
-    CopyRange *job = opaque;
-    loff_t in = job->in_offset, out = job->out_offset;
-    int64_t left = job->bytes;
-
-    while (left > 0) {
-        ssize_t n = copy_file_range(job->in, &in, job->out, &out, left, 0);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n < 0 ? -errno : -ENODATA; /* 0: the source ends */
-        }
-        left -= n;
-    }
-    return 0;
-}
-
-int coroutine_fn file_bs_copy_range(BlockDriverState *bs, BdrvChild *src,
-                                    int64_t src_offset, BdrvChild *dst,
-                                    int64_t dst_offset, int64_t bytes,
-                                    BdrvRequestFlags flags)
-{
-    FileState *from, *to;
-    CopyRange job;
-    int ret;
-
-    if ((src->bs->drv != &bdrv_file && src->bs->drv != &bdrv_host_device) ||
-        (dst->bs->drv != &bdrv_file && dst->bs->drv != &bdrv_host_device)) {
-        return -ENOTSUP;
-    }
-    from = src->bs->opaque;
-    to = dst->bs->opaque;
-    if (to->no_copy_range || from->is_device || to->is_device) {
-        return -ENOTSUP;
-    }
-    job = (CopyRange){ from->fd, to->fd, src_offset, dst_offset, bytes };
-    ret = thread_pool_co_run(copy_range_in_worker, &job);
-    forget_data(to, dst_offset, bytes); /* holes may have been copied */
-    to->no_copy_range = not_possible(ret);
-    return not_possible(ret) || ret == -EXDEV || ret == -EINVAL ||
-           ret == -ENODATA ? -ENOTSUP : ret;
-}
-
 /* --- host I/O --- */
 
 static int host_range(FileState *s, int64_t offset, int64_t bytes,

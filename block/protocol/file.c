@@ -467,7 +467,6 @@ static const char *const file_mutable_options[] = {
     .co_block_status = file_bs_block_status, \
     .co_flush = file_bs_flush, \
     .co_truncate = file_bs_truncate, \
-    .co_copy_range = file_bs_copy_range, \
     .co_host_read = file_bs_host_read, \
     .co_host_write_begin = file_bs_host_write_begin, \
     .co_host_write_end = file_bs_host_write_end, \
