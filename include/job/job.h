@@ -74,6 +74,10 @@ struct Job {
     bool cancelled, force_cancel;
     bool deferred_to_main_loop;
     int ret;     /* 0 or -errno */
+    bool started; /* job_start() was called */
+    bool listed;  /* seen by job_get() and job_next() */
+    bool exited; /* run() is over and the main loop took notice */
+    bool finalized; /* commit or abort was called */
     Error *err;
     JobTxn *txn;
     LIST_ENTRY(Job) list, txn_list;
@@ -92,6 +96,13 @@ typedef struct JobEventHooks {
     void (*pending)(Job *job);
 } JobEventHooks;
 extern JobEventHooks job_event_hooks;
+
+/* --- the two tables (job/state.c) --- */
+
+/* May a job in @from come into @to? */
+bool job_transition_allowed(JobStatus from, JobStatus to);
+/* May a user ask for @verb in @status? */
+bool job_verb_allowed(JobStatus status, JobVerb verb);
 
 /* --- life --- */
 
@@ -138,13 +149,21 @@ bool job_dismiss(Job **job, Error **errp);
 bool job_set_speed(Job *job, int64_t speed, Error **errp);
 /* Cancels all jobs and runs the loop until they are gone; program end. */
 void job_cancel_sync_all(void);
-/* "block job 'x'" needs names: */
+/* The work is over, well or not; what remains is to make it final. */
 bool job_is_completed(const Job *job);
 bool job_started(const Job *job);
+/* Ready or standby: can be completed. */
 bool job_is_ready(const Job *job);
+bool job_is_internal(const Job *job);
+/* For query-jobs: all that users may see, newest first; caller frees. */
+JobInfoList *job_query_all(void);
 
 /* --- transactions: all or none --- */
+
+/* An empty group, one reference; each job in it holds one more. */
 JobTxn *job_txn_new(void);
+/* NULL is allowed. */
 void job_txn_unref(JobTxn *txn);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(JobTxn, job_txn_unref)
 
 #endif
