@@ -47,7 +47,7 @@ typedef struct FileState {
     bool no_punch, no_zero_range, no_fallocate, no_blkdiscard;
     bool no_seek;
     bool flush_failed; /* the page cache lost data: no flush can succeed */
-    int64_t data_start, data_end; /* known to hold no hole; start == end: none */
+    int64_t data_start, data_end; /* known to hold no hole; equal: none */
     uint64_t discard_ok, discard_failed, discard_bytes;
 } FileState;
 
