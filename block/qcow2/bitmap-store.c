@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Storing and removing persistent bitmaps.  The order makes it safe to stop
+ * anywhere: new content and tables, new directory, (flush) the header that
+ * refers to it, (flush) and only then the old clusters are freed.
+ */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+/* --- content --- */
+
+/* Frees all clusters of a table in memory. */
+static void coroutine_mixed_fn free_table_clusters(BlockDriverState *bs,
+                                                   const uint64_t *table,
+                                                   uint32_t n)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (table[i] & QCOW2_OFFSET_MASK) {
+            qcow2_free_now(bs, table[i] & QCOW2_OFFSET_MASK, s->cluster_size);
+        }
+    }
+}
+
+/* Frees a table on disk with its clusters; where it is bad it is leaked. */
+static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
+                                           const Qcow2Bitmap *b,
+                                           uint64_t offset, uint32_t size)
+{
+    Qcow2Bitmap old = { .table_offset = offset, .table_size = size,
+                        .name = b->name };
+    g_autofree uint64_t *table = qcow2_bitmap_read_table(bs, &old, NULL);
+
+    if (table) {
+        free_table_clusters(bs, table, size);
+        qcow2_free_now(bs, offset, (uint64_t)size * 8);
+    }
+}
+
+/* One cluster of bits. */
+static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
+                                            const HBitmap *hb, int64_t pos,
+                                            int64_t bytes, uint64_t *entry)
+{
+    Qcow2State *s = bs->opaque;
+    uint8_t *buf;
+    int ret;
+
+    if (hbitmap_next_dirty(hb, pos, bytes) < 0) {
+        *entry = 0;
+        return 0;
+    }
+    if (hbitmap_next_zero(hb, pos, bytes) < 0) {
+        *entry = 1;
+        return 0;
+    }
+    ret = qcow2_alloc_bytes_run(bs, s->cluster_size, entry);
+    if (ret < 0) {
+        *entry = 0;
+        return ret;
+    }
+    buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
+    if (!buf) {
+        return -ENOMEM;
+    }
+    memset(buf, 0, s->cluster_size);
+    hbitmap_serialize_part(hb, buf, pos, bytes);
+    ret = bdrv_pwrite(bs->file, *entry, s->cluster_size, buf, 0);
+    s->high_water = MAX(s->high_water, *entry + s->cluster_size);
+    qemu_vfree(buf);
+    return ret < 0 ? ret : 0;
+}
+
+/* Writes the bits of @bitmap to new clusters; sets table_* of @b. */
+static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
+                                         const BdrvDirtyBitmap *bitmap)
+{
+    Qcow2State *s = bs->opaque;
+    const HBitmap *hb = bdrv_dirty_bitmap_hbitmap(bitmap);
+    uint64_t span = (uint64_t)s->cluster_size * 8 << b->granularity_bits;
+    uint64_t n = qcow2_bitmap_table_entries(s->size, b->granularity_bits,
+                                            s->cluster_bits), offset;
+    g_autofree uint64_t *table = g_new0(uint64_t, n);
+    int64_t pos = 0;
+    int ret = 0;
+
+    for (uint64_t i = 0; ret == 0 && i < n && pos < s->size; i++, pos += span) {
+        ret = store_cluster(bs, hb, pos, MIN(span, (uint64_t)(s->size - pos)),
+                            &table[i]);
+    }
+    if (ret == 0) {
+        ret = qcow2_alloc_bytes_run(bs, n * 8, &offset);
+    }
+    if (ret < 0) {
+        free_table_clusters(bs, table, n);
+        return ret;
+    }
+    ret = qcow2_write_table(bs, offset, table, n,
+                            ROUND_UP(n * 8, s->cluster_size));
+    if (ret < 0) {
+        free_table_clusters(bs, table, n);
+        qcow2_free_now(bs, offset, n * 8);
+        return ret;
+    }
+    b->stored = true;
+    b->old_table_offset = b->table_offset;
+    b->old_table_size = b->table_size;
+    b->table_offset = offset;
+    b->table_size = n;
+    return 0;
+}
+
+/* --- directory --- */
+
+/* Writes @dir to new clusters and makes the header refer to it. */
+static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2BitmapExt old = s->bitmaps, new = { 0 };
+    uint64_t old_autoclear = s->autoclear;
+    g_autofree uint8_t *buf = NULL;
+    size_t len = 0;
+    int ret = 0;
+
+    if (dir->len) {
+        buf = qcow2_bitmap_dir_serialise(dir, &len);
+        if (len > QCOW2_MAX_BITMAP_DIR || dir->len > QCOW2_MAX_BITMAPS) {
+            return -EFBIG;
+        }
+        ret = qcow2_alloc_bytes_run(bs, len, &new.dir_offset);
+        if (ret < 0) {
+            return ret;
+        }
+        new.dir_size = len;
+        new.nb_bitmaps = dir->len;
+        ret = bdrv_pwrite(bs->file, new.dir_offset, len, buf, 0);
+        s->high_water = MAX(s->high_water,
+                            new.dir_offset + ROUND_UP(len, s->cluster_size));
+    }
+    if (ret >= 0) {
+        ret = qcow2_evict_refcounts(bs);
+    }
+    if (ret >= 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret >= 0) {
+        s->bitmaps = new;
+        s->autoclear = dir->len ? QCOW2_AUTOCLEAR_BITMAPS : 0;
+        ret = qcow2_update_header(bs);
+        if (ret == 0) {
+            ret = bdrv_flush(bs->file->bs);
+        }
+        if (ret < 0) {
+            /* What the disk says is not known: nothing may be freed. */
+            s->bitmaps = old;
+            s->autoclear = old_autoclear;
+            return ret;
+        }
+    } else if (len) {
+        qcow2_free_now(bs, new.dir_offset, len);
+        return ret;
+    }
+    if (old.nb_bitmaps) {
+        qcow2_free_now(bs, old.dir_offset, old.dir_size);
+    }
+    return ret;
+}
+
+/* --- storing --- */
+
+static Qcow2Bitmap *entry_for(GPtrArray *dir, const BdrvDirtyBitmap *bitmap)
+{
+    const char *name = bdrv_dirty_bitmap_name(bitmap);
+    Qcow2Bitmap *b = qcow2_bitmap_dir_find(dir, name);
+
+    if (!b) {
+        b = g_new0(Qcow2Bitmap, 1);
+        b->name = g_strdup(name);
+        b->type = QCOW2_BITMAP_TYPE_DIRTY;
+        g_ptr_array_add(dir, b);
+    }
+    return b;
+}
+
+/* Is it one whose content goes to the image? */
+static bool to_store(const BdrvDirtyBitmap *bitmap)
+{
+    return bdrv_dirty_bitmap_name(bitmap) &&
+           bdrv_dirty_bitmap_persistent(bitmap) &&
+           !bdrv_dirty_bitmap_readonly(bitmap) &&
+           !bdrv_dirty_bitmap_inconsistent(bitmap) &&
+           /* its successor has changes that it lacks: stays in use */
+           !bdrv_dirty_bitmap_has_successor(bitmap);
+}
+
+/* Gives up the new tables of what was stored, in the image as it was. */
+static void coroutine_mixed_fn undo_store(BlockDriverState *bs, GPtrArray *dir)
+{
+    for (guint i = 0; i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+
+        if (b->stored) {
+            free_stored(bs, b, b->table_offset, b->table_size);
+        }
+    }
+}
+
+static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
+                                         const BdrvDirtyBitmap *bitmap,
+                                         Error **errp)
+{
+    Qcow2Bitmap *b = entry_for(dir, bitmap);
+    int ret;
+
+    b->granularity_bits = ctz64(bdrv_dirty_bitmap_granularity(bitmap));
+    b->flags &= QCOW2_BITMAP_EXTRA_COMPATIBLE;
+    if (bdrv_dirty_bitmap_enabled(bitmap)) {
+        b->flags |= QCOW2_BITMAP_AUTO;
+    }
+    ret = store_bits(bs, b, bitmap);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not store bitmap '%s'", b->name);
+    }
+    return ret == 0;
+}
+
+static bool coroutine_mixed_fn store_locked(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GPtrArray) dir = NULL;
+    BdrvDirtyBitmap *bitmap = NULL;
+    bool any = false;
+    int ret;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        any |= to_store(bitmap);
+    }
+    if (!any) {
+        return true;
+    }
+    dir = qcow2_bitmap_dir_read(bs, errp);
+    if (!dir) {
+        return false;
+    }
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (to_store(bitmap) && !store_one(bs, dir, bitmap, errp)) {
+            undo_store(bs, dir);
+            return false;
+        }
+    }
+    ret = switch_dir(bs, dir);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the bitmap directory");
+        return false; /* leaks the new tables, as the disk may refer to them */
+    }
+    for (guint i = 0; i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+
+        if (b->stored && b->old_table_offset) {
+            free_stored(bs, b, b->old_table_offset, b->old_table_size);
+        }
+    }
+    return true;
+}
+
+typedef struct StoreCall {
+    BlockDriverState *bs;
+    Error **errp;
+    bool ok;
+} StoreCall;
+
+static void coroutine_fn store_entry(void *opaque)
+{
+    StoreCall *call = opaque;
+    Qcow2State *s = call->bs->opaque;
+
+    CO_MUTEX_GUARD(&s->lock);
+    call->ok = store_locked(call->bs, call->errp);
+}
+
+bool qcow2_store_bitmaps(BlockDriverState *bs, bool release, Error **errp)
+{
+    StoreCall call = { bs, errp, false };
+    BdrvDirtyBitmap *bitmap, *next;
+
+    aio_run_co(store_entry, &call);
+    if (!call.ok || !release) {
+        return call.ok;
+    }
+    for (bitmap = bdrv_dirty_bitmap_next(bs, NULL); bitmap; bitmap = next) {
+        next = bdrv_dirty_bitmap_next(bs, bitmap);
+        if (to_store(bitmap) && !bdrv_dirty_bitmap_busy(bitmap)) {
+            bdrv_dirty_bitmap_release(bitmap);
+        }
+    }
+    return true;
+}
+
+bool coroutine_fn qcow2_co_remove_bitmap(BlockDriverState *bs,
+                                         const char *name, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = NULL;
+    Qcow2Bitmap *b, gone;
+    g_autofree char *gone_name = NULL;
+    int ret;
+
+    CO_MUTEX_GUARD(&s->lock);
+    dir = qcow2_bitmap_dir_read(bs, errp);
+    b = dir ? qcow2_bitmap_dir_find(dir, name) : NULL;
+    if (!b) {
+        return dir != NULL;
+    }
+    gone = *b;
+    gone.name = gone_name = g_strdup(b->name);
+    g_ptr_array_remove(dir, b);
+    ret = switch_dir(bs, dir);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not remove bitmap '%s' from the "
+                         "image", name);
+        return false;
+    }
+    free_stored(bs, &gone, gone.table_offset, gone.table_size);
+    return true;
+}
+
+const BdrvBitmapStoreOps qcow2_bitmap_store = {
+    .can_store = qcow2_can_store_bitmap,
+    .store_all = qcow2_store_bitmaps,
+    .co_remove = qcow2_co_remove_bitmap,
+};

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Persistent bitmaps: loading, and saying on disk that they are in use.
+ *
+ * A bitmap is marked in_use before the first write to the image that it could
+ * miss, and the mark goes only together with its new content.  What is found
+ * in use when the image is opened was not stored: inconsistent.
+ */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
+                                                    Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint8_t *buf = NULL;
+    uint64_t size = s->bitmaps.nb_bitmaps ? s->bitmaps.dir_size : 0;
+    int ret = 0;
+
+    buf = g_try_malloc(size + 1);
+    if (!buf) {
+        ret = -ENOMEM;
+    } else if (size) {
+        ret = bdrv_pread(bs->file, s->bitmaps.dir_offset, size, buf, 0);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read the bitmap directory");
+        return NULL;
+    }
+    return qcow2_bitmap_dir_parse(buf, size, s->bitmaps.nb_bitmaps,
+                                  s->cluster_bits, errp);
+}
+
+uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
+                                                     const Qcow2Bitmap *b,
+                                                     Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+    uint64_t *table = qcow2_read_table(bs, b->table_offset, b->table_size,
+                                       &ret);
+
+    if (!table) {
+        error_setg_errno(errp, -ret, "Could not read the table of bitmap "
+                         "'%s'", b->name);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < b->table_size; i++) {
+        uint64_t offset = table[i] & QCOW2_OFFSET_MASK;
+
+        if ((table[i] & QCOW2_BITMAP_ENTRY_RESERVED) ||
+            qcow2_in_cluster(s, offset) || (offset && (table[i] & 1))) {
+            error_setg(errp, "Table of bitmap '%s' has an invalid entry",
+                       b->name);
+            g_free(table);
+            return NULL;
+        }
+    }
+    return table;
+}
+
+/* Fills @bitmap from the image. */
+static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
+                                         const Qcow2Bitmap *b,
+                                         BdrvDirtyBitmap *bitmap, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    HBitmap *hb = bdrv_dirty_bitmap_bits(bitmap);
+    uint64_t span = (uint64_t)s->cluster_size * 8 << b->granularity_bits;
+    g_autofree uint64_t *table = NULL;
+    g_autofree uint8_t *buf = NULL;
+    int64_t pos = 0;
+    int ret = 0;
+
+    if (b->table_size != qcow2_bitmap_table_entries(s->size,
+                                                    b->granularity_bits,
+                                                    s->cluster_bits)) {
+        error_setg(errp, "Size of bitmap '%s' does not fit the disk", b->name);
+        return false;
+    }
+    table = qcow2_bitmap_read_table(bs, b, errp);
+    if (!table) {
+        return false;
+    }
+    buf = g_malloc(s->cluster_size);
+    for (uint32_t i = 0; ret >= 0 && i < b->table_size && pos < s->size;
+         i++, pos += span) {
+        int64_t bytes = MIN(span, (uint64_t)(s->size - pos));
+
+        if (table[i] & QCOW2_OFFSET_MASK) {
+            ret = bdrv_pread(bs->file, table[i] & QCOW2_OFFSET_MASK,
+                             s->cluster_size, buf, 0);
+            if (ret >= 0) {
+                hbitmap_deserialize_part(hb, buf, pos, bytes);
+            }
+        } else if (table[i] & 1) {
+            hbitmap_deserialize_ones(hb, pos, bytes);
+        }
+    }
+    hbitmap_deserialize_finish(hb);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read bitmap '%s'", b->name);
+    }
+    return ret >= 0;
+}
+
+/* Granularity to show for a bitmap, where the stored one is impossible. */
+static uint64_t shown_granularity(const Qcow2Bitmap *b)
+{
+    return UINT64_C(1) << CLAMP(b->granularity_bits,
+                                QCOW2_MIN_BITMAP_GRANULARITY_BITS,
+                                QCOW2_MAX_BITMAP_GRANULARITY_BITS);
+}
+
+static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
+                                        const Qcow2Bitmap *b, Error **errp)
+{
+    Error *err = NULL;
+    BdrvDirtyBitmap *bitmap;
+    bool good = qcow2_bitmap_usable(b) && !(b->flags & QCOW2_BITMAP_IN_USE);
+
+    bitmap = bdrv_dirty_bitmap_new(bs, shown_granularity(b), b->name, errp);
+    if (!bitmap) {
+        error_prepend(errp, "Could not load bitmap '%s': ", b->name);
+        return false;
+    }
+    if (good && !load_bits(bs, b, bitmap, &err)) {
+        /* The disk is fine: do not keep it from being used. */
+        error_prepend(&err, "Bitmap is inconsistent: ");
+        warn_report("%s", error_get_pretty(err));
+        error_free(err);
+        good = false;
+    }
+    if (!good) {
+        bdrv_dirty_bitmap_set_inconsistent(bitmap);
+    }
+    if (!good || !(b->flags & QCOW2_BITMAP_AUTO)) {
+        bdrv_dirty_bitmap_disable(bitmap);
+    }
+    bdrv_dirty_bitmap_set_persistent(bitmap, true);
+    if (bs->read_only) {
+        bdrv_dirty_bitmap_set_readonly(bitmap, true);
+    }
+    return true;
+}
+
+bool coroutine_mixed_fn qcow2_load_bitmaps(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = NULL;
+
+    if (!s->bitmaps.nb_bitmaps) {
+        return true;
+    }
+    dir = qcow2_bitmap_dir_read(bs, errp);
+    for (guint i = 0; dir && i < dir->len; i++) {
+        if (!load_one(bs, dir->pdata[i], errp)) {
+            return false;
+        }
+    }
+    return dir != NULL;
+}
+
+/*
+ * A bitmap with extra data that we do not understand is to be left as it is,
+ * unless it promises to follow all writes: that promise we break.
+ */
+static bool must_mark(const Qcow2Bitmap *b)
+{
+    return !(b->flags & QCOW2_BITMAP_IN_USE) &&
+           (qcow2_bitmap_usable(b) || (b->flags & QCOW2_BITMAP_AUTO));
+}
+
+bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
+                                                  Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = NULL;
+    g_autofree uint8_t *buf = NULL;
+    bool changed = false;
+    size_t len;
+    int ret;
+
+    if (!s->bitmaps.nb_bitmaps) {
+        return true;
+    }
+    dir = qcow2_bitmap_dir_read(bs, errp);
+    if (!dir) {
+        return false;
+    }
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2Bitmap *b = dir->pdata[i];
+
+        if (must_mark(b)) {
+            b->flags |= QCOW2_BITMAP_IN_USE;
+            changed = true;
+        }
+    }
+    if (!changed) {
+        return true;
+    }
+    /* In place: only a flag differs, which no torn write can split. */
+    buf = qcow2_bitmap_dir_serialise(dir, &len);
+    if (len != s->bitmaps.dir_size) {
+        error_setg(errp, "Bitmap directory has an unexpected size");
+        return false;
+    }
+    ret = bdrv_pwrite_sync(bs->file, s->bitmaps.dir_offset, len, buf, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not mark the bitmaps in use");
+    }
+    return ret >= 0;
+}
+
+/* How many bitmaps, and bytes of directory, would there be with @name? */
+static void count_bitmaps(BlockDriverState *bs, GPtrArray *dir,
+                          const char *name, uint64_t *count, uint64_t *bytes)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    *count = dir->len + 1;
+    *bytes = qcow2_bitmap_entry_size(strlen(name), 0);
+    for (guint i = 0; i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+        *bytes += qcow2_bitmap_entry_size(strlen(b->name), b->extra_size);
+    }
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        const char *other = bdrv_dirty_bitmap_name(bitmap);
+
+        if (other && bdrv_dirty_bitmap_persistent(bitmap) &&
+            !qcow2_bitmap_dir_find(dir, other)) {
+            ++*count;
+            *bytes += qcow2_bitmap_entry_size(strlen(other), 0);
+        }
+    }
+}
+
+static bool check_new_bitmap(BlockDriverState *bs, const char *name,
+                             uint64_t granularity, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    unsigned bits = ctz64(granularity);
+
+    if (s->version < 3) {
+        error_setg(errp, "Cannot store dirty bitmaps in qcow2 v2 files");
+    } else if (strlen(name) > BDRV_BITMAP_MAX_NAME) {
+        error_setg(errp, "Name length exceeds maximum (%d characters)",
+                   BDRV_BITMAP_MAX_NAME);
+    } else if (bits > QCOW2_MAX_BITMAP_GRANULARITY_BITS) {
+        error_setg(errp, "Granularity exceeds maximum (%" PRIu64 " bytes)",
+                   UINT64_C(1) << QCOW2_MAX_BITMAP_GRANULARITY_BITS);
+    } else if (bits < QCOW2_MIN_BITMAP_GRANULARITY_BITS) {
+        error_setg(errp, "Granularity is under minimum (%d bytes)",
+                   1 << QCOW2_MIN_BITMAP_GRANULARITY_BITS);
+    } else if (DIV_ROUND_UP((uint64_t)s->size, granularity) / 8 >
+               QCOW2_MAX_BITMAP_BYTES) {
+        error_setg(errp, "Too much space will be occupied by the bitmap. Use "
+                   "larger granularity");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+bool qcow2_can_store_bitmap(BlockDriverState *bs, const char *name,
+                            uint64_t granularity, Error **errp)
+{
+    g_autoptr(GPtrArray) dir = NULL;
+    uint64_t count, bytes;
+
+    if (check_new_bitmap(bs, name, granularity, errp)) {
+        dir = qcow2_bitmap_dir_read(bs, errp);
+    }
+    if (!dir) {
+        goto fail;
+    }
+    count_bitmaps(bs, dir, name, &count, &bytes);
+    if (qcow2_bitmap_dir_find(dir, name)) {
+        error_setg(errp, "Bitmap with the same name is already stored");
+        goto fail;
+    }
+    if (count > QCOW2_MAX_BITMAPS) {
+        error_setg(errp, "Maximum number of persistent bitmaps is already "
+                   "reached");
+        goto fail;
+    }
+    if (bytes > QCOW2_MAX_BITMAP_DIR) {
+        error_setg(errp, "Not enough space in the bitmap directory");
+        goto fail;
+    }
+    return true;
+
+fail:
+    error_prepend(errp, "Can't make bitmap '%s' persistent in '%s': ", name,
+                  bdrv_get_device_or_node_name(bs));
+    return false;
+}
+
+bool coroutine_mixed_fn qcow2_bitmaps_can_resize(BlockDriverState *bs,
+                                                 Error **errp)
+{
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+
+    for (guint i = 0; dir && i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(bs, b->name);
+
+        if (!bitmap || bdrv_dirty_bitmap_readonly(bitmap)) {
+            error_setg(errp, "Cannot resize qcow2 image: its bitmap '%s' is "
+                       "not loaded for writing", b->name);
+            return false;
+        }
+        if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
+            error_setg(errp, "Bitmap '%s' is inconsistent and cannot be used",
+                       b->name);
+            error_append_hint(errp, "Try block-dirty-bitmap-remove to delete "
+                              "this bitmap from disk\n");
+            return false;
+        }
+    }
+    return dir != NULL;
+}

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The header of an image and its extensions: decoding with all checks that
+ * need no other part of the image, and writing.
+ *
+ * What changes together (flags, table pointers, bitmaps extension) is kept in
+ * the first 512 bytes, so that one sector switches from old to new.
+ */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+#define FEATURE_ENTRY 48 /* bytes: type, bit, name[46] */
+
+static const struct {
+    uint8_t type, bit;
+    const char *name;
+} features[] = {
+    { 0, 0, "dirty bit" },          { 0, 1, "corrupt bit" },
+    { 0, 2, "external data file" }, { 0, 3, "compression type" },
+    { 0, 4, "extended L2 entries" }, { 1, 0, "lazy refcounts" },
+    { 2, 0, "bitmaps" },            { 2, 1, "raw external data" },
+};
+
+static void header_decode(const uint8_t *p, Qcow2Header *h)
+{
+    *h = (Qcow2Header){
+        .version = ld32_be(p + 4),
+        .backing_offset = ld64_be(p + 8),
+        .backing_size = ld32_be(p + 16),
+        .cluster_bits = ld32_be(p + 20),
+        .size = ld64_be(p + 24),
+        .crypt_method = ld32_be(p + 32),
+        .l1_size = ld32_be(p + 36),
+        .l1_offset = ld64_be(p + 40),
+        .reftable_offset = ld64_be(p + 48),
+        .reftable_clusters = ld32_be(p + 56),
+        .nb_snapshots = ld32_be(p + 60),
+        .snapshots_offset = ld64_be(p + 64),
+        .refcount_order = 4,
+        .header_length = QCOW2_V2_HEADER_LENGTH,
+    };
+    if (h->version >= 3) {
+        h->incompatible = ld64_be(p + 72);
+        h->compatible = ld64_be(p + 80);
+        h->autoclear = ld64_be(p + 88);
+        h->refcount_order = ld32_be(p + 96);
+        h->header_length = ld32_be(p + 100);
+        h->compression_type = h->header_length > 104 ? p[104] : 0;
+    }
+}
+
+void qcow2_header_encode(const Qcow2Header *h, uint8_t *p)
+{
+    st32_be(p, QCOW2_MAGIC);
+    st32_be(p + 4, h->version);
+    st64_be(p + 8, h->backing_offset);
+    st32_be(p + 16, h->backing_size);
+    st32_be(p + 20, h->cluster_bits);
+    st64_be(p + 24, h->size);
+    st32_be(p + 32, h->crypt_method);
+    st32_be(p + 36, h->l1_size);
+    st64_be(p + 40, h->l1_offset);
+    st64_be(p + 48, h->reftable_offset);
+    st32_be(p + 56, h->reftable_clusters);
+    st32_be(p + 60, h->nb_snapshots);
+    st64_be(p + 64, h->snapshots_offset);
+    if (h->version >= 3) {
+        st64_be(p + 72, h->incompatible);
+        st64_be(p + 80, h->compatible);
+        st64_be(p + 88, h->autoclear);
+        st32_be(p + 96, h->refcount_order);
+        st32_be(p + 100, h->header_length);
+        p[104] = h->compression_type;
+        memset(p + 105, 0, 7);
+    }
+}
+
+/* A table that must lie in the file at a cluster boundary. */
+static bool check_table(uint64_t offset, uint64_t entries, uint64_t entry_size,
+                        uint64_t max_bytes, const Qcow2Header *h,
+                        const char *what, Error **errp)
+{
+    if (entries > max_bytes / entry_size) {
+        error_setg(errp, "%s too large", what);
+        return false;
+    }
+    if ((offset & ((UINT64_C(1) << h->cluster_bits) - 1)) ||
+        !range_fits(offset, entries * entry_size, INT64_MAX)) {
+        error_setg(errp, "%s offset invalid", what);
+        return false;
+    }
+    return true;
+}
+
+static bool check_tables(const Qcow2Header *h, Error **errp)
+{
+    uint64_t l2_bytes = UINT64_C(1) << (2 * h->cluster_bits - 3);
+    uint64_t cluster = UINT64_C(1) << h->cluster_bits;
+
+    if (!check_table(h->reftable_offset, h->reftable_clusters, cluster,
+                     MAX(QCOW2_MAX_REFTABLE_BYTES, cluster), h,
+                     "Reference count table", errp) ||
+        !check_table(h->l1_offset, h->l1_size, 8, QCOW2_MAX_L1_BYTES, h,
+                     "Active L1 table", errp)) {
+        return false;
+    }
+    if (h->reftable_clusters == 0) {
+        error_setg(errp, "Image does not contain a reference count table");
+        return false;
+    }
+    if (h->nb_snapshots > QCOW2_MAX_SNAPSHOTS) {
+        error_setg(errp, "Snapshot table too large");
+        return false;
+    }
+    if (!check_table(h->snapshots_offset, h->nb_snapshots, 40,
+                     QCOW2_MAX_SNAPSHOT_TABLE, h, "Snapshot table", errp)) {
+        return false;
+    }
+    if (h->size > BDRV_MAX_LENGTH) {
+        error_setg(errp, "Image is too big");
+        return false;
+    }
+    if (DIV_ROUND_UP(h->size, l2_bytes) > h->l1_size) {
+        error_setg(errp, "L1 table is too small");
+        return false;
+    }
+    if (h->size && !h->l1_offset) {
+        error_setg(errp, "Active L1 table offset invalid");
+        return false;
+    }
+    return true;
+}
+
+static bool check_v3(const Qcow2Header *h, Error **errp)
+{
+    if (h->header_length < QCOW2_V3_MIN_HEADER_LENGTH) {
+        error_setg(errp, "qcow2 header too short");
+        return false;
+    }
+    if (h->header_length > (1U << h->cluster_bits)) {
+        error_setg(errp, "qcow2 header exceeds cluster size");
+        return false;
+    }
+    if (h->refcount_order > 6) {
+        error_setg(errp, "Reference count entry width too large; may not "
+                   "exceed 64 bits");
+        return false;
+    }
+    if (h->incompatible & QCOW2_INCOMPAT_COMPRESSION
+        ? h->compression_type == 0 : h->compression_type != 0) {
+        error_setg(errp, "Compression type and its incompatible feature bit "
+                   "contradict each other");
+        return false;
+    }
+    if (h->compression_type > 1) {
+        error_setg(errp, "Compression type %u is not known",
+                   h->compression_type);
+        return false;
+    }
+    return true;
+}
+
+bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,
+                        Error **errp)
+{
+    if (len < QCOW2_HEADER_LENGTH || ld32_be(buf) != QCOW2_MAGIC) {
+        error_setg(errp, "Image is not in qcow2 format");
+        return false;
+    }
+    header_decode(buf, h);
+    if (h->version < 2 || h->version > 3) {
+        error_setg(errp, "Unsupported qcow2 version %" PRIu32, h->version);
+        return false;
+    }
+    if (h->cluster_bits < QCOW2_MIN_CLUSTER_BITS ||
+        h->cluster_bits > QCOW2_MAX_CLUSTER_BITS) {
+        error_setg(errp, "Unsupported cluster size: 2^%" PRIu32,
+                   h->cluster_bits);
+        return false;
+    }
+    if (h->version >= 3 && !check_v3(h, errp)) {
+        return false;
+    }
+    if (h->crypt_method != 0) {
+        error_setg(errp, "%s encryption of qcow2 images is not supported",
+                   h->crypt_method == 1 ? "AES" :
+                   h->crypt_method == 2 ? "LUKS" : "This kind of");
+        return false;
+    }
+    if (h->backing_offset &&
+        (h->backing_size > QCOW2_MAX_BACKING_NAME ||
+         !range_fits(h->backing_offset, h->backing_size,
+                     UINT64_C(1) << h->cluster_bits) ||
+         h->backing_offset < h->header_length)) {
+        error_setg(errp, "Invalid backing file name");
+        return false;
+    }
+    return check_tables(h, errp);
+}
+
+char *qcow2_feature_names(int type, uint64_t bits, const uint8_t *table,
+                          size_t len)
+{
+    GString *names = g_string_new(NULL);
+
+    for (; table && len >= FEATURE_ENTRY; table += FEATURE_ENTRY,
+         len -= FEATURE_ENTRY) {
+        if (table[0] == type && table[1] < 64 && (bits >> table[1] & 1)) {
+            g_string_append_printf(names, "%s%.46s", names->len ? ", " : "",
+                                   (const char *)table + 2);
+            bits &= ~(UINT64_C(1) << table[1]);
+        }
+    }
+    if (bits) {
+        g_string_append_printf(names, "%sUnknown incompatible feature: %"
+                               PRIx64, names->len ? ", " : "", bits);
+    }
+    return g_string_free(names, FALSE);
+}
+
+void qcow2_free_extensions(Qcow2State *s)
+{
+    for (guint i = 0; s->extensions && i < s->extensions->len; i++) {
+        g_free(g_array_index(s->extensions, Qcow2Extension, i).data);
+    }
+    if (s->extensions) {
+        g_array_free(s->extensions, TRUE);
+        s->extensions = NULL;
+    }
+}
+
+static bool parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
+                              uint32_t len, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2BitmapExt ext;
+
+    if (len != 24) {
+        error_setg(errp, "bitmaps_ext: Invalid extension length");
+        return false;
+    }
+    if (!(s->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        /* Written by a program that does not know bitmaps: they are stale. */
+        warn_report("a program lacking bitmap support modified this file, so "
+                    "all bitmaps are now considered inconsistent; some "
+                    "clusters may be leaked, run 'qemu-img check -r' on the "
+                    "image file to fix");
+        return true;
+    }
+    ext.nb_bitmaps = ld32_be(data);
+    ext.dir_size = ld64_be(data + 8);
+    ext.dir_offset = ld64_be(data + 16);
+    if (ld32_be(data + 4) != 0) {
+        error_setg(errp, "bitmaps_ext: Reserved field is not zero");
+    } else if (ext.nb_bitmaps == 0) {
+        error_setg(errp, "bitmaps_ext: found bitmaps extension with zero "
+                   "bitmaps");
+    } else if (ext.nb_bitmaps > QCOW2_MAX_BITMAPS) {
+        error_setg(errp, "bitmaps_ext: image has %" PRIu32 " bitmaps, exceeding "
+                   "the maximum of %d", ext.nb_bitmaps, QCOW2_MAX_BITMAPS);
+    } else if (!ext.dir_offset || qcow2_in_cluster(s, ext.dir_offset)) {
+        error_setg(errp, "bitmaps_ext: invalid bitmap directory offset");
+    } else if (ext.dir_size == 0 || ext.dir_size > QCOW2_MAX_BITMAP_DIR ||
+               !range_fits(ext.dir_offset, ext.dir_size, INT64_MAX)) {
+        error_setg(errp, "bitmaps_ext: bitmap directory size (%" PRIu64 ") "
+                   "exceeds the maximum supported size", ext.dir_size);
+    } else {
+        s->bitmaps = ext;
+        return true;
+    }
+    return false;
+}
+
+static bool handle_extension(BlockDriverState *bs, uint32_t magic,
+                             const uint8_t *data, uint32_t len, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Extension ext = { magic, len, NULL };
+
+    switch (magic) {
+    case QCOW2_EXT_BACKING_FORMAT:
+        if (len >= 64) {
+            error_setg(errp, "Backing file format name too long");
+            return false;
+        }
+        g_free(bs->backing_format);
+        bs->backing_format = g_strndup((const char *)data, len);
+        return true;
+    case QCOW2_EXT_FEATURES:
+        return true; /* written anew */
+    case QCOW2_EXT_BITMAPS:
+        return parse_bitmaps_ext(bs, data, len, errp);
+    default:
+        ext.data = g_memdup2(data, len);
+        g_array_append_val(s->extensions, ext);
+        return true;
+    }
+}
+
+/* Tells which features stand in the way; @buf, @len: where extensions are. */
+static bool check_incompatible(const Qcow2Header *h, const uint8_t *buf,
+                               size_t len, Error **errp)
+{
+    uint64_t unknown = h->incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN;
+    const uint8_t *table = NULL;
+    size_t pos = 0, table_len = 0;
+
+    while (unknown && len - pos >= 8 && ld32_be(buf + pos)) {
+        uint32_t ext_len = ld32_be(buf + pos + 4);
+
+        if (ext_len > len - pos - 8) {
+            break;
+        }
+        if (ld32_be(buf + pos) == QCOW2_EXT_FEATURES) {
+            table = buf + pos + 8;
+            table_len = ext_len;
+        }
+        pos += MIN(8 + ROUND_UP((size_t)ext_len, 8), len - pos);
+    }
+    if (unknown) {
+        g_autofree char *names = qcow2_feature_names(0, unknown, table,
+                                                     table_len);
+        error_setg(errp, "Unsupported qcow2 feature(s): %s", names);
+        return false;
+    }
+    if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
+        error_setg(errp, "Unsupported qcow2 feature(s): external data file");
+        return false;
+    }
+    if (h->incompatible & QCOW2_INCOMPAT_EXTL2) {
+        error_setg(errp, "Unsupported qcow2 feature(s): extended L2 entries");
+        return false;
+    }
+    return true;
+}
+
+bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
+                                              const Qcow2Header *h,
+                                              Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    size_t end = h->backing_offset ? h->backing_offset : s->cluster_size;
+    size_t len = end - h->header_length, pos = 0;
+    g_autofree uint8_t *buf = g_malloc0(len + 8);
+    int ret = bdrv_pread(bs->file, h->header_length, len, buf, 0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read qcow2 header extensions");
+        return false;
+    }
+    if (!check_incompatible(h, buf, len, errp)) {
+        return false;
+    }
+    while (len - pos >= 8) {
+        uint32_t magic = ld32_be(buf + pos);
+        uint32_t ext_len = ld32_be(buf + pos + 4);
+
+        if (magic == QCOW2_EXT_END) {
+            return true;
+        }
+        if (ext_len > len - pos - 8) {
+            error_setg(errp, "Header extension too large");
+            return false;
+        }
+        if (!handle_extension(bs, magic, buf + pos + 8, ext_len, errp)) {
+            return false;
+        }
+        pos += MIN(8 + ROUND_UP((size_t)ext_len, 8), len - pos);
+    }
+    return true;
+}
+
+/* --- writing --- */
+
+static void put_extension(GByteArray *out, uint32_t magic, const void *data,
+                          uint32_t len)
+{
+    static const uint8_t zeroes[8];
+    uint8_t head[8];
+
+    st32_be(head, magic);
+    st32_be(head + 4, len);
+    g_byte_array_append(out, head, 8);
+    g_byte_array_append(out, data, len);
+    g_byte_array_append(out, zeroes, ROUND_UP(len, 8) - len);
+}
+
+static void put_features(GByteArray *out)
+{
+    uint8_t table[ARRAY_SIZE(features) * FEATURE_ENTRY] = { 0 };
+
+    for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
+        uint8_t *p = table + i * FEATURE_ENTRY;
+
+        p[0] = features[i].type;
+        p[1] = features[i].bit;
+        g_strlcpy((char *)p + 2, features[i].name, 46);
+    }
+    put_extension(out, QCOW2_EXT_FEATURES, table, sizeof(table));
+}
+
+static void put_extensions(GByteArray *out, const Qcow2State *s,
+                           const Qcow2Header *h, const char *backing_format,
+                           bool with_features)
+{
+    if (backing_format && *backing_format) {
+        put_extension(out, QCOW2_EXT_BACKING_FORMAT, backing_format,
+                      strlen(backing_format));
+    }
+    if (s && s->bitmaps.nb_bitmaps) {
+        uint8_t ext[24] = { 0 };
+
+        st32_be(ext, s->bitmaps.nb_bitmaps);
+        st64_be(ext + 8, s->bitmaps.dir_size);
+        st64_be(ext + 16, s->bitmaps.dir_offset);
+        put_extension(out, QCOW2_EXT_BITMAPS, ext, sizeof(ext));
+    }
+    if (with_features && h->version >= 3) {
+        put_features(out);
+    }
+    for (guint i = 0; s && s->extensions && i < s->extensions->len; i++) {
+        const Qcow2Extension *ext =
+            &g_array_index(s->extensions, Qcow2Extension, i);
+        put_extension(out, ext->magic, ext->data, ext->len);
+    }
+    put_extension(out, QCOW2_EXT_END, "", 0);
+}
+
+size_t qcow2_header_build(const Qcow2Header *header, const Qcow2State *s,
+                          const char *backing_file,
+                          const char *backing_format, uint8_t *buf,
+                          size_t size)
+{
+    size_t name_len = backing_file ? strlen(backing_file) : 0;
+
+    /* The table of feature names is a courtesy: left out where too long. */
+    for (int with_features = 1; with_features >= 0; with_features--) {
+        g_autoptr(GByteArray) out = g_byte_array_new();
+        Qcow2Header h = *header;
+
+        h.header_length = h.version >= 3 ? QCOW2_HEADER_LENGTH :
+                                           QCOW2_V2_HEADER_LENGTH;
+        g_byte_array_set_size(out, h.header_length);
+        if (h.version >= 3 && s && s->unknown_fields) {
+            g_byte_array_append(out, s->unknown_fields->data,
+                                s->unknown_fields->len);
+            h.header_length += s->unknown_fields->len;
+        }
+        put_extensions(out, s, &h, backing_format, with_features);
+        if (name_len) {
+            h.backing_offset = out->len;
+            h.backing_size = name_len;
+            g_byte_array_append(out, (const uint8_t *)backing_file, name_len);
+        }
+        if (out->len <= size) {
+            memset(out->data, 0, QCOW2_V2_HEADER_LENGTH);
+            qcow2_header_encode(&h, out->data);
+            memcpy(buf, out->data, out->len);
+            return out->len;
+        }
+    }
+    return 0;
+}
+
+int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Header h = {
+        .version = s->version,
+        .cluster_bits = s->cluster_bits,
+        .size = s->size,
+        .l1_size = s->l1_size,
+        .l1_offset = s->l1_offset,
+        .reftable_offset = s->rt_offset,
+        .reftable_clusters = s->rt_clusters,
+        .nb_snapshots = s->snapshots ? s->snapshots->len : 0,
+        .snapshots_offset = s->snapshots_offset,
+        .incompatible = s->incompatible,
+        .compatible = s->compatible,
+        .autoclear = s->autoclear & QCOW2_AUTOCLEAR_BITMAPS,
+        .refcount_order = s->refcount_order,
+        .compression_type = s->compression_type,
+    };
+    void *buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
+    size_t len;
+    int ret;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    memset(buf, 0, s->cluster_size);
+    len = qcow2_header_build(&h, s, bs->backing_file, bs->backing_format, buf,
+                             s->cluster_size);
+    ret = len ? bdrv_pwrite(bs->file, 0, ROUND_UP(len, 512), buf, 0)
+              : -ENOSPC;
+    qemu_vfree(buf);
+    return ret < 0 ? ret : 0;
+}
+
+int coroutine_mixed_fn qcow2_set_incompatible(BlockDriverState *bs,
+                                              uint64_t bits, bool on)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t value = on ? s->incompatible | bits : s->incompatible & ~bits;
+    uint8_t buf[8];
+    int ret;
+
+    if (value == s->incompatible || s->version < 3) {
+        return 0;
+    }
+    /* What is on disk now must be so before the bit says it is. */
+    ret = bdrv_flush(bs->file->bs);
+    if (ret < 0) {
+        return ret;
+    }
+    st64_be(buf, value);
+    ret = bdrv_pwrite_sync(bs->file, 72, sizeof(buf), buf, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    s->incompatible = value;
+    return 0;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Host I/O: where data lies in the host's file, for worker threads. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+static int host_zero(BdrvHostRange *range, int64_t bytes)
+{
+    *range = (BdrvHostRange){
+        .kind = BDRV_HOST_ZERO,
+        .fd = -1,
+        .bytes = bytes,
+        .align = 1,
+    };
+    return 0;
+}
+
+static int coroutine_fn host_read_backing(BlockDriverState *bs,
+                                          int64_t offset, int64_t bytes,
+                                          BdrvHostRange *range)
+{
+    int64_t len = bs->backing ? bdrv_getlength(bs->backing->bs) : 0;
+
+    if (len < 0) {
+        return len;
+    }
+    if (offset >= len) {
+        return host_zero(range, bytes);
+    }
+    return bdrv_co_host_read(bs->backing, offset, MIN(bytes, len - offset),
+                             range);
+}
+
+int coroutine_fn qcow2_co_host_read(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes, BdrvHostRange *range)
+{
+    Qcow2Map map;
+    int ret = qcow2_co_map(bs, offset, bytes, &map);
+
+    if (ret < 0) {
+        return ret;
+    }
+    switch (map.type) {
+    case QCOW2_UNALLOCATED:
+        return host_read_backing(bs, offset, map.bytes, range);
+    case QCOW2_ZERO_PLAIN:
+    case QCOW2_ZERO_ALLOC:
+        return host_zero(range, map.bytes);
+    case QCOW2_NORMAL:
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
+        return bdrv_co_host_read(bs->file, map.host, map.bytes, range);
+    default:
+        return -ENOTSUP;
+    }
+}
+
+/* Whole clusters, but the disk may end inside the last one. */
+static int64_t whole_clusters(const Qcow2State *s, int64_t offset,
+                              int64_t bytes)
+{
+    if (qcow2_in_cluster(s, offset)) {
+        return 0;
+    }
+    if (offset + bytes == s->size) {
+        return bytes;
+    }
+    return qcow2_start_of_cluster(s, bytes);
+}
+
+int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
+                                           int64_t offset, int64_t bytes,
+                                           BdrvHostIO *io,
+                                           BdrvHostRange *range, void **priv)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree Qcow2Write *w = NULL;
+    int64_t whole;
+    int ret;
+
+    bytes = whole_clusters(s, offset, bytes);
+    if (bytes == 0) {
+        return -ENOTSUP;
+    }
+    w = g_new0(Qcow2Write, 1);
+    w->whole = true;
+    ret = qcow2_write_begin(bs, offset, bytes, w);
+    if (ret < 0) {
+        return ret;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
+    ret = bdrv_co_host_write_child(io, bs->file, w->host, w->bytes, range);
+    if (ret < 0) {
+        (void)qcow2_write_end(bs, w, ret);
+        return ret;
+    }
+    whole = whole_clusters(s, offset, range->bytes);
+    if (whole == 0 || whole < w->bytes) {
+        /*
+         * The file gave less.  What was begun below ends with @io, so end
+         * this in the general way: such files are rare.
+         */
+        (void)qcow2_write_end(bs, w, -ENOTSUP);
+        return -ENOTSUP;
+    }
+    *priv = g_steal_pointer(&w);
+    return 0;
+}
+
+/* Behind the disk's end in its last cluster there must be zeroes. */
+static int coroutine_fn zero_tail(BlockDriverState *bs, const Qcow2Write *w)
+{
+    int64_t tail = w->op.end - (w->offset + w->bytes);
+
+    if (!w->link || tail == 0 || w->beyond) {
+        return 0;
+    }
+    return bdrv_co_pwrite_zeroes(bs->file, w->host + w->bytes, tail, 0);
+}
+
+/* The clusters get zeroes by being written, where the format has no other. */
+static int coroutine_fn end_zero(BlockDriverState *bs, Qcow2Write *w)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    if (s->version >= 3 || !qcow2_has_backing(bs)) {
+        return qcow2_write_end_zero(bs, w);
+    }
+    ret = bdrv_co_pwrite_zeroes(bs->file, w->host, w->op.end - w->op.start, 0);
+    return qcow2_write_end(bs, w, ret);
+}
+
+int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, void *priv,
+                                         int result)
+{
+    g_autofree Qcow2Write *w = priv;
+
+    switch (result) {
+    case BDRV_HOST_WRITTEN:
+        return qcow2_write_end(bs, w, zero_tail(bs, w));
+    case BDRV_HOST_IS_ZERO:
+        return end_zero(bs, w);
+    default:
+        return qcow2_write_end(bs, w, result);
+    }
+}

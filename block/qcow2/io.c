@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Data requests: reading, writing with copy-on-write, flushing, status. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+/* --- reading --- */
+
+/* Reads what the backing file shows; past its end there are zeroes. */
+static int coroutine_fn read_backing(BlockDriverState *bs, int64_t offset,
+                                     int64_t bytes, QEMUIOVector *qiov,
+                                     size_t qiov_offset)
+{
+    int64_t len = bs->backing ? bdrv_getlength(bs->backing->bs) : 0;
+    int64_t n;
+
+    if (len < 0) {
+        return len;
+    }
+    n = CLAMP(len - offset, 0, bytes);
+    if (n < bytes) {
+        qemu_iovec_memset(qiov, qiov_offset + n, 0, bytes - n);
+    }
+    if (n == 0) {
+        return 0;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_BACKING_AIO);
+    return bdrv_co_preadv(bs->backing, offset, n, qiov, qiov_offset, 0);
+}
+
+static int coroutine_fn read_compressed(BlockDriverState *bs,
+                                        const Qcow2Map *map, int64_t offset,
+                                        QEMUIOVector *qiov,
+                                        size_t qiov_offset)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
+    int ret = buf ? qcow2_read_compressed(bs, map->entry, buf) : -ENOMEM;
+
+    if (ret == 0) {
+        qemu_iovec_from_buf(qiov, qiov_offset,
+                            buf + qcow2_in_cluster(s, offset), map->bytes);
+    }
+    return ret;
+}
+
+/* Reads the run that @map describes. */
+static int coroutine_fn read_run(BlockDriverState *bs, const Qcow2Map *map,
+                                 int64_t offset, QEMUIOVector *qiov,
+                                 size_t qiov_offset)
+{
+    switch (map->type) {
+    case QCOW2_UNALLOCATED:
+        return read_backing(bs, offset, map->bytes, qiov, qiov_offset);
+    case QCOW2_ZERO_PLAIN:
+    case QCOW2_ZERO_ALLOC:
+        qemu_iovec_memset(qiov, qiov_offset, 0, map->bytes);
+        return 0;
+    case QCOW2_NORMAL:
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
+        return bdrv_co_preadv(bs->file, map->host, map->bytes, qiov,
+                              qiov_offset, 0);
+    case QCOW2_TYPE_COMPRESSED:
+        return read_compressed(bs, map, offset, qiov, qiov_offset);
+    default:
+        return -EIO;
+    }
+}
+
+int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, QEMUIOVector *qiov,
+                                 size_t qiov_offset, BdrvRequestFlags flags)
+{
+    int ret = 0;
+
+    while (ret >= 0 && bytes > 0) {
+        Qcow2Map map;
+
+        ret = qcow2_co_map(bs, offset, bytes, &map);
+        if (ret < 0) {
+            break;
+        }
+        ret = read_run(bs, &map, offset, qiov, qiov_offset);
+        offset += map.bytes;
+        bytes -= map.bytes;
+        qiov_offset += map.bytes;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+/* --- writing --- */
+
+/* Does the range read as zeroes, as far as the mapping says? */
+static int coroutine_fn range_is_zero(BlockDriverState *bs, int64_t offset,
+                                      int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t backing = bs->backing ? bdrv_getlength(bs->backing->bs) : 0;
+
+    bytes = MIN(bytes, s->size - offset);
+    while (bytes > 0) {
+        Qcow2Map map;
+        int ret = qcow2_co_map(bs, offset, bytes, &map);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (map.type == QCOW2_NORMAL || map.type == QCOW2_TYPE_COMPRESSED ||
+            (map.type == QCOW2_UNALLOCATED && offset < backing)) {
+            return 0;
+        }
+        offset += map.bytes;
+        bytes -= map.bytes;
+    }
+    return 1;
+}
+
+/* The old content around the new data of clusters about to be linked. */
+static int coroutine_fn cow_read(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, void *buf)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t n = CLAMP(s->size - offset, 0, bytes);
+    QEMUIOVector qiov;
+
+    memset((uint8_t *)buf + n, 0, bytes - n); /* beyond the disk's end */
+    if (n == 0) {
+        return 0;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_COW_READ);
+    qemu_iovec_init_buf(&qiov, buf, n);
+    return qcow2_co_preadv(bs, offset, n, &qiov, 0, 0);
+}
+
+/* What is to be copied beside the data of one step. */
+typedef struct Cow {
+    int64_t head, tail; /* bytes before and after */
+    bool zero;          /* all of it is zeroes */
+} Cow;
+
+/* Data and what is around it in one request. */
+static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
+                                     const Cow *cow, QEMUIOVector *qiov,
+                                     size_t qiov_offset)
+{
+    QEMUIOVector merged;
+    uint8_t *buf = bdrv_try_blockalign(bs->file->bs, cow->head + cow->tail);
+    int ret = 0;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    if (cow->zero) {
+        memset(buf, 0, cow->head + cow->tail);
+    } else {
+        ret = cow_read(bs, w->op.start, cow->head, buf);
+        if (ret >= 0) {
+            ret = cow_read(bs, w->offset + w->bytes, cow->tail,
+                           buf + cow->head);
+        }
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_COW_WRITE);
+    }
+    if (ret >= 0) {
+        qemu_iovec_init(&merged, qiov->niov + 2);
+        if (cow->head) {
+            qemu_iovec_add(&merged, buf, cow->head);
+        }
+        qemu_iovec_concat(&merged, qiov, qiov_offset, w->bytes);
+        if (cow->tail) {
+            qemu_iovec_add(&merged, buf + cow->head, cow->tail);
+        }
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
+        ret = bdrv_co_pwritev(bs->file, w->host - cow->head, merged.size,
+                              &merged, 0, 0);
+        qemu_iovec_destroy(&merged);
+    }
+    qemu_vfree(buf);
+    return ret;
+}
+
+/*
+ * Is what surrounds the data zeroes already in the file, or can it be made so
+ * cheaply?  Then only the data needs writing.
+ */
+static bool coroutine_fn cow_zeroes_are_there(BlockDriverState *bs,
+                                              Qcow2Write *w, const Cow *cow)
+{
+    if (!cow->zero) {
+        return false;
+    }
+    if (w->beyond) {
+        return true; /* past the end of the file there is nothing */
+    }
+    if (cow->head + cow->tail < 32 * KiB) {
+        return false;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_CLUSTER_ALLOC_SPACE);
+    return bdrv_co_pwrite_zeroes(bs->file, w->host - cow->head,
+                                 w->op.end - w->op.start,
+                                 BDRV_REQ_NO_FALLBACK) == 0;
+}
+
+/* Transfers the data of a step. */
+static int coroutine_fn write_data(BlockDriverState *bs, Qcow2Write *w,
+                                   QEMUIOVector *qiov, size_t qiov_offset)
+{
+    Qcow2State *s = bs->opaque;
+    Cow cow = { 0 };
+
+    if (w->link) {
+        cow.head = w->offset - w->op.start;
+        cow.tail = w->op.end - (w->offset + w->bytes);
+    }
+    if (cow.head || cow.tail) {
+        int ret = range_is_zero(bs, w->op.start, cow.head);
+
+        if (ret > 0) {
+            ret = range_is_zero(bs, w->offset + w->bytes, cow.tail);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        cow.zero = ret;
+        if (!cow_zeroes_are_there(bs, w, &cow)) {
+            /* Old data moves: it must be there before the entry says so. */
+            s->need_barrier = true;
+            return write_merged(bs, w, &cow, qiov, qiov_offset);
+        }
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
+    return bdrv_co_pwritev(bs->file, w->host, w->bytes, qiov, qiov_offset, 0);
+}
+
+int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset, BdrvRequestFlags flags)
+{
+    int ret = 0;
+
+    while (ret >= 0 && bytes > 0) {
+        Qcow2Write w = { .whole = false };
+
+        ret = qcow2_write_begin(bs, offset, bytes, &w);
+        if (ret < 0) {
+            break;
+        }
+        ret = write_data(bs, &w, qiov, qiov_offset);
+        ret = qcow2_write_end(bs, &w, MIN(ret, 0));
+        offset += w.bytes;
+        bytes -= w.bytes;
+        qiov_offset += w.bytes;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+int coroutine_fn qcow2_co_flush(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    CO_MUTEX_GUARD(&s->lock);
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_FLUSH_TO_OS);
+    return qcow2_apply_frees(bs);
+}
+
+/* --- status --- */
+
+int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
+                                       int64_t offset, int64_t bytes,
+                                       int64_t *pnum, int64_t *map,
+                                       BlockDriverState **file)
+{
+    Qcow2Map m;
+    int ret = qcow2_co_map(bs, offset, bytes, &m);
+
+    if (ret < 0) {
+        return ret;
+    }
+    *pnum = m.bytes;
+    *map = m.host;
+    *file = bs->file->bs;
+    switch (m.type) {
+    case QCOW2_UNALLOCATED:
+        return 0;
+    case QCOW2_ZERO_PLAIN:
+        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED;
+    case QCOW2_ZERO_ALLOC:
+        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED |
+               BDRV_BLOCK_OFFSET_VALID;
+    case QCOW2_TYPE_COMPRESSED:
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED |
+               BDRV_BLOCK_COMPRESSED;
+    default:
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED |
+               BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RECURSE;
+    }
+}

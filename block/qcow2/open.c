@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening and closing an image. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+#define MAX_SLICE (64 * KiB)
+#define DEFAULT_L2_CACHE (32 * MiB)
+
+/* --- options --- */
+
+static bool template_level(Qcow2OverlapCheckMode mode, bool cached)
+{
+    switch (mode) {
+    case QCOW2_OVERLAP_CHECK_MODE_NONE:
+        return false;
+    case QCOW2_OVERLAP_CHECK_MODE_CONSTANT:
+        return !cached;
+    default:
+        return true;
+    }
+}
+
+static void apply_overlap(Qcow2State *s, const BlockdevOptionsQcow2 *o)
+{
+    Qcow2OverlapCheckMode mode = QCOW2_OVERLAP_CHECK_MODE_CACHED;
+
+    s->overlap_constant = s->overlap_cached = true;
+    if (!o->overlap_check) {
+        return;
+    }
+    if (o->overlap_check->type == QCOW2_OVERLAP_CHECKS_KIND_MODE) {
+        mode = o->overlap_check->u.mode;
+    } else {
+        const Qcow2OverlapCheckFlags *f = o->overlap_check->u.flags;
+
+        if (f->has_template) {
+            mode = f->template;
+        }
+        s->overlap_constant = template_level(mode, false) ||
+            (f->has_main_header && f->main_header) ||
+            (f->has_active_l1 && f->active_l1) ||
+            (f->has_refcount_table && f->refcount_table) ||
+            (f->has_snapshot_table && f->snapshot_table) ||
+            (f->has_bitmap_directory && f->bitmap_directory);
+        s->overlap_cached = template_level(mode, true) ||
+            (f->has_active_l2 && f->active_l2) ||
+            (f->has_refcount_block && f->refcount_block);
+        return;
+    }
+    s->overlap_constant = template_level(mode, false);
+    s->overlap_cached = template_level(mode, true);
+}
+
+/* Cache sizes in bytes from the options that were given. */
+static bool cache_sizes(const Qcow2State *s, const BlockdevOptionsQcow2 *o,
+                        uint64_t *l2, uint64_t *rb, Error **errp)
+{
+    uint64_t covers = ROUND_UP(qcow2_clusters(s, s->size) * 8, MAX_SLICE);
+
+    if ((o->has_cache_size && o->cache_size < 0) ||
+        (o->has_l2_cache_size && o->l2_cache_size < 0) ||
+        (o->has_refcount_cache_size && o->refcount_cache_size < 0)) {
+        error_setg(errp, "Cache size may not be negative");
+        return false;
+    }
+    if (o->has_cache_size && o->has_l2_cache_size &&
+        o->has_refcount_cache_size) {
+        error_setg(errp, "cache-size, l2-cache-size and refcount-cache-size "
+                   "may not be set at the same time");
+        return false;
+    }
+    if (o->has_cache_size &&
+        ((o->has_l2_cache_size && o->l2_cache_size > o->cache_size) ||
+         (o->has_refcount_cache_size &&
+          o->refcount_cache_size > o->cache_size))) {
+        error_setg(errp, "%s may not exceed cache-size",
+                   o->has_l2_cache_size ? "l2-cache-size"
+                                        : "refcount-cache-size");
+        return false;
+    }
+    *rb = o->has_refcount_cache_size ? o->refcount_cache_size
+        : o->has_cache_size && o->has_l2_cache_size
+        ? o->cache_size - o->l2_cache_size : 0;
+    *l2 = o->has_l2_cache_size ? (uint64_t)o->l2_cache_size
+        : o->has_cache_size
+        ? (uint64_t)o->cache_size - MIN(*rb, (uint64_t)o->cache_size)
+        : DEFAULT_L2_CACHE;
+    *l2 = MIN(*l2, covers);
+    return true;
+}
+
+static bool check_entry_size(const Qcow2State *s,
+                             const BlockdevOptionsQcow2 *o, Error **errp)
+{
+    if (o->has_l2_cache_entry_size &&
+        (o->l2_cache_entry_size < 512 ||
+         o->l2_cache_entry_size > s->cluster_size ||
+         !is_power_of_2(o->l2_cache_entry_size))) {
+        error_setg(errp, "L2 cache entry size must be a power of two between "
+                   "512 and the cluster size (%" PRId64 ")", s->cluster_size);
+        return false;
+    }
+    return true;
+}
+
+static void make_caches(Qcow2State *s, uint64_t l2, uint64_t rb)
+{
+    size_t slice = MIN(s->cluster_size, MAX_SLICE);
+    Qcow2CacheConf l2_conf = {
+        .entry_size = slice,
+        .max_entries = MAX(8, l2 / slice),
+        .load_event = BLKDEBUG_EVENT_L2_LOAD,
+        .update_event = BLKDEBUG_EVENT_L2_UPDATE,
+        .evict = qcow2_evict_l2,
+    };
+    Qcow2CacheConf rb_conf = {
+        .entry_size = slice,
+        .max_entries = MAX(MAX(8, 64 * KiB / slice), rb / slice),
+        .load_event = BLKDEBUG_EVENT_REFBLOCK_LOAD,
+        .update_event = BLKDEBUG_EVENT_REFBLOCK_UPDATE_PART,
+        .evict = qcow2_evict_refcounts,
+    };
+
+    if (s->l2_cache) {
+        qcow2_cache_set_max(s->l2_cache, l2_conf.max_entries);
+        qcow2_cache_set_max(s->rb_cache, rb_conf.max_entries);
+        return;
+    }
+    s->l2_cache = qcow2_cache_new(&l2_conf);
+    s->rb_cache = qcow2_cache_new(&rb_conf);
+    s->slice_bits = ctz64(slice) - 3;
+    s->rb_slice_bits = ctz64(slice) + 3 - s->refcount_order;
+}
+
+bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
+                         Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    const BlockdevOptionsQcow2 *o = &options->u.qcow2;
+    uint64_t l2, rb;
+
+    if (o->encrypt) {
+        error_setg(errp, "No encryption in image header, but options "
+                   "specified format '%s'",
+                   BlockdevQcow2EncryptionFormat_str(o->encrypt->format));
+        return false;
+    }
+    if (o->data_file) {
+        error_setg(errp, "'data-file' is not supported: external data files "
+                   "can not be used");
+        return false;
+    }
+    if (o->has_lazy_refcounts && o->lazy_refcounts && s->version < 3) {
+        error_setg(errp, "Lazy refcounts require a qcow2 image with at least "
+                   "qemu 1.1 compatibility level");
+        return false;
+    }
+    if (!check_entry_size(s, o, errp) ||
+        !cache_sizes(s, o, &l2, &rb, errp)) {
+        return false;
+    }
+    make_caches(s, l2, rb);
+    apply_overlap(s, o);
+    s->lazy_refcounts = o->has_lazy_refcounts
+        ? o->lazy_refcounts : s->compatible & QCOW2_COMPAT_LAZY;
+    s->discard_request = o->has_pass_discard_request
+        ? o->pass_discard_request : bs->discard_unmap;
+    s->discard_other = o->has_pass_discard_other && o->pass_discard_other;
+    return true;
+}
+
+/* --- opening --- */
+
+static void set_geometry(Qcow2State *s, const Qcow2Header *h)
+{
+    s->version = h->version;
+    s->cluster_bits = h->cluster_bits;
+    s->cluster_size = INT64_C(1) << h->cluster_bits;
+    s->l2_bits = h->cluster_bits - 3;
+    s->refcount_order = h->refcount_order;
+    s->refcount_bits = 1U << h->refcount_order;
+    s->refcount_max = s->refcount_bits == 64
+        ? INT64_MAX : (UINT64_C(1) << s->refcount_bits) - 1;
+    s->rb_bits = h->cluster_bits + 3 - h->refcount_order;
+    s->compression_type = h->compression_type;
+    s->incompatible = h->incompatible;
+    s->compatible = h->compatible;
+    s->autoclear = h->autoclear;
+    s->size = h->size;
+    s->extensions = g_array_new(FALSE, FALSE, sizeof(Qcow2Extension));
+    s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    co_mutex_init(&s->lock);
+    LIST_INIT(&s->ops);
+}
+
+static bool read_header(BlockDriverState *bs, Qcow2Header *h, Error **errp)
+{
+    uint8_t buf[QCOW2_HEADER_LENGTH];
+    int ret = bdrv_pread(bs->file, 0, sizeof(buf), buf, 0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read qcow2 header");
+        return false;
+    }
+    return qcow2_header_parse(buf, sizeof(buf), h, errp);
+}
+
+/* Fields behind those that we know are kept. */
+static bool read_unknown_fields(BlockDriverState *bs, const Qcow2Header *h,
+                                Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    if (h->header_length <= QCOW2_HEADER_LENGTH) {
+        return true;
+    }
+    s->unknown_fields = g_byte_array_new();
+    g_byte_array_set_size(s->unknown_fields,
+                          h->header_length - QCOW2_HEADER_LENGTH);
+    ret = bdrv_pread(bs->file, QCOW2_HEADER_LENGTH, s->unknown_fields->len,
+                     s->unknown_fields->data, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read unknown qcow2 header "
+                         "fields");
+    }
+    return ret >= 0;
+}
+
+static bool read_backing_name(BlockDriverState *bs, const Qcow2Header *h,
+                              Error **errp)
+{
+    char name[QCOW2_MAX_BACKING_NAME + 1] = { 0 };
+    int ret;
+
+    if (!h->backing_offset) {
+        return true;
+    }
+    ret = bdrv_pread(bs->file, h->backing_offset, h->backing_size, name, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read backing file name");
+        return false;
+    }
+    if (*name) {
+        g_free(bs->backing_file);
+        bs->backing_file = g_strdup(name);
+    }
+    return true;
+}
+
+
+static bool read_tables(BlockDriverState *bs, const Qcow2Header *h,
+                        Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len = bdrv_getlength(bs->file->bs);
+    int ret;
+
+    if (len < 0) {
+        error_setg_errno(errp, -len, "Could not get the size of the image "
+                         "file");
+        return false;
+    }
+    s->high_water = len;
+    s->rt_offset = h->reftable_offset;
+    s->rt_clusters = h->reftable_clusters;
+    s->rt_entries = ((uint64_t)h->reftable_clusters << h->cluster_bits) / 8;
+    s->rt_disk_entries = s->rt_entries;
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFTABLE_LOAD);
+    s->rt = qcow2_read_table(bs, s->rt_offset, s->rt_entries, &ret);
+    if (!s->rt) {
+        error_setg_errno(errp, -ret, "Could not read the refcount table");
+        return false;
+    }
+    s->l1_offset = h->l1_offset;
+    s->l1_size = h->l1_size;
+    s->l1 = qcow2_read_table(bs, s->l1_offset, s->l1_size, &ret);
+    if (!s->l1) {
+        error_setg_errno(errp, -ret, "Could not read L1 table");
+        return false;
+    }
+    return true;
+}
+
+static void free_state(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    qcow2_cache_free(s->l2_cache);
+    qcow2_cache_free(s->rb_cache);
+    qcow2_free_extensions(s);
+    qcow2_free_snapshots(s);
+    if (s->unknown_fields) {
+        g_byte_array_free(s->unknown_fields, TRUE);
+    }
+    if (s->pending_frees) {
+        g_array_free(s->pending_frees, TRUE);
+    }
+    if (s->meta) {
+        g_hash_table_destroy(s->meta);
+    }
+    g_free(s->l1);
+    g_free(s->rt);
+    memset(s, 0, sizeof(*s));
+}
+
+static bool check_corrupt_bit(BlockDriverState *bs, int flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    if ((s->incompatible & QCOW2_INCOMPAT_CORRUPT) && !bs->read_only &&
+        !(flags & BDRV_O_CHECK)) {
+        error_setg(errp, "qcow2: Image is corrupt; cannot be opened "
+                   "read/write");
+        return false;
+    }
+    return true;
+}
+
+static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
+                       int flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Header h;
+
+    if (!read_header(bs, &h, errp)) {
+        return false;
+    }
+    set_geometry(s, &h);
+    if (!qcow2_read_extensions(bs, &h, errp) ||
+        !check_corrupt_bit(bs, flags, errp) ||
+        !read_unknown_fields(bs, &h, errp) ||
+        !read_backing_name(bs, &h, errp) ||
+        !qcow2_apply_options(bs, options, errp) ||
+        !read_tables(bs, &h, errp) ||
+        !qcow2_read_snapshots(bs, &h, errp)) {
+        return false;
+    }
+    bs->total_bytes = s->size;
+    if (flags & (BDRV_O_CHECK | BDRV_O_NO_IO)) {
+        return true;
+    }
+    /* Bitmaps first: repairing needs to know what clusters they use. */
+    return qcow2_load_bitmaps(bs, errp) &&
+           (bs->read_only || qcow2_make_writable(bs, errp));
+}
+
+int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
+               Error **errp)
+{
+    if (!bdrv_open_child(bs, options->u.qcow2.file, "file", BDRV_CHILD_IMAGE,
+                         errp)) {
+        return -EINVAL;
+    }
+    if (!open_steps(bs, options, flags, errp)) {
+        bdrv_dirty_bitmap_release_all(bs);
+        free_state(bs);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
+                                            Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    if (s->incompatible & QCOW2_INCOMPAT_DIRTY) {
+        BdrvCheckResult result = { 0 };
+
+        ret = qcow2_check_locked(bs, &result,
+                                 BDRV_FIX_ERRORS | BDRV_FIX_LEAKS);
+        if (ret == 0 && (result.check_errors || result.corruptions)) {
+            ret = -EIO;
+        }
+        if (ret == 0) {
+            ret = qcow2_make_clean(bs);
+        }
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not repair dirty image");
+            return false;
+        }
+    }
+    if ((s->autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS) ||
+        ((s->autoclear & QCOW2_AUTOCLEAR_BITMAPS) && !s->bitmaps.nb_bitmaps)) {
+        s->autoclear = s->bitmaps.nb_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0;
+        ret = qcow2_update_header(bs);
+        if (ret == 0) {
+            ret = bdrv_flush(bs->file->bs);
+        }
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not update qcow2 header");
+            return false;
+        }
+    }
+    if (!qcow2_mark_bitmaps_in_use(bs, errp)) {
+        return false;
+    }
+    s->writable = true;
+    return true;
+}
+
+int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = qcow2_apply_frees(bs);
+
+    if (ret == 0) {
+        ret = qcow2_cache_write(bs, s->rb_cache);
+    }
+    if (ret == 0) {
+        ret = bdrv_flush(bs->file->bs);
+    }
+    if (ret == 0) {
+        ret = qcow2_set_incompatible(bs, QCOW2_INCOMPAT_DIRTY, false);
+    }
+    return ret;
+}
+
+void qcow2_close(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    Error *err = NULL;
+    int ret;
+
+    if (s->writable && !s->broken) {
+        if (!qcow2_store_bitmaps(bs, true, &err)) {
+            error_prepend(&err, "Lost persistent bitmaps during inactivation "
+                          "of node '%s': ", bs->node_name);
+            error_report_err(err);
+        }
+    }
+    if (!bs->read_only && !s->broken) {
+        /* Opened for a check only: what it did not repair is not clean. */
+        ret = s->writable ? qcow2_make_clean(bs) : qcow2_apply_frees(bs);
+        if (ret < 0) {
+            error_report("Failed to write back the metadata of node '%s': %s",
+                         bs->node_name, strerror(-ret));
+        }
+    }
+    bdrv_dirty_bitmap_release_all(bs);
+    free_state(bs);
+}

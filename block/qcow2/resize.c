@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Growing and shrinking the disk. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+static uint64_t l1_entries_for(const Qcow2State *s, int64_t size)
+{
+    unsigned bits = s->cluster_bits + s->l2_bits;
+
+    return ((uint64_t)size >> bits) + !!(size & ((INT64_C(1) << bits) - 1));
+}
+
+/* Makes the L1 table large enough: a new one, then the header. */
+static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t old_offset = s->l1_offset, old_bytes = s->l1_size * 8ULL, offset;
+    g_autofree uint64_t *l1 = NULL;
+    uint8_t buf[12];
+    int ret;
+
+    if (entries <= s->l1_size) {
+        return 0;
+    }
+    l1 = g_new0(uint64_t, entries);
+    memcpy(l1, s->l1, old_bytes);
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_GROW_ALLOC_TABLE);
+    ret = qcow2_alloc_bytes_run(bs, entries * 8, &offset);
+    if (ret < 0) {
+        return ret;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_GROW_WRITE_TABLE);
+    ret = qcow2_write_table(bs, offset, l1, entries,
+                            ROUND_UP(entries * 8, s->cluster_size));
+    if (ret == 0) {
+        ret = qcow2_evict_refcounts(bs);
+    }
+    if (ret == 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret < 0) {
+        qcow2_free_now(bs, offset, entries * 8);
+        return ret;
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_GROW_ACTIVATE_TABLE);
+    st32_be(buf, entries);
+    st64_be(buf + 4, offset);
+    ret = bdrv_pwrite_sync(bs->file, 36, sizeof(buf), buf, 0);
+    if (ret < 0) {
+        return ret; /* which one holds is not known: leak */
+    }
+    g_free(s->l1);
+    s->l1 = g_steal_pointer(&l1);
+    s->l1_size = entries;
+    s->l1_offset = offset;
+    if (old_bytes) {
+        qcow2_free_now(bs, old_offset, old_bytes);
+    }
+    return 0;
+}
+
+/* L2 tables behind @entries go: first from the L1 table, then for good. */
+static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_SHRINK_WRITE_TABLE);
+    for (uint64_t i = entries; ret == 0 && i < s->l1_size; i++) {
+        uint64_t old = s->l1[i];
+
+        if (!old) {
+            continue;
+        }
+        s->l1[i] = 0;
+        ret = qcow2_write_l1(bs, i);
+        if (ret < 0) {
+            s->l1[i] = old;
+        } else if (old & QCOW2_OFFSET_MASK) {
+            qcow2_free_later(bs, old & QCOW2_OFFSET_MASK, s->cluster_size,
+                             false);
+        }
+    }
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_SHRINK_FREE_L2_CLUSTERS);
+    return ret;
+}
+
+/* The file ends where its last used cluster ends. */
+static void coroutine_fn trim_file(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len = bdrv_getlength(bs->file->bs);
+    uint64_t last = len > 0 ? qcow2_clusters(s, len) : 0, count = 0;
+
+    while (last > 0) {
+        if (qcow2_get_refcount(bs, last - 1, &count) < 0) {
+            return;
+        }
+        if (count) {
+            break;
+        }
+        last--;
+    }
+    if (last && (int64_t)(last << s->cluster_bits) < len &&
+        bdrv_co_truncate(bs->file, last << s->cluster_bits, false,
+                         PREALLOC_MODE_OFF, 0, NULL) == 0) {
+        s->high_water = last << s->cluster_bits;
+    }
+}
+
+static int coroutine_fn write_size(BlockDriverState *bs, int64_t size)
+{
+    Qcow2State *s = bs->opaque;
+    uint8_t buf[8];
+    int ret;
+
+    st64_be(buf, size);
+    ret = bdrv_pwrite_sync(bs->file, 24, sizeof(buf), buf, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    s->size = size;
+    return 0;
+}
+
+static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = ROUND_UP(size, s->cluster_size);
+    int ret = start < s->size ? qcow2_drop_clusters(bs, start, s->size - start)
+                              : 0;
+
+    if (ret == 0) {
+        ret = qcow2_write_metadata(bs);
+    }
+    if (ret == 0) {
+        ret = write_size(bs, size);
+    }
+    if (ret == 0) {
+        ret = shrink_l1(bs, l1_entries_for(s, size));
+    }
+    if (ret == 0) {
+        ret = qcow2_apply_frees(bs);
+    }
+    if (ret == 0) {
+        trim_file(bs);
+    }
+    return ret;
+}
+
+/* Writes zeroes to a part of a cluster that is beyond the old end. */
+static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes)
+{
+    g_autofree uint8_t *buf = g_malloc0(bytes);
+    QEMUIOVector qiov;
+
+    qemu_iovec_init_buf(&qiov, buf, bytes);
+    return qcow2_co_pwritev(bs, offset, bytes, &qiov, 0, 0);
+}
+
+/*
+ * The new space must read as zeroes where a longer backing file would show
+ * its data, and where the last cluster has something behind the old end.
+ * The size is the new one already, in memory; without the lock.
+ */
+static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
+                                 int64_t size)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = MIN(ROUND_UP(old, s->cluster_size), size);
+    Qcow2Map map;
+    int ret = 0;
+
+    if (start > old) {
+        ret = qcow2_co_map(bs, old, start - old, &map);
+        if (ret == 0 && map.type != QCOW2_ZERO_PLAIN &&
+            (map.type != QCOW2_UNALLOCATED || bs->backing)) {
+            ret = zero_part(bs, old, start - old);
+        }
+    }
+    if (ret == 0 && start < size && bs->backing) {
+        int64_t len = bdrv_getlength(bs->backing->bs);
+        int64_t end = MIN(size, ROUND_UP(MAX(len, 0), s->cluster_size));
+
+        if (end > start && s->version >= 3) {
+            ret = qcow2_co_pwrite_zeroes(bs, start, end - start, 0);
+        }
+        for (; ret == 0 && s->version < 3 && start < end;
+             start += s->cluster_size) {
+            ret = zero_part(bs, start, MIN(s->cluster_size, end - start));
+        }
+    }
+    return ret;
+}
+
+/* Gives the clusters of [@start, @end) a place; the data there is zeroes. */
+static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
+                                    int64_t end, PreallocMode mode,
+                                    Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t file_end;
+    int ret = 0;
+
+    start = ROUND_UP(start, s->cluster_size);
+    if (start >= end) {
+        return 0;
+    }
+    /* New clusters come from behind what the file has: that is zeroes. */
+    co_mutex_lock(&s->lock);
+    s->free_index = MAX(s->free_index, qcow2_clusters(s, s->high_water));
+    co_mutex_unlock(&s->lock);
+    while (ret == 0 && start < end) {
+        Qcow2Write w = { .whole = true };
+
+        ret = qcow2_write_begin(bs, start, end - start, &w);
+        if (ret < 0) {
+            break;
+        }
+        file_end = w.host + (w.op.end - w.op.start);
+        if (mode == PREALLOC_MODE_METADATA) {
+            mode = PREALLOC_MODE_OFF;
+        }
+        if ((int64_t)file_end > bdrv_getlength(bs->file->bs)) {
+            ret = bdrv_co_truncate(bs->file, file_end, false, mode, 0, errp);
+        }
+        start += w.bytes;
+        ret = qcow2_write_end(bs, &w, ret);
+    }
+    co_mutex_lock(&s->lock);
+    s->free_index = 0;
+    co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
+                             PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t old = s->size;
+    int ret;
+
+    co_mutex_lock(&s->lock);
+    ret = grow_l1(bs, l1_entries_for(s, size));
+    if (ret == 0) {
+        s->size = size;
+    }
+    co_mutex_unlock(&s->lock);
+    if (ret == 0) {
+        ret = zero_new(bs, old, size);
+    }
+    if (ret == 0 && prealloc != PREALLOC_MODE_OFF) {
+        ret = preallocate(bs, old, size, prealloc, errp);
+    }
+    co_mutex_lock(&s->lock);
+    if (ret == 0) {
+        ret = qcow2_write_metadata(bs);
+    }
+    if (ret == 0) {
+        ret = write_size(bs, size);
+    }
+    if (ret < 0) {
+        s->size = old;
+    }
+    co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+static bool check_resize(BlockDriverState *bs, int64_t size,
+                         PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->broken) {
+        error_setg(errp, "Image of node '%s' is corrupt", bs->node_name);
+    } else if (size % BDRV_SECTOR_SIZE) {
+        error_setg(errp, "The new size must be a multiple of %d",
+                   BDRV_SECTOR_SIZE);
+    } else if (s->snapshots->len && s->version < 3) {
+        error_setg(errp, "Can't resize a v2 image which has snapshots");
+    } else if (size < s->size && prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Preallocation can't be used for shrinking an image");
+    } else if (prealloc != PREALLOC_MODE_OFF && qcow2_has_backing(bs)) {
+        error_setg(errp, "Preallocation can't be used for an image with a "
+                   "backing file");
+    } else if (l1_entries_for(s, size) > QCOW2_MAX_L1_BYTES / 8) {
+        error_setg(errp, "The image size is too large (try using a larger "
+                   "cluster size)");
+    } else {
+        return qcow2_bitmaps_can_resize(bs, errp);
+    }
+    return false;
+}
+
+int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
+                                   bool exact, PreallocMode prealloc,
+                                   BdrvRequestFlags flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Error *err = NULL;
+    int ret = 0;
+
+    if (!check_resize(bs, offset, prealloc, errp)) {
+        return -ENOTSUP;
+    }
+    if (offset < s->size) {
+        co_mutex_lock(&s->lock);
+        ret = shrink(bs, offset);
+        co_mutex_unlock(&s->lock);
+    } else if (offset > s->size) {
+        ret = grow(bs, offset, prealloc, &err);
+    }
+    if (err) {
+        error_propagate(errp, err);
+    } else if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to resize the qcow2 image of "
+                         "node '%s'", bs->node_name);
+    }
+    return ret;
+}
