@@ -86,6 +86,10 @@ bool coroutine_fn qmp_block_resize(BlockResizeArg *arg, Error **errp)
         error_setg(errp, "Parameter 'size' expects a >0 size");
         return false;
     }
+    if (bdrv_is_read_only(bs)) {
+        error_setg(errp, "Image is read-only");
+        return false;
+    }
     if (!bdrv_op_check(bs, errp)) {
         return false;
     }

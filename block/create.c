@@ -112,7 +112,7 @@ typedef struct ImgCreate {
     const BlockDriver *protocol;
     GHashTable *values;           /* option name -> text, normalised */
     BlockdevOptions *file;        /* how the file is opened */
-    bool made_file;
+    bool made_file;               /* empty now, whatever it held before */
 } ImgCreate;
 
 static const char *img_value(ImgCreate *c, const char *name)
@@ -309,7 +309,7 @@ static bool img_check_base_name(ImgCreate *c, const char *base, Error **errp)
                    "filename as the backing file");
         return false;
     }
-    if (format && !bdrv_find_format(format)) {
+    if (c->in->unsafe_base && format && !bdrv_find_format(format)) {
         error_setg(errp, "Unknown backing file format '%s'", format);
         return false;
     }
@@ -465,13 +465,13 @@ static bool img_create_file(ImgCreate *c, Error **errp)
         return false;
     }
     filename = c->file->u.file.filename;
-    c->made_file = access(filename, F_OK) < 0;
     json_object_object_add(tree, "filename",
                            json_object_new_string(filename));
     if (!json_object_object_get(tree, "size")) {
         json_object_object_add(tree, "size", json_object_new_int64(0));
     }
-    return img_create_from(tree, c->protocol->format_name, errp);
+    c->made_file = img_create_from(tree, c->protocol->format_name, errp);
+    return c->made_file;
 }
 
 static BlockDriverState *img_open_file(ImgCreate *c, Error **errp)

@@ -207,8 +207,8 @@ BlockStats *bdrv_query_bds_stats(BlockDriverState *bs, bool blk_level)
     if (c) {
         stats->parent = bdrv_query_bds_stats(c->bs, blk_level);
     }
-    c = bdrv_cow_child(bs);
-    if (c && (!blk_level || bdrv_backing_chain_next(bs))) {
+    c = blk_level ? bdrv_cow_child(bs) : NULL;
+    if (c) {
         stats->backing = bdrv_query_bds_stats(c->bs, blk_level);
     }
     return stats;
@@ -303,14 +303,20 @@ XDbgBlockGraph *bdrv_get_xdbg_block_graph(Error **errp)
         .graph = g_new0(XDbgBlockGraph, 1),
         .ids = g_hash_table_new(NULL, NULL),
     };
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
     BlockDriverState *bs = NULL;
     BdrvChild *c;
 
     while ((bs = bdrv_next_node(bs))) {
-        uint64_t id = graph_node(&w, bs,
-                                 X_DBG_BLOCK_GRAPH_NODE_TYPE_BLOCK_DRIVER,
-                                 bs->node_name);
+        g_ptr_array_add(nodes, bs);
+    }
+    /* The oldest node gets the first id. */
+    for (guint i = nodes->len; i > 0; i--) {
+        uint64_t id;
 
+        bs = g_ptr_array_index(nodes, i - 1);
+        id = graph_node(&w, bs, X_DBG_BLOCK_GRAPH_NODE_TYPE_BLOCK_DRIVER,
+                        bs->node_name);
         LIST_FOREACH(c, &bs->parents, next_parent) {
             graph_edge(&w, c, id);
         }

@@ -344,7 +344,7 @@ static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
     BlockDriverState *new_bs = NULL;
 
     if (option->reference) {
-        new_bs = bdrv_lookup_bs(option->reference, option->reference, errp);
+        new_bs = bdrv_lookup_bs(NULL, option->reference, errp);
         if (!new_bs) {
             return false;
         }
