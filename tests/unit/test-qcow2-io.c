@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2 against a naive disk: random requests on random kinds of images,
+ * reopened in between; checked by our own check and, where it is installed, by
+ * the peer's.
+ */
+#include "qemu/osdep.h"
+
+#include <glib/gstdio.h>
+#include <json-c/json.h>
+
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/qcow2-int.h"
+#include "qemu/aio.h"
+
+extern const BlockDriver bdrv_file, bdrv_raw;
+
+const BlockDriver *const bdrv_drivers[] = {
+    &bdrv_file, &bdrv_raw, &bdrv_qcow2, NULL,
+};
+
+#define PERM_RW (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE)
+
+static char *dir;
+static bool have_peer;
+
+/* --- images --- */
+
+typedef struct Image {
+    char *path, *backing_path;
+    BlockdevCreateOptionsQcow2 create;
+    bool discard;
+    int64_t size, backing_size;
+    uint8_t *model; /* what the disk must show */
+    BlockBackend *blk;
+} Image;
+
+static void make_file(const char *path, const uint8_t *data, int64_t bytes)
+{
+    g_assert_true(g_file_set_contents(path, (const char *)data, bytes, NULL));
+}
+
+static BlockDriverState *open_text(const char *text, int flags, Error **errp)
+{
+    g_autofree char *json = g_strdup(text);
+    json_object *obj;
+    BlockDriverState *bs;
+
+    g_strdelimit(json, "'", '"');
+    obj = json_tokener_parse(json);
+    g_assert_nonnull(obj);
+    bs = bdrv_open_json(obj, false, flags, errp);
+    json_object_put(obj);
+    return bs;
+}
+
+static void create_image(const char *path,
+                         const BlockdevCreateOptionsQcow2 *create)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'file', 'filename': '%s', 'node-name': 'target'}", path);
+    g_autoptr(BlockDriverState) bs = NULL;
+    BlockdevRef ref = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = (char *)"target",
+    };
+    BlockdevCreateOptions options = {
+        .driver = BLOCKDEV_DRIVER_QCOW2,
+        .u.qcow2 = *create,
+    };
+
+    make_file(path, NULL, 0);
+    bs = open_text(text, BDRV_O_RDWR, &error_abort);
+    options.u.qcow2.file = &ref;
+    bdrv_create(&options, &error_abort);
+}
+
+static void image_open(Image *img)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': '%s'}, "
+        "'discard': '%s', 'l2-cache-size': 1}", img->path,
+        img->discard ? "unmap" : "ignore");
+    BlockDriverState *bs = open_text(text, BDRV_O_RDWR, &error_abort);
+
+    img->blk = blk_new_with_bs(bs, PERM_RW, BLK_PERM_ALL, &error_abort);
+    bdrv_unref(bs);
+}
+
+static void image_close(Image *img)
+{
+    blk_unref(img->blk);
+    img->blk = NULL;
+}
+
+/* Runs the peer's check; it must find the image clean. */
+static void peer_check(const char *path, int64_t size, const uint8_t *model)
+{
+    const char *argv[] = { "qemu-img", "check", path, NULL };
+    g_autofree char *out = NULL, *err = NULL, *raw = NULL, *data = NULL;
+    const char *conv[] = { "qemu-img", "convert", "-O", "raw", path, NULL,
+                           NULL };
+    gsize len;
+    int status;
+
+    if (!have_peer) {
+        return;
+    }
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH,
+                               NULL, NULL, &out, &err, &status, NULL));
+    if (status) {
+        g_printerr("%s%s", out, err);
+    }
+    g_assert_cmpint(status, ==, 0);
+    if (!model) {
+        return;
+    }
+    raw = g_strdup_printf("%s.raw", path);
+    conv[5] = raw;
+    g_assert_true(g_spawn_sync(NULL, (char **)conv, NULL, G_SPAWN_SEARCH_PATH,
+                               NULL, NULL, NULL, NULL, &status, NULL));
+    g_assert_cmpint(status, ==, 0);
+    g_assert_true(g_file_get_contents(raw, &data, &len, NULL));
+    g_assert_cmpint(len, ==, size);
+    g_assert_true(!memcmp(data, model, size));
+    g_unlink(raw);
+}
+
+static void own_check(Image *img)
+{
+    BdrvCheckResult result = { 0 };
+
+    g_assert_cmpint(bdrv_check(blk_bs(img->blk), &result, 0), ==, 0);
+    g_assert_cmpint(result.corruptions, ==, 0);
+    g_assert_cmpint(result.leaks, ==, 0);
+    g_assert_cmpint(result.check_errors, ==, 0);
+}
+
+static void verify(Image *img)
+{
+    g_autofree uint8_t *buf = g_malloc(img->size);
+    int64_t pos = 0;
+
+    g_assert_cmpint(blk_getlength(img->blk), ==, img->size);
+    while (pos < img->size) {
+        int64_t n = g_test_rand_int_range(1, MiB);
+
+        n = MIN(n, img->size - pos);
+        g_assert_cmpint(blk_pread(img->blk, pos, n, buf + pos, 0), ==, 0);
+        pos += n;
+    }
+    for (int64_t i = 0; i < img->size; i++) {
+        if (buf[i] != img->model[i]) {
+            g_error("byte %" PRId64 " is %#x, must be %#x (cluster %" PRIu64
+                    ")", i, buf[i], img->model[i], img->create.cluster_size);
+        }
+    }
+}
+
+/* --- random programs --- */
+
+static void random_range(const Image *img, int64_t *offset, int64_t *bytes)
+{
+    int64_t max = g_test_rand_bit() ? 4 * img->create.cluster_size
+                                    : 300 * KiB;
+
+    *offset = g_test_rand_int_range(0, img->size);
+    *bytes = g_test_rand_int_range(1, MIN(max, img->size) + 1);
+    if (g_test_rand_int_range(0, 3) == 0) {
+        *offset = ROUND_DOWN(*offset, img->create.cluster_size);
+        *bytes = ROUND_UP(*bytes, img->create.cluster_size);
+    }
+    *bytes = MIN(*bytes, img->size - *offset);
+}
+
+static void do_resize(Image *img)
+{
+    int64_t size = 512 * (int64_t)g_test_rand_int_range(1, 6 * MiB / 512);
+
+    g_assert_cmpint(blk_truncate(img->blk, size, true, PREALLOC_MODE_OFF, 0,
+                                 &error_abort), ==, 0);
+    img->model = g_realloc(img->model, size);
+    if (size > img->size) {
+        memset(img->model + img->size, 0, size - img->size);
+    }
+    img->size = size;
+}
+
+static void do_discard(Image *img, int64_t offset, int64_t bytes)
+{
+    int64_t start = ROUND_UP(offset, img->create.cluster_size);
+    g_autofree uint8_t *buf = g_malloc(bytes);
+
+    g_assert_cmpint(blk_pdiscard(img->blk, offset, bytes), ==, 0);
+    g_assert_cmpint(blk_pread(img->blk, offset, bytes, buf, 0), ==, 0);
+    /* A hint: each whole cluster is zeroes now, or as it was. */
+    for (int64_t pos = start; pos < offset + bytes;
+         pos += img->create.cluster_size) {
+        int64_t n = MIN((int64_t)img->create.cluster_size,
+                        offset + bytes - pos);
+
+        if (buffer_is_zero(buf + pos - offset, n)) {
+            memset(img->model + pos, 0, n);
+        }
+    }
+    g_assert_true(!memcmp(buf, img->model + offset, bytes));
+}
+
+static void step(Image *img)
+{
+    int64_t offset, bytes;
+    g_autofree uint8_t *buf = NULL;
+    int op = g_test_rand_int_range(0, 100);
+
+    random_range(img, &offset, &bytes);
+    if (op < 45) {
+        buf = g_malloc(bytes);
+        memset(buf, g_test_rand_int_range(1, 256), bytes);
+        buf[bytes / 2] = op;
+        g_assert_cmpint(blk_pwrite(img->blk, offset, bytes, buf, 0), ==, 0);
+        memcpy(img->model + offset, buf, bytes);
+    } else if (op < 60) {
+        BdrvRequestFlags flags = g_test_rand_bit() ? BDRV_REQ_MAY_UNMAP : 0;
+
+        g_assert_cmpint(blk_pwrite_zeroes(img->blk, offset, bytes, flags), ==,
+                        0);
+        memset(img->model + offset, 0, bytes);
+    } else if (op < 70) {
+        do_discard(img, offset, bytes);
+    } else if (op < 90) {
+        buf = g_malloc(bytes);
+        g_assert_cmpint(blk_pread(img->blk, offset, bytes, buf, 0), ==, 0);
+        g_assert_true(!memcmp(buf, img->model + offset, bytes));
+    } else if (op < 92 && !img->backing_path) {
+        do_resize(img);
+    } else if (op < 96) {
+        g_assert_cmpint(blk_flush(img->blk), ==, 0);
+    } else if (op < 97) {
+        image_close(img);
+        image_open(img);
+    }
+}
+
+static void image_init(Image *img, const char *name)
+{
+    static const uint64_t widths[] = { 1, 2, 4, 8, 16, 32, 64 };
+    BlockdevCreateOptionsQcow2 *c = &img->create;
+    int bits = g_test_rand_int_range(9, 18);
+
+    *img = (Image){ .path = g_build_filename(dir, name, NULL) };
+    img->size = 512 * (int64_t)g_test_rand_int_range(1, 4 * MiB / 512);
+    img->discard = g_test_rand_bit();
+    img->model = g_malloc0(img->size);
+    c->size = img->size;
+    c->has_version = c->has_cluster_size = c->has_refcount_bits = true;
+    c->version = g_test_rand_int_range(0, 4) ? BLOCKDEV_QCOW2_VERSION_V3
+                                             : BLOCKDEV_QCOW2_VERSION_V2;
+    c->cluster_size = UINT64_C(1) << bits;
+    c->refcount_bits = c->version == BLOCKDEV_QCOW2_VERSION_V2
+        ? 16 : widths[g_test_rand_int_range(0, ARRAY_SIZE(widths))];
+    c->has_lazy_refcounts = true;
+    c->lazy_refcounts = c->version == BLOCKDEV_QCOW2_VERSION_V3 &&
+                        g_test_rand_int_range(0, 4) == 0;
+    if (g_test_rand_bit()) {
+        img->backing_path = g_strdup_printf("%s.base", img->path);
+        img->backing_size = 512 * (int64_t)
+            g_test_rand_int_range(1, 4 * MiB / 512);
+        c->backing_file = img->backing_path;
+        c->has_backing_fmt = true;
+        c->backing_fmt = BLOCKDEV_DRIVER_RAW;
+    } else if (g_test_rand_int_range(0, 4) == 0) {
+        c->has_preallocation = true;
+        c->preallocation = g_test_rand_int_range(1, 4);
+    }
+}
+
+static void make_backing(Image *img)
+{
+    g_autofree uint8_t *data = NULL;
+
+    if (!img->backing_path) {
+        return;
+    }
+    data = g_malloc(img->backing_size);
+    for (int64_t i = 0; i < img->backing_size; i++) {
+        data[i] = (i >> 9) * 7 + 1;
+    }
+    make_file(img->backing_path, data, img->backing_size);
+    memcpy(img->model, data, MIN(img->size, img->backing_size));
+}
+
+static void image_destroy(Image *img)
+{
+    g_unlink(img->path);
+    if (img->backing_path) {
+        g_unlink(img->backing_path);
+    }
+    g_free(img->path);
+    g_free(img->backing_path);
+    g_free(img->model);
+}
+
+static void test_random(void)
+{
+    int rounds = g_test_slow() ? 300 : 40;
+
+    for (int i = 0; i < rounds; i++) {
+        Image img;
+
+        image_init(&img, "random.qcow2");
+        make_backing(&img);
+        create_image(img.path, &img.create);
+        image_open(&img);
+        for (int k = 0; k < 150; k++) {
+            step(&img);
+        }
+        verify(&img);
+        own_check(&img);
+        image_close(&img);
+        peer_check(img.path, img.size, img.model);
+        image_open(&img);
+        verify(&img);
+        image_close(&img);
+        image_destroy(&img);
+    }
+}
+
+/* --- many at once --- */
+
+typedef struct Writer {
+    Image *img;
+    int id, steps;
+    int *running;
+    GRand *rand;
+} Writer;
+
+/* Writes only bytes of its own 1 KiB stripe, so the outcome is known. */
+static void coroutine_fn writer_entry(void *opaque)
+{
+    Writer *w = opaque;
+    Image *img = w->img;
+
+    for (int i = 0; i < w->steps; i++) {
+        int64_t stripes = img->size / (8 * KiB);
+        int64_t pos = g_rand_int_range(w->rand, 0, stripes) * 8 * KiB +
+                      w->id * KiB;
+        uint8_t buf[KiB], fill = g_rand_int_range(w->rand, 0, 256);
+
+        memset(buf, fill, sizeof(buf));
+        g_assert_cmpint(blk_co_pwrite(img->blk, pos, sizeof(buf), buf, 0), ==,
+                        0);
+        memset(img->model + pos, fill, sizeof(buf));
+        if (i % 16 == 0) {
+            g_assert_cmpint(blk_co_flush(img->blk), ==, 0);
+        }
+        g_assert_cmpint(blk_co_pread(img->blk, pos, sizeof(buf), buf, 0), ==,
+                        0);
+        for (size_t k = 0; k < sizeof(buf); k++) {
+            g_assert_cmpint(buf[k], ==, fill);
+        }
+    }
+    --*w->running;
+}
+
+static void test_parallel(void)
+{
+    for (int bits = 9; bits <= 17; bits += 2) {
+        Writer w[8];
+        int running = 8;
+        Image img = {
+            .path = g_build_filename(dir, "parallel.qcow2", NULL),
+            .size = 2 * MiB,
+            .model = g_malloc0(2 * MiB),
+            .create = { .size = 2 * MiB, .has_cluster_size = true,
+                        .cluster_size = UINT64_C(1) << bits },
+        };
+
+        create_image(img.path, &img.create);
+        image_open(&img);
+        for (int i = 0; i < 8; i++) {
+            w[i] = (Writer){ &img, i, 60, &running,
+                             g_rand_new_with_seed(g_test_rand_int()) };
+            coroutine_enter(coroutine_create(writer_entry, &w[i]));
+        }
+        AIO_WAIT_WHILE(aio_main_context(), running > 0);
+        verify(&img);
+        own_check(&img);
+        image_close(&img);
+        peer_check(img.path, img.size, img.model);
+        for (int i = 0; i < 8; i++) {
+            g_rand_free(w[i].rand);
+        }
+        image_destroy(&img);
+    }
+}
+
+/* --- host I/O --- */
+
+static void coroutine_fn host_entry(void *opaque)
+{
+    Writer *w = opaque;
+    Image *img = w->img;
+    int64_t chunk = 256 * KiB;
+
+    for (int64_t pos = 0; pos < img->size; pos += chunk) {
+        BdrvHostRange range;
+        int ret, kind = (pos / chunk) % 3;
+        BdrvHostIO *io = bdrv_co_host_write_begin(
+            blk_root(img->blk), pos, MIN(chunk, img->size - pos), &range,
+            &ret);
+        g_autofree uint8_t *buf = g_malloc(chunk);
+
+        g_assert_nonnull(io);
+        g_assert_cmpint(range.kind, ==, BDRV_HOST_FILE);
+        memset(buf, pos / chunk + 1, chunk);
+        if (kind == 0) {
+            g_assert_cmpint(pwrite(range.fd, buf, range.bytes, range.offset),
+                            ==, range.bytes);
+            memcpy(img->model + pos, buf, range.bytes);
+        } else if (kind == 1) {
+            memset(img->model + pos, 0, range.bytes);
+        }
+        chunk = range.bytes;
+        ret = bdrv_co_host_write_end(io, kind == 0 ? BDRV_HOST_WRITTEN :
+                                         kind == 1 ? BDRV_HOST_IS_ZERO : -EIO);
+        g_assert_cmpint(ret, ==, kind == 2 ? -EIO : 0);
+        chunk = 256 * KiB;
+        if (range.bytes < MIN(chunk, img->size - pos)) {
+            pos += range.bytes - chunk;
+        }
+    }
+    w->running[0] = 0;
+}
+
+static void coroutine_fn host_read_entry(void *opaque)
+{
+    Writer *w = opaque;
+    Image *img = w->img;
+    BdrvHostRange range;
+
+    for (int64_t pos = 0; pos < img->size; pos += range.bytes) {
+        int ret;
+        BdrvHostIO *io = bdrv_co_host_read_begin(
+            blk_root(img->blk), pos, img->size - pos, &range, &ret);
+        g_autofree uint8_t *buf = g_malloc0(img->size - pos);
+
+        g_assert_nonnull(io);
+        if (range.kind == BDRV_HOST_FILE) {
+            g_assert_cmpint(pread(range.fd, buf, range.bytes, range.offset),
+                            >=, 0);
+        }
+        g_assert_true(!memcmp(buf, img->model + pos, range.bytes));
+        bdrv_co_host_read_end(io);
+    }
+    w->running[0] = 0;
+}
+
+static void test_host_io(void)
+{
+    for (int v = 0; v < 4; v++) {
+        int running = 1;
+        Image img = {
+            .path = g_build_filename(dir, "host.qcow2", NULL),
+            .size = 3 * MiB + 512,
+            .backing_size = MiB,
+            .model = g_malloc0(3 * MiB + 512),
+            .create = { .size = 3 * MiB + 512, .has_version = true,
+                        .version = v & 1 ? BLOCKDEV_QCOW2_VERSION_V3
+                                         : BLOCKDEV_QCOW2_VERSION_V2 },
+        };
+        Writer w = { .img = &img, .running = &running };
+
+        if (v & 2) {
+            img.backing_path = g_strdup_printf("%s.base", img.path);
+            img.create.backing_file = img.backing_path;
+            img.create.has_backing_fmt = true;
+            img.create.backing_fmt = BLOCKDEV_DRIVER_RAW;
+            make_backing(&img);
+        }
+        create_image(img.path, &img.create);
+        for (int round = 0; round < 2; round++) {
+            image_open(&img);
+            running = 1;
+            coroutine_enter(coroutine_create(host_entry, &w));
+            AIO_WAIT_WHILE(aio_main_context(), running);
+            running = 1;
+            coroutine_enter(coroutine_create(host_read_entry, &w));
+            AIO_WAIT_WHILE(aio_main_context(), running);
+            verify(&img);
+            own_check(&img);
+            image_close(&img);
+        }
+        peer_check(img.path, img.size, img.model);
+        image_destroy(&img);
+    }
+}
+
+/* --- images by the peer --- */
+
+static void run(const char *fmt, ...)
+{
+    g_autofree char *cmd = NULL;
+    va_list ap;
+    int status;
+
+    va_start(ap, fmt);
+    cmd = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_assert_true(g_spawn_command_line_sync(cmd, NULL, NULL, &status, NULL));
+    g_assert_cmpint(status, ==, 0);
+}
+
+/* Snapshots and compressed clusters are read, and survive our writes. */
+static void test_peer_image(const char *options)
+{
+    g_autofree char *raw = g_build_filename(dir, "peer.raw", NULL);
+    Image img = {
+        .path = g_build_filename(dir, "peer.qcow2", NULL),
+        .size = 3 * MiB,
+        .model = g_malloc(3 * MiB),
+        .create = { .size = 3 * MiB, .cluster_size = 65536 },
+    };
+
+    for (int64_t i = 0; i < img.size; i++) {
+        img.model[i] = (i >> 12) * (i % 61);
+    }
+    memset(img.model + MiB, 0, 300 * KiB);
+    make_file(raw, img.model, img.size);
+    run("qemu-img convert -O qcow2 %s %s %s", options, raw, img.path);
+    run("qemu-img snapshot -c one %s", img.path);
+    image_open(&img);
+    verify(&img);
+    for (int i = 0; i < 60; i++) {
+        int op = g_test_rand_int_range(0, 3);
+        int64_t offset, bytes;
+        g_autofree uint8_t *buf = NULL;
+
+        random_range(&img, &offset, &bytes);
+        if (op == 0) {
+            buf = g_malloc0(bytes);
+            memset(buf, i, bytes);
+            g_assert_cmpint(blk_pwrite(img.blk, offset, bytes, buf, 0), ==, 0);
+            memcpy(img.model + offset, buf, bytes);
+        } else {
+            g_assert_cmpint(blk_pwrite_zeroes(img.blk, offset, bytes,
+                                              op == 1 ? BDRV_REQ_MAY_UNMAP
+                                                      : 0), ==, 0);
+            memset(img.model + offset, 0, bytes);
+        }
+    }
+    verify(&img);
+    own_check(&img);
+    image_close(&img);
+    peer_check(img.path, img.size, img.model);
+    run("qemu-img snapshot -a one %s", img.path);
+    run("qemu-img compare -f qcow2 -F raw %s %s", img.path, raw);
+    g_unlink(raw);
+    image_destroy(&img);
+}
+
+static void test_peer_images(void)
+{
+    if (!have_peer) {
+        g_test_skip("qemu-img is not installed");
+        return;
+    }
+    test_peer_image("");
+    test_peer_image("-c");
+    test_peer_image("-c -o compression_type=zstd");
+    test_peer_image("-o compat=0.10");
+    test_peer_image("-c -o cluster_size=4k,refcount_bits=8");
+}
+
+/* --- compressed writes --- */
+
+static void test_write_compressed(void)
+{
+    for (int type = 0; type < 2; type++) {
+        Image img = {
+            .path = g_build_filename(dir, "comp.qcow2", NULL),
+            .size = 2 * MiB + 1024,
+            .model = g_malloc0(2 * MiB + 1024),
+            .create = { .size = 2 * MiB + 1024, .has_compression_type = true,
+                        .compression_type = type },
+        };
+
+        create_image(img.path, &img.create);
+        image_open(&img);
+        for (int64_t i = 0; i < img.size; i++) {
+            img.model[i] = i < 256 * KiB ? g_test_rand_int() : i >> 11;
+        }
+        for (int64_t pos = 0; pos < img.size; pos += 64 * KiB) {
+            g_assert_cmpint(blk_pwrite(img.blk, pos,
+                                       MIN(64 * KiB, img.size - pos),
+                                       img.model + pos,
+                                       BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+        }
+        verify(&img);
+        memset(img.model + MiB, 7, 100);
+        g_assert_cmpint(blk_pwrite(img.blk, MiB, 100, img.model + MiB, 0), ==,
+                        0);
+        verify(&img);
+        own_check(&img);
+        image_close(&img);
+        peer_check(img.path, img.size, img.model);
+        image_destroy(&img);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *peer = NULL;
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_abort);
+    peer = g_find_program_in_path("qemu-img");
+    have_peer = peer != NULL;
+    dir = g_dir_make_tmp("test-qcow2-XXXXXX", NULL);
+    g_test_add_func("/qcow2/random", test_random);
+    g_test_add_func("/qcow2/parallel", test_parallel);
+    g_test_add_func("/qcow2/host-io", test_host_io);
+    g_test_add_func("/qcow2/peer-images", test_peer_images);
+    g_test_add_func("/qcow2/write-compressed", test_write_compressed);
+    ret = g_test_run();
+    g_rmdir(dir);
+    g_free(dir);
+    aio_main_cleanup();
+    return ret;
+}
