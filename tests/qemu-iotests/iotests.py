@@ -1,0 +1,596 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What the tests share: logging with filters, the storage daemon as a context
+# manager, jobs, scratch files, the tools, a guest disk, the main function.
+
+import atexit
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from model import BitmapModel, DiskModel      # noqa: F401 (for the tests)
+from nbdclient import NbdClient, NbdError     # noqa: F401
+from qmp import QmpClient, QmpClosed, QmpError, QmpTimeout  # noqa: F401
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+BUILD_DIR = os.environ.get('BUILD_DIR') or os.path.join(HERE, '../../build')
+PEER_DIR = '/usr/bin'
+SKIP_STATUS = 77
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def _program(variable, name):
+    return os.environ.get(variable) or os.path.join(BUILD_DIR, name)
+
+
+QSD_PROG = _program('QSD_PROG', 'qemu-storage-daemon')
+QEMU_IMG_PROG = _program('QEMU_IMG_PROG', 'qemu-img')
+QEMU_IO_PROG = _program('QEMU_IO_PROG', 'qemu-io')
+
+# The runner gives every test a folder of its own.
+TEST_DIR = os.environ.get('TEST_DIR')
+if not TEST_DIR:
+    import tempfile
+    TEST_DIR = tempfile.mkdtemp(prefix='iotest-')
+    atexit.register(shutil.rmtree, TEST_DIR, ignore_errors=True)
+
+TESTING_PEER = bool(os.environ.get('IOTESTS_PEER'))
+SLOW = int(os.environ.get('IOTESTS_SLOW') or 1)
+TIMEOUT = 20.0 * SLOW
+
+
+# Logging
+
+def filter_paths(text):
+    return text.replace(TEST_DIR, 'TEST_DIR')
+
+
+def filter_programs(text):
+    for path, name in ((QSD_PROG, 'QSD'), (QEMU_IMG_PROG, 'QEMU_IMG'),
+                       (QEMU_IO_PROG, 'QEMU_IO')):
+        text = text.replace(path, name)
+    return re.sub(r'^(qemu-img|qemu-io|qemu-storage-daemon): ', 'PROG: ',
+                  text, flags=re.M)
+
+
+def filter_times(text):
+    text = re.sub(r'("timestamp": )\{[^}]*\}', r'\1TIME', text)
+    return re.sub(r'\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*', 'TIME', text)
+
+
+def filter_pids(text):
+    return re.sub(r'\bpid[ =:]+\d+', 'pid PID', text)
+
+
+def filter_node_names(text):
+    return re.sub(r'#block\d+', '#blockN', text)
+
+
+FILTERS = (filter_paths, filter_programs, filter_times, filter_pids,
+           filter_node_names)
+
+
+def log(message='', filters=(), indent=None):
+    """Print a string, or anything else as JSON, with volatile parts out."""
+    if not isinstance(message, str):
+        message = json.dumps(message, sort_keys=True, indent=indent)
+    for one in (*filters, *FILTERS):
+        message = one(message)
+    print(message, flush=True)
+
+
+def heading(text):
+    log(f'\n== {text} ==')
+
+
+def skip(reason):
+    """End the test: it can not be run here, for the reason given."""
+    print(f'skipped: {reason}', flush=True)
+    sys.exit(SKIP_STATUS)
+
+
+def require_peer(*programs):
+    """Skip unless the peer's programs (or others) are installed."""
+    for name in programs:
+        if not shutil.which(name, path=PEER_DIR):
+            skip(f'{name} is not installed')
+
+
+def check(condition, message):
+    """An assertion that is there with python -O, too."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def check_equal(got, expected, what):
+    if got != expected:
+        raise AssertionError(f'{what}: expected {expected!r}, got {got!r}')
+
+
+# Files
+
+class FilePath:
+    """Paths in the scratch folder; the files are gone afterwards.
+
+        with FilePath('disk.img') as disk: ...
+        with FilePath('a', 'b') as (a, b): ...
+    """
+
+    def __init__(self, *names):
+        self.paths = [os.path.join(TEST_DIR, name) for name in names]
+
+    def __enter__(self):
+        self._remove()
+        return self.paths[0] if len(self.paths) == 1 else self.paths
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self._remove()
+        return False
+
+    def _remove(self):
+        for path in self.paths:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+
+
+def scratch(name):
+    """A path in the scratch folder."""
+    return os.path.join(TEST_DIR, name)
+
+
+# Tools
+
+class ToolError(Exception):
+    pass
+
+
+def run_tool(program, *args, data=None, timeout=None):
+    """Run a program; return (exit status, stdout and stderr together)."""
+    done = subprocess.run([program, *map(str, args)], input=data,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=timeout or TIMEOUT * 3, check=False,
+                          text=True, errors='replace')
+    _look_for_reports(program, done.stdout)
+    if done.returncode < 0:
+        raise ToolError(f'{program} {" ".join(map(str, args))}: '
+                        f'ended by signal {-done.returncode}\n{done.stdout}')
+    return done.returncode, done.stdout
+
+
+def _tool(program, *args, **kwargs):
+    status, output = run_tool(program, *args, **kwargs)
+    if status:
+        raise ToolError(f'{program} {" ".join(map(str, args))}: '
+                        f'exit status {status}\n{output}')
+    return output
+
+
+def qemu_img(*args, prog=None):
+    """Run qemu-img, which must succeed; return its output."""
+    return _tool(prog or QEMU_IMG_PROG, *args)
+
+
+def qemu_img_status(*args, prog=None):
+    return run_tool(prog or QEMU_IMG_PROG, *args)
+
+
+def qemu_img_json(*args, prog=None):
+    """Run `qemu-img SUBCOMMAND --output=json ...`; return what it says."""
+    return json.loads(qemu_img(args[0], '--output=json', *args[1:],
+                               prog=prog))
+
+
+def qemu_img_create(fmt, path, size=None, backing=None, backing_fmt='qcow2',
+                    prog=None, **options):
+    args = ['create', '-q', '-f', fmt]
+    if backing:
+        args += ['-b', backing, '-F', backing_fmt]
+    if options:
+        args += ['-o', ','.join(f'{k}={v}' for k, v in options.items())]
+    args += [path] + ([str(size)] if size is not None else [])
+    return qemu_img(*args, prog=prog)
+
+
+def qemu_io(path, *commands, fmt='qcow2', prog=None, args=()):
+    """Run qemu-io commands on an image; return the output."""
+    words = ['-f', fmt, *args]
+    for command in commands:
+        words += ['-c', command]
+    return _tool(prog or QEMU_IO_PROG, *words, path)
+
+
+def check_image(path, fmt='qcow2'):
+    """Our qemu-img, and the peer's where there is one, find it clean."""
+    progs = {QEMU_IMG_PROG, os.path.join(PEER_DIR, 'qemu-img')}
+    for prog in sorted(p for p in progs if os.path.exists(p)):
+        status, output = run_tool(prog, 'check', '-f', fmt, path)
+        check(status == 0, f'{prog} check {path}: {status}\n{output}')
+
+
+def image_bitmaps(path, prog=None):
+    """The bitmaps `qemu-img info` shows: name -> (granularity, flags)."""
+    info = qemu_img_json('info', path, prog=prog)
+    data = info.get('format-specific', {}).get('data', {})
+    return {b['name']: (b['granularity'], sorted(b['flags']))
+            for b in data.get('bitmaps', [])}
+
+
+def same_as(path, content, fmt='qcow2', prog=None):
+    """Is an image bit for bit these bytes? Read through qemu-img."""
+    raw = path + '.compare'
+    try:
+        qemu_img('convert', '-f', fmt, '-O', 'raw', path, raw, prog=prog)
+        with open(raw, 'rb') as file:
+            return file.read() == content
+    finally:
+        if os.path.exists(raw):
+            os.unlink(raw)
+
+
+def check_content(path, content, what, fmt='qcow2'):
+    check(same_as(path, content, fmt), f'{what}: {path} differs from the disk '
+          'as it was')
+
+
+def _look_for_reports(name, text):
+    if re.search(r'(Address|Leak|Thread)Sanitizer|runtime error: ', text):
+        raise ToolError(f'{name}: sanitizer report\n{text}')
+
+
+# The daemon
+
+class QemuStorageDaemon:
+    """A storage daemon with one QMP monitor, running while in `with`.
+
+    Leaving the block ends it with "quit" and checks that it went cleanly.
+    """
+
+    count = 0
+
+    def __init__(self, *args, qmp=True, prog=None, negotiate=True):
+        QemuStorageDaemon.count += 1
+        self.number = QemuStorageDaemon.count
+        self.socket = scratch(f'qmp-{self.number}.sock')
+        self.stderr = scratch(f'daemon-{self.number}.stderr')
+        self.command = [prog or QSD_PROG, *args]
+        if qmp:
+            self.command += ['--chardev',
+                             f'socket,id=qmp0,path={self.socket},'
+                             'server=on,wait=off',
+                             '--monitor', 'chardev=qmp0']
+        self.with_qmp = qmp
+        self.negotiate = negotiate
+        self.process = None
+        self.client = None
+        self.nbd_socket = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self.quit()
+        else:
+            self.kill()
+        return False
+
+    def start(self):
+        with open(self.stderr, 'ab') as errors:
+            self.process = subprocess.Popen(self.command, stderr=errors,
+                                            stdin=subprocess.DEVNULL,
+                                            stdout=errors)
+        if self.with_qmp:
+            try:
+                self.client = self.connect(self.negotiate)
+            except BaseException:
+                self.process.kill()
+                self.process.wait()
+                raise
+        return self
+
+    def connect(self, negotiate=True):
+        """One more QMP client on the monitor's socket."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                client = QmpClient(self.socket, timeout=TIMEOUT)
+                break
+            except OSError as e:
+                if self.process.poll() is not None:
+                    raise AssertionError(
+                        f'the daemon ended with {self.process.returncode}: '
+                        + self.errors()) from None
+                if time.monotonic() > deadline:
+                    raise AssertionError(f'no QMP socket: {e}') from None
+                time.sleep(0.005)
+        return client.negotiate() if negotiate else client
+
+    def errors(self):
+        """What the daemon has written to stderr so far."""
+        with open(self.stderr, errors='replace') as file:
+            return file.read()
+
+    # Ways to end
+
+    def wait(self, expected=0, timeout=None):
+        """Wait for the end, which must have this exit status."""
+        try:
+            status = self.process.wait(timeout or TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            raise AssertionError('the daemon did not end in time'
+                                 + self._story()) from None
+        if self.client:
+            self.client.close()
+        _look_for_reports('the daemon', self.errors())
+        if status != expected:
+            raise AssertionError(f'the daemon ended with status {status}'
+                                 + self._story())
+
+    def _story(self):
+        tail = self.client._tail() if self.client else ''
+        return f'{tail}\n    stderr: {self.errors()[-4000:]}'
+
+    def quit(self):
+        if self.process.poll() is None and self.client:
+            try:
+                self.client.command('quit')
+            except QmpClosed:
+                pass
+        elif self.process.poll() is None:
+            self.process.terminate()
+        self.wait()
+
+    def terminate(self, sig=signal.SIGTERM):
+        """End by a signal that asks politely."""
+        self.process.send_signal(sig)
+        self.wait()
+
+    def kill(self):
+        """kill -9."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.client:
+            self.client.close()
+
+    # QMP
+
+    def cmd(self, command, args=None, /, **kwargs):
+        """Execute a command, underscores in argument names being hyphens."""
+        full = dict(args or {})
+        full.update({k.replace('_', '-'): v for k, v in kwargs.items()})
+        return self.client.command(command, full or None)
+
+    def cmd_log(self, command, args=None, /, **kwargs):
+        """Execute, and log the command and its answer."""
+        full = dict(args or {})
+        full.update({k.replace('_', '-'): v for k, v in kwargs.items()})
+        words = json.dumps(full, sort_keys=True)
+        try:
+            answer = self.client.command(command, full or None)
+        except QmpError as e:
+            log(f'{command} {words}')
+            log_refusal(e)
+            return None
+        log(f'{command} {words}')
+        log(f'    -> {json.dumps(answer, sort_keys=True)}')
+        return answer
+
+    def refused(self, command, args=None, /, naming=(), title=None,
+                **kwargs):
+        """Execute a command that must fail; log why it was refused.
+
+        `naming`: what the message must mention (a string or several).
+        """
+        try:
+            answer = self.cmd(command, args, **kwargs)
+        except QmpError as e:
+            log(title or command)
+            log_refusal(e)
+            for word in (naming,) if isinstance(naming, str) else naming:
+                check(word in e.desc, f'{command}: the error does not name '
+                      f'{word!r}: {e.desc}')
+            return e
+        raise AssertionError(f'{title or command}: not refused, but {answer}')
+
+    def event(self, name, match=None, timeout=None):
+        return self.client.wait_event(name, match, timeout)
+
+    # Nodes, bitmaps, exports
+
+    def add_file_node(self, node, path, fmt='qcow2', **options):
+        """blockdev-add of a format over a file, options with underscores."""
+        more = {k.replace('_', '-'): v for k, v in options.items()}
+        self.cmd('blockdev-add', {
+            'driver': fmt, 'node-name': node,
+            'file': {'driver': 'file', 'filename': path}, **more})
+
+    def nodes(self):
+        """The named nodes, by name."""
+        return {n['node-name']: n
+                for n in self.cmd('query-named-block-nodes', flat=True)}
+
+    def bitmaps(self, node):
+        """What query-named-block-nodes says of a node's bitmaps, by name."""
+        found = self.nodes()[node].get('dirty-bitmaps', [])
+        return {b.get('name'): b for b in found}
+
+    def bitmap_sha256(self, node, name):
+        return self.cmd('x-debug-block-dirty-bitmap-sha256', node=node,
+                        name=name)['sha256']
+
+    def check_bitmap(self, node, name, model, what):
+        """A bitmap holds exactly what its model does: count and digest."""
+        info = self.bitmaps(node).get(name)
+        check(info is not None, f'{what}: there is no bitmap {name}')
+        check_equal(info['granularity'], model.granularity,
+                    f'{what}: granularity of {name}')
+        check_equal(info['count'], model.count(), f'{what}: count of {name}')
+        check_equal(self.bitmap_sha256(node, name), model.sha256(),
+                    f'{what}: bits of {name}')
+
+    def start_nbd(self):
+        self.nbd_socket = scratch(f'nbd-{self.number}.sock')
+        self.cmd('nbd-server-start', {'addr': {
+            'type': 'unix', 'data': {'path': self.nbd_socket}}})
+        return self.nbd_socket
+
+    def export(self, node, name=None, writable=True):
+        """Export a node over NBD; return a connected client."""
+        if not self.nbd_socket:
+            self.start_nbd()
+        name = name or node
+        self.cmd('block-export-add', type='nbd', id=f'export-{name}',
+                 node_name=node, name=name, writable=writable)
+        return NbdClient(self.nbd_socket, name, timeout=TIMEOUT)
+
+    # Jobs
+
+    def run_job(self, job, auto_finalize=True, auto_dismiss=True,
+                pre_finalize=None, cancel=False, wait=None, use_log=True,
+                on_event=None):
+        """See a job to its end; return its error, or None.
+
+        pre_finalize() is called while the job is pending; `cancel` then
+        cancels it instead of finalizing. on_event(event) sees every event.
+        """
+        return JobRun(self, job, auto_finalize, auto_dismiss, pre_finalize,
+                      cancel, wait or TIMEOUT, use_log, on_event).run()
+
+    def jobs(self):
+        return {j['id']: j for j in self.cmd('query-jobs')}
+
+
+class JobRun:
+    """One job, from wherever it is to its end."""
+
+    EVENTS = ('JOB_STATUS_CHANGE', 'BLOCK_JOB_COMPLETED',
+              'BLOCK_JOB_CANCELLED', 'BLOCK_JOB_ERROR', 'BLOCK_JOB_READY',
+              'BLOCK_JOB_PENDING')
+
+    def __init__(self, qsd, job, auto_finalize, auto_dismiss, pre_finalize,
+                 cancel, wait, use_log, on_event):
+        self.qsd = qsd
+        self.job = job
+        self.auto_finalize = auto_finalize
+        self.auto_dismiss = auto_dismiss
+        self.pre_finalize = pre_finalize
+        self.cancel = cancel
+        self.deadline = time.monotonic() + wait
+        self.use_log = use_log
+        self.on_event = on_event
+        self.error = None
+
+    def _next(self):
+        client = self.qsd.client
+        while True:
+            for event in client.events:
+                data = event.get('data', {})
+                if event['event'] in self.EVENTS and \
+                        self.job in (data.get('id'), data.get('device')):
+                    client.events.remove(event)
+                    return event
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise QmpTimeout(f'job {self.job} did not end: '
+                                 f'{self.qsd.jobs()}' + client._tail())
+            try:
+                client._take(left)
+            except QmpTimeout:
+                pass
+
+    def run(self):
+        while True:
+            event = self._next()
+            data = event['data']
+            if self.on_event:
+                self.on_event(event)
+            if event['event'] == 'JOB_STATUS_CHANGE':
+                if data['status'] == 'null':
+                    return self.error
+                self._status(data['status'])
+                continue
+            if self.use_log:
+                log(f"{event['event']} "
+                    + json.dumps(data, sort_keys=True))
+            self.error = data.get('error', self.error)
+            if event['event'] == 'BLOCK_JOB_CANCELLED':
+                self.error = self.error or 'cancelled'
+
+    def _status(self, status):
+        if status == 'ready':
+            self.qsd.cmd('job-complete', id=self.job)
+        elif status == 'pending' and not self.auto_finalize:
+            if self.pre_finalize:
+                self.pre_finalize()
+            verb = 'job-cancel' if self.cancel else 'job-finalize'
+            self.qsd.cmd(verb, id=self.job)
+        elif status == 'concluded' and not self.auto_dismiss:
+            info = self.qsd.jobs()[self.job]
+            self.error = info.get('error', self.error)
+            self.qsd.cmd('job-dismiss', id=self.job)
+
+
+def log_refusal(error):
+    log(f'    refused ({error.cls}): {error.desc}')
+
+
+# A guest
+
+class GuestDisk:
+    """A disk written over NBD, with the model of what it should hold."""
+
+    def __init__(self, qsd, node, size, model=None):
+        self.qsd = qsd
+        self.node = node
+        self.model = model or DiskModel(size)
+        self.nbd = qsd.export(node)
+        self.pattern = 0
+
+    def add_bitmap(self, name, granularity=65536, recording=True, **options):
+        """block-dirty-bitmap-add, for real and in the model."""
+        self.qsd.cmd('block-dirty-bitmap-add', node=self.node, name=name,
+                     granularity=granularity, disabled=not recording,
+                     **options)
+        return self.model.add_bitmap(name, granularity, recording)
+
+    def write(self, offset, length, pattern=None):
+        """Write a pattern (default: one not used before)."""
+        if pattern is None:
+            self.pattern = self.pattern % 255 + 1
+            pattern = self.pattern
+        self.nbd.write(offset, bytes([pattern]) * length)
+        self.model.write(offset, bytes([pattern]) * length)
+
+    def zero(self, offset, length, no_hole=False):
+        self.nbd.write_zeroes(offset, length, no_hole)
+        self.model.write(offset, bytes(length))
+
+    def check_bitmap(self, name, what):
+        self.qsd.check_bitmap(self.node, name, self.model.bitmaps[name], what)
+
+    def check_content(self, what):
+        got = b''.join(self.nbd.read(at, min(MIB, len(self.model.data) - at))
+                       for at in range(0, len(self.model.data), MIB))
+        check(got == self.model.data, f'{what}: the disk differs from its '
+              'model')
+
+
+# Main
+
+def script_main(main):
+    """Run a test's main function; failures are told in full on stderr."""
+    sys.stdout.reconfigure(line_buffering=True)
+    main()
