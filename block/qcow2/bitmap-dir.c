@@ -37,7 +37,7 @@ static bool entry_check(const Qcow2Bitmap *b, size_t name_len,
         !b->table_offset ||
         b->table_offset & ((UINT64_C(1) << cluster_bits) - 1) ||
         !range_fits(b->table_offset, (uint64_t)b->table_size * 8,
-                    INT64_MAX)) {
+                    QCOW2_MAX_HOST_OFFSET)) {
         error_setg(errp, "Table of bitmap '%s' is invalid", b->name);
         return false;
     }

@@ -86,7 +86,7 @@ static bool check_table(uint64_t offset, uint64_t entries, uint64_t entry_size,
         return false;
     }
     if ((offset & ((UINT64_C(1) << h->cluster_bits) - 1)) ||
-        !range_fits(offset, entries * entry_size, INT64_MAX)) {
+        !range_fits(offset, entries * entry_size, QCOW2_MAX_HOST_OFFSET)) {
         error_setg(errp, "%s offset invalid", what);
         return false;
     }
@@ -262,7 +262,8 @@ static bool parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
     } else if (!ext.dir_offset || qcow2_in_cluster(s, ext.dir_offset)) {
         error_setg(errp, "bitmaps_ext: invalid bitmap directory offset");
     } else if (ext.dir_size == 0 || ext.dir_size > QCOW2_MAX_BITMAP_DIR ||
-               !range_fits(ext.dir_offset, ext.dir_size, INT64_MAX)) {
+               !range_fits(ext.dir_offset, ext.dir_size,
+                           QCOW2_MAX_HOST_OFFSET)) {
         error_setg(errp, "bitmaps_ext: bitmap directory size (%" PRIu64 ") "
                    "exceeds the maximum supported size", ext.dir_size);
     } else {

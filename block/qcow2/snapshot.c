@@ -35,7 +35,8 @@ static bool snapshot_check(const Qcow2State *s, const Qcow2Snapshot *sn,
     }
     if (qcow2_in_cluster(s, sn->l1_offset) ||
         sn->l1_size > QCOW2_MAX_L1_BYTES / 8 ||
-        !range_fits(sn->l1_offset, (uint64_t)sn->l1_size * 8, INT64_MAX)) {
+        !range_fits(sn->l1_offset, (uint64_t)sn->l1_size * 8,
+                    QCOW2_MAX_HOST_OFFSET)) {
         error_setg(errp, "L1 table of snapshot table entry %u is invalid",
                    index);
         return false;
