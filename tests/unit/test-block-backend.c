@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* BlockBackend: names, drain and queueing, error policy, counters. */
+#include "test-disk.h"
+
+#define DISK_BYTES (64 * KiB)
+
+typedef struct Fixture {
+    TestDisk *disk;
+    BlockDriverState *bs;
+    BlockBackend *blk;
+} Fixture;
+
+static void fixture_init(Fixture *f)
+{
+    f->disk = test_disk_new(DISK_BYTES);
+    f->bs = test_open(f->disk, "{'driver': 'null-co', 'node-name': 'disk'}");
+    f->blk = blk_new_with_bs(f->bs, BLK_PERM_CONSISTENT_READ |
+                             BLK_PERM_WRITE, BLK_PERM_ALL, &error_abort);
+}
+
+static void fixture_free(Fixture *f)
+{
+    blk_unref(f->blk);
+    bdrv_unref(f->bs);
+    test_disk_free(f->disk);
+}
+
+static void test_names(void)
+{
+    BlockBackend *other = blk_new(aio_main_context(), 0, BLK_PERM_ALL);
+    Error *err = NULL;
+    Fixture f;
+
+    fixture_init(&f);
+    g_assert_cmpstr(blk_name(f.blk), ==, "");
+    g_assert_true(blk_set_name(f.blk, "drive0", &error_abort));
+    g_assert_true(blk_by_name("drive0") == f.blk);
+    g_assert_true(bdrv_lookup_bs("drive0", NULL, &error_abort) == f.bs);
+    g_assert_false(blk_set_name(other, "drive0", &err));
+    g_clear_pointer(&err, error_free);
+    g_assert_false(blk_set_name(other, "disk", &err)); /* a node's */
+    g_clear_pointer(&err, error_free);
+    g_assert_false(blk_set_name(other, "1 x", &err));
+    g_clear_pointer(&err, error_free);
+    g_assert_true(blk_next(NULL) == other);
+    g_assert_true(blk_next(other) == f.blk);
+    g_assert_null(blk_next(f.blk));
+    blk_unref(other);
+    fixture_free(&f);
+    g_assert_null(blk_next(NULL));
+}
+
+static void test_no_medium(void)
+{
+    BlockBackend *blk = blk_new(aio_main_context(), 0, BLK_PERM_ALL);
+    uint8_t buf[512];
+
+    g_assert_cmpint(blk_pread(blk, 0, 512, buf, 0), ==, -ENOMEDIUM);
+    g_assert_cmpint(blk_flush(blk), ==, -ENOMEDIUM);
+    g_assert_cmpint(blk_getlength(blk), ==, -ENOMEDIUM);
+    g_assert_false(blk_is_available(blk));
+    g_assert_false(blk_is_writable(blk));
+    blk_drain(blk);
+    blk_unref(blk);
+}
+
+static void test_permissions(void)
+{
+    BlockBackend *other;
+    Error *err = NULL;
+    Fixture f;
+
+    fixture_init(&f);
+    g_assert_true(blk_set_perm(f.blk, BLK_PERM_WRITE,
+                               BLK_PERM_CONSISTENT_READ, &error_abort));
+    other = blk_new_with_bs(f.bs, BLK_PERM_WRITE, BLK_PERM_ALL, &err);
+    g_assert_null(other);
+    g_assert_nonnull(err);
+    error_free(err);
+    /* without a node it is only remembered */
+    other = blk_new(aio_main_context(), 0, BLK_PERM_ALL);
+    g_assert_true(blk_set_perm(other, BLK_PERM_CONSISTENT_READ,
+                               BLK_PERM_ALL, &error_abort));
+    g_assert_true(blk_insert_bs(other, f.bs, &error_abort));
+    g_assert_cmpint(blk_root(other)->perm, ==, BLK_PERM_CONSISTENT_READ);
+    blk_remove_bs(other);
+    g_assert_null(blk_bs(other));
+    blk_unref(other);
+    fixture_free(&f);
+}
+
+/* --- drain --- */
+
+static int begins, polls, ends;
+
+static void on_drained_begin(void *opaque)
+{
+    begins++;
+}
+
+static bool on_drained_poll(void *opaque)
+{
+    return polls++ < 2;
+}
+
+static void on_drained_end(void *opaque)
+{
+    ends++;
+}
+
+static char *on_desc(void *opaque)
+{
+    return g_strdup("the tester");
+}
+
+static void wake_up(void *opaque)
+{
+}
+
+static void test_drain_ops(void)
+{
+    static const BlockDevOps ops = {
+        .drained_begin = on_drained_begin,
+        .drained_poll = on_drained_poll,
+        .drained_end = on_drained_end,
+        .desc = on_desc,
+    };
+    g_autofree char *desc = NULL;
+    Fixture f;
+
+    fixture_init(&f);
+    blk_set_dev_ops(f.blk, &ops, NULL);
+    /* the drain asks again whenever the loop has done something */
+    for (int i = 0; i < 3; i++) {
+        aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, wake_up, NULL);
+    }
+    g_assert_cmpint(begins, ==, 0);
+    polls = 2;
+    bdrv_drained_begin(f.bs);
+    bdrv_drained_begin(f.bs);
+    g_assert_cmpint(begins, ==, 1);
+    g_assert_cmpint(polls, >=, 3);
+    bdrv_drained_end(f.bs);
+    g_assert_cmpint(ends, ==, 0);
+    bdrv_drained_end(f.bs);
+    g_assert_cmpint(ends, ==, 1);
+    desc = blk_root(f.blk)->klass->parent_desc(blk_root(f.blk));
+    g_assert_cmpstr(desc, ==, "the tester");
+    blk_set_dev_ops(f.blk, NULL, NULL);
+    fixture_free(&f);
+}
+
+typedef struct Write {
+    Fixture *f;
+    bool done;
+} Write;
+
+static void coroutine_fn write_entry(void *opaque)
+{
+    Write *w = opaque;
+    uint8_t buf[512] = { 1 };
+
+    g_assert_cmpint(blk_co_pwrite(w->f->blk, 0, 512, buf, 0), ==, 0);
+    w->done = true;
+}
+
+/* What comes during a drain waits, and the drain does not wait for it. */
+static void test_queueing(void)
+{
+    Fixture f;
+    Write w = { .f = &f };
+
+    fixture_init(&f);
+    bdrv_drained_begin(f.bs);
+    coroutine_enter(coroutine_create(write_entry, &w));
+    g_assert_false(w.done);
+    bdrv_drained_begin(f.bs);
+    bdrv_drained_end(f.bs);
+    g_assert_false(w.done);
+    g_assert_cmpint(f.disk->writes, ==, 0);
+    bdrv_drained_end(f.bs);
+    AIO_WAIT_WHILE(aio_main_context(), !w.done);
+    g_assert_cmpint(f.disk->writes, ==, 1);
+    /* unless it says otherwise */
+    w.done = false;
+    blk_set_disable_request_queuing(f.blk, true);
+    bdrv_drained_begin(f.bs);
+    coroutine_enter(coroutine_create(write_entry, &w));
+    g_assert_true(w.done);
+    bdrv_drained_end(f.bs);
+    fixture_free(&f);
+}
+
+static void test_drain_waits(void)
+{
+    Fixture f;
+    Write w = { .f = &f };
+
+    fixture_init(&f);
+    f.disk->latency_ns = 1000000;
+    coroutine_enter(coroutine_create(write_entry, &w));
+    g_assert_false(w.done);
+    blk_drain(f.blk);
+    g_assert_true(w.done);
+    fixture_free(&f);
+}
+
+/* --- error policy --- */
+
+static void test_error_policy(void)
+{
+    BlockBackend *blk = blk_new(aio_main_context(), 0, BLK_PERM_ALL);
+
+    g_assert_cmpint(blk_get_error_action(blk, true, EIO), ==,
+                    BLOCK_ERROR_ACTION_REPORT);
+    g_assert_cmpint(blk_get_error_action(blk, false, ENOSPC), ==,
+                    BLOCK_ERROR_ACTION_STOP);
+    g_assert_cmpint(blk_get_error_action(blk, false, EIO), ==,
+                    BLOCK_ERROR_ACTION_REPORT);
+    blk_set_on_error(blk, BLOCKDEV_ON_ERROR_STOP, BLOCKDEV_ON_ERROR_IGNORE);
+    g_assert_cmpint(blk_get_error_action(blk, true, EIO), ==,
+                    BLOCK_ERROR_ACTION_STOP);
+    g_assert_cmpint(blk_get_error_action(blk, false, ENOSPC), ==,
+                    BLOCK_ERROR_ACTION_IGNORE);
+    g_assert_cmpint(blk_get_on_error(blk, false), ==,
+                    BLOCKDEV_ON_ERROR_IGNORE);
+    blk_iostatus_set_err(blk, EIO); /* not enabled yet */
+    g_assert_cmpint(blk_iostatus(blk), ==, BLOCK_DEVICE_IO_STATUS_OK);
+    blk_iostatus_enable(blk);
+    blk_iostatus_set_err(blk, ENOSPC);
+    blk_iostatus_set_err(blk, EIO); /* the first one stays */
+    g_assert_cmpint(blk_iostatus(blk), ==, BLOCK_DEVICE_IO_STATUS_NOSPACE);
+    blk_iostatus_reset(blk);
+    g_assert_cmpint(blk_iostatus(blk), ==, BLOCK_DEVICE_IO_STATUS_OK);
+    blk_unref(blk);
+}
+
+static void test_accounting(void)
+{
+    uint8_t buf[4096] = { 1 };
+    const BlockAcctStats *s;
+    Fixture f;
+
+    fixture_init(&f);
+    f.disk->latency_ns = 1000000;
+    s = blk_get_stats(f.blk);
+    blk_pwrite(f.blk, 0, 4096, buf, 0);
+    blk_pread(f.blk, 0, 512, buf, 0);
+    blk_pread(f.blk, 512, 512, buf, 0);
+    blk_flush(f.blk);
+    blk_pdiscard(f.blk, 0, 4096);
+    blk_pread(f.blk, DISK_BYTES, 1, buf, 0);
+    g_assert_cmpuint(s->bytes[BLOCK_ACCT_WRITE], ==, 4096);
+    g_assert_cmpuint(s->ops[BLOCK_ACCT_WRITE], ==, 1);
+    g_assert_cmpuint(s->bytes[BLOCK_ACCT_READ], ==, 1024);
+    g_assert_cmpuint(s->ops[BLOCK_ACCT_READ], ==, 2);
+    g_assert_cmpuint(s->ops[BLOCK_ACCT_FLUSH], ==, 1);
+    g_assert_cmpuint(s->bytes[BLOCK_ACCT_UNMAP], ==, 4096);
+    g_assert_cmpuint(s->invalid[BLOCK_ACCT_READ], ==, 1);
+    g_assert_cmpuint(s->time_ns[BLOCK_ACCT_READ], >=, 2000000);
+    fixture_free(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_abort);
+    g_test_add_func("/block-backend/names", test_names);
+    g_test_add_func("/block-backend/no-medium", test_no_medium);
+    g_test_add_func("/block-backend/permissions", test_permissions);
+    g_test_add_func("/block-backend/drain-ops", test_drain_ops);
+    g_test_add_func("/block-backend/queueing", test_queueing);
+    g_test_add_func("/block-backend/drain-waits", test_drain_waits);
+    g_test_add_func("/block-backend/error-policy", test_error_policy);
+    g_test_add_func("/block-backend/accounting", test_accounting);
+    return g_test_run();
+}
