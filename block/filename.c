@@ -42,11 +42,29 @@ char *bdrv_make_absolute_filename(const char *base, const char *filename)
 
 /* --- what matters --- */
 
-static const char *const *strong_options(const BlockDriverState *bs)
+/*
+ * Does option @name change what is seen?  Where a driver does not say: a path
+ * does; what tunes a format with backing files does not; else all do.
+ */
+static bool is_strong(const BlockDriverState *bs, const QapiType *branch,
+                      const char *name)
 {
-    static const char *const just_filename[] = {"filename", NULL};
+    const char *const *strong = bs->drv->strong_options;
 
-    return bs->drv->strong_options ? bs->drv->strong_options : just_filename;
+    for (; strong && *strong; strong++) {
+        if (!strcmp(*strong, name)) {
+            return true;
+        }
+    }
+    if (bs->drv->strong_options || bs->drv->supports_backing) {
+        return false;
+    }
+    for (unsigned i = 0; i < branch->n_members; i++) {
+        if (!strcmp(branch->members[i].name, "filename")) {
+            return !strcmp(name, "filename");
+        }
+    }
+    return true;
 }
 
 static bool goes_by_child(const BlockDriverState *bs)
@@ -76,13 +94,17 @@ static bool backing_overridden(const BlockDriverState *bs)
 static json_object *collect_strong(const BlockDriverState *bs)
 {
     g_autoptr(json_object) all = qapi_BlockdevOptions_to_json(bs->options);
+    const QapiType *branch = bdrv_options_branch(bs->options->driver);
     json_object *strong = json_object_new_object();
 
-    for (const char *const *name = strong_options(bs); *name; name++) {
-        json_object *value = json_object_object_get(all, *name);
+    for (unsigned i = 0; i < branch->n_members; i++) {
+        const QapiMember *member = &branch->members[i];
+        json_object *value = json_object_object_get(all, member->name);
 
-        if (value) {
-            json_object_object_add(strong, *name, json_object_get(value));
+        if (value && is_strong(bs, branch, member->name) &&
+            !bdrv_option_is_child(member)) {
+            json_object_object_add(strong, member->name,
+                                   json_object_get(value));
         }
     }
     return strong;

@@ -82,6 +82,8 @@ BlockdevOptions *bdrv_options_from_filename(const char *filename,
                                             bool *probed, Error **errp);
 /* The schema's description of @driver's own options. */
 const QapiType *bdrv_options_branch(BlockdevDriver driver);
+/* Is it a child? */
+bool bdrv_option_is_child(const QapiMember *member);
 /* A member of a node's options that is a child. */
 typedef struct BdrvOptionsChild {
     const char *name;

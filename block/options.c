@@ -16,10 +16,10 @@ const QapiType *bdrv_options_branch(BlockdevDriver driver)
     return qapi_type_BlockdevOptions.branches[driver];
 }
 
-static bool is_child_type(const QapiType *type)
+bool bdrv_option_is_child(const QapiMember *member)
 {
-    return type == &qapi_type_BlockdevRef ||
-           type == &qapi_type_BlockdevRefOrNull;
+    return member->type == &qapi_type_BlockdevRef ||
+           member->type == &qapi_type_BlockdevRefOrNull;
 }
 
 static void options_child_read(const QapiMember *member, const void *slot,
@@ -50,7 +50,7 @@ bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
     while (branch && *pos < branch->n_members) {
         const QapiMember *member = &branch->members[(*pos)++];
 
-        if (is_child_type(member->type)) {
+        if (bdrv_option_is_child(member)) {
             options_child_read(member, base + member->offset, child);
             return true;
         }
@@ -380,7 +380,7 @@ static bool driver_is_leaf(const char *format_name)
     const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
 
     for (unsigned i = 0; branch && i < branch->n_members; i++) {
-        if (is_child_type(branch->members[i].type)) {
+        if (bdrv_option_is_child(&branch->members[i])) {
             return false;
         }
     }

@@ -83,7 +83,8 @@ struct BlockDriver {
     /*
      * Options (schema names, NULL-ended; children need no mention) that change
      * what is seen of the image: they go into file names made by json:{...}.
-     * NULL: just "filename".  A filter with an empty list goes by the name of
+     * NULL: "filename" where there is such an option; nothing of a format that
+     * has backing files; else all own options.  A filter with an empty list goes by the name of
      * its child.
      */
     const char *const *strong_options;
