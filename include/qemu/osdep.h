@@ -21,6 +21,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/* clang's way to say what gcc says with a macro. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
 #define KiB (INT64_C(1) << 10)
 #define MiB (INT64_C(1) << 20)
 #define GiB (INT64_C(1) << 30)

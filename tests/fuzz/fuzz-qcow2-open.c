@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An image as a stranger made it: opened as qcow2, looked at in every way that
+ * needs no permission, read, checked, and (a second time) written.
+ *
+ * What must hold: it is refused, or used without harm; an image that opens
+ * still opens after it was only read.
+ */
+#include "qemu/osdep.h"
+#include <json-c/json.h>
+#include "fuzz.h"
+#include "fuzz-image.h"
+#include "qapi/qapi-types.h"
+
+#define MAX_STEPS 256      /* of reading and of asking for the status */
+#define PIECE (64 * KiB)
+
+static void try_read(BlockBackend *blk)
+{
+    g_autofree uint8_t *buf = g_malloc(PIECE);
+    int64_t size = blk_getlength(blk);
+
+    for (int64_t i = 0, at = 0; i < MAX_STEPS && at < size; i++) {
+        blk_pread(blk, at, MIN(PIECE, size - at), buf, 0);
+        at += PIECE;
+    }
+    if (size > PIECE) {
+        blk_pread(blk, size - PIECE, PIECE, buf, 0);
+    }
+}
+
+static void try_status(BlockBackend *blk)
+{
+    int64_t size = blk_getlength(blk);
+    int64_t at = 0, bytes, map;
+    BlockDriverState *file;
+
+    for (int i = 0; i < MAX_STEPS && at < size; i++) {
+        int ret = bdrv_block_status_above(blk_bs(blk), NULL, at, size - at,
+                                          &bytes, &map, &file, NULL);
+
+        if (ret < 0) {
+            break;
+        }
+        g_assert_cmpint(bytes, >, 0);
+        g_assert_cmpint(bytes, <=, size - at);
+        at += bytes;
+    }
+}
+
+static void try_info(BlockBackend *blk)
+{
+    BlockDriverState *bs = blk_bs(blk);
+    ImageInfoSpecific *specific = bdrv_get_specific_info(bs, NULL);
+    BlockDirtyInfoList *bitmaps = bdrv_dirty_bitmap_query(bs);
+    BdrvCheckResult result = {0};
+    BlockDriverInfo info;
+
+    qapi_free_ImageInfoSpecific(specific);
+    qapi_free_BlockDirtyInfoList(bitmaps);
+    bdrv_get_info(bs, &info);
+    bdrv_check(bs, &result, 0);
+}
+
+static void try_write(BlockBackend *blk)
+{
+    g_autofree uint8_t *buf = g_malloc(PIECE);
+    int64_t size = blk_getlength(blk);
+    int64_t piece = MIN(PIECE, size);
+    int64_t last = size - piece;
+
+    memset(buf, 0x5a, PIECE);
+    blk_pwrite(blk, 0, piece, buf, 0);
+    blk_pwrite(blk, last / 2, MIN(700, piece), buf, 0);
+    blk_pwrite_zeroes(blk, last / 3, piece, BDRV_REQ_MAY_UNMAP);
+    blk_pdiscard(blk, last, piece);
+    blk_pwrite(blk, last, piece, buf, 0);
+    blk_flush(blk);
+    blk_truncate(blk, size + 3 * BDRV_SECTOR_SIZE, true, PREALLOC_MODE_OFF, 0,
+                 NULL);
+    try_read(blk);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    fuzz_image_init();
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    BlockBackend *blk;
+
+    if (size > FUZZ_IMAGE_MAX) {
+        return 0;
+    }
+    g_byte_array_set_size(fuzz_image, 0);
+    g_byte_array_append(fuzz_image, data, size);
+    blk = fuzz_image_open(false);
+    if (blk) {
+        try_status(blk);
+        try_read(blk);
+        try_info(blk);
+        fuzz_image_close(blk);
+        g_assert_cmpmem(fuzz_image->data, fuzz_image->len, data, size);
+    }
+    blk = fuzz_image_open(true);
+    if (blk) {
+        try_write(blk);
+        try_info(blk);
+        fuzz_image_close(blk);
+    }
+    return 0;
+}
