@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "blkdebug-int.h"
 #include "qemu/aio.h"
+#include "qemu/interval.h"
 
 typedef enum RuleAction {
     RULE_INJECT_ERROR,
@@ -27,7 +28,7 @@ typedef struct Rule {
     unsigned iotypes; /* set of 1 << BlkdebugIOType */
     int error;
     bool once, immediately;
-    int64_t offset; /* -1: any */
+    int64_t offset; /* of a sector; -1: any */
     /* set-state */
     int64_t new_state;
     /* break */
@@ -329,8 +330,8 @@ static bool covers(const Rule *rule, BlkdebugIOType type, int64_t offset,
 {
     return rule->active && (rule->iotypes & (1u << type)) &&
            (rule->offset < 0 ||
-            (rule->offset >= offset &&
-             rule->offset < offset + MAX(bytes, 1)));
+            ranges_overlap(rule->offset, BDRV_SECTOR_SIZE, offset,
+                           MAX(bytes, 1)));
 }
 
 /* The one that was given first: lists have the newest in front. */
