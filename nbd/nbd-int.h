@@ -45,6 +45,7 @@ struct NBDExport {
     unsigned in_flight;
     unsigned quiesced;
     CoQueue resume; /* who waits for quiesced == 0 */
+    AioBH *resume_bh;
     LIST_ENTRY(NBDExport) next;
 };
 

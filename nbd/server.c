@@ -65,6 +65,19 @@ static bool check_text(const char *what, const char *text, Error **errp)
     return true;
 }
 
+/* Not inside nbd_export_quiesce(): its caller may not be ready for requests. */
+static void resume_bh(void *opaque)
+{
+    NBDExport *exp = opaque;
+
+    co_queue_wake_all(&exp->resume);
+}
+
+bool nbd_export_busy(const NBDExport *exp)
+{
+    return exp->in_flight > 0;
+}
+
 NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
                           const NBDExportOps *ops, void *opaque, Error **errp)
 {
@@ -95,6 +108,8 @@ NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
                             : NBD_FLAG_READ_ONLY;
     exp->trans_flags |= ops->cache ? NBD_FLAG_SEND_CACHE : 0;
     co_queue_init(&exp->resume);
+    exp->resume_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO, resume_bh,
+                                exp);
     exp->listed = true;
     LIST_INSERT_HEAD(&server->exports, exp, next);
     return exp;
@@ -132,6 +147,7 @@ void nbd_export_free(NBDExport *exp)
 {
     g_assert(exp->nclients == 0);
     nbd_export_shutdown(exp);
+    aio_bh_free(exp->resume_bh);
     g_free(exp->name);
     g_free(exp->description);
     g_free(exp);
@@ -165,13 +181,8 @@ void nbd_export_quiesce(NBDExport *exp, bool quiesce)
     }
     g_assert(exp->quiesced > 0);
     if (--exp->quiesced == 0) {
-        co_queue_wake_all(&exp->resume);
+        aio_bh_schedule(exp->resume_bh);
     }
-}
-
-bool nbd_export_busy(const NBDExport *exp)
-{
-    return exp->in_flight > 0;
 }
 
 /* --- clients --- */

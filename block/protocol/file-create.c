@@ -20,16 +20,35 @@ typedef struct ResizeJob {
 static int write_zeroes(int fd, int64_t from, int64_t to)
 {
     g_autofree char *buf = g_malloc0(MiB);
+    int ret = 0;
 
-    while (from < to) {
+    while (ret == 0 && from < to) {
         ssize_t n = pwrite(fd, buf, MIN(to - from, MiB), from);
 
         if (n < 0 && errno != EINTR) {
-            return -errno;
+            ret = -errno;
         }
         from += n > 0 ? n : 0;
     }
-    return fsync(fd) < 0 ? -errno : 0;
+    return ret == 0 && fsync(fd) < 0 ? -errno : ret;
+}
+
+/* The same where @fd may be used with O_DIRECT, which odd sizes do not suit. */
+static int write_zeroes_buffered(int fd, int64_t from, int64_t to)
+{
+    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", fd);
+    int flags = fcntl(fd, F_GETFL), other, ret;
+
+    if (flags < 0 || !(flags & O_DIRECT)) {
+        return write_zeroes(fd, from, to);
+    }
+    other = open(self, O_WRONLY | O_CLOEXEC);
+    if (other < 0) {
+        return -errno;
+    }
+    ret = write_zeroes(other, from, to);
+    close(other);
+    return ret;
 }
 
 static int preallocate(ResizeJob *job, int64_t old)
@@ -40,7 +59,7 @@ static int preallocate(ResizeJob *job, int64_t old)
         return -posix_fallocate(job->fd, old, job->bytes - old);
     case PREALLOC_MODE_FULL:
         job->what = "Could not write zeroes to preallocate the file";
-        return write_zeroes(job->fd, old, job->bytes);
+        return write_zeroes_buffered(job->fd, old, job->bytes);
     default:
         return 0;
     }

@@ -193,6 +193,9 @@ static void test_direct(void)
     g_assert_cmpuint(blk_bs(blk)->bl.request_alignment, >=, 512);
     g_assert_true(is_power_of_2(blk_bs(blk)->bl.request_alignment));
     g_assert_true(fcntl(state_of(blk)->fd, F_GETFL) & O_DIRECT);
+    g_assert_cmpint(blk_truncate(blk, 5 * MiB + 512, true,
+                                 PREALLOC_MODE_FULL, 0, &error_abort), ==, 0);
+    check_pattern(blk, 4 * MiB, MiB + 512, 0);
     blk_unref(blk);
 }
 
