@@ -5,6 +5,7 @@
 
 extern const BlockDriver bdrv_blkdebug;
 extern const BlockDriver bdrv_compress;
+extern const BlockDriver bdrv_copy_before_write;
 extern const BlockDriver bdrv_copy_on_read;
 extern const BlockDriver bdrv_file;
 extern const BlockDriver bdrv_host_device;
@@ -12,6 +13,7 @@ extern const BlockDriver bdrv_null_aio;
 extern const BlockDriver bdrv_null_co;
 extern const BlockDriver bdrv_qcow2;
 extern const BlockDriver bdrv_raw;
+extern const BlockDriver bdrv_snapshot_access;
 extern const BlockDriver bdrv_throttle;
 
 const BlockDriver *const bdrv_drivers[] = {
@@ -26,7 +28,9 @@ const BlockDriver *const bdrv_drivers[] = {
     /* filters */
     &bdrv_blkdebug,
     &bdrv_compress,
+    &bdrv_copy_before_write,
     &bdrv_copy_on_read,
+    &bdrv_snapshot_access,
     &bdrv_throttle,
     NULL,
 };
