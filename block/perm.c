@@ -189,7 +189,8 @@ static bool bdrv_node_check_perm(BlockDriverState *bs, uint64_t perm,
         !bs->reopening) {
         return true;
     }
-    if (bs->drv->check_perm && bs->drv->check_perm(bs, perm, shared, errp) < 0) {
+    if (bs->drv->check_perm &&
+        bs->drv->check_perm(bs, perm, shared, errp) < 0) {
         return false;
     }
     step = g_new(NodePermStep, 1);

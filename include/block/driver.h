@@ -84,8 +84,8 @@ struct BlockDriver {
      * Options (schema names, NULL-ended; children need no mention) that change
      * what is seen of the image: they go into file names made by json:{...}.
      * NULL: "filename" where there is such an option; nothing of a format that
-     * has backing files; else all own options.  A filter with an empty list goes by the name of
-     * its child.
+     * has backing files; else all own options.  A filter with an empty list
+     * goes by the name of its child.
      */
     const char *const *strong_options;
     /* Own options that reopen_prepare can change; the core refuses changes of
@@ -189,8 +189,8 @@ struct BlockDriver {
     /*
      * Resolve to a host range (see BdrvHostRange).  A format asks its child
      * through bdrv_co_host_read()/..._write_begin(); -ENOTSUP: use the general
-     * path.  host_write_begin may allocate; *@priv goes to host_write_end, which
-     * is always called after a success, with one of the results above.
+     * path.  host_write_begin may allocate; *@priv goes to host_write_end,
+     * which is always called after a success, with one of the results above.
      */
     int coroutine_fn (*co_host_read)(BlockDriverState *bs, int64_t offset,
                                      int64_t bytes, BdrvHostRange *range);
@@ -281,7 +281,8 @@ struct BlockDriverState {
     bool probed;              /* format was guessed: guard the first sector */
     bool implicit;            /* inserted by a job: hidden from queries */
     BlockdevOptions *explicit_options; /* before what a parent handed down */
-    BlockDriverState *inherits_from; /* parent that defined it in place; no ref */
+    BlockDriverState *inherits_from; /* parent that defined it in place, or
+                                        NULL; no reference */
     BdrvChildRole inherits_role;
     bool opened;              /* between drv->open and drv->close */
     bool graph_ref;           /* bdrv_insert_node()'s reference */
