@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Printing: JSON with indentation, and particulars of an image as text. */
+#include "qemu/osdep.h"
+#include <json-c/json.h>
+#include "tools/common/show.h"
+
+/* --- JSON --- */
+
+static void print_json(struct json_object *value, int level);
+
+static void indent(int level)
+{
+    printf("%*s", level * 4, "");
+}
+
+static void print_object(struct json_object *object, int level)
+{
+    const char *separator = "\n";
+
+    printf("{");
+    json_object_object_foreach(object, key, value) {
+        struct json_object *name = json_object_new_string(key);
+
+        printf("%s", separator);
+        indent(level + 1);
+        print_json(name, 0);
+        json_object_put(name);
+        printf(": ");
+        print_json(value, level + 1);
+        separator = ",\n";
+    }
+    printf("\n");
+    indent(level);
+    printf("}");
+}
+
+static void print_array(struct json_object *array, int level)
+{
+    size_t n = json_object_array_length(array);
+
+    printf("[");
+    for (size_t i = 0; i < n; i++) {
+        printf(i ? ",\n" : "\n");
+        indent(level + 1);
+        print_json(json_object_array_get_idx(array, i), level + 1);
+    }
+    printf("\n");
+    indent(level);
+    printf("]");
+}
+
+static void print_json(struct json_object *value, int level)
+{
+    switch (json_object_get_type(value)) {
+    case json_type_object:
+        print_object(value, level);
+        break;
+    case json_type_array:
+        print_array(value, level);
+        break;
+    default:
+        printf("%s", json_object_to_json_string_ext(
+                         value, JSON_C_TO_STRING_PLAIN |
+                                    JSON_C_TO_STRING_NOSLASHESCAPE));
+        break;
+    }
+}
+
+void show_json(struct json_object *value)
+{
+    print_json(value, 0);
+    printf("\n");
+    json_object_put(value);
+}
+
+/* --- as text --- */
+
+/* The order in which people are used to see them; others follow. */
+static const char *const known_order[] = {
+    "compat", "data-file", "data-file-raw", "compression-type",
+    "lazy-refcounts", "flags", "name", "granularity", "bitmaps",
+    "refcount-bits", "corrupt", "extended-l2",
+};
+
+static void print_text(struct json_object *value, int level);
+
+static void print_member(const char *key, struct json_object *value, int level)
+{
+    g_autofree char *name = g_strdelimit(g_strdup(key), "-_", ' ');
+    bool nested = json_object_is_type(value, json_type_object) ||
+                  json_object_is_type(value, json_type_array);
+
+    indent(level);
+    printf("%s:%s", name, nested ? "\n" : " ");
+    print_text(value, level + 1);
+}
+
+static bool is_known(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(known_order); i++) {
+        if (!strcmp(key, known_order[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_members(struct json_object *object, int level)
+{
+    struct json_object *value;
+
+    for (size_t i = 0; i < ARRAY_SIZE(known_order); i++) {
+        if (json_object_object_get_ex(object, known_order[i], &value)) {
+            print_member(known_order[i], value, level);
+        }
+    }
+    json_object_object_foreach(object, key, other) {
+        if (!is_known(key)) {
+            print_member(key, other, level);
+        }
+    }
+}
+
+static void print_elements(struct json_object *array, int level)
+{
+    size_t n = json_object_array_length(array);
+
+    for (size_t i = 0; i < n; i++) {
+        g_autofree char *name = g_strdup_printf("[%zu]", i);
+
+        print_member(name, json_object_array_get_idx(array, i), level);
+    }
+}
+
+static void print_text(struct json_object *value, int level)
+{
+    if (json_object_is_type(value, json_type_object)) {
+        print_members(value, level);
+    } else if (json_object_is_type(value, json_type_array)) {
+        print_elements(value, level);
+    } else {
+        printf("%s\n", json_object_get_string(value));
+    }
+}
+
+void show_specific(const ImageInfoSpecific *info)
+{
+    struct json_object *tree, *data;
+
+    if (!info) {
+        return;
+    }
+    tree = qapi_ImageInfoSpecific_to_json(info);
+    if (json_object_object_get_ex(tree, "data", &data)) {
+        printf("Format specific information:\n");
+        print_members(data, 1);
+    }
+    json_object_put(tree);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Printing: JSON with indentation, and particulars of an image as text. */
+#ifndef TOOLS_COMMON_SHOW_H
+#define TOOLS_COMMON_SHOW_H
+
+#include "qapi/qapi-types.h"
+
+/* Prints @value (consumed) on stdout, indented by four blanks a level. */
+void show_json(struct json_object *value);
+/* Prints "Format specific information:" and what @info says; NULL: nothing. */
+void show_specific(const ImageInfoSpecific *info);
+
+#endif

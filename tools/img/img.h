@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the commands of qemu-img share. */
+#ifndef TOOLS_IMG_H
+#define TOOLS_IMG_H
+
+#include "tools/common/cli.h"
+#include "tools/common/image.h"
+
+/* A command: gets its own name as argv[0], returns the exit status. */
+typedef int ImgCommandFunc(int argc, char **argv);
+
+int img_bitmap(int argc, char **argv);
+int img_check(int argc, char **argv);
+int img_commit(int argc, char **argv);
+int img_compare(int argc, char **argv);
+int img_convert(int argc, char **argv);
+int img_create(int argc, char **argv);
+int img_info(int argc, char **argv);
+int img_map(int argc, char **argv);
+int img_measure(int argc, char **argv);
+int img_rebase(int argc, char **argv);
+int img_resize(int argc, char **argv);
+
+/* Prints what --help prints. */
+void img_help(void);
+
+/* --- options.c --- */
+
+/* Rows of a CliOption table; @T is the command's struct. */
+#define IMG_FLAG(T, letter, name, member) \
+    { letter, name, CLI_FLAG, offsetof(T, member) }
+#define IMG_TEXT(T, letter, name, member) \
+    { letter, name, CLI_TEXT, offsetof(T, member) }
+#define IMG_CALL(letter, name, func) { letter, name, CLI_CALL, 0, func }
+/* Those of every command that opens @member, a ToolImage. */
+#define IMG_IMAGE_OPTIONS(T, member) \
+    IMG_TEXT(T, 'f', "format", member.format), \
+    IMG_FLAG(T, CLI_LONG_ONLY, "image-opts", member.image_opts), \
+    IMG_CALL(CLI_LONG_ONLY + 1, "object", cli_object)
+/* First number free for a command's own long options. */
+#define IMG_LONG_ONLY (CLI_LONG_ONLY + 16)
+
+/* Opens, or reports "Could not open 'FILE': ..." and returns NULL. */
+BlockBackend *img_open(const ToolImage *image);
+/* Adds @more ("key=value,...") to *@options, which g_free() frees. */
+void img_add_options(char **options, const char *more);
+/* Is "help" or "?" among @options (may be NULL)? */
+bool img_wants_help(const char *options);
+/*
+ * Lists the creation options of @format; with @with_file those of the file it
+ * lies in too.  False, reported, where the format cannot be created.
+ */
+bool img_list_options(const char *format, bool with_file);
+/* Is @option (without "=value") one of those? */
+bool img_knows_option(const char *format, const char *option);
+/* Prints unless @quiet. */
+void img_say(bool quiet, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* --- progress.c: of the operation that runs --- */
+
+/* @show: print it as it goes; else only when SIGUSR1 comes. */
+void img_progress_begin(bool show);
+/* @done of @total (any unit) is done. */
+void img_progress_set(uint64_t done, uint64_t total);
+void img_progress_end(void);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qemu-img: the table of commands. */
+#include "qemu/osdep.h"
+
+#include <getopt.h>
+
+#include "block/driver.h"
+#include "img.h"
+
+#define OBJECT "[--object objectdef] "
+#define IMAGE OBJECT "[--image-opts] [-f fmt] "
+
+typedef struct ImgCommand {
+    const char *name;
+    ImgCommandFunc *run; /* NULL: not supported yet */
+    const char *arguments;
+} ImgCommand;
+
+static const ImgCommand commands[] = {
+    { "amend", NULL, NULL },
+    { "bench", NULL, NULL },
+    { "bitmap", img_bitmap,
+      "(--merge SOURCE | --add | --remove | --clear | --enable | "
+      "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
+      OBJECT "[--image-opts | -f fmt] filename bitmap" },
+    { "check", img_check,
+      IMAGE "[-q] [--output=ofmt] [-r [leaks | all]] [-T src_cache] [-U] "
+      "filename" },
+    { "commit", NULL, NULL },
+    { "compare", img_compare,
+      IMAGE "[-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 "
+      "filename2" },
+    { "convert", img_convert,
+      IMAGE "[--target-image-opts] [--target-is-zero] [--bitmaps "
+      "[--skip-broken-bitmaps]] [-U] [-C] [-c] [-p] [-q] [-n] [-t cache] "
+      "[-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] "
+      "[-o options] [-l snapshot_param] [-S sparse_size] [-r rate_limit] "
+      "[-m num_coroutines] [-W] [--salvage] filename [filename2 [...]] "
+      "output_filename" },
+    { "create", img_create,
+      OBJECT "[-q] [-f fmt] [-b backing_file [-F backing_fmt]] [-u] "
+      "[-o options] filename [size]" },
+    { "dd", NULL, NULL },
+    { "info", img_info,
+      IMAGE "[--output=ofmt] [--backing-chain] [-U] filename" },
+    { "map", img_map,
+      IMAGE "[--start-offset=offset] [--max-length=len] [--output=ofmt] [-U] "
+      "filename" },
+    { "measure", img_measure,
+      "[--output=ofmt] [-O output_fmt] [-o options] [--size N | " IMAGE
+      "[-l snapshot_param] [-U] filename]" },
+    { "rebase", NULL, NULL },
+    { "resize", img_resize,
+      IMAGE "[--preallocation=prealloc] [-q] [--shrink] filename "
+      "[+ | -]size" },
+    { "snapshot", NULL, NULL },
+};
+
+static const char help_parameters[] =
+    "\n"
+    "Parameters:\n"
+    "  filename        a path, or json:{...}, or PROTOCOL:...; with "
+    "--image-opts\n"
+    "                  key=value,... like driver=qcow2,file.filename=PATH\n"
+    "  objectdef       an object, like throttle-group,id=ID,...\n"
+    "  fmt             format of an image; guessed where not given\n"
+    "  cache           none, writeback, writethrough, directsync or unsafe\n"
+    "                  (for the target of convert: unsafe if not given)\n"
+    "  size, len ...   bytes, or with a suffix: k, M, G, T, P, E (powers of "
+    "1024)\n"
+    "  ofmt            human or json\n"
+    "  options         name=value,...; -o help lists those of a format\n"
+    "\n"
+    "  -q              print nothing but errors\n"
+    "  -p              show progress (compare, convert); SIGUSR1 asks for it\n"
+    "  -U              open although others write to the image\n"
+    "  -u              create: do not open the backing file\n"
+    "  -s              compare: sizes and allocation must be equal too\n"
+    "  -r leaks|all    check: repair what leaks, or everything\n"
+    "  --shrink        resize: allow the disk to become smaller\n"
+    "\n"
+    "Parameters of convert:\n"
+    "  -n              the target exists already\n"
+    "  --target-is-zero  with -n: it reads as zeroes\n"
+    "  -c              compress\n"
+    "  -B, -F          backing file of the target, and its format; what the\n"
+    "                  source has in its own backing file is not copied\n"
+    "  -S size         leave out runs of zeroes of that length (4k); 0: none\n"
+    "  -m number       requests at the same time (8, at most 16)\n"
+    "  -W              write in any order\n"
+    "  -C              let the host copy where it can\n"
+    "  -r rate         bytes per second, at most\n"
+    "  --bitmaps       copy the persistent bitmaps too\n"
+    "  --skip-broken-bitmaps  but not those that are inconsistent\n"
+    "  --salvage       read errors do not end it: zeroes instead\n"
+    "\n"
+    "Parameters of bitmap, carried out in the order given:\n"
+    "  --add, --remove, --clear, --enable, --disable\n"
+    "  --merge SOURCE  adds what SOURCE has; -b, -F: in another image\n"
+    "  -g granularity  of --add, a power of two\n";
+
+void img_help(void)
+{
+    cli_print_version();
+    printf("usage: qemu-img [standard options] command [command options]\n"
+           "\n"
+           "    '-h', '--help'       print this and exit\n"
+           "    '-V', '--version'    print the version and exit\n"
+           "    '-T', '--trace'      accepted, and ignored\n"
+           "\n"
+           "Command syntax:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (commands[i].run) {
+            printf("  %s %s\n", commands[i].name, commands[i].arguments);
+        }
+    }
+    printf("%s\nSupported formats:", help_parameters);
+    for (size_t i = 0; bdrv_drivers[i]; i++) {
+        printf(" %s", bdrv_drivers[i]->format_name);
+    }
+    printf("\n");
+}
+
+static bool print_version(void *dest, const char *arg)
+{
+    cli_print_version();
+    exit(EXIT_SUCCESS);
+}
+
+static bool ignore_trace(void *dest, const char *arg)
+{
+    return true;
+}
+
+static const CliOption global_options[] = {
+    { 'V', "version", CLI_NOTE, 0, print_version },
+    { 'T', "trace", CLI_CALL, 0, ignore_trace },
+    { 0 },
+};
+
+/* Where the command is: the first argument that is no global option. */
+static int find_command(int argc, char **argv)
+{
+    int i = 1;
+
+    while (i < argc && argv[i][0] == '-') {
+        bool separate = !strcmp(argv[i], "-T") || !strcmp(argv[i], "--trace");
+
+        i += separate ? 2 : 1;
+    }
+    return MIN(i, argc);
+}
+
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (strcmp(commands[i].name, argv[0])) {
+            continue;
+        }
+        if (!commands[i].run) {
+            error_report("Command '%s' is not supported yet", argv[0]);
+            return EXIT_FAILURE;
+        }
+        return commands[i].run(argc, argv);
+    }
+    cli_usage_error("Command not found: %s", argv[0]);
+}
+
+int main(int argc, char **argv)
+{
+    int command, status;
+
+    tool_init("qemu-img", argv[0]);
+    command = find_command(argc, argv);
+    cli_parse(command, argv, global_options, NULL, img_help);
+    if (command == argc) {
+        cli_usage_error("Not enough arguments");
+    }
+    status = run_command(argc - command, argv + command);
+    return tool_finish(status);
+}

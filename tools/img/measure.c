@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qemu-img measure: how large a new image would be. */
+#include "qemu/osdep.h"
+#include <json-c/json.h>
+#include "block/graph.h"
+#include "img.h"
+#include "tools/common/show.h"
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
+
+typedef struct MeasureArgs {
+    ToolImage image;
+    const char *output, *out_format, *size_text, *snapshot;
+    bool force_share;
+    char *extra; /* -o, joined */
+} MeasureArgs;
+
+static bool add_extra(void *dest, const char *arg)
+{
+    img_add_options(&((MeasureArgs *)dest)->extra, arg);
+    return true;
+}
+
+static const CliOption measure_options[] = {
+    IMG_IMAGE_OPTIONS(MeasureArgs, image),
+    IMG_TEXT(MeasureArgs, 'O', "target-format", out_format),
+    IMG_CALL('o', "options", add_extra),
+    IMG_TEXT(MeasureArgs, 'l', "snapshot", snapshot),
+    IMG_FLAG(MeasureArgs, 'U', "force-share", force_share),
+    IMG_TEXT(MeasureArgs, IMG_LONG_ONLY, "output", output),
+    IMG_TEXT(MeasureArgs, IMG_LONG_ONLY + 1, "size", size_text),
+    { 0 },
+};
+
+/* One option in the tools' spelling, as a member of the schema's struct. */
+static bool add_member(json_object *tree, const char *format, const char *part,
+                       Error **errp)
+{
+    g_auto(GStrv) pair = g_strsplit(part, "=", 2);
+    const char *value = pair[1] ? pair[1] : "on";
+
+    if (!img_knows_option(format, pair[0])) {
+        error_setg(errp, "Invalid parameter '%s'", pair[0]);
+        return false;
+    }
+    if (!strcmp(pair[0], "compat")) {
+        value = !strcmp(value, "0.10") ? "v2"
+                : !strcmp(value, "1.1") ? "v3" : value;
+    }
+    json_object_object_add(tree, !strcmp(pair[0], "compat")
+                                     ? "version"
+                                     : g_strdelimit(pair[0], "_", '-'),
+                           json_object_new_string(value));
+    return true;
+}
+
+/* What the driver is told of the image to be; NULL: wrong options. */
+static BlockdevCreateOptions *creation(const MeasureArgs *args, int64_t size,
+                                       Error **errp)
+{
+    g_auto(GStrv) parts = g_strsplit(args->extra ? args->extra : "", ",", -1);
+    g_autoptr(json_object) tree = json_object_new_object();
+    bool is_qcow2 = !strcmp(args->out_format, "qcow2");
+    g_autofree char *size_text = g_strdup_printf("%" PRId64, size);
+
+    for (char **part = parts; *part; part++) {
+        if (**part && !add_member(tree, args->out_format, *part, errp)) {
+            return NULL;
+        }
+    }
+    json_object_object_add(tree, "driver",
+                           json_object_new_string(is_qcow2 ? "qcow2"
+                                                           : "file"));
+    json_object_object_add(tree, is_qcow2 ? "file" : "filename",
+                           json_object_new_string("new-image"));
+    json_object_object_add(tree, "size", json_object_new_string(size_text));
+    return qapi_BlockdevCreateOptions_from_json(tree, QAPI_INPUT_KEYVAL, errp);
+}
+
+static void print_measure(const BlockMeasureInfo *info, bool json)
+{
+    if (json) {
+        show_json(qapi_BlockMeasureInfo_to_json(info));
+        return;
+    }
+    printf("required size: %" PRId64 "\nfully allocated size: %" PRId64 "\n",
+           info->required, info->fully_allocated);
+    if (info->has_bitmaps) {
+        printf("bitmaps size: %" PRId64 "\n", info->bitmaps);
+    }
+}
+
+static int measure(const MeasureArgs *args, const BlockDriver *drv,
+                   BlockBackend *blk, int64_t size)
+{
+    g_autoptr(BlockdevCreateOptions) options = NULL;
+    g_autoptr(BlockMeasureInfo) info = NULL;
+    bool json = args->output && !strcmp(args->output, "json");
+    Error *err = NULL;
+
+    options = creation(args, size, &err);
+    if (!options) {
+        error_report_err(err);
+        error_report("Invalid options for file format '%s'",
+                     args->out_format);
+        return EXIT_FAILURE;
+    }
+    info = drv->measure(options, blk ? blk_bs(blk) : NULL, &err);
+    if (!info) {
+        error_report_err(err);
+        return EXIT_FAILURE;
+    }
+    print_measure(info, json);
+    return EXIT_SUCCESS;
+}
+
+static bool check_args(const MeasureArgs *args, int n_files)
+{
+    bool json;
+
+    if (!cli_output_format(args->output, &json)) {
+        return false;
+    }
+    if (n_files > 1) {
+        error_report("At most one filename argument is allowed.");
+    } else if (n_files == 1 && args->size_text) {
+        error_report("--size N cannot be used together with a filename.");
+    } else if (n_files == 0 && !args->size_text) {
+        error_report("Either --size N or one filename must be specified.");
+    } else if (args->snapshot) {
+        error_report("-l: internal snapshots are not supported yet");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* NULL, reported, where there is no such driver or it cannot tell. */
+static const BlockDriver *find_driver(const char *format)
+{
+    const BlockDriver *drv = bdrv_find_format(format);
+
+    if (!drv) {
+        error_report("Unknown file format '%s'", format);
+    } else if (!drv->measure) {
+        error_report("Block driver '%s' does not support size measurement",
+                     format);
+        drv = NULL;
+    }
+    return drv;
+}
+
+int img_measure(int argc, char **argv)
+{
+    MeasureArgs args = { .out_format = "raw" };
+    int first = cli_parse(argc, argv, measure_options, &args, img_help);
+    g_autofree char *extra = args.extra;
+    g_autoptr(BlockBackend) blk = NULL;
+    const BlockDriver *drv;
+    int64_t size = 0;
+
+    if (!check_args(&args, argc - first) ||
+        (args.size_text && !cli_size("image size", args.size_text, &size))) {
+        return EXIT_FAILURE;
+    }
+    if (!args.size_text) {
+        args.image.filename = argv[first];
+        args.image.flags |= args.force_share ? BDRV_O_FORCE_SHARE : 0;
+        blk = img_open(&args.image);
+        if (!blk) {
+            return EXIT_FAILURE;
+        }
+        size = blk_getlength(blk);
+    }
+    drv = find_driver(args.out_format);
+    return drv ? measure(&args, drv, blk, size) : EXIT_FAILURE;
+}

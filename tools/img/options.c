@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Options that several commands have. */
+#include "qemu/osdep.h"
+#include "block/graph.h"
+#include "img.h"
+
+BlockBackend *img_open(const ToolImage *image)
+{
+    Error *err = NULL;
+    BlockBackend *blk;
+
+    if (image->image_opts && image->format) {
+        error_report("--image-opts and --format are mutually exclusive");
+        return NULL;
+    }
+    blk = tool_open(image, &err);
+    if (!blk) {
+        error_prepend(&err, "Could not open '%s': ", image->filename);
+        error_report_err(err);
+    }
+    return blk;
+}
+
+void img_add_options(char **options, const char *more)
+{
+    char *joined = *options ? g_strdup_printf("%s,%s", *options, more)
+                            : g_strdup(more);
+
+    g_free(*options);
+    *options = joined;
+}
+
+bool img_wants_help(const char *options)
+{
+    g_auto(GStrv) parts = g_strsplit(options ? options : "", ",", -1);
+
+    return g_strv_contains((const char *const *)parts, "help") ||
+           g_strv_contains((const char *const *)parts, "?");
+}
+
+typedef struct OptionHelp {
+    const char *option;
+    const char *text;
+} OptionHelp;
+
+/* In alphabetical order, those of the file among them. */
+static const OptionHelp qcow2_help[] = {
+    { "backing_file=<str>", "Name of the image that this one is based on" },
+    { "backing_fmt=<str>", "Format of that image" },
+    { "cluster_size=<size>", "Unit of allocation, 512 to 2M" },
+    { "compat=<str>", "Version of the format: v2 (0.10) or v3 (1.1)" },
+    { "compression_type=<str>", "Compression of clusters: zlib or zstd" },
+    { "data_file_raw=<bool (on/off)>",
+      "Keep an external data file readable as a raw image" },
+    { "extended_l2=<bool (on/off)>", "Allocate parts of clusters" },
+    { "extent_size_hint=<size>",
+      "Unit in which the file system is to allocate, 0 for its own choice" },
+    { "lazy_refcounts=<bool (on/off)>", "Postpone reference count updates" },
+    { "nocow=<bool (on/off)>",
+      "Turn off copy-on-write, where the file system has it" },
+    { "preallocation=<str>",
+      "What is allocated at once: off, metadata, falloc, full" },
+    { "refcount_bits=<num>", "Width of reference counts: 1 to 64" },
+    { "size=<size>", "Size of the disk" },
+    { 0 },
+};
+
+static const OptionHelp raw_help[] = {
+    { "extent_size_hint=<size>",
+      "Unit in which the file system is to allocate, 0 for its own choice" },
+    { "nocow=<bool (on/off)>",
+      "Turn off copy-on-write, where the file system has it" },
+    { "preallocation=<str>", "What is allocated at once: off, falloc, full" },
+    { "size=<size>", "Size of the disk" },
+    { 0 },
+};
+
+static bool is_of_file(const char *option)
+{
+    return g_str_has_prefix(option, "nocow") ||
+           g_str_has_prefix(option, "extent_size_hint");
+}
+
+static const OptionHelp *options_of(const char *format)
+{
+    return !strcmp(format, "qcow2") ? qcow2_help : raw_help;
+}
+
+bool img_knows_option(const char *format, const char *option)
+{
+    size_t len = strlen(option);
+
+    for (const OptionHelp *o = options_of(format); o->option; o++) {
+        if (!strncmp(o->option, option, len) && o->option[len] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool img_list_options(const char *format, bool with_file)
+{
+    bool is_qcow2 = !strcmp(format, "qcow2");
+    const OptionHelp *o = options_of(format);
+
+    if (!bdrv_find_format(format)) {
+        error_report("Unknown file format '%s'", format);
+        return false;
+    }
+    if (!is_qcow2 && strcmp(format, "raw") && strcmp(format, "file")) {
+        error_report("Format driver '%s' does not support image creation",
+                     format);
+        return false;
+    }
+    if (with_file) {
+        printf("Supported options:\n");
+    } else {
+        printf("Supported %s options:\n", format);
+    }
+    for (; o->option; o++) {
+        if (with_file || !is_of_file(o->option)) {
+            printf("  %-22s - %s\n", o->option, o->text);
+        }
+    }
+    if (!with_file) {
+        printf("\nThe protocol level may support further options.\nSpecify "
+               "the target filename to include those options.\n");
+    }
+    return true;
+}
+
+void img_say(bool quiet, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!quiet) {
+        va_start(ap, fmt);
+        vprintf(fmt, ap);
+        va_end(ap);
+    }
+}
