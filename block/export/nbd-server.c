@@ -12,6 +12,7 @@ typedef struct Listener {
     char *path; /* of a unix socket; removed at the end */
     uint32_t max_connections;
     bool accepting;
+    bool starved; /* no descriptor was left; until a client goes */
 } Listener;
 
 static Listener listener = { .fd = -1 };
@@ -34,7 +35,7 @@ static bool has_room(void)
 /* Clients above the limit wait in the kernel's queue. */
 static void update_accepting(void)
 {
-    bool accept = listener.fd >= 0 && has_room();
+    bool accept = listener.fd >= 0 && has_room() && !listener.starved;
 
     if (accept != listener.accepting) {
         listener.accepting = accept;
@@ -49,6 +50,9 @@ static void on_connection(void *opaque)
         int fd = sock_accept(listener.fd);
 
         if (fd < 0) {
+            /* Trying again and again would not help. */
+            listener.starved = (errno == EMFILE || errno == ENFILE) &&
+                               nbd_server_clients(listener.nbd) > 0;
             break;
         }
         nbd_server_add_client(listener.nbd, fd);
@@ -58,6 +62,7 @@ static void on_connection(void *opaque)
 
 static void on_close(void *opaque)
 {
+    listener.starved = false;
     update_accepting();
 }
 
@@ -158,7 +163,7 @@ bool nbd_server_stop(Error **errp)
                        NULL, NULL);
     close(listener.fd);
     listener.fd = -1;
-    listener.accepting = false;
+    listener.accepting = listener.starved = false;
     if (listener.path) {
         unlink(listener.path);
         g_clear_pointer(&listener.path, g_free);
