@@ -223,12 +223,13 @@ static bool memory_fits(const BlockDriverState *bs, const BdrvSpan *s)
     return used <= max_iov;
 }
 
+/* Whole blocks; the alignment is a power of two. */
 static int64_t max_transfer(const BlockDriverState *bs)
 {
     int64_t align = bdrv_request_align(bs);
+    int64_t max = bs->bl.max_transfer ? bs->bl.max_transfer : INT_MAX;
 
-    return MAX(ROUND_DOWN(bs->bl.max_transfer ? bs->bl.max_transfer
-                                              : INT_MAX, align), align);
+    return MAX(max & -align, align);
 }
 
 /* The longest piece that may go through a bounce buffer. */

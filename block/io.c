@@ -133,8 +133,8 @@ static int coroutine_fn copy_on_read(BdrvRequest *r)
     return 0;
 }
 
-/* Reads of @span; what is past the node's end is zero. */
-static int coroutine_fn read_to_end(BdrvRequest *r, const BdrvSpan *span)
+/* What is past the node's end is zero. */
+static int coroutine_fn read_past_end(BdrvRequest *r, const BdrvSpan *span)
 {
     int64_t end = ROUND_UP(r->bs->total_bytes, bdrv_request_align(r->bs));
     BdrvSpan inside = *span;
@@ -154,7 +154,10 @@ static int coroutine_fn read_to_end(BdrvRequest *r, const BdrvSpan *span)
 int coroutine_fn bdrv_aligned_preadv(BdrvRequest *r, const BdrvSpan *span)
 {
     bdrv_wait_serialising_requests(&r->t);
-    return read_to_end(r, span);
+    if (G_LIKELY(span->offset + span->bytes <= r->bs->total_bytes)) {
+        return bdrv_driver_preadv(r->bs, span);
+    }
+    return read_past_end(r, span);
 }
 
 static bool copies_on_read(const BdrvChild *child, BdrvRequestFlags flags)
@@ -286,7 +289,8 @@ static BdrvRequestFlags detect_zeroes(const BlockDriverState *bs,
 }
 
 static int coroutine_fn pwritev_compressed(BlockDriverState *bs,
-                                           const BdrvSpan *span)
+                                           const BdrvSpan *span,
+                                           BdrvRequestFlags flags)
 {
     const BlockDriver *drv = bs->drv;
     int ret;
@@ -302,7 +306,7 @@ static int coroutine_fn pwritev_compressed(BlockDriverState *bs,
         return -ENOTSUP;
     }
     bs->write_gen++;
-    return ret;
+    return ret == 0 && (flags & BDRV_REQ_FUA) ? bdrv_co_flush(bs) : ret;
 }
 
 int coroutine_fn bdrv_aligned_pwritev(BdrvRequest *r, const BdrvSpan *span,
@@ -317,7 +321,7 @@ int coroutine_fn bdrv_aligned_pwritev(BdrvRequest *r, const BdrvSpan *span,
         bdrv_io_event(bs, BLKDEBUG_EVENT_PWRITEV_ZERO);
         ret = bdrv_driver_pwrite_zeroes(bs, span->offset, span->bytes, flags);
     } else if (flags & BDRV_REQ_WRITE_COMPRESSED) {
-        ret = pwritev_compressed(bs, span);
+        ret = pwritev_compressed(bs, span, flags);
     } else {
         bdrv_io_event(bs, BLKDEBUG_EVENT_PWRITEV);
         ret = bdrv_driver_pwritev(bs, span, flags);
