@@ -31,8 +31,6 @@ bool daemon_detach(Error **errp);
 void daemon_detached_ready(void);
 /* Writes and locks the file; NULL: nothing to do. */
 bool daemon_write_pidfile(const char *path, Error **errp);
-/* Frees what --object made. */
-void daemon_objects_cleanup(void);
 /* Sends the QMP events of jobs, nodes and exports (blockdev-events.c). */
 void blockdev_init_events(void);
 

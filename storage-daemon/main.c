@@ -54,7 +54,6 @@ static void shut_down(void)
     bdrv_close_all();
     monitor_cleanup();
     chardev_cleanup();
-    daemon_objects_cleanup();
     aio_main_cleanup();
 }
 
