@@ -609,6 +609,174 @@ static void test_write_compressed(void)
     }
 }
 
+/* --- damaged images --- */
+
+static void quiet_stderr(bool quiet)
+{
+    static int saved = -1;
+
+    fflush(stderr);
+    if (quiet) {
+        int null = open("/dev/null", O_WRONLY);
+
+        saved = dup(2);
+        dup2(null, 2);
+        close(null);
+    } else {
+        dup2(saved, 2);
+        close(saved);
+    }
+}
+
+/* Opens, reads, writes, resizes and checks; all of it may fail. */
+static void use_damaged(const char *path, int mode)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'read-only': %s, 'backing': null, "
+        "'file': {'driver': 'file', 'filename': '%s'}}",
+        mode == 0 ? "true" : "false", path);
+    BlockDriverState *bs = open_text(text, BDRV_O_RDWR |
+                                     (mode == 2 ? BDRV_O_CHECK : 0), NULL);
+    g_autofree uint8_t *buf = g_malloc(256 * KiB);
+    BdrvCheckResult result = { 0 };
+    BlockBackend *blk;
+
+    if (!bs) {
+        return;
+    }
+    blk = blk_new_with_bs(bs, mode ? PERM_RW : BLK_PERM_CONSISTENT_READ,
+                          BLK_PERM_ALL, NULL);
+    for (int i = 0; blk && i < 8; i++) {
+        int64_t pos = MIN(blk_getlength(blk), 2 * MiB) * i / 8;
+
+        (void)blk_pread(blk, pos, 256 * KiB, buf, 0);
+        if (mode) {
+            (void)blk_pwrite(blk, pos, 5000, buf, 0);
+            (void)blk_pwrite_zeroes(blk, pos + 65536, 65536,
+                                    BDRV_REQ_MAY_UNMAP);
+        }
+    }
+    if (blk && mode == 1) {
+        (void)blk_truncate(blk, 3 * MiB, true, PREALLOC_MODE_OFF, 0, NULL);
+    }
+    qapi_free_ImageInfoSpecific(bdrv_get_specific_info(bs, NULL));
+    (void)bdrv_check(bs, &result, mode == 2 ? BDRV_FIX_ERRORS | BDRV_FIX_LEAKS
+                                            : 0);
+    if (blk) {
+        blk_unref(blk);
+    }
+    bdrv_unref(bs);
+}
+
+/* The offsets at which metadata lies in a small image: its first clusters. */
+static void test_damaged(void)
+{
+    int rounds = g_test_slow() ? 3000 : 60;
+    Image img = {
+        .path = g_build_filename(dir, "damaged.qcow2", NULL),
+        .size = 2 * MiB,
+        .model = g_malloc0(2 * MiB),
+    };
+    BdrvDirtyBitmap *bitmap;
+    g_autofree char *good = NULL;
+    gsize len;
+
+    img.create = (BlockdevCreateOptionsQcow2){
+        .size = img.size, .has_cluster_size = true, .cluster_size = 4096,
+    };
+    create_image(img.path, &img.create);
+    image_open(&img);
+    bitmap = bdrv_dirty_bitmap_new(blk_bs(img.blk), 4096, "b0", &error_abort);
+    bdrv_dirty_bitmap_set_persistent(bitmap, true);
+    for (int i = 0; i < 40; i++) {
+        step(&img);
+    }
+    image_close(&img);
+    if (have_peer) {
+        run("qemu-img snapshot -c one %s", img.path);
+    }
+    g_assert_true(g_file_get_contents(img.path, &good, &len, NULL));
+    quiet_stderr(true);
+    for (int i = 0; i < rounds; i++) {
+        g_autofree char *bad = g_memdup2(good, len);
+
+        for (int k = g_test_rand_int_range(1, 8); k > 0; k--) {
+            int area = g_test_rand_int_range(0, 3);
+            gsize pos = g_test_rand_int_range(0, area == 0 ? 256 :
+                                              area == 1 ? 8 * 4096 : len);
+
+            bad[pos] = g_test_rand_bit() ? g_test_rand_int()
+                                         : bad[pos] ^ (1 << (i % 8));
+        }
+        for (int mode = 0; mode < 3; mode++) {
+            make_file(img.path, (uint8_t *)bad, len);
+            use_damaged(img.path, mode);
+        }
+    }
+    quiet_stderr(false);
+    image_destroy(&img);
+}
+
+/* --- repair --- */
+
+static void repair(Image *img)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': '%s'}}",
+        img->path);
+    BlockDriverState *bs = open_text(text, BDRV_O_RDWR | BDRV_O_CHECK,
+                                     &error_abort);
+    BdrvCheckResult result = { 0 };
+
+    quiet_stderr(true);
+    g_assert_cmpint(bdrv_check(bs, &result,
+                               BDRV_FIX_ERRORS | BDRV_FIX_LEAKS), ==, 0);
+    quiet_stderr(false);
+    g_assert_cmpint(result.corruptions + result.leaks, ==, 0);
+    g_assert_cmpint(result.corruptions_fixed + result.leaks_fixed, >, 0);
+    bdrv_unref(bs);
+    image_open(img);
+    verify(img);
+    own_check(img);
+    image_close(img);
+    peer_check(img->path, img->size, img->model);
+}
+
+/* Refcounts that are wrong, and a refcount table without its block. */
+static void test_repair(void)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        Image img = {
+            .path = g_build_filename(dir, "repair.qcow2", NULL),
+            .size = 2 * MiB,
+            .model = g_malloc0(2 * MiB),
+            .create = { .size = 2 * MiB, .has_cluster_size = true,
+                        .cluster_size = 4096 },
+        };
+        uint8_t junk[64] = { 0 };
+        int fd;
+
+        create_image(img.path, &img.create);
+        image_open(&img);
+        for (int i = 0; i < 60; i++) {
+            step(&img);
+        }
+        image_close(&img);
+        fd = open(img.path, O_RDWR);
+        if (kind == 0) {
+            memset(junk, 1, sizeof(junk));
+            g_assert_cmpint(pwrite(fd, junk, sizeof(junk), 8192 + 16), ==, 64);
+        } else if (kind == 1) {
+            g_assert_cmpint(pwrite(fd, junk, sizeof(junk), 8192 + 8), ==, 64);
+        } else {
+            g_assert_cmpint(pwrite(fd, junk, 8, 4096), ==, 8);
+        }
+        close(fd);
+        repair(&img);
+        image_destroy(&img);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *peer = NULL;
@@ -624,6 +792,8 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/host-io", test_host_io);
     g_test_add_func("/qcow2/peer-images", test_peer_images);
     g_test_add_func("/qcow2/write-compressed", test_write_compressed);
+    g_test_add_func("/qcow2/damaged", test_damaged);
+    g_test_add_func("/qcow2/repair", test_repair);
     ret = g_test_run();
     g_rmdir(dir);
     g_free(dir);
