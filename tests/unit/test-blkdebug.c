@@ -178,8 +178,28 @@ static void coroutine_fn write_entry(void *opaque)
     w->done = true;
 }
 
+/* blkdebug tells users of it on stdout, which here is the protocol's. */
+static int mute_stdout(void)
+{
+    int saved, null = open("/dev/null", O_WRONLY);
+
+    fflush(stdout);
+    saved = dup(STDOUT_FILENO);
+    g_assert_cmpint(dup2(null, STDOUT_FILENO), ==, STDOUT_FILENO);
+    close(null);
+    return saved;
+}
+
+static void unmute_stdout(int saved)
+{
+    fflush(stdout);
+    g_assert_cmpint(dup2(saved, STDOUT_FILENO), ==, STDOUT_FILENO);
+    close(saved);
+}
+
 static void test_breakpoint(void)
 {
+    int out = mute_stdout();
     Fixture f;
     Write a = { &f, 512, 512, false }, b = { &f, 1024, 512, false };
 
@@ -210,6 +230,7 @@ static void test_breakpoint(void)
     AIO_WAIT_WHILE(aio_main_context(), !a.done);
     g_assert_cmpint(bdrv_debug_remove_breakpoint(f.bs, "C"), ==, -ENOENT);
     fixture_free(&f);
+    unmute_stdout(out);
 }
 
 /* --- files --- */
