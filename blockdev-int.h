@@ -45,8 +45,15 @@ bool blockdev_action_bitmap_merge(const TransactionAction *action,
 /* blockdev-job.c */
 bool blockdev_action_backup(const TransactionAction *action,
                             BlockdevTransaction *btx, Error **errp);
+/* The body of both backup commands; @source is drained until @btx ends. */
+bool blockdev_do_backup(const BackupCommon *opts, BlockDriverState *source,
+                        BlockDriverState *target, BlockdevTransaction *btx,
+                        Error **errp);
 /* blockdev-compat.c */
 bool blockdev_action_drive_backup(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
+
+/* Makes jobs and nodes send their events; once, by the program. */
+void blockdev_init_events(void);
 
 #endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What becomes of the bitmap of a backup.
+ *
+ *     sync          mode        success     failure
+ *     full, top     on-success  abdicate    reclaim
+ *                   always      abdicate    abdicate + all that was not copied
+ *     bitmap        on-success  abdicate    reclaim
+ *                   never       reclaim     reclaim
+ *                   always      abdicate    abdicate + what of it was not
+ *     incremental   as bitmap with on-success
+ *
+ * abdicate: it holds the writes since the start.  reclaim: those and what it
+ * held before.
+ */
+#include "qemu/osdep.h"
+#include "block/backup.h"
+#include "block/dirty-bitmap.h"
+
+/* The mode, where sync, bitmap and bitmap-mode fit each other. */
+static bool check_modes(const BackupCommon *o, BitmapSyncMode *mode,
+                        Error **errp)
+{
+    bool by_bitmap = o->sync == MIRROR_SYNC_MODE_BITMAP ||
+                     o->sync == MIRROR_SYNC_MODE_INCREMENTAL;
+
+    *mode = o->has_bitmap_mode ? o->bitmap_mode
+                               : BITMAP_SYNC_MODE_ON_SUCCESS;
+    if (by_bitmap && !o->bitmap) {
+        error_setg(errp, "must provide a valid bitmap name for '%s' sync mode",
+                   MirrorSyncMode_str(o->sync));
+        return false;
+    }
+    if (o->sync == MIRROR_SYNC_MODE_INCREMENTAL &&
+        *mode != BITMAP_SYNC_MODE_ON_SUCCESS) {
+        error_setg(errp, "Bitmap sync mode must be '%s' when using sync mode "
+                   "'%s'", BitmapSyncMode_str(BITMAP_SYNC_MODE_ON_SUCCESS),
+                   MirrorSyncMode_str(o->sync));
+        return false;
+    }
+    if (o->has_bitmap_mode && !o->bitmap) {
+        error_setg(errp, "Cannot specify bitmap sync mode without a bitmap");
+        return false;
+    }
+    return true;
+}
+
+/* What is known to be wrong only where the bitmap is there. */
+static bool check_use(const BackupCommon *o, Error **errp)
+{
+    if (!o->has_bitmap_mode && o->sync != MIRROR_SYNC_MODE_INCREMENTAL) {
+        error_setg(errp,
+                   "Bitmap sync mode must be given when providing a bitmap");
+        return false;
+    }
+    if (o->sync == MIRROR_SYNC_MODE_NONE) {
+        error_setg(errp, "sync mode '%s' does not produce meaningful bitmap "
+                   "outputs", MirrorSyncMode_str(o->sync));
+        return false;
+    }
+    if (o->has_bitmap_mode && o->bitmap_mode == BITMAP_SYNC_MODE_NEVER &&
+        o->sync != MIRROR_SYNC_MODE_BITMAP) {
+        error_setg(errp, "Bitmap sync mode '%s' has no meaningful effect when "
+                   "combined with sync mode '%s'",
+                   BitmapSyncMode_str(o->bitmap_mode),
+                   MirrorSyncMode_str(o->sync));
+        return false;
+    }
+    return true;
+}
+
+bool backup_bitmap_find(BackupBitmap *b, BlockDriverState *source,
+                        const BackupCommon *o, Error **errp)
+{
+    BdrvBitmapOp op;
+
+    *b = (BackupBitmap) {0};
+    if (!check_modes(o, &b->mode, errp)) {
+        return false;
+    }
+    if (!o->bitmap) {
+        return true;
+    }
+    b->bitmap = bdrv_dirty_bitmap_find(source, o->bitmap);
+    if (!b->bitmap) {
+        error_setg(errp, "Bitmap '%s' could not be found", o->bitmap);
+        return false;
+    }
+    op = b->mode == BITMAP_SYNC_MODE_NEVER ? BDRV_BITMAP_OP_JOB_READ
+                                           : BDRV_BITMAP_OP_JOB;
+    b->selects = o->sync == MIRROR_SYNC_MODE_BITMAP ||
+                 o->sync == MIRROR_SYNC_MODE_INCREMENTAL;
+    b->read_only = bdrv_dirty_bitmap_readonly(b->bitmap);
+    return check_use(o, errp) && bdrv_dirty_bitmap_check(b->bitmap, op, errp);
+}
+
+bool backup_bitmap_freeze(BackupBitmap *b, Error **errp)
+{
+    if (b->bitmap && b->read_only) {
+        bdrv_dirty_bitmap_set_busy(b->bitmap, true);
+        return true;
+    }
+    return !b->bitmap || bdrv_dirty_bitmap_freeze(b->bitmap, errp);
+}
+
+/* Marks what of [@offset, @offset + @bytes) is set in @bits. */
+static void mark_common(BdrvDirtyBitmap *bitmap, const HBitmap *bits,
+                        int64_t offset, int64_t bytes)
+{
+    int64_t end = offset + bytes, area, n;
+
+    while (hbitmap_next_dirty_area(bits, offset, end, INT64_MAX, &area, &n)) {
+        bdrv_dirty_bitmap_set(bitmap, area, n);
+        offset = area + n;
+    }
+}
+
+/* Marks what is set in both: what was asked for and not copied. */
+static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
+                      const HBitmap *left)
+{
+    int64_t size = hbitmap_size(left), offset = 0, area, n;
+
+    while (hbitmap_next_dirty_area(left, offset, size, INT64_MAX, &area,
+                                   &n)) {
+        mark_common(bitmap, asked, area, n);
+        offset = area + n;
+    }
+}
+
+static void abdicate(BackupBitmap *b, const HBitmap *left)
+{
+    HBitmap *before = NULL;
+
+    if (left && b->selects) {
+        before = hbitmap_copy(bdrv_dirty_bitmap_hbitmap(b->bitmap));
+    }
+    bdrv_dirty_bitmap_abdicate(b->bitmap);
+    if (before) {
+        mark_left(b->bitmap, before, left);
+    } else if (left) {
+        bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
+    }
+    hbitmap_free(before);
+}
+
+void backup_bitmap_finish(BackupBitmap *b, bool success, const HBitmap *left)
+{
+    if (!b->bitmap) {
+        return;
+    }
+    if (b->read_only) {
+        bdrv_dirty_bitmap_set_busy(b->bitmap, false);
+    } else if (b->mode == BITMAP_SYNC_MODE_NEVER ||
+               (!success && (b->mode == BITMAP_SYNC_MODE_ON_SUCCESS ||
+                             !left))) {
+        bdrv_dirty_bitmap_reclaim(b->bitmap);
+    } else {
+        abdicate(b, success ? NULL : left);
+    }
+    b->bitmap = NULL;
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backup job.
+ *
+ * create   (source drained) the bitmap is frozen, the filter inserted, what is
+ *          to be copied decided: this is the moment the copy shows
+ * run      copies what is left, again after errors that the policy forgives;
+ *          pausing ends the call of the copy engine, resuming begins another
+ * end      commit or abort: the bitmap; clean: the filter goes
+ */
+#include "qemu/osdep.h"
+#include "block/backup.h"
+#include "block/copy-before-write.h"
+#include "block/graph.h"
+#include "block/io.h"
+
+/* Between tries where errors are ignored. */
+#define RETRY_NS INT64_C(100000000)
+
+typedef struct BackupJob {
+    BlockJob common;
+    BlockDriverState *cbw;    /* a reference of ours */
+    BlockDriverState *target; /* held by an edge */
+    BlockCopyState *copy;
+    BlockCopyCall *call; /* while one is at work */
+    BackupBitmap bitmap;
+    MirrorSyncMode sync;
+    BlockdevOnError on_source_error, on_target_error;
+    int64_t len;
+    int max_workers;
+    int64_t max_chunk;
+    bool begun; /* run() was entered */
+} BackupJob;
+
+static BackupJob *to_backup(Job *job)
+{
+    return container_of(job, BackupJob, common.job);
+}
+
+/* --- running --- */
+
+static void wake_job(void *opaque)
+{
+    job_wake(opaque);
+}
+
+/* Nothing is in flight when it returns. */
+static void coroutine_fn stop_call(BackupJob *s)
+{
+    if (s->call) {
+        block_copy_call_cancel(s->call);
+        block_copy_call_wait(s->call);
+    }
+}
+
+static void coroutine_fn backup_pause(Job *job)
+{
+    stop_call(to_backup(job));
+}
+
+/* One call of the engine; 0, -errno or, where it was paused, -EAGAIN. */
+static int coroutine_fn copy_once(BackupJob *s, bool *error_is_read)
+{
+    Job *job = &s->common.job;
+    BlockCopyParams params = {
+        .bytes = s->len,
+        .max_workers = s->max_workers,
+        .max_chunk = s->max_chunk,
+        .done = wake_job,
+        .opaque = job,
+    };
+    int ret;
+
+    block_copy_set_speed(s->copy, s->common.speed);
+    s->call = block_copy_async(s->copy, &params);
+    while (!block_copy_call_finished(s->call) && !job_is_cancelled(job)) {
+        job_yield(job);
+    }
+    stop_call(s);
+    ret = block_copy_call_status(s->call, error_is_read);
+    if (ret == 0 && block_copy_call_cancelled(s->call)) {
+        ret = -EAGAIN;
+    }
+    block_copy_call_free(g_steal_pointer(&s->call));
+    return ret;
+}
+
+/* True: try again. */
+static bool coroutine_fn forgive(BackupJob *s, bool is_read, int ret)
+{
+    Job *job = &s->common.job;
+    BlockdevOnError policy = is_read ? s->on_source_error
+                                     : s->on_target_error;
+
+    switch (block_job_error_action(&s->common, policy, is_read, -ret)) {
+    case BLOCK_ERROR_ACTION_REPORT:
+        return false;
+    case BLOCK_ERROR_ACTION_IGNORE:
+        /* What is left stays to be copied: nothing is lost silently. */
+        job_sleep_ns(job, RETRY_NS);
+        return true;
+    default:
+        return true;
+    }
+}
+
+/* All is copied: durable, too, before anybody may forget what was dirty. */
+static int coroutine_fn finish_copy(BackupJob *s)
+{
+    int ret = cbw_broken(s->cbw);
+
+    if (ret == 0) {
+        ret = bdrv_co_flush(s->target);
+        if (ret < 0) {
+            /* What was lost cannot be found out: no use in trying again. */
+            block_job_error_action(&s->common, BLOCKDEV_ON_ERROR_REPORT,
+                                   false, -ret);
+        }
+    }
+    return ret;
+}
+
+static int coroutine_fn backup_loop(BackupJob *s)
+{
+    Job *job = &s->common.job;
+
+    for (;;) {
+        bool error_is_read = false;
+        int ret;
+
+        job_pause_point(job);
+        if (job_is_cancelled(job)) {
+            return 0;
+        }
+        ret = cbw_broken(s->cbw);
+        if (ret < 0) {
+            return ret;
+        }
+        ret = copy_once(s, &error_is_read);
+        if (ret == 0) {
+            return finish_copy(s);
+        }
+        if (ret != -EAGAIN && !job_is_cancelled(job) &&
+            !forgive(s, error_is_read, ret)) {
+            return ret;
+        }
+    }
+}
+
+/* sync=top: what the topmost image does not hold is not to be copied. */
+static int coroutine_fn drop_unallocated(BackupJob *s)
+{
+    Job *job = &s->common.job;
+    int64_t offset = 0;
+
+    while (offset < s->len && !job_is_cancelled(job)) {
+        int64_t n = block_copy_reset_unallocated(s->copy, offset);
+
+        if (n < 0) {
+            if (!forgive(s, true, n)) {
+                return n;
+            }
+            n = 0;
+        }
+        offset += n;
+        job_pause_point(job);
+        co_yield_to_loop();
+    }
+    return 0;
+}
+
+static int coroutine_fn backup_run(Job *job, Error **errp)
+{
+    BackupJob *s = to_backup(job);
+    int ret = 0;
+
+    s->begun = true;
+    if (s->sync == MIRROR_SYNC_MODE_NONE) {
+        /* Only what the guest is about to overwrite, until told to stop. */
+        while (!job_is_cancelled(job) && !cbw_broken(s->cbw)) {
+            job_yield(job);
+        }
+        return cbw_broken(s->cbw);
+    }
+    if (s->sync == MIRROR_SYNC_MODE_TOP) {
+        ret = drop_unallocated(s);
+    }
+    return ret < 0 ? ret : backup_loop(s);
+}
+
+/* --- steering --- */
+
+static void backup_speed_changed(BlockJob *job)
+{
+    BackupJob *s = container_of(job, BackupJob, common);
+
+    block_copy_set_speed(s->copy, job->speed);
+    if (s->call) {
+        block_copy_call_kick(s->call);
+    }
+}
+
+/* The old data is not complete any more: no use in going on. */
+static void backup_broken(void *opaque)
+{
+    BackupJob *s = opaque;
+
+    if (s->call) {
+        block_copy_call_cancel(s->call);
+    }
+    job_wake(&s->common.job);
+}
+
+static bool backup_cancel(Job *job, bool force)
+{
+    BackupJob *s = to_backup(job);
+
+    if (s->call) {
+        block_copy_call_cancel(s->call);
+    }
+    return true;
+}
+
+/* --- the end --- */
+
+static void backup_commit(Job *job)
+{
+    backup_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
+}
+
+static void backup_abort(Job *job)
+{
+    BackupJob *s = to_backup(job);
+
+    /* A job that never ran is as if it had never been. */
+    backup_bitmap_finish(&s->bitmap, false,
+                         s->begun ? block_copy_todo(s->copy) : NULL);
+}
+
+static void backup_clean(Job *job)
+{
+    BackupJob *s = to_backup(job);
+
+    block_copy_set_progress(s->copy, NULL);
+    cbw_set_broken_hook(s->cbw, NULL, NULL);
+    block_job_remove_all_bdrv(&s->common);
+    bdrv_drop_filter(s->cbw, &error_abort);
+    bdrv_unref(g_steal_pointer(&s->cbw));
+    s->copy = NULL;
+}
+
+static const JobDriver backup_driver = {
+    .instance_size = sizeof(BackupJob),
+    .type = JOB_TYPE_BACKUP,
+    .run = backup_run,
+    .pause = backup_pause,
+    .user_resume = block_job_user_resume,
+    .commit = backup_commit,
+    .abort = backup_abort,
+    .clean = backup_clean,
+    .cancel = backup_cancel,
+    .set_speed = block_job_set_speed,
+    .free = block_job_free,
+};
+
+/* --- creation --- */
+
+static bool can_compress(BlockDriverState *bs)
+{
+    bs = bdrv_skip_filters(bs);
+    return bs->drv->co_pwritev_compressed != NULL;
+}
+
+static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
+                        const BackupCommon *o, Error **errp)
+{
+    int64_t len = bdrv_getlength(source), target_len = bdrv_getlength(target);
+
+    if (source == target) {
+        error_setg(errp, "Source and target cannot be the same");
+        return false;
+    }
+    if (o->compress && !can_compress(target)) {
+        error_setg(errp, "Compression is not supported for this drive %s",
+                   bdrv_get_device_or_node_name(target));
+        return false;
+    }
+    if (!bdrv_op_check(source, errp) || !bdrv_op_check(target, errp)) {
+        return false;
+    }
+    if (len < 0 || target_len < 0) {
+        error_setg_errno(errp, len < 0 ? -len : -target_len,
+                         "Unable to get length for '%s'",
+                         bdrv_get_device_or_node_name(len < 0 ? source
+                                                              : target));
+        return false;
+    }
+    if (len != target_len) {
+        error_setg(errp, "Source and target image have different sizes");
+        return false;
+    }
+    return true;
+}
+
+static bool check_perf(const BackupPerf *perf, Error **errp)
+{
+    if (perf && (perf->max_workers < 1 || perf->max_workers > INT_MAX)) {
+        error_setg(errp, "max-workers must be between 1 and %d", INT_MAX);
+        return false;
+    }
+    if (perf && perf->max_chunk < 0) {
+        error_setg(errp, "max-chunk must be zero (which means no limit) or "
+                   "positive");
+        return false;
+    }
+    return true;
+}
+
+/* The filter, not yet known to any job; holds a reference. */
+static BlockDriverState *insert_cbw(BlockDriverState *source,
+                                    BlockDriverState *target,
+                                    const BackupCommon *o, Error **errp)
+{
+    BlockdevRef file = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = source->node_name,
+    };
+    BlockdevRef to = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = target->node_name,
+    };
+    BlockdevOptions options = {
+        .driver = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
+        .node_name = o->filter_node_name,
+        .u.copy_before_write = {
+            .file = &file,
+            .target = &to,
+            .has_on_cbw_error = true,
+            .on_cbw_error = o->on_cbw_error,
+            .has_cbw_timeout = true,
+            .has_min_cluster_size = true,
+            .min_cluster_size = o->x_perf ? o->x_perf->min_cluster_size : 0,
+        },
+    };
+    BlockDriverState *cbw = bdrv_insert_node(source, &options, 0, errp);
+
+    return cbw ? bdrv_ref(cbw) : NULL;
+}
+
+static bool check_chunk(BlockCopyState *copy, const BackupPerf *perf,
+                        Error **errp)
+{
+    int64_t cluster = block_copy_cluster_size(copy);
+
+    if (perf && perf->max_chunk && perf->max_chunk < cluster) {
+        error_setg(errp, "Required max-chunk (%" PRId64 ") is less than "
+                   "backup cluster size (%" PRId64 ")", perf->max_chunk,
+                   cluster);
+        return false;
+    }
+    return true;
+}
+
+static void fill_job(BackupJob *s, BlockDriverState *cbw,
+                     const BackupCommon *o, const BackupBitmap *bitmap)
+{
+    const BackupPerf *perf = o->x_perf;
+
+    s->cbw = cbw;
+    s->copy = cbw_block_copy(cbw);
+    s->bitmap = *bitmap;
+    s->sync = o->sync;
+    s->on_source_error = o->on_source_error;
+    s->on_target_error = o->on_target_error;
+    s->len = hbitmap_size(block_copy_todo(s->copy));
+    s->max_workers = perf ? perf->max_workers : 64;
+    s->max_chunk = perf ? perf->max_chunk : 0;
+    s->common.speed_changed = backup_speed_changed;
+    block_copy_set_method(s->copy, perf && perf->use_copy_range, o->compress);
+    block_copy_set_skip_unallocated(s->copy,
+                                    o->sync == MIRROR_SYNC_MODE_TOP);
+    if (bitmap->selects) {
+        block_copy_set_todo(s->copy,
+                            bdrv_dirty_bitmap_hbitmap(bitmap->bitmap));
+    }
+    block_copy_set_progress(s->copy, &s->common.job.progress);
+    cbw_set_broken_hook(cbw, backup_broken, s);
+}
+
+/* The job over @cbw; NULL with @errp. */
+static BackupJob *create_over(BlockDriverState *cbw, BlockDriverState *target,
+                              const BackupCommon *o, JobTxn *txn,
+                              Error **errp)
+{
+    BlockJobParams params = {
+        .id = o->job_id,
+        .driver = &backup_driver,
+        .txn = txn,
+        .bs = cbw,
+        .speed = o->speed,
+        .flags = (o->auto_finalize ? 0 : JOB_MANUAL_FINALIZE) |
+                 (o->auto_dismiss ? 0 : JOB_MANUAL_DISMISS),
+    };
+    BlockJob *job;
+
+    if (!check_chunk(cbw_block_copy(cbw), o->x_perf, errp)) {
+        return NULL;
+    }
+    job = block_job_create(&params, errp);
+    if (!job) {
+        return NULL;
+    }
+    if (!block_job_add_bdrv(job, "target", target, 0, BLK_PERM_ALL, errp)) {
+        job_early_fail(&job->job);
+        return NULL;
+    }
+    return container_of(job, BackupJob, common);
+}
+
+Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
+                       const BackupCommon *o, JobTxn *txn, Error **errp)
+{
+    BackupBitmap bitmap;
+    BlockDriverState *cbw;
+    BackupJob *s;
+
+    if (!backup_bitmap_find(&bitmap, source, o, errp) ||
+        !check_nodes(source, target, o, errp) ||
+        !check_perf(o->x_perf, errp) ||
+        !backup_bitmap_freeze(&bitmap, errp)) {
+        return NULL;
+    }
+    cbw = insert_cbw(source, target, o, errp);
+    if (!cbw) {
+        backup_bitmap_finish(&bitmap, false, NULL);
+        return NULL;
+    }
+    s = create_over(cbw, target, o, txn, errp);
+    if (!s) {
+        bdrv_drop_filter(cbw, &error_abort);
+        bdrv_unref(cbw);
+        backup_bitmap_finish(&bitmap, false, NULL);
+        return NULL;
+    }
+    s->target = target;
+    fill_job(s, cbw, o, &bitmap);
+    return &s->common.job;
+}

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The copy engine: what is left, and who works on what.
+ *
+ * A call walks what is left in its range.  It takes an area (todo is cleared,
+ * the area goes into the list of requests), moves it, and takes it off the
+ * list; a failure sets todo again.  When nothing is left it waits for others
+ * at work in its range and looks once more, since they may have failed.
+ *
+ *     block_copy()         a guest's write: one area after another
+ *     block_copy_async()   a job: a coroutine that hands out areas to others,
+ *                          some at a time, no faster than `speed`
+ */
+#include "qemu/osdep.h"
+#include "block/block-copy-int.h"
+#include "block/graph.h"
+#include "block/io.h"
+
+/* An area of zeroes costs nothing to copy: take much of it at once. */
+#define MAX_ZERO_AREA (1 * GiB)
+
+/* What block status said last: valid as long as todo is set there. */
+typedef struct CopyStatus {
+    int64_t start, end;
+    BlockCopyKind kind;
+} CopyStatus;
+
+struct BlockCopyCall {
+    /* --- set once --- */
+    BlockCopyState *s;
+    BlockCopyParams p;
+    int64_t chunk;
+    bool want_status; /* look for zeroes before reading */
+
+    /* --- the context's thread --- */
+    int64_t pos; /* all before it was taken by somebody */
+    CopyStatus status;
+    int in_flight;
+    CoQueue slots; /* the walker waits here for the end of a chunk */
+    CoSleep sleep;
+    int ret;
+    bool error_is_read;
+    bool cancel, finished, cancelled;
+    Coroutine *waiter;
+};
+
+/* An area on its way. */
+typedef struct CopyTask {
+    BlockReq req;
+    BlockCopyCall *call;
+    BlockCopyKind kind;
+} CopyTask;
+
+/* --- the state --- */
+
+/* The unit that the target allocates in, or -errno. */
+static int64_t target_cluster_size(BdrvChild *target, Error **errp)
+{
+    bool has_backing = bdrv_backing_chain_next(target->bs) != NULL;
+    BlockDriverInfo info = {0};
+    int ret = bdrv_get_info(target->bs, &info);
+
+    if (ret == -ENOTSUP && !has_backing) {
+        warn_report("The target block device doesn't provide information "
+                    "about the block size and it doesn't have a backing "
+                    "file. The default block size of %" PRId64 " bytes is "
+                    "used. If the actual block size of the target exceeds "
+                    "this default, the backup may be unusable",
+                    BLOCK_COPY_CLUSTER_SIZE_DEFAULT);
+        return 0;
+    }
+    if (ret < 0 && !has_backing) {
+        error_setg_errno(errp, -ret, "Couldn't determine the cluster size of "
+                         "the target image, which has no backing file");
+        return ret;
+    }
+    return ret < 0 ? 0 : info.cluster_size;
+}
+
+BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
+                                     uint64_t min_cluster_size, Error **errp)
+{
+    int64_t len = bdrv_getlength(source->bs);
+    BlockCopyState *s;
+    int64_t cluster;
+
+    if (len < 0) {
+        error_setg_errno(errp, -len, "Cannot get the size of node '%s'",
+                         source->bs->node_name);
+        return NULL;
+    }
+    if (min_cluster_size &&
+        (!is_power_of_2(min_cluster_size) || min_cluster_size > INT64_MAX)) {
+        error_setg(errp, "min-cluster-size needs to be a power of 2");
+        return NULL;
+    }
+    cluster = target_cluster_size(target, errp);
+    if (cluster < 0) {
+        return NULL;
+    }
+    s = g_new0(BlockCopyState, 1);
+    s->source = source;
+    s->target = target;
+    s->len = len;
+    s->target_cluster = MAX(cluster, BLOCK_COPY_CLUSTER_SIZE_DEFAULT);
+    s->cluster_size = MAX(s->target_cluster, (int64_t)min_cluster_size);
+    s->fleecing = bdrv_chain_contains(target->bs, source->bs);
+    s->fast = true;
+    s->todo = hbitmap_new(len, s->cluster_size);
+    hbitmap_set_all(s->todo);
+    s->piece = BLOCK_COPY_CHUNK;
+    s->pool = bufpool_new(s->piece, BLOCK_COPY_FAST_CHUNKS + 1);
+    co_queue_init(&s->buffer_queue);
+    return s;
+}
+
+void block_copy_state_free(BlockCopyState *s)
+{
+    if (s) {
+        g_assert(LIST_EMPTY(&s->reqs.reqs));
+        hbitmap_free(s->todo);
+        bufpool_free(s->pool);
+        g_free(s);
+    }
+}
+
+int64_t block_copy_cluster_size(const BlockCopyState *s)
+{
+    return s->cluster_size;
+}
+
+HBitmap *block_copy_todo(BlockCopyState *s)
+{
+    return s->todo;
+}
+
+void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
+{
+    bool ok;
+
+    hbitmap_reset_all(s->todo);
+    ok = hbitmap_merge(bits, NULL, s->todo);
+    g_assert(ok);
+}
+
+void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
+                           bool compress)
+{
+    int64_t piece = compress ? MAX(s->target_cluster, BLOCK_COPY_CHUNK)
+                             : BLOCK_COPY_CHUNK;
+
+    s->use_copy_range = use_copy_range;
+    s->compress = compress;
+    if (piece != s->piece) {
+        bufpool_free(s->pool);
+        s->piece = piece;
+        s->pool = bufpool_new(piece, BLOCK_COPY_FAST_CHUNKS + 1);
+    }
+}
+
+void block_copy_set_speed(BlockCopyState *s, uint64_t speed)
+{
+    ratelimit_set_speed(&s->limit, speed);
+}
+
+void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip)
+{
+    s->skip_unallocated = skip;
+}
+
+/* Tells how much is left, where that changed otherwise than by copying. */
+static void update_remaining(BlockCopyState *s)
+{
+    if (s->progress) {
+        progress_set_remaining(s->progress, hbitmap_count(s->todo) +
+                                                s->in_flight_bytes);
+    }
+}
+
+void block_copy_set_progress(BlockCopyState *s, ProgressMeter *progress)
+{
+    s->progress = progress;
+    update_remaining(s);
+}
+
+/* --- status --- */
+
+static CopyStatus coroutine_fn get_status(BlockCopyState *s, int64_t offset)
+{
+    BlockDriverState *bs = s->source->bs;
+    BlockDriverState *base =
+        s->skip_unallocated ? bdrv_backing_chain_next(bs) : NULL;
+    CopyStatus status = {.start = offset, .kind = BLOCK_COPY_DATA};
+    int64_t pnum = 0;
+    int ret = bdrv_block_status_above(bs, base, offset, s->len - offset,
+                                      &pnum, NULL, NULL, NULL);
+
+    if (ret < 0 || pnum <= 0) {
+        pnum = s->cluster_size; /* the read will tell what is wrong */
+    } else if (s->skip_unallocated && !(ret & BDRV_BLOCK_ALLOCATED)) {
+        status.kind = BLOCK_COPY_SKIP;
+    } else if (ret & BDRV_BLOCK_ZERO) {
+        status.kind = BLOCK_COPY_ZERO;
+    }
+    status.end = MIN(offset + pnum, s->len);
+    return status;
+}
+
+/* Whole clusters of @status from @offset on; 0: not even one. */
+static int64_t status_clusters(const BlockCopyState *s,
+                               const CopyStatus *status, int64_t offset)
+{
+    int64_t bytes = status->end - offset;
+
+    return status->end == s->len ? bytes : ROUND_DOWN(bytes, s->cluster_size);
+}
+
+int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
+                                                  int64_t offset)
+{
+    CopyStatus status = {.start = ROUND_DOWN(offset, s->cluster_size)};
+    int64_t pnum = 0, bytes;
+    int ret = bdrv_is_allocated(bdrv_skip_filters(s->source->bs),
+                                status.start, s->len - status.start, &pnum);
+
+    if (ret < 0) {
+        return ret;
+    }
+    status.end = MIN(status.start + pnum, s->len);
+    bytes = status_clusters(s, &status, status.start);
+    if (bytes == 0) {
+        return MIN(s->cluster_size, s->len - status.start); /* in part */
+    }
+    if (!ret) {
+        hbitmap_reset(s->todo, status.start, bytes);
+        update_remaining(s);
+    }
+    return bytes;
+}
+
+/* --- areas --- */
+
+/*
+ * The next area of what is left, at most as long as one kind of data goes on.
+ * Takes it off todo.  NULL: there is none.
+ */
+static CopyTask *coroutine_fn take_area(BlockCopyCall *call)
+{
+    BlockCopyState *s = call->s;
+    int64_t end = call->p.offset + call->p.bytes;
+    BlockCopyKind kind = BLOCK_COPY_DATA;
+    int64_t start, bytes, max = call->chunk;
+    CopyTask *task;
+
+    for (;;) {
+        start = hbitmap_next_dirty(s->todo, call->pos, end - call->pos);
+        if (start < 0 || call->pos >= end) {
+            return NULL;
+        }
+        call->pos = start;
+        if (!call->want_status ||
+            (start >= call->status.start && start < call->status.end)) {
+            break;
+        }
+        /* This may yield: look again what is left. */
+        call->status = get_status(s, start);
+    }
+    if (call->want_status) {
+        int64_t run = status_clusters(s, &call->status, start);
+
+        if (call->status.kind != BLOCK_COPY_DATA && run > 0) {
+            kind = call->status.kind;
+            max = MIN(run, MAX_ZERO_AREA);
+        } else {
+            max = MIN(max, MAX(run, s->cluster_size));
+        }
+    }
+    hbitmap_next_dirty_area(s->todo, start, end, max, &start, &bytes);
+    task = g_new0(CopyTask, 1);
+    task->call = call;
+    task->kind = kind;
+    hbitmap_reset(s->todo, start, bytes);
+    s->in_flight_bytes += bytes;
+    block_reqs_add(&s->reqs, &task->req, start, bytes);
+    call->pos = start + bytes;
+    return task;
+}
+
+static void finish_area(CopyTask *task, int ret)
+{
+    BlockCopyState *s = task->call->s;
+
+    s->in_flight_bytes -= task->req.bytes;
+    if (ret < 0) {
+        hbitmap_set(s->todo, task->req.offset, task->req.bytes);
+    } else if (task->kind == BLOCK_COPY_SKIP) {
+        update_remaining(s);
+    } else if (s->progress) {
+        progress_done(s->progress, task->req.bytes);
+        update_remaining(s);
+    }
+    block_reqs_remove(&task->req);
+    g_free(task);
+}
+
+/* Runs in a coroutine of its own, or in the caller's. */
+static void coroutine_fn copy_area(void *opaque)
+{
+    CopyTask *task = opaque;
+    BlockCopyCall *call = task->call;
+    bool error_is_read = false;
+    int ret = 0;
+
+    if (task->kind != BLOCK_COPY_SKIP) {
+        ret = block_copy_move(call->s, task->req.offset, task->req.bytes,
+                              task->kind, &error_is_read);
+    }
+    if (ret < 0 && call->ret == 0) {
+        call->ret = ret;
+        call->error_is_read = error_is_read;
+    }
+    finish_area(task, ret);
+    call->in_flight--;
+    co_queue_wake_all(&call->slots);
+}
+
+/* --- calls --- */
+
+static bool must_stop(const BlockCopyCall *call)
+{
+    return call->cancel || call->ret < 0;
+}
+
+static void coroutine_fn wait_for_slots(BlockCopyCall *call, int at_most)
+{
+    while (call->in_flight > at_most) {
+        co_queue_wait(&call->slots, NULL);
+    }
+}
+
+static int slots(const BlockCopyCall *call)
+{
+    return call->s->fast ? MIN(call->p.max_workers, BLOCK_COPY_FAST_CHUNKS)
+                         : call->p.max_workers;
+}
+
+/* Sleeps until the speed allows more; woken where it is changed. */
+static void coroutine_fn keep_speed(BlockCopyCall *call)
+{
+    int64_t ns;
+
+    while (!must_stop(call) && !call->p.guest_write &&
+           (ns = ratelimit_delay(&call->s->limit, 0, aio_now_ns())) > 0) {
+        co_sleep_wakeable(&call->sleep, ns);
+    }
+}
+
+static void coroutine_fn start_area(BlockCopyCall *call, CopyTask *task)
+{
+    if (!call->p.guest_write && task->kind != BLOCK_COPY_SKIP) {
+        ratelimit_delay(&call->s->limit, task->req.bytes, aio_now_ns());
+    }
+    call->in_flight++;
+    if (call->p.max_workers == 1) {
+        copy_area(task);
+    } else {
+        coroutine_enter(coroutine_create(copy_area, task));
+    }
+}
+
+/* One pass over the range; true: look again, others were at work in it. */
+static bool coroutine_fn walk(BlockCopyCall *call)
+{
+    BlockCopyState *s = call->s;
+    int64_t end = call->p.offset + call->p.bytes;
+    CopyTask *task;
+
+    call->pos = call->p.offset;
+    while (!must_stop(call)) {
+        wait_for_slots(call, slots(call) - 1);
+        keep_speed(call);
+        task = must_stop(call) ? NULL : take_area(call);
+        if (!task) {
+            break;
+        }
+        start_area(call, task);
+    }
+    wait_for_slots(call, 0);
+    if (must_stop(call)) {
+        return false;
+    }
+    return block_reqs_wait_one(&s->reqs, call->p.offset, call->p.bytes) ||
+           hbitmap_next_dirty(s->todo, call->p.offset,
+                              end - call->p.offset) >= 0;
+}
+
+static void init_call(BlockCopyCall *call, BlockCopyState *s,
+                      const BlockCopyParams *params)
+{
+    int64_t chunk = params->max_chunk ? MIN(params->max_chunk,
+                                            BLOCK_COPY_CHUNK)
+                                      : BLOCK_COPY_CHUNK;
+
+    call->s = s;
+    call->p = *params;
+    /* Compressed data is made cluster by cluster, by many threads. */
+    call->chunk = s->compress ? s->cluster_size
+                              : MAX(ROUND_DOWN(chunk, s->cluster_size),
+                                    s->cluster_size);
+    /* A guest waits: a read tells as fast as a query what is zero. */
+    call->want_status = s->skip_unallocated || !params->guest_write;
+    co_queue_init(&call->slots);
+}
+
+int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes)
+{
+    BlockCopyParams params = {
+        .offset = offset,
+        .bytes = bytes,
+        .max_workers = 1,
+        .guest_write = true,
+    };
+    BlockCopyCall call = {0};
+
+    init_call(&call, s, &params);
+    while (walk(&call)) {
+        /* until nothing is left */
+    }
+    return call.ret;
+}
+
+static void coroutine_fn call_entry(void *opaque)
+{
+    BlockCopyCall *call = opaque;
+
+    while (walk(call)) {
+        /* until nothing is left */
+    }
+    call->cancelled = call->cancel && call->ret == 0;
+    call->finished = true;
+    if (call->waiter) {
+        co_wake(g_steal_pointer(&call->waiter));
+    }
+    if (call->p.done) {
+        call->p.done(call->p.opaque);
+    }
+}
+
+BlockCopyCall *block_copy_async(BlockCopyState *s,
+                                const BlockCopyParams *params)
+{
+    BlockCopyCall *call = g_new0(BlockCopyCall, 1);
+
+    init_call(call, s, params);
+    coroutine_enter(coroutine_create(call_entry, call));
+    return call;
+}
+
+bool block_copy_call_finished(const BlockCopyCall *call)
+{
+    return call->finished;
+}
+
+bool block_copy_call_cancelled(const BlockCopyCall *call)
+{
+    g_assert(call->finished);
+    return call->cancelled;
+}
+
+int block_copy_call_status(const BlockCopyCall *call, bool *error_is_read)
+{
+    g_assert(call->finished);
+    *error_is_read = call->error_is_read;
+    return call->ret;
+}
+
+void block_copy_call_cancel(BlockCopyCall *call)
+{
+    call->cancel = true;
+    co_sleep_wake(&call->sleep);
+}
+
+void block_copy_call_kick(BlockCopyCall *call)
+{
+    co_sleep_wake(&call->sleep);
+}
+
+void coroutine_fn block_copy_call_wait(BlockCopyCall *call)
+{
+    if (!call->finished) {
+        g_assert(!call->waiter);
+        call->waiter = coroutine_self();
+        coroutine_yield();
+    }
+}
+
+void block_copy_call_free(BlockCopyCall *call)
+{
+    g_assert(!call || call->finished);
+    g_free(call);
+}

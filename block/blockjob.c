@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Jobs that hold nodes: edges, drain, speed, queries. */
+#include "qemu/osdep.h"
+#include "block/blockjob.h"
+#include "block/graph.h"
+
+/* --- edges --- */
+
+static char *edge_desc(BdrvChild *child)
+{
+    BlockJob *job = child->opaque;
+
+    return g_strdup_printf("%s job '%s'", JobType_str(job->job.driver->type),
+                           job->job.id ? job->job.id : "");
+}
+
+/* For x-debug-query-block-graph. */
+static const char *edge_name(BdrvChild *child)
+{
+    BlockJob *job = child->opaque;
+
+    return job->job.id;
+}
+
+static void edge_drained_begin(BdrvChild *child)
+{
+    BlockJob *job = child->opaque;
+
+    job_pause(&job->job);
+}
+
+static bool edge_drained_poll(BdrvChild *child)
+{
+    BlockJob *job = child->opaque;
+
+    return job->job.busy && !job_is_completed(&job->job);
+}
+
+static void edge_drained_end(BdrvChild *child)
+{
+    BlockJob *job = child->opaque;
+
+    job_resume(&job->job);
+}
+
+static const BdrvChildClass edge_of_job = {
+    .stay_at_node = true,
+    .parent_is_job = true,
+    .parent_desc = edge_desc,
+    .get_name = edge_name,
+    .drained_begin = edge_drained_begin,
+    .drained_poll = edge_drained_poll,
+    .drained_end = edge_drained_end,
+};
+
+bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
+                        uint64_t perm, uint64_t shared, Error **errp)
+{
+    BdrvChild *c = bdrv_root_attach_child(bs, name, &edge_of_job, 0, perm,
+                                          shared, job, errp);
+
+    if (!c) {
+        return false;
+    }
+    g_ptr_array_add(job->edges, c);
+    bdrv_op_block_all(bs, job->blocker);
+    return true;
+}
+
+void block_job_remove_all_bdrv(BlockJob *job)
+{
+    while (job->edges->len) {
+        BdrvChild *c = g_ptr_array_steal_index(job->edges,
+                                               job->edges->len - 1);
+
+        bdrv_op_unblock_all(c->bs, job->blocker);
+        bdrv_root_unref_child(c);
+    }
+}
+
+/* --- life --- */
+
+BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
+{
+    const char *id = params->id;
+    BlockJob *job;
+    Job *j;
+
+    if (params->speed < 0) {
+        error_setg(errp, "Parameter 'speed' expects a non-negative value");
+        return NULL;
+    }
+    if (!id && !(params->flags & JOB_INTERNAL)) {
+        id = bdrv_get_device_name(params->bs);
+    }
+    j = job_create(id, params->driver, params->txn, params->bs->ctx,
+                   params->flags, errp);
+    if (!j) {
+        return NULL;
+    }
+    job = container_of(j, BlockJob, job);
+    job->edges = g_ptr_array_new();
+    job->blocker = g_strdup_printf("block device is in use by block job: %s",
+                                   JobType_str(params->driver->type));
+    job->speed = params->speed;
+    if (!block_job_add_bdrv(job, "main node", params->bs, 0, BLK_PERM_ALL,
+                            errp)) {
+        job_early_fail(j);
+        return NULL;
+    }
+    return job;
+}
+
+void block_job_free(Job *j)
+{
+    BlockJob *job = container_of(j, BlockJob, job);
+
+    block_job_remove_all_bdrv(job);
+    g_ptr_array_unref(job->edges);
+    g_free(job->blocker);
+}
+
+void block_job_set_speed(Job *j, int64_t speed)
+{
+    BlockJob *job = container_of(j, BlockJob, job);
+
+    job->speed = speed;
+    if (job->speed_changed) {
+        job->speed_changed(job);
+    }
+}
+
+/* --- looking --- */
+
+BlockJob *block_job_of(Job *j)
+{
+    if (j->driver->set_speed != block_job_set_speed) {
+        return NULL;
+    }
+    return container_of(j, BlockJob, job);
+}
+
+BlockJob *block_job_find(const char *id, Error **errp)
+{
+    Job *j = job_get(id);
+    BlockJob *job = j ? block_job_of(j) : NULL;
+
+    if (!job) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_ACTIVE,
+                  "Block job '%s' not found", id);
+    }
+    return job;
+}
+
+static BlockJobInfo *block_job_info(const BlockJob *job)
+{
+    const Job *j = &job->job;
+    BlockJobInfo *info = g_new0(BlockJobInfo, 1);
+    uint64_t current, total;
+
+    progress_get(&j->progress, &current, &total);
+    info->type = g_strdup(JobType_str(j->driver->type));
+    info->device = g_strdup(j->id);
+    info->len = total;
+    info->offset = current;
+    info->busy = j->busy;
+    info->paused = j->pause_count > 0;
+    info->speed = job->speed;
+    info->io_status = job->iostatus;
+    info->ready = job_is_ready(j);
+    info->status = j->status;
+    info->auto_finalize = j->auto_finalize;
+    info->auto_dismiss = j->auto_dismiss;
+    info->error = j->err ? g_strdup(error_get_pretty(j->err)) : NULL;
+    return info;
+}
+
+BlockJobInfoList *block_job_query_all(void)
+{
+    BlockJobInfoList *head = NULL, **tail = &head;
+    Job *j = NULL;
+
+    while ((j = job_next(j))) {
+        BlockJob *job = block_job_of(j);
+
+        if (job && !job_is_internal(j)) {
+            QAPI_LIST_APPEND(tail, block_job_info(job));
+        }
+    }
+    return head;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How one chunk moves.  In order of preference:
+ *
+ *   zeroes   the source reads as zeroes: nothing is read
+ *   fast     both ends are host files: a worker thread does it all
+ *   offload  the host copies (where the user asked for it)
+ *   general  read into a buffer, write (compressed, zeroes as zeroes)
+ *
+ * Each may decline; a failure of the fast path is tried again on the general
+ * one, which then tells whose fault it is.
+ */
+#include "qemu/osdep.h"
+#include "block/block-copy-int.h"
+#include "block/io.h"
+
+static void *coroutine_fn get_buffer(BlockCopyState *s)
+{
+    void *buf;
+
+    while (s->buffers >= BLOCK_COPY_BUFFERS) {
+        co_queue_wait(&s->buffer_queue, NULL);
+    }
+    buf = bufpool_get(s->pool);
+    s->buffers += buf != NULL;
+    return buf;
+}
+
+static void put_buffer(BlockCopyState *s, void *buf)
+{
+    bufpool_put(s->pool, buf);
+    s->buffers--;
+    co_queue_wake_one(&s->buffer_queue);
+}
+
+static BdrvRequestFlags write_flags(const BlockCopyState *s)
+{
+    return s->fleecing ? BDRV_REQ_SERIALISING : 0;
+}
+
+/* The target's `discard` option decides whether space may be freed. */
+static int coroutine_fn write_zeroes(BlockCopyState *s, int64_t offset,
+                                     int64_t bytes)
+{
+    return bdrv_co_pwrite_zeroes(s->target, offset, bytes,
+                                 write_flags(s) | BDRV_REQ_MAY_UNMAP);
+}
+
+/* --- general --- */
+
+static int coroutine_fn move_general(BlockCopyState *s, int64_t offset,
+                                     int64_t bytes, bool *error_is_read)
+{
+    BdrvRequestFlags flags = write_flags(s);
+    void *buf = get_buffer(s);
+    int ret;
+
+    *error_is_read = false;
+    if (!buf) {
+        return -ENOMEM;
+    }
+    ret = bdrv_co_pread(s->source, offset, bytes, buf, 0);
+    if (ret < 0) {
+        *error_is_read = true;
+    } else if (buffer_is_zero(buf, bytes)) {
+        ret = write_zeroes(s, offset, bytes);
+    } else {
+        flags |= s->compress ? BDRV_REQ_WRITE_COMPRESSED : 0;
+        ret = bdrv_co_pwrite(s->target, offset, bytes, buf, flags);
+    }
+    put_buffer(s, buf);
+    return ret;
+}
+
+/* --- fast --- */
+
+static bool item_aligned(const BlockCopyItem *item, size_t in_align,
+                         size_t out_align)
+{
+    return IS_ALIGNED(item->in_offset, in_align) &&
+           IS_ALIGNED(item->bytes, in_align) &&
+           IS_ALIGNED(item->out_offset, out_align) &&
+           IS_ALIGNED(item->bytes, out_align);
+}
+
+/* Returns what bdrv_co_host_write_end() is to be told. */
+static int coroutine_fn run_item(BlockCopyState *s, BlockCopyItem *item)
+{
+    int ret;
+
+    item->buf = get_buffer(s);
+    if (!item->buf) {
+        return -ENOMEM;
+    }
+    ret = thread_pool_co_run(block_copy_item_run, item);
+    put_buffer(s, item->buf);
+    return ret;
+}
+
+/* From @from, which is kept in place by the caller; returns bytes moved. */
+static int64_t coroutine_fn move_host(BlockCopyState *s, int64_t offset,
+                                      const BdrvHostRange *from)
+{
+    BlockCopyItem item;
+    BdrvHostRange to;
+    BdrvHostIO *io;
+    int ret;
+
+    if (from->kind == BDRV_HOST_ZERO) {
+        ret = write_zeroes(s, offset, from->bytes);
+        return ret < 0 ? ret : from->bytes;
+    }
+    io = bdrv_co_host_write_begin(s->target, offset, from->bytes, &to, &ret);
+    if (!io) {
+        return ret;
+    }
+    item = (BlockCopyItem) {
+        .in = from->fd,
+        .out = to.fd,
+        .in_offset = from->offset,
+        .out_offset = to.offset,
+        .bytes = to.bytes,
+    };
+    ret = item_aligned(&item, from->align, to.align) ? run_item(s, &item)
+                                                     : -ENOTSUP;
+    ret = bdrv_co_host_write_end(io, ret);
+    return ret < 0 ? ret : item.bytes;
+}
+
+/* Returns how much of it was moved, > 0, or -errno. */
+static int64_t coroutine_fn move_fast(BlockCopyState *s, int64_t offset,
+                                      int64_t bytes)
+{
+    BdrvHostRange from;
+    BdrvHostIO *io;
+    int64_t moved;
+    int ret;
+
+    if (s->compress || s->fleecing) {
+        return -ENOTSUP;
+    }
+    io = bdrv_co_host_read_begin(s->source, offset, bytes, &from, &ret);
+    if (!io) {
+        return ret;
+    }
+    moved = move_host(s, offset, &from);
+    bdrv_co_host_read_end(io);
+    return moved;
+}
+
+/* --- offload --- */
+
+static int coroutine_fn move_offload(BlockCopyState *s, int64_t offset,
+                                     int64_t bytes)
+{
+    int ret;
+
+    if (!s->use_copy_range || s->compress || s->fleecing) {
+        return -ENOTSUP;
+    }
+    ret = bdrv_co_copy_range(s->source, offset, s->target, offset, bytes, 0);
+    if (ret < 0) {
+        s->use_copy_range = false;
+    }
+    return ret;
+}
+
+static int64_t coroutine_fn move_data(BlockCopyState *s, int64_t offset,
+                                      int64_t bytes, bool *error_is_read)
+{
+    int64_t moved;
+    int ret = move_offload(s, offset, bytes);
+
+    if (ret == 0) {
+        s->fast = true;
+        return bytes;
+    }
+    moved = move_fast(s, offset, bytes);
+    s->fast = moved > 0;
+    if (moved > 0) {
+        return moved;
+    }
+    ret = move_general(s, offset, bytes, error_is_read);
+    return ret < 0 ? ret : bytes;
+}
+
+int coroutine_fn block_copy_move(BlockCopyState *s, int64_t offset,
+                                 int64_t bytes, BlockCopyKind kind,
+                                 bool *error_is_read)
+{
+    *error_is_read = false;
+    if (kind == BLOCK_COPY_ZERO) {
+        return write_zeroes(s, offset, bytes);
+    }
+    while (bytes > 0) {
+        int64_t moved = move_data(s, offset, MIN(bytes, s->piece),
+                                  error_is_read);
+
+        if (moved < 0) {
+            return moved;
+        }
+        offset += moved;
+        bytes -= moved;
+    }
+    return 0;
+}

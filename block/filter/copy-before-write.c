@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * copy-before-write: before a request changes data that was not saved yet, the
+ * old data is copied to the target.
+ *
+ * A write first copies what is left in its clusters, then waits for readers of
+ * the snapshot that are just reading there from the source; only then it goes
+ * on.  So what is not in `done` is still as it was.
+ *
+ *     access   what the snapshot consists of (all, or a bitmap at the start)
+ *     done     what was saved: read it from the target
+ *     reads    readers at the source
+ */
+#include "qemu/osdep.h"
+#include "block/copy-before-write.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/reqlist.h"
+
+#define NS_PER_SECOND INT64_C(1000000000)
+
+typedef struct CbwState {
+    BdrvChild *target;
+    BlockCopyState *copy;
+    OnCbwError on_error;
+    int64_t timeout_ns; /* 0: none */
+    HBitmap *access, *done;
+    BlockReqList reads;
+    int broken; /* -errno: not all was saved */
+    void (*broken_hook)(void *opaque);
+    void *broken_opaque;
+} CbwState;
+
+extern const BlockDriver bdrv_copy_before_write;
+
+bool cbw_is_cbw(const BlockDriverState *bs)
+{
+    return bs->drv == &bdrv_copy_before_write;
+}
+
+BlockCopyState *cbw_block_copy(BlockDriverState *bs)
+{
+    CbwState *s = bs->opaque;
+
+    g_assert(cbw_is_cbw(bs));
+    return s->copy;
+}
+
+int cbw_broken(BlockDriverState *bs)
+{
+    CbwState *s = bs->opaque;
+
+    return s->broken;
+}
+
+void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
+                         void *opaque)
+{
+    CbwState *s = bs->opaque;
+
+    s->broken_hook = broken;
+    s->broken_opaque = opaque;
+}
+
+/* --- saving old data --- */
+
+/* A copy that may be given up before it is over. */
+typedef struct TimedCopy {
+    BlockDriverState *bs;
+    BlockCopyCall *call;
+    CoSleep sleep;
+    bool given_up;
+} TimedCopy;
+
+static void timed_copy_done(void *opaque)
+{
+    TimedCopy *t = opaque;
+
+    bdrv_dec_in_flight(t->bs);
+    if (t->given_up) {
+        block_copy_call_free(t->call);
+        g_free(t);
+    } else {
+        co_sleep_wake(&t->sleep);
+    }
+}
+
+static int coroutine_fn copy_timed(BlockDriverState *bs, int64_t offset,
+                                   int64_t bytes)
+{
+    CbwState *s = bs->opaque;
+    TimedCopy *t = g_new0(TimedCopy, 1);
+    BlockCopyParams params = {
+        .offset = offset,
+        .bytes = bytes,
+        .max_workers = 1,
+        .guest_write = true,
+        .done = timed_copy_done,
+        .opaque = t,
+    };
+    bool error_is_read;
+    int ret;
+
+    t->bs = bs;
+    bdrv_inc_in_flight(bs);
+    t->call = block_copy_async(s->copy, &params);
+    if (!block_copy_call_finished(t->call)) {
+        co_sleep_wakeable(&t->sleep, s->timeout_ns);
+    }
+    if (!block_copy_call_finished(t->call)) {
+        t->given_up = true;
+        block_copy_call_cancel(t->call);
+        return -ETIMEDOUT;
+    }
+    ret = block_copy_call_status(t->call, &error_is_read);
+    block_copy_call_free(t->call);
+    g_free(t);
+    return ret;
+}
+
+static void snapshot_broken(CbwState *s, int ret)
+{
+    if (!s->broken) {
+        s->broken = ret;
+        if (s->broken_hook) {
+            s->broken_hook(s->broken_opaque);
+        }
+    }
+}
+
+static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
+                                     int64_t bytes, BdrvRequestFlags flags)
+{
+    CbwState *s = bs->opaque;
+    int64_t cluster = block_copy_cluster_size(s->copy);
+    int64_t size = hbitmap_size(s->done);
+    int64_t start = ROUND_DOWN(offset, cluster);
+    int64_t end = MIN(ROUND_UP(offset + bytes, cluster), size);
+    int ret;
+
+    if ((flags & BDRV_REQ_WRITE_UNCHANGED) || s->broken || start >= end) {
+        return 0;
+    }
+    ret = s->timeout_ns ? copy_timed(bs, start, end - start)
+                        : block_copy(s->copy, start, end - start);
+    if (ret < 0 && s->on_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
+        return ret;
+    }
+    if (ret < 0) {
+        snapshot_broken(s, ret);
+    } else {
+        hbitmap_set(s->done, start, end - start);
+    }
+    block_reqs_wait_all(&s->reads, start, end - start);
+    return 0;
+}
+
+static int coroutine_fn cbw_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, QEMUIOVector *qiov,
+                                       size_t qiov_offset,
+                                       BdrvRequestFlags flags)
+{
+    int ret = before_write(bs, offset, bytes, flags);
+
+    return ret < 0 ? ret : bdrv_co_pwritev(bs->file, offset, bytes, qiov,
+                                           qiov_offset, flags);
+}
+
+static int coroutine_fn cbw_co_pwritev_compressed(BlockDriverState *bs,
+                                                  int64_t offset,
+                                                  int64_t bytes,
+                                                  QEMUIOVector *qiov,
+                                                  size_t qiov_offset)
+{
+    return cbw_co_pwritev(bs, offset, bytes, qiov, qiov_offset,
+                          BDRV_REQ_WRITE_COMPRESSED);
+}
+
+static int coroutine_fn cbw_co_pwrite_zeroes(BlockDriverState *bs,
+                                             int64_t offset, int64_t bytes,
+                                             BdrvRequestFlags flags)
+{
+    int ret = before_write(bs, offset, bytes, flags);
+
+    return ret < 0 ? ret : bdrv_co_pwrite_zeroes(bs->file, offset, bytes,
+                                                 flags);
+}
+
+static int coroutine_fn cbw_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes)
+{
+    int ret = before_write(bs, offset, bytes, 0);
+
+    return ret < 0 ? ret : bdrv_co_pdiscard(bs->file, offset, bytes);
+}
+
+static int coroutine_fn cbw_co_truncate(BlockDriverState *bs, int64_t offset,
+                                        bool exact, PreallocMode prealloc,
+                                        BdrvRequestFlags flags, Error **errp)
+{
+    error_setg(errp, "Node '%s' cannot be resized: a snapshot of it is kept "
+               "by node '%s'", bs->file->bs->node_name, bs->node_name);
+    return -ENOTSUP;
+}
+
+/* --- reading the snapshot --- */
+
+/* A run of @bits of one value at @offset. */
+static bool bits_run(const HBitmap *bits, int64_t offset, int64_t *bytes)
+{
+    return hbitmap_status(bits, offset, *bytes, bytes);
+}
+
+/*
+ * The first part of a range that lies in one place: *@saved says on the
+ * target.  Shortens *@bytes.  -EACCES.
+ */
+static int snapshot_run(CbwState *s, int64_t offset, int64_t *bytes,
+                        bool *saved)
+{
+    if (s->broken || offset >= hbitmap_size(s->done) ||
+        !bits_run(s->access, offset, bytes)) {
+        return -EACCES;
+    }
+    *saved = bits_run(s->done, offset, bytes);
+    return 0;
+}
+
+int coroutine_fn cbw_co_preadv_snapshot(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes, QEMUIOVector *qiov,
+                                        size_t qiov_offset)
+{
+    CbwState *s = bs->opaque;
+
+    while (bytes > 0) {
+        int64_t run = bytes;
+        BlockReq req;
+        bool saved;
+        int ret = snapshot_run(s, offset, &run, &saved);
+
+        if (ret == 0 && saved) {
+            ret = bdrv_co_preadv(s->target, offset, run, qiov, qiov_offset,
+                                 0);
+        } else if (ret == 0) {
+            block_reqs_add(&s->reads, &req, offset, run);
+            ret = bdrv_co_preadv(bs->file, offset, run, qiov, qiov_offset, 0);
+            block_reqs_remove(&req);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        offset += run;
+        qiov_offset += run;
+        bytes -= run;
+    }
+    return 0;
+}
+
+int coroutine_fn cbw_co_snapshot_status(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes, int64_t *pnum)
+{
+    CbwState *s = bs->opaque;
+    int64_t run = bytes;
+    bool saved;
+    BdrvChild *child;
+    int ret = snapshot_run(s, offset, &run, &saved);
+
+    if (ret < 0) {
+        return ret;
+    }
+    child = saved ? s->target : bs->file;
+    ret = bdrv_block_status_above(child->bs, NULL, offset, run, pnum, NULL,
+                                  NULL, NULL);
+    /* Where it lies is nobody's business. */
+    return ret < 0 ? ret : ret & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO);
+}
+
+/* --- life --- */
+
+static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
+                           BdrvChildRole role, uint64_t perm, uint64_t shared,
+                           uint64_t *nperm, uint64_t *nshared)
+{
+    if (!(role & BDRV_CHILD_FILTERED)) {
+        /* Shared with who reads the snapshot from it. */
+        *nperm = BLK_PERM_WRITE | BLK_PERM_CONSISTENT_READ;
+        *nshared = BLK_PERM_ALL & ~(uint64_t)BLK_PERM_RESIZE;
+        return;
+    }
+    bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
+    if (!LIST_EMPTY(&bs->parents)) {
+        /* Writes past us would not be noticed. */
+        *nperm |= BLK_PERM_CONSISTENT_READ;
+        *nshared &= ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
+    }
+}
+
+/* Only what is dirty in the bitmap named in @o is to be saved. */
+static bool use_bitmap(CbwState *s, const BlockdevOptionsCbw *o, Error **errp)
+{
+    const HBitmap *bits;
+    BdrvDirtyBitmap *bitmap;
+
+    bitmap = bdrv_dirty_bitmap_lookup(o->bitmap->node, o->bitmap->name, NULL,
+                                      errp);
+    if (!bitmap ||
+        !bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_JOB_READ, errp)) {
+        return false;
+    }
+    bits = bdrv_dirty_bitmap_hbitmap(bitmap);
+    if (hbitmap_size(bits) != hbitmap_size(s->access)) {
+        error_setg(errp, "Bitmap '%s' has another size than the source",
+                   o->bitmap->name);
+        return false;
+    }
+    block_copy_set_todo(s->copy, bits);
+    return true;
+}
+
+static bool init_bitmaps(CbwState *s, const BlockdevOptionsCbw *o,
+                         Error **errp)
+{
+    int64_t size = hbitmap_size(block_copy_todo(s->copy));
+    uint64_t cluster = block_copy_cluster_size(s->copy);
+
+    s->access = hbitmap_new(size, cluster);
+    s->done = hbitmap_new(size, cluster);
+    if (o->bitmap && !use_bitmap(s, o, errp)) {
+        return false;
+    }
+    hbitmap_merge(block_copy_todo(s->copy), NULL, s->access);
+    return true;
+}
+
+static void cbw_close(BlockDriverState *bs)
+{
+    CbwState *s = bs->opaque;
+
+    block_copy_state_free(s->copy);
+    hbitmap_free(s->access);
+    hbitmap_free(s->done);
+}
+
+static int cbw_open(BlockDriverState *bs, const BlockdevOptions *options,
+                    int flags, Error **errp)
+{
+    const BlockdevOptionsCbw *o = &options->u.copy_before_write;
+    CbwState *s = bs->opaque;
+
+    s->on_error = o->on_cbw_error;
+    s->timeout_ns = o->cbw_timeout * NS_PER_SECOND;
+    if (!bdrv_open_child(bs, o->file, "file",
+                         BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp)) {
+        return -EINVAL;
+    }
+    s->target = bdrv_open_child(bs, o->target, "target", BDRV_CHILD_DATA,
+                                errp);
+    if (!s->target) {
+        return -EINVAL;
+    }
+    s->copy = block_copy_state_new(bs->file, s->target, o->min_cluster_size,
+                                   errp);
+    if (!s->copy || !init_bitmaps(s, o, errp)) {
+        cbw_close(bs);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static const char *const cbw_strong_options[] = {NULL};
+
+const BlockDriver bdrv_copy_before_write = {
+    .format_name = "copy-before-write",
+    .instance_size = sizeof(CbwState),
+    .is_filter = true,
+    .strong_options = cbw_strong_options,
+    .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
+    .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
+                            BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
+    .open = cbw_open,
+    .close = cbw_close,
+    .child_perm = cbw_child_perm,
+    .co_pwritev = cbw_co_pwritev,
+    .co_pwritev_compressed = cbw_co_pwritev_compressed,
+    .co_pwrite_zeroes = cbw_co_pwrite_zeroes,
+    .co_pdiscard = cbw_co_pdiscard,
+    .co_truncate = cbw_co_truncate,
+};

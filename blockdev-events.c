@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What jobs and the block layer tell, as events of QMP. */
+#include "qemu/osdep.h"
+
+#include "block/block-backend.h"
+#include "block/blockjob.h"
+#include "block/graph.h"
+#include "blockdev-int.h"
+#include "qapi/qapi-events.h"
+
+/* --- jobs --- */
+
+static void on_status_change(Job *job, JobStatus status)
+{
+    qapi_event_send_job_status_change(&(JobStatusChangeEvent) {
+        .id = job->id,
+        .status = status,
+    });
+}
+
+static void on_completed(Job *job)
+{
+    BlockJob *bj = block_job_of(job);
+    uint64_t current, total;
+
+    if (!bj) {
+        return;
+    }
+    progress_get(&job->progress, &current, &total);
+    qapi_event_send_block_job_completed(&(BlockJobCompletedEvent) {
+        .type = job->driver->type,
+        .device = job->id,
+        .len = total,
+        .offset = current,
+        .speed = bj->speed,
+        .error = job->err ? (char *)error_get_pretty(job->err) : NULL,
+    });
+}
+
+static void on_cancelled(Job *job)
+{
+    BlockJob *bj = block_job_of(job);
+    uint64_t current, total;
+
+    if (!bj) {
+        return;
+    }
+    progress_get(&job->progress, &current, &total);
+    qapi_event_send_block_job_cancelled(&(BlockJobCancelledEvent) {
+        .type = job->driver->type,
+        .device = job->id,
+        .len = total,
+        .offset = current,
+        .speed = bj->speed,
+    });
+}
+
+static void on_ready(Job *job)
+{
+    BlockJob *bj = block_job_of(job);
+    uint64_t current, total;
+
+    if (!bj) {
+        return;
+    }
+    progress_get(&job->progress, &current, &total);
+    qapi_event_send_block_job_ready(&(BlockJobReadyEvent) {
+        .type = job->driver->type,
+        .device = job->id,
+        .len = total,
+        .offset = current,
+        .speed = bj->speed,
+    });
+}
+
+static void on_pending(Job *job)
+{
+    if (block_job_of(job)) {
+        qapi_event_send_block_job_pending(&(BlockJobPendingEvent) {
+            .type = job->driver->type,
+            .id = job->id,
+        });
+    }
+}
+
+static void on_job_error(BlockJob *job, bool is_read, BlockErrorAction action)
+{
+    qapi_event_send_block_job_error(&(BlockJobErrorEvent) {
+        .device = job->job.id,
+        .operation = is_read ? IO_OPERATION_TYPE_READ
+                             : IO_OPERATION_TYPE_WRITE,
+        .action = action,
+    });
+}
+
+/* --- nodes --- */
+
+static void on_image_corrupted(BlockDriverState *bs, bool fatal,
+                               int64_t offset, int64_t size, const char *msg)
+{
+    qapi_event_send_block_image_corrupted(&(BlockImageCorruptedEvent) {
+        .device = (char *)bdrv_get_device_name(bs),
+        .node_name = bs->node_name,
+        .msg = (char *)msg,
+        .has_offset = offset >= 0,
+        .offset = offset,
+        .has_size = size >= 0,
+        .size = size,
+        .fatal = fatal,
+    });
+}
+
+static void on_write_threshold(BlockDriverState *bs, uint64_t threshold,
+                               uint64_t exceeded)
+{
+    qapi_event_send_block_write_threshold(&(BlockWriteThresholdEvent) {
+        .node_name = bs->node_name,
+        .amount_exceeded = exceeded,
+        .write_threshold = threshold,
+    });
+}
+
+static void on_io_error(BlockBackend *blk, bool is_read, int error,
+                        BlockErrorAction action)
+{
+    BlockDriverState *bs = blk_bs(blk);
+
+    qapi_event_send_block_io_error(&(BlockIoErrorEvent) {
+        .device = (char *)blk_name(blk),
+        .node_name = bs ? bs->node_name : NULL,
+        .operation = is_read ? IO_OPERATION_TYPE_READ
+                             : IO_OPERATION_TYPE_WRITE,
+        .action = action,
+        .has_nospace = true,
+        .nospace = error == ENOSPC,
+        .reason = strerror(error),
+    });
+}
+
+void blockdev_init_events(void)
+{
+    job_event_hooks = (JobEventHooks) {
+        .status_change = on_status_change,
+        .completed = on_completed,
+        .cancelled = on_cancelled,
+        .ready = on_ready,
+        .pending = on_pending,
+    };
+    block_job_error_hook = on_job_error;
+    bdrv_event_hooks = (BdrvEventHooks) {
+        .image_corrupted = on_image_corrupted,
+        .write_threshold = on_write_threshold,
+        .io_error = on_io_error,
+    };
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The transaction command: all actions at one moment, or none.
+ *
+ * No request is in flight from before the first action until after the last
+ * one was made final, so that all of them see the same state of all disks.
+ */
+#include "qemu/osdep.h"
+
+#include "blockdev-int.h"
+#include "qapi/qapi-commands.h"
+
+static bool blockdev_action_abort(const TransactionAction *action,
+                                  BlockdevTransaction *btx, Error **errp)
+{
+    error_setg(errp, "Transaction aborted using Abort action");
+    return false;
+}
+
+static const BlockdevActionOps actions[] = {
+    {TRANSACTION_ACTION_KIND_ABORT, blockdev_action_abort},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD,
+     blockdev_action_bitmap_add},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE,
+     blockdev_action_bitmap_remove},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR,
+     blockdev_action_bitmap_clear},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE,
+     blockdev_action_bitmap_enable},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE,
+     blockdev_action_bitmap_disable},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE,
+     blockdev_action_bitmap_merge},
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP, blockdev_action_backup},
+    {TRANSACTION_ACTION_KIND_DRIVE_BACKUP, blockdev_action_drive_backup},
+};
+
+static bool prepare_action(const TransactionAction *action,
+                           BlockdevTransaction *btx, Error **errp)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+        if (actions[i].kind == action->type) {
+            return actions[i].prepare(action, btx, errp);
+        }
+    }
+    error_setg(errp, "Action '%s' is not supported",
+               TransactionActionKind_str(action->type));
+    return false;
+}
+
+static bool run_actions(TransactionActionList *list, bool grouped,
+                        Error **errp)
+{
+    g_autoptr(JobTxn) txn = grouped ? job_txn_new() : NULL;
+    BlockdevTransaction btx = {
+        .tran = tran_new(),
+        .job_txn = txn,
+        .grouped = grouped,
+    };
+    bool ok = true;
+
+    for (; list && ok; list = list->next) {
+        ok = prepare_action(list->value, &btx, errp);
+    }
+    tran_finalize(btx.tran, ok);
+    return ok;
+}
+
+bool blockdev_run_action(TransactionAction *action, Error **errp)
+{
+    TransactionActionList list = {.value = action};
+
+    return run_actions(&list, false, errp);
+}
+
+bool qmp_transaction(TransactionArg *arg, Error **errp)
+{
+    bool grouped = arg->properties && arg->properties->completion_mode ==
+                                          ACTION_COMPLETION_MODE_GROUPED;
+    bool ok;
+
+    bdrv_drain_all_begin();
+    ok = run_actions(arg->actions, grouped, errp);
+    bdrv_drain_all_end();
+    return ok;
+}

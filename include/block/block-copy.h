@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The copy engine: what is left to copy from a source to a target, and moving
+ * it, in the background and just before a write of the guest.
+ *
+ * The state holds a bitmap of what is still to copy, in copy clusters:
+ *
+ *     todo set     to copy; nobody works on it
+ *     todo clear   copied, skipped, or being copied (then in the list of
+ *                  requests, and set again if that fails)
+ *
+ * As a guest's write first waits until its clusters are copied, what is set or
+ * in flight still holds the data of the moment when the state was made; so it
+ * may be read, and its block status remembered, at any time.
+ *
+ * Knows no jobs.  Offsets and lengths are bytes; one thread.
+ */
+#ifndef BLOCK_BLOCK_COPY_H
+#define BLOCK_BLOCK_COPY_H
+
+#include "block/types.h"
+#include "qemu/hbitmap.h"
+#include "qemu/progress.h"
+
+#define BLOCK_COPY_CLUSTER_SIZE_DEFAULT (64 * KiB)
+#define BLOCK_COPY_CHUNK (1 * MiB)
+
+typedef struct BlockCopyState BlockCopyState;
+
+/* A copy that goes on beside its caller. */
+typedef struct BlockCopyCall BlockCopyCall;
+
+/*
+ * Copies from @source to @target, edges that the caller keeps; all is to be
+ * copied.  The copy cluster is the largest of the target's, 64 KiB and
+ * @min_cluster_size (0 or a power of two), so that no cluster of the target is
+ * ever written in part.  NULL with @errp: the target's clusters are not known
+ * and what it has around a part could not come from a backing file.
+ */
+BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
+                                     uint64_t min_cluster_size, Error **errp);
+/* Nothing may be in flight.  NULL is allowed. */
+void block_copy_state_free(BlockCopyState *s);
+
+int64_t block_copy_cluster_size(const BlockCopyState *s);
+/* The bitmap of what is left; the owner may change it before copying begins
+ * (and while nothing is in flight). */
+HBitmap *block_copy_todo(BlockCopyState *s);
+/* Makes @bits (any granularity, size of the source) what is left to copy. */
+void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits);
+/* Have the host copy where it can; write compressed. */
+void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
+                           bool compress);
+/* Most bytes per second that calls copy in the background; 0: no limit. */
+void block_copy_set_speed(BlockCopyState *s, uint64_t speed);
+/* From now on what the topmost source image does not hold is not copied. */
+void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip);
+/* Progress goes to @progress (NULL: nowhere): bytes copied, bytes left. */
+void block_copy_set_progress(BlockCopyState *s, ProgressMeter *progress);
+/*
+ * Drops from what is left clusters at @offset that the topmost source image
+ * does not hold.  Returns how many bytes were looked at (> 0) or -errno.
+ */
+int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
+                                                  int64_t offset);
+
+/*
+ * Copies what is left in [@offset, @offset + @bytes), aligned to copy clusters
+ * or the end, waiting for others that are at it.  0: all of it is copied;
+ * -errno: what failed is left to copy again.
+ */
+int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes);
+
+typedef struct BlockCopyParams {
+    int64_t offset, bytes;
+    int max_workers;   /* chunks in flight, >= 1 */
+    int64_t max_chunk; /* most bytes of one; 0: no limit of the user's */
+    bool guest_write;  /* somebody waits: no speed limit, no queries */
+    /* Called (if not NULL) as the last thing, when all is over; may free. */
+    void (*done)(void *opaque);
+    void *opaque;
+} BlockCopyParams;
+
+/* Starts it; to be freed by block_copy_call_free() when finished. */
+BlockCopyCall *block_copy_async(BlockCopyState *s,
+                                const BlockCopyParams *params);
+bool block_copy_call_finished(const BlockCopyCall *call);
+/* Finished early because of block_copy_call_cancel(). */
+bool block_copy_call_cancelled(const BlockCopyCall *call);
+/* Of a finished one: 0 or -errno; *@error_is_read: the source failed. */
+int block_copy_call_status(const BlockCopyCall *call, bool *error_is_read);
+/* Begins no further chunk. */
+void block_copy_call_cancel(BlockCopyCall *call);
+/* To be called where the speed was changed. */
+void block_copy_call_kick(BlockCopyCall *call);
+/* Waits until it is finished; one waiter. */
+void coroutine_fn block_copy_call_wait(BlockCopyCall *call);
+void block_copy_call_free(BlockCopyCall *call);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockCopyState, block_copy_state_free)
+
+#endif
