@@ -2,10 +2,10 @@
 /*
  * The gates: requests that a parent sends down an edge.
  *
- * One gate per verb.  It checks that the node is open, the range lies in the
- * node (except for reads of a protocol node past its end), the edge has the
- * permission and the flags are known; counts the request in flight; aligns and
- * splits; marks dirty bitmaps (before a write is issued and again after it, so
+ * One gate per verb.  It checks that the node is open, a change lies in the
+ * node (or the edge may resize it: then it grows; what is read past the end is
+ * zero) and the edge has the permission; counts the request in flight; aligns
+ * and splits; marks dirty bitmaps (before a write is issued and again after it, so
  * that neither a crash nor a copier that just cleared the bit can miss it);
  * and asserts that a failure carries an errno.
  *
@@ -44,6 +44,10 @@ int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);
+/*
+ * Copies inside the host (copy_file_range, reflinks) where both ends lie in
+ * host files; -ENOTSUP where not: what was copied until then may be part of it.
+ */
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
                                     BdrvChild *dst, int64_t dst_offset,
                                     int64_t bytes, BdrvRequestFlags flags);
