@@ -12,6 +12,7 @@ typedef struct Qcow2CacheEntry {
     uint64_t offset; /* key */
     void *data;
     bool dirty;
+    unsigned used; /* the period in which it was used last */
     TAILQ_ENTRY(Qcow2CacheEntry) lru; /* head: used last */
 } Qcow2CacheEntry;
 
@@ -20,6 +21,7 @@ struct Qcow2Cache {
     GHashTable *map; /* &offset -> entry */
     TAILQ_HEAD(Qcow2Lru, Qcow2CacheEntry) lru;
     size_t nb_dirty;
+    unsigned period;
 };
 
 static void entry_free(void *opaque)
@@ -71,12 +73,14 @@ void *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
     Qcow2CacheEntry *entry = TAILQ_FIRST(&cache->lru);
 
     if (entry && entry->offset == offset) {
+        entry->used = cache->period;
         return entry->data;
     }
     entry = g_hash_table_lookup(cache->map, &offset);
     if (!entry) {
         return NULL;
     }
+    entry->used = cache->period;
     TAILQ_REMOVE(&cache->lru, entry, lru);
     TAILQ_INSERT_HEAD(&cache->lru, entry, lru);
     return entry->data;
@@ -148,6 +152,7 @@ int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
     entry = g_new0(Qcow2CacheEntry, 1);
     entry->offset = offset;
     entry->data = buf;
+    entry->used = cache->period;
     g_hash_table_insert(cache->map, &entry->offset, entry);
     TAILQ_INSERT_HEAD(&cache->lru, entry, lru);
     *data = buf;
@@ -269,13 +274,14 @@ void qcow2_cache_forget(Qcow2Cache *cache, uint64_t offset, uint64_t bytes)
     }
 }
 
-void qcow2_cache_trim(Qcow2Cache *cache)
+void qcow2_cache_clean(Qcow2Cache *cache)
 {
     Qcow2CacheEntry *entry, *next;
 
     TAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
-        if (!entry->dirty) {
+        if (!entry->dirty && entry->used != cache->period) {
             cache_remove(cache, entry);
         }
     }
+    cache->period++;
 }

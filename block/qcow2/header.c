@@ -257,8 +257,9 @@ static bool parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
         error_setg(errp, "bitmaps_ext: found bitmaps extension with zero "
                    "bitmaps");
     } else if (ext.nb_bitmaps > QCOW2_MAX_BITMAPS) {
-        error_setg(errp, "bitmaps_ext: image has %" PRIu32 " bitmaps, exceeding "
-                   "the maximum of %d", ext.nb_bitmaps, QCOW2_MAX_BITMAPS);
+        error_setg(errp, "bitmaps_ext: image has %" PRIu32 " bitmaps, "
+                   "exceeding the maximum of %d", ext.nb_bitmaps,
+                   QCOW2_MAX_BITMAPS);
     } else if (!ext.dir_offset || qcow2_in_cluster(s, ext.dir_offset)) {
         error_setg(errp, "bitmaps_ext: invalid bitmap directory offset");
     } else if (ext.dir_size == 0 || ext.dir_size > QCOW2_MAX_BITMAP_DIR ||

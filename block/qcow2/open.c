@@ -6,6 +6,8 @@
 
 #define MAX_SLICE (64 * KiB)
 #define DEFAULT_L2_CACHE (32 * MiB)
+#define DEFAULT_CLEAN_SECONDS 600
+#define NS_PER_SECOND INT64_C(1000000000)
 
 /* --- options --- */
 
@@ -133,6 +135,39 @@ static void make_caches(Qcow2State *s, uint64_t l2, uint64_t rb)
     s->rb_slice_bits = ctz64(slice) + 3 - s->refcount_order;
 }
 
+/* --- memory of idle images --- */
+
+static void clean_caches(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2State *s = bs->opaque;
+
+    qcow2_cache_clean(s->l2_cache);
+    qcow2_cache_clean(s->rb_cache);
+    aio_timer_mod(s->clean_timer, aio_now_ns() + s->clean_interval_ns);
+}
+
+static void set_clean_timer(BlockDriverState *bs,
+                            const BlockdevOptionsQcow2 *o)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t seconds = o->has_cache_clean_interval ? o->cache_clean_interval
+                                                  : DEFAULT_CLEAN_SECONDS;
+
+    s->clean_interval_ns = seconds * NS_PER_SECOND;
+    if (!seconds) {
+        if (s->clean_timer) {
+            aio_timer_del(s->clean_timer);
+        }
+        return;
+    }
+    if (!s->clean_timer) {
+        s->clean_timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO, clean_caches,
+                                       bs);
+    }
+    aio_timer_mod(s->clean_timer, aio_now_ns() + s->clean_interval_ns);
+}
+
 bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
                          Error **errp)
 {
@@ -156,6 +191,11 @@ bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
                    "qemu 1.1 compatibility level");
         return false;
     }
+    if (o->has_cache_clean_interval &&
+        (o->cache_clean_interval < 0 || o->cache_clean_interval > INT_MAX)) {
+        error_setg(errp, "Cache clean interval too big");
+        return false;
+    }
     if (!check_entry_size(s, o, errp) ||
         !cache_sizes(s, o, &l2, &rb, errp)) {
         return false;
@@ -166,6 +206,8 @@ bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
         ? o->lazy_refcounts : s->compatible & QCOW2_COMPAT_LAZY;
     s->discard_request = o->has_pass_discard_request
         ? o->pass_discard_request : bs->discard_unmap;
+    s->discard_keeps = o->has_discard_no_unref && o->discard_no_unref;
+    set_clean_timer(bs, o);
     s->discard_other = o->has_pass_discard_other && o->pass_discard_other;
     return true;
 }
@@ -287,6 +329,9 @@ static void free_state(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
+    if (s->clean_timer) {
+        aio_timer_free(s->clean_timer);
+    }
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->rb_cache);
     qcow2_free_extensions(s);
@@ -346,11 +391,31 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
            (bs->read_only || qcow2_make_writable(bs, errp));
 }
 
+/* With auto-read-only, a file that cannot be written makes us read-only. */
+static bool open_file(BlockDriverState *bs, const BlockdevRef *ref,
+                      Error **errp)
+{
+    Error *err = NULL;
+
+    if (bdrv_open_child(bs, ref, "file", BDRV_CHILD_IMAGE, &err)) {
+        return true;
+    }
+    if (!bs->read_only && bs->auto_read_only) {
+        bs->read_only = true;
+        if (bdrv_open_child(bs, ref, "file", BDRV_CHILD_IMAGE, NULL)) {
+            error_free(err);
+            return true;
+        }
+        bs->read_only = false;
+    }
+    error_propagate(errp, err);
+    return false;
+}
+
 int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
                Error **errp)
 {
-    if (!bdrv_open_child(bs, options->u.qcow2.file, "file", BDRV_CHILD_IMAGE,
-                         errp)) {
+    if (!open_file(bs, options->u.qcow2.file, errp)) {
         return -EINVAL;
     }
     if (!open_steps(bs, options, flags, errp)) {

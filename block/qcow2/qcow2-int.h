@@ -144,8 +144,8 @@ int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
                                          Qcow2Cache *cache);
 /* Drops, without writing, what lies in [@offset, @offset + @bytes). */
 void qcow2_cache_forget(Qcow2Cache *cache, uint64_t offset, uint64_t bytes);
-/* Drops all that is clean. */
-void qcow2_cache_trim(Qcow2Cache *cache);
+/* Drops what is clean and was not used since the last call; never yields. */
+void qcow2_cache_clean(Qcow2Cache *cache);
 
 /* --- state --- */
 
@@ -215,6 +215,9 @@ typedef struct Qcow2State {
     /* --- options, changed by reopen --- */
     bool lazy_refcounts;
     bool discard_request, discard_other;
+    bool discard_keeps; /* discarded clusters stay allocated */
+    int64_t clean_interval_ns; /* of the caches; 0: never */
+    AioTimer *clean_timer;
     bool overlap_constant, overlap_cached;
 
     /* --- any time --- */

@@ -187,6 +187,9 @@ static int coroutine_fn discard_locked(BlockDriverState *bs, int64_t offset,
     if (ret < 0) {
         return ret;
     }
+    if (s->discard_keeps && s->version >= 3) {
+        return qcow2_zero_clusters(bs, offset, bytes, false);
+    }
     if (!qcow2_has_backing(bs)) {
         return qcow2_drop_clusters(bs, offset, bytes);
     }

@@ -239,6 +239,41 @@ static void check_content(const uint8_t *disk)
     bdrv_unref(bs);
 }
 
+/*
+ * A stored bitmap is what it was at the end, or says that it cannot be trusted.
+ * Returns whether it could.
+ */
+static bool check_bitmap(const char *sha256)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'read-only': true, 'file': {'driver': 'file', "
+        "'filename': '%s'}}", crash_path);
+    g_autoptr(BlockDriverState) bs = open_text(text, 0);
+    BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(bs, "b0");
+    g_autofree char *found = NULL;
+
+    g_assert_nonnull(bitmap);
+    if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
+        return false;
+    }
+    found = bdrv_dirty_bitmap_sha256(bitmap);
+    g_assert_cmpstr(found, ==, sha256);
+    return true;
+}
+
+static void add_bitmap(void)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': '%s'}}",
+        path);
+    BlockDriverState *bs = open_text(text, 0);
+    BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_new(bs, 512, "b0",
+                                                    &error_abort);
+
+    bdrv_dirty_bitmap_set_persistent(bitmap, true);
+    bdrv_unref(bs);
+}
+
 static void quiet_stderr(bool quiet)
 {
     static int saved = -1;
@@ -304,6 +339,48 @@ static void crash_run(uint64_t cluster, bool lazy, int refcount_bits)
     g_array_free(events, TRUE);
 }
 
+/* At any moment since the image is open; so, too, while bitmaps are stored. */
+static void test_bitmaps(void)
+{
+    g_autofree uint8_t *disk = g_malloc0(DISK);
+    g_autofree char *base = NULL, *sha256 = NULL;
+    GArray *acks = g_array_new(FALSE, FALSE, sizeof(Ack));
+    guint opened, closing, trusted = 0;
+    BlockDriverState *bs;
+    BlockBackend *blk;
+    gsize len;
+
+    g_array_set_clear_func(acks, ack_clear);
+    events = g_array_new(FALSE, FALSE, sizeof(Event));
+    g_array_set_clear_func(events, event_clear);
+    create(512, false, 16);
+    add_bitmap();
+    g_assert_true(g_file_get_contents(path, &base, &len, NULL));
+    bs = open_recorded();
+    opened = events->len;
+    g_assert_cmpuint(opened, >, 0);
+    blk = blk_new_with_bs(bs, PERM_RW, BLK_PERM_ALL, &error_abort);
+    random_work(blk, disk, acks, 40);
+    sha256 = bdrv_dirty_bitmap_sha256(bdrv_dirty_bitmap_find(bs, "b0"));
+    closing = events->len;
+    blk_unref(blk);
+    bdrv_unref(bs);
+
+    quiet_stderr(true);
+    for (guint cut = opened; cut <= events->len;
+         cut += cut < closing ? 7 : 1) {
+        make_crashed(base, len, cut, cut & 1);
+        trusted += check_bitmap(sha256);
+        check_consistent();
+    }
+    make_crashed(base, len, events->len, false);
+    g_assert_true(check_bitmap(sha256));
+    quiet_stderr(false);
+    g_assert_cmpuint(trusted, >, 0);
+    g_array_free(acks, TRUE);
+    g_array_free(events, TRUE);
+}
+
 static void test_power_loss(void)
 {
     crash_run(4096, false, 16);
@@ -328,6 +405,7 @@ int main(int argc, char **argv)
     path = g_build_filename(dir, "t.qcow2", NULL);
     crash_path = g_build_filename(dir, "crash.qcow2", NULL);
     g_test_add_func("/qcow2/power-loss", test_power_loss);
+    g_test_add_func("/qcow2/power-loss-bitmaps", test_bitmaps);
     g_test_add_func("/qcow2/power-loss-lazy", test_power_loss_lazy);
     ret = g_test_run();
     g_unlink(path);
