@@ -198,7 +198,8 @@ const char *bdrv_get_device_name(const BlockDriverState *bs)
     BdrvChild *c;
 
     LIST_FOREACH(c, &bs->parents, next_parent) {
-        const char *name = c->klass->get_name ? c->klass->get_name(c) : NULL;
+        bool named = c->klass->get_name && !c->klass->parent_is_job;
+        const char *name = named ? c->klass->get_name(c) : NULL;
 
         if (name && *name) {
             return name;
