@@ -4,8 +4,9 @@
 # Tests use it as the guest that writes to a disk, and as the base of clients
 # that misbehave.
 
-import socket
 import struct
+
+from qmp import connect_unix
 
 INIT_MAGIC = 0x4e42444d41474943
 OPT_MAGIC = 0x49484156454f5054
@@ -65,9 +66,7 @@ class NbdClient:
         self.size = None
         self.flags = None
         self.block_sizes = None
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(timeout)
-        self.sock.connect(path)
+        self.sock = connect_unix(path, timeout)
         self._greet()
         if export is not None:
             if use_go:

@@ -28,6 +28,21 @@ class QmpClosed(Exception):
     """The other side closed the connection."""
 
 
+def connect_unix(path, timeout):
+    """A connected socket; waits while the listener's queue is full."""
+    deadline = time.monotonic() + timeout
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(timeout)
+    while True:
+        try:
+            sock.connect(path)
+            return sock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
 class QmpClient:
     """One connection to a QMP monitor.
 
@@ -42,9 +57,7 @@ class QmpClient:
         self._replies = collections.deque()
         self._buffer = b''
         if sock is None:
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(timeout)
-            sock.connect(path)
+            sock = connect_unix(path, timeout)
         self.sock = sock
         self.greeting = None
 
