@@ -305,7 +305,7 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
     int ret;
 
     if (table && (old & QCOW2_COPIED)) {
-        return 0;
+        return qcow2_check_place(bs, table);
     }
     if (qcow2_in_cluster(s, table)) {
         return qcow2_corrupt(bs, true, -1, -1, "L2 table offset %#" PRIx64

@@ -391,6 +391,10 @@ int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
  */
 int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
                                            uint64_t offset, uint64_t bytes);
+/* The same for a table that is there already: only against what has a fixed
+ * place (header, L1, refcount table, snapshot table, bitmap directory). */
+int coroutine_mixed_fn qcow2_check_place(BlockDriverState *bs,
+                                         uint64_t offset);
 /* A cluster becomes / is no longer an L2 table or refcount block. */
 void qcow2_meta_add(Qcow2State *s, uint64_t offset);
 void qcow2_meta_remove(Qcow2State *s, uint64_t offset);

@@ -290,6 +290,18 @@ int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
                          "metadata (overlaps with %s)", what);
 }
 
+int coroutine_mixed_fn qcow2_check_place(BlockDriverState *bs,
+                                         uint64_t offset)
+{
+    Qcow2State *s = bs->opaque;
+    const char *what = s->overlap_constant
+        ? overlap_constant(s, offset, s->cluster_size) : NULL;
+
+    return what ? qcow2_corrupt(bs, true, offset, s->cluster_size,
+                                "Preventing invalid write on metadata "
+                                "(overlaps with %s)", what) : 0;
+}
+
 int coroutine_mixed_fn qcow2_corrupt(BlockDriverState *bs, bool fatal,
                                      int64_t offset, int64_t size,
                                      const char *fmt, ...)

@@ -113,11 +113,14 @@ int coroutine_mixed_fn qcow2_put_refcount(BlockDriverState *bs,
     void *slice;
     int ret = refcount_slice(bs, cluster, &slice, &slice_offset, &index);
 
+    if (ret == 0 && (!slice || value > s->refcount_max)) {
+        ret = -EINVAL;
+    }
+    if (ret == 0) {
+        ret = qcow2_check_place(bs, qcow2_start_of_cluster(s, slice_offset));
+    }
     if (ret < 0) {
         return ret;
-    }
-    if (!slice || value > s->refcount_max) {
-        return -EINVAL;
     }
     qcow2_refcount_set(slice, index, s->refcount_order, value);
     qcow2_cache_mark_dirty(s->rb_cache, slice_offset);
