@@ -197,7 +197,9 @@ static BlockDirtyInfo *query_one(const BdrvDirtyBitmap *bitmap)
     BlockDirtyInfo *info = g_new0(BlockDirtyInfo, 1);
 
     info->name = g_strdup(bitmap->name);
-    info->count = hbitmap_count(bitmap->bits);
+    /* Users count whole granules, the last one included. */
+    info->count = ROUND_UP(hbitmap_count(bitmap->bits),
+                           hbitmap_granularity(bitmap->bits));
     info->granularity = hbitmap_granularity(bitmap->bits);
     info->recording = bdrv_dirty_bitmap_recording(bitmap);
     info->busy = bitmap->busy;
