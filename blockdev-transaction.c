@@ -73,12 +73,35 @@ bool blockdev_run_action(TransactionAction *action, Error **errp)
     return run_actions(&list, false, errp);
 }
 
+/* Only jobs can wait for each other. */
+static bool check_grouped(const TransactionActionList *list, Error **errp)
+{
+    for (; list; list = list->next) {
+        TransactionActionKind kind = list->value->type;
+
+        if (kind != TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP &&
+            kind != TRANSACTION_ACTION_KIND_DRIVE_BACKUP &&
+            kind != TRANSACTION_ACTION_KIND_ABORT) {
+            error_setg(errp, "Action '%s' does not support Transaction "
+                       "property completion-mode = %s",
+                       TransactionActionKind_str(kind),
+                       ActionCompletionMode_str(
+                           ACTION_COMPLETION_MODE_GROUPED));
+            return false;
+        }
+    }
+    return true;
+}
+
 bool qmp_transaction(TransactionArg *arg, Error **errp)
 {
     bool grouped = arg->properties && arg->properties->completion_mode ==
                                           ACTION_COMPLETION_MODE_GROUPED;
     bool ok;
 
+    if (grouped && !check_grouped(arg->actions, errp)) {
+        return false;
+    }
     bdrv_drain_all_begin();
     ok = run_actions(arg->actions, grouped, errp);
     bdrv_drain_all_end();
