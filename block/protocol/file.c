@@ -380,6 +380,12 @@ static int64_t file_allocated_size(BlockDriverState *bs)
     return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
 }
 
+/* Nothing to tell, but that is an answer: no clusters, not dirty. */
+static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
+{
+    return 0;
+}
+
 static BlockStatsSpecific *file_get_stats(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
@@ -472,6 +478,7 @@ static const char *const file_mutable_options[] = {
     .co_host_write_end = file_bs_host_write_end, \
     .getlength = file_getlength, \
     .get_allocated_file_size = file_allocated_size, \
+    .get_info = file_get_info, \
     .get_specific_stats = file_get_stats, \
     .has_zero_init = file_has_zero_init
 
