@@ -172,9 +172,17 @@ uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap)
     return hbitmap_granularity(bitmap->bits);
 }
 
+/* Users count whole granules, the last one too where the disk cuts it. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap)
 {
-    return hbitmap_count(bitmap->bits);
+    int64_t size = hbitmap_size(bitmap->bits);
+    int64_t granularity = hbitmap_granularity(bitmap->bits);
+    int64_t count = hbitmap_count(bitmap->bits);
+
+    if (size % granularity && hbitmap_get(bitmap->bits, size - 1)) {
+        count += granularity - size % granularity;
+    }
+    return count;
 }
 
 const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap)

@@ -93,7 +93,7 @@ BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap);
 const char *bdrv_dirty_bitmap_name(const BdrvDirtyBitmap *bitmap);
 int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap);
 uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
-/* Dirty bytes; of a frozen one: its own, without the successor's. */
+/* Dirty granules * granularity; of a frozen one: without the successor's. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
 BdrvBitmapState bdrv_dirty_bitmap_status(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_busy(const BdrvDirtyBitmap *bitmap);
