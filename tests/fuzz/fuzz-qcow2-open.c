@@ -12,7 +12,7 @@
 #include "fuzz-image.h"
 #include "qapi/qapi-types.h"
 
-#define MAX_STEPS 256      /* of reading and of asking for the status */
+#define MAX_STEPS 32       /* of reading and of asking for the status */
 #define PIECE (64 * KiB)
 
 static void try_read(BlockBackend *blk)
