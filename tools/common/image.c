@@ -49,21 +49,6 @@ static BlockDriverState *open_options(const ToolImage *image, Error **errp)
     return tree ? bdrv_open_json(tree, true, image->flags, errp) : NULL;
 }
 
-static void warn_if_guessed(const ToolImage *image, BlockDriverState *bs)
-{
-    if (bs->probed && (image->flags & BDRV_O_RDWR) &&
-        !strcmp(bdrv_get_format_name(bs), "raw")) {
-        fprintf(stderr,
-                "WARNING: Image format was not specified for '%s' and probing "
-                "guessed raw.\n"
-                "         Automatically detecting the format is dangerous for "
-                "raw images, write operations on block 0 will be "
-                "restricted.\n"
-                "         Specify the 'raw' format explicitly to remove the "
-                "restrictions.\n", image->filename);
-    }
-}
-
 BlockBackend *tool_open(const ToolImage *image, Error **errp)
 {
     uint64_t perm = BLK_PERM_CONSISTENT_READ;
@@ -85,7 +70,6 @@ BlockBackend *tool_open(const ToolImage *image, Error **errp)
     }
     blk = blk_new_with_bs(bs, perm, BLK_PERM_ALL, errp);
     if (blk) {
-        warn_if_guessed(image, bs);
         blk_set_enable_write_cache(blk, !image->writethrough);
     }
     return blk;

@@ -21,8 +21,7 @@ bool tool_cache_mode(const char *mode, ToolImage *image);
 
 /*
  * Opens @image; NULL with an error.  The handle reads, writes with
- * BDRV_O_RDWR, resizes with BDRV_O_RESIZE.  Warns where an image to be written
- * was taken for raw only because it looked like nothing else.
+ * BDRV_O_RDWR, resizes with BDRV_O_RESIZE.
  */
 BlockBackend *tool_open(const ToolImage *image, Error **errp);
 

@@ -218,11 +218,14 @@ int img_bitmap(int argc, char **argv)
     BitmapArgs args = { .image.flags = BDRV_O_RDWR, .steps = steps };
     int first = cli_parse(argc, argv, bitmap_options, &args, img_help);
 
+    if (!check_args(&args)) {
+        return EXIT_FAILURE;
+    }
     if (argc - first != 2) {
         error_report("Expecting filename and bitmap name");
         return EXIT_FAILURE;
     }
     args.image.filename = argv[first];
     args.name = argv[first + 1];
-    return check_args(&args) ? change_bitmap(&args) : EXIT_FAILURE;
+    return change_bitmap(&args);
 }

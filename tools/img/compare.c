@@ -178,19 +178,27 @@ static int compare_tail(Compare *c, int64_t offset)
     return COMPARE_SAME;
 }
 
+/* Sizes count in whole sectors: what a file has more than these is zero. */
+static bool sizes_differ(const Compare *c)
+{
+    return ROUND_UP(c->side[0].size, BDRV_SECTOR_SIZE) !=
+           ROUND_UP(c->side[1].size, BDRV_SECTOR_SIZE);
+}
+
 static int compare_all(Compare *c)
 {
     int64_t common = MIN(c->side[0].size, c->side[1].size);
     int ret;
 
     c->total = MAX(c->side[0].size, c->side[1].size);
-    if (c->args->strict && common != c->total) {
+    if (c->args->strict && sizes_differ(c)) {
         img_say(c->args->quiet, "Strict mode: Image size mismatch!\n");
         return COMPARE_DIFFERENT;
     }
     ret = compare_common(c, common);
     if (!ret && common != c->total) {
-        img_say(c->args->quiet, "Warning: Image size mismatch!\n");
+        img_say(c->args->quiet || !sizes_differ(c),
+                "Warning: Image size mismatch!\n");
         ret = compare_tail(c, common);
     }
     if (!ret) {

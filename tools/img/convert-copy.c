@@ -95,6 +95,10 @@ static int coroutine_fn run_kind(const Convert *c, const ConvertSource *s,
     int64_t pnum;
     int ret;
 
+    if (offset >= s->size) {
+        return c->args->sparse ? PIECE_ZERO : PIECE_DATA;
+    }
+    *bytes = MIN(*bytes, s->size - offset);
     if (is_in_base(c, bs, offset, bytes)) {
         return PIECE_SKIP;
     }
@@ -114,7 +118,7 @@ static bool coroutine_fn next_run(Copier *k)
     const Convert *c = k->c;
     const ConvertSource *s = source_at(c, k->pos);
     int64_t offset = k->pos - s->start;
-    int64_t bytes = s->size - offset;
+    int64_t bytes = s->slot - offset;
     int ret = run_kind(c, s, offset, &bytes);
 
     if (ret < 0 && !c->args->salvage) {
@@ -202,12 +206,17 @@ static int coroutine_fn read_piece(Copier *k, const Piece *p, uint8_t *buf)
     for (int64_t pos = 0; pos < p->bytes; pos += n) {
         const ConvertSource *s = source_at(k->c, p->offset + pos);
         int64_t offset = p->offset + pos - s->start;
-        int ret;
+        int64_t there; /* the rest of the slot is zeroes */
+        int ret = 0;
 
-        n = MIN(p->bytes - pos, s->size - offset);
-        ret = blk_co_pread(s->blk, offset, n, buf + pos, 0);
+        n = MIN(p->bytes - pos, s->slot - offset);
+        there = CLAMP(s->size - offset, 0, n);
+        memset(buf + pos + there, 0, n - there);
+        if (there) {
+            ret = blk_co_pread(s->blk, offset, there, buf + pos, 0);
+        }
         if (ret < 0 && k->c->args->salvage) {
-            salvage(k, s, offset, n, buf + pos);
+            salvage(k, s, offset, there, buf + pos);
         } else if (ret < 0) {
             fail(k, ret, "reading at byte", p->offset + pos);
             return ret;

@@ -27,10 +27,12 @@ static bool open_sources(Convert *c)
                          strerror(-s->size));
             return false;
         }
-        if (__builtin_add_overflow(c->total, s->size, &c->total)) {
+        s->slot = ROUND_UP(s->size, BDRV_SECTOR_SIZE);
+        if (s->slot > BDRV_MAX_LENGTH - c->total) {
             error_report("The sources are too large together");
             return false;
         }
+        c->total += s->slot;
     }
     return true;
 }

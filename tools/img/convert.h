@@ -33,7 +33,9 @@ typedef struct ConvertArgs {
 /* Sources lie one behind the other. */
 typedef struct ConvertSource {
     BlockBackend *blk;
-    int64_t start, size; /* in the target */
+    int64_t start; /* in the target */
+    int64_t size;  /* bytes */
+    int64_t slot;  /* bytes in the target: whole sectors, zeroes at the end */
 } ConvertSource;
 
 typedef struct Convert {

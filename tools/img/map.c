@@ -57,10 +57,7 @@ static int map_run(BlockDriverState *bs, int64_t offset, int64_t bytes,
         .has_offset = status & BDRV_BLOCK_OFFSET_VALID,
         .offset = map,
     };
-    if (e->has_offset && file) {
-        bdrv_refresh_filename(file);
-        e->filename = file->filename;
-    }
+    e->filename = e->has_offset && file ? file->filename : NULL;
     return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 
+#include "block/graph.h"
 #include "io-int.h"
 #include "qemu/cutils.h"
 
@@ -219,7 +220,7 @@ static bool take_permissions(const QemuIoCommand *c, BlockBackend *blk)
     if (!blk || !c->perm || !blk_is_available(blk)) {
         return true;
     }
-    if (!blk_is_writable(blk)) {
+    if (bdrv_is_read_only(blk_bs(blk))) {
         error_report("Block node is read-only");
         return false;
     }

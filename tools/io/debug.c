@@ -79,7 +79,7 @@ int io_sleep(BlockBackend *blk, int argc, char **argv)
 
     if (!parse_int64(argv[1], &ms, NULL) || ms < 0 ||
         ms > INT64_MAX / 2 / 1000000) {
-        fprintf(stderr, "%s is not a valid number\n", argv[1]);
+        printf("%s is not a valid number\n", argv[1]);
         return -EINVAL;
     }
     end = aio_now_ns() + ms * 1000000;

@@ -79,13 +79,13 @@ bool io_fill_from_file(void *buf, int64_t bytes, const char *filename)
     int64_t n, have;
 
     if (!f) {
-        printf("%s: %s\n", filename, strerror(errno));
+        fprintf(stderr, "%s: %s\n", filename, strerror(errno));
         return false;
     }
     have = fread(buf, 1, bytes, f);
     if (ferror(f) || (bytes && !have)) {
-        printf("%s: %s\n", filename,
-               ferror(f) ? strerror(errno) : "file is empty");
+        fprintf(stderr, "%s: %s\n", filename,
+                ferror(f) ? strerror(errno) : "file is empty");
         fclose(f);
         return false;
     }
