@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The copy engine between two disks in memory. */
+#include "qemu/osdep.h"
+#include "block/block-copy.h"
+#include "memory-driver.h"
+
+const BlockDriver *const bdrv_drivers[] = {&bdrv_memory, NULL};
+
+typedef struct Fixture {
+    BlockDriverState *source, *target;
+    BlockBackend *from, *to;
+    BlockCopyState *s;
+    ProgressMeter progress;
+} Fixture;
+
+static void set_up(Fixture *f, int64_t target_cluster, uint64_t min_cluster)
+{
+    uint8_t *data;
+
+    memset(f, 0, sizeof(*f));
+    f->source = memory_node("source");
+    f->target = memory_node("target");
+    f->from = blk_new_with_bs(f->source, BLK_PERM_CONSISTENT_READ,
+                              BLK_PERM_ALL, &error_abort);
+    f->to = blk_new_with_bs(f->target, BLK_PERM_WRITE, BLK_PERM_ALL,
+                            &error_abort);
+    data = memory_disk(f->source)->data;
+    for (int64_t i = 0; i < MEMORY_BYTES; i++) {
+        data[i] = i / 1000 + 1;
+    }
+    memory_disk(f->target)->cluster = target_cluster;
+    f->s = block_copy_state_new(blk_root(f->from), blk_root(f->to),
+                                min_cluster, &error_abort);
+    block_copy_set_progress(f->s, &f->progress);
+}
+
+static void tear_down(Fixture *f)
+{
+    block_copy_state_free(f->s);
+    blk_unref(f->from);
+    blk_unref(f->to);
+    bdrv_unref(f->source);
+    bdrv_unref(f->target);
+}
+
+static void check_same(Fixture *f)
+{
+    g_assert(hbitmap_empty(block_copy_todo(f->s)));
+    g_assert_cmpmem(memory_disk(f->source)->data, MEMORY_BYTES,
+                    memory_disk(f->target)->data, MEMORY_BYTES);
+}
+
+static BlockCopyCall *start(Fixture *f, int max_workers, int64_t max_chunk)
+{
+    BlockCopyParams params = {
+        .bytes = MEMORY_BYTES,
+        .max_workers = max_workers,
+        .max_chunk = max_chunk,
+    };
+
+    return block_copy_async(f->s, &params);
+}
+
+/* Runs it to its end; 0 or -errno. */
+static int finish(BlockCopyCall *call, bool *error_is_read)
+{
+    int ret;
+
+    while (!block_copy_call_finished(call)) {
+        aio_poll(aio_main_context(), true);
+    }
+    ret = block_copy_call_status(call, error_is_read);
+    block_copy_call_free(call);
+    return ret;
+}
+
+static void test_all(void)
+{
+    static const int workers[] = {1, 2, 64};
+    static const int64_t chunks[] = {0, 64 * KiB, 100000};
+
+    for (size_t i = 0; i < ARRAY_SIZE(workers) * ARRAY_SIZE(chunks); i++) {
+        Fixture f;
+        uint64_t current, total;
+        bool is_read;
+
+        set_up(&f, 0, 0);
+        g_assert_cmpint(finish(start(&f, workers[i % 3], chunks[i / 3]),
+                               &is_read), ==, 0);
+        check_same(&f);
+        progress_get(&f.progress, &current, &total);
+        g_assert_cmpint(current, ==, MEMORY_BYTES);
+        g_assert_cmpint(total, ==, MEMORY_BYTES);
+        g_assert_cmpint(memory_disk(f.target)->max_requests, <=,
+                        workers[i % 3]);
+        tear_down(&f);
+    }
+}
+
+static void test_cluster_size(void)
+{
+    static const int64_t sizes[][3] = {
+        /* target, least, result */
+        {0, 0, 64 * KiB},
+        {4 * KiB, 0, 64 * KiB},
+        {1 * MiB, 0, 1 * MiB},
+        {0, 4 * KiB, 64 * KiB},
+        {0, 2 * MiB, 2 * MiB},
+        {1 * MiB, 128 * KiB, 1 * MiB},
+    };
+    Error *err = NULL;
+    Fixture f;
+
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        bool is_read;
+
+        set_up(&f, sizes[i][0], sizes[i][1]);
+        g_assert_cmpint(block_copy_cluster_size(f.s), ==, sizes[i][2]);
+        g_assert_cmpint(finish(start(&f, 4, 0), &is_read), ==, 0);
+        check_same(&f);
+        tear_down(&f);
+    }
+    set_up(&f, 0, 0);
+    g_assert(!block_copy_state_new(blk_root(f.from), blk_root(f.to), 3,
+                                   &err));
+    error_free(err);
+    tear_down(&f);
+}
+
+/* What failed is left, nothing else; a second call copies it. */
+static void test_failure(void)
+{
+    for (int n = 1; n <= 8; n++) {
+        for (int read = 0; read <= 1; read++) {
+            const bool *written;
+            const HBitmap *todo;
+            bool is_read;
+            Fixture f;
+
+            set_up(&f, 0, 0);
+            memory_disk(f.source)->error = memory_disk(f.target)->error = EIO;
+            memory_disk(f.source)->fail_read = read ? n : 0;
+            memory_disk(f.target)->fail_write = read ? 0 : n;
+            if (finish(start(&f, 1, 512 * KiB), &is_read) < 0) {
+                g_assert_cmpint(is_read, ==, read);
+                todo = block_copy_todo(f.s);
+                written = memory_disk(f.target)->written;
+                for (int i = 0; i < MEMORY_UNITS; i++) {
+                    g_assert_cmpint(hbitmap_get(todo, i * MEMORY_UNIT), ==,
+                                    !written[i]);
+                }
+                g_assert_cmpint(finish(start(&f, 3, 0), &is_read), ==, 0);
+            }
+            check_same(&f);
+            tear_down(&f);
+        }
+    }
+}
+
+/* --- guest writes --- */
+
+typedef struct GuestCopy {
+    Fixture *f;
+    int64_t offset, bytes;
+    int ret;
+    bool done;
+} GuestCopy;
+
+static void coroutine_fn guest_copy(void *opaque)
+{
+    GuestCopy *g = opaque;
+
+    g->ret = block_copy(g->f->s, g->offset, g->bytes);
+    g->done = true;
+}
+
+/* It waits for its own cluster only, not for the job. */
+static void test_guest(void)
+{
+    GuestCopy g = {.offset = 3 * MiB, .bytes = 64 * KiB};
+    BlockCopyCall *call;
+    bool is_read;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    g.f = &f;
+    block_copy_set_speed(f.s, 1);
+    call = start(&f, 4, 0);
+    coroutine_enter(coroutine_create(guest_copy, &g));
+    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    g_assert_cmpint(g.ret, ==, 0);
+    g_assert(!block_copy_call_finished(call));
+    g_assert(!hbitmap_get(block_copy_todo(f.s), g.offset));
+    g_assert(hbitmap_get(block_copy_todo(f.s), g.offset - 1));
+    block_copy_set_speed(f.s, 0);
+    block_copy_call_kick(call);
+    g_assert_cmpint(finish(call, &is_read), ==, 0);
+    check_same(&f);
+    tear_down(&f);
+}
+
+/* It waits for who copies its cluster; if that fails it tries itself. */
+static void test_guest_conflict(void)
+{
+    GuestCopy g = {.offset = 64 * KiB, .bytes = 64 * KiB};
+    BlockCopyCall *call;
+    bool is_read;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    g.f = &f;
+    memory_disk(f.target)->error = EIO;
+    memory_disk(f.target)->fail_write = 1;
+    call = start(&f, 1, 0); /* the first MiB is on its way */
+    coroutine_enter(coroutine_create(guest_copy, &g));
+    g_assert(!g.done);
+    g_assert_cmpint(finish(call, &is_read), ==, -EIO);
+    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    g_assert_cmpint(g.ret, ==, 0);
+    g_assert(!hbitmap_get(block_copy_todo(f.s), g.offset));
+    g_assert(hbitmap_get(block_copy_todo(f.s), 0));
+    tear_down(&f);
+}
+
+/* Random writes beside the job never change what is copied. */
+static void test_random(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(3);
+
+    for (int i = 0; i < 30; i++) {
+        g_autofree uint8_t *start_data = NULL;
+        BlockCopyCall *call;
+        MemoryDisk *d;
+        bool is_read;
+        Fixture f;
+
+        set_up(&f, 0, 0);
+        d = memory_disk(f.source);
+        start_data = g_memdup2(d->data, MEMORY_BYTES);
+        call = start(&f, g_rand_int_range(rand, 1, 8), 0);
+        while (!block_copy_call_finished(call)) {
+            int64_t cluster = g_rand_int_range(rand, 0, MEMORY_BYTES /
+                                                            (64 * KiB));
+            GuestCopy g = {&f, cluster * 64 * KiB, 64 * KiB};
+
+            coroutine_enter(coroutine_create(guest_copy, &g));
+            AIO_WAIT_WHILE(aio_main_context(), !g.done);
+            g_assert_cmpint(g.ret, ==, 0);
+            memset(d->data + g.offset, 0xff, g.bytes);
+            aio_poll(aio_main_context(), false);
+        }
+        g_assert_cmpint(finish(call, &is_read), ==, 0);
+        g_assert_cmpmem(memory_disk(f.target)->data, MEMORY_BYTES, start_data,
+                        MEMORY_BYTES);
+        tear_down(&f);
+    }
+}
+
+static void test_cancel(void)
+{
+    BlockCopyCall *call;
+    bool is_read;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    call = start(&f, 2, 64 * KiB);
+    block_copy_call_cancel(call);
+    while (!block_copy_call_finished(call)) {
+        aio_poll(aio_main_context(), true);
+    }
+    g_assert(block_copy_call_cancelled(call));
+    g_assert_cmpint(block_copy_call_status(call, &is_read), ==, 0);
+    block_copy_call_free(call);
+    g_assert(!hbitmap_empty(block_copy_todo(f.s)));
+    g_assert_cmpint(finish(start(&f, 2, 0), &is_read), ==, 0);
+    check_same(&f);
+    tear_down(&f);
+}
+
+/* Only what is asked for, and clusters as a whole, is written. */
+static void test_todo(void)
+{
+    HBitmap *bits = hbitmap_new(MEMORY_BYTES, 4 * KiB);
+    bool is_read;
+    Fixture f;
+
+    hbitmap_set(bits, 70 * KiB, 1);
+    hbitmap_set(bits, MEMORY_BYTES - 1, 1);
+    set_up(&f, 0, 0);
+    block_copy_set_todo(f.s, bits);
+    g_assert_cmpint(finish(start(&f, 2, 0), &is_read), ==, 0);
+    for (int i = 0; i < MEMORY_UNITS; i++) {
+        int cluster = i / 16;
+
+        g_assert_cmpint(memory_disk(f.target)->written[i], ==,
+                        cluster == 1 || cluster == 64);
+    }
+    hbitmap_free(bits);
+    tear_down(&f);
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_abort);
+    g_test_add_func("/block-copy/all", test_all);
+    g_test_add_func("/block-copy/cluster-size", test_cluster_size);
+    g_test_add_func("/block-copy/failure", test_failure);
+    g_test_add_func("/block-copy/guest", test_guest);
+    g_test_add_func("/block-copy/guest-conflict", test_guest_conflict);
+    g_test_add_func("/block-copy/random", test_random);
+    g_test_add_func("/block-copy/cancel", test_cancel);
+    g_test_add_func("/block-copy/todo", test_todo);
+    ret = g_test_run();
+    bdrv_close_all();
+    aio_main_cleanup();
+    return ret;
+}
