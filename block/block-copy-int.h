@@ -11,8 +11,13 @@
 
 /* Buffers in use at a time: what bounds the memory of general copies. */
 #define BLOCK_COPY_BUFFERS 16
-/* More on the fast path only evicts each other's data from the caches. */
+/*
+ * Whole chunks in flight on the fast path; more only evict each other's data
+ * from the caches.
+ */
 #define BLOCK_COPY_FAST_CHUNKS 3
+/* Items that go to a worker at once. */
+#define BLOCK_COPY_BATCH 16
 
 typedef enum BlockCopyKind {
     BLOCK_COPY_DATA,
@@ -42,25 +47,38 @@ struct BlockCopyState {
     BufPool *pool;
     int buffers; /* in use */
     CoQueue buffer_queue;
+    struct BlockCopyBatch *batch; /* being filled, or NULL */
+    AioBH *batch_bh;              /* sends it off */
 };
 
 /*
- * Moves one chunk, DATA or ZERO.  0 or -errno, *@error_is_read telling which
- * side it was.
+ * Moves one chunk, DATA or ZERO; @urgent: a guest waits for it.  0 or -errno,
+ * *@error_is_read telling which side it was.
  */
 int coroutine_fn block_copy_move(BlockCopyState *s, int64_t offset,
                                  int64_t bytes, BlockCopyKind kind,
-                                 bool *error_is_read);
+                                 bool urgent, bool *error_is_read);
+/* Sends off the batch of @opaque, a BlockCopyState. */
+void block_copy_send_batch(void *opaque);
 
 /* copy-worker.c: a buffer's worth from host file to host file. */
 typedef struct BlockCopyItem {
     int in, out;
     int64_t in_offset, out_offset;
     int64_t bytes;
-    void *buf; /* of at least @bytes, page aligned */
+    int ret;       /* one of BDRV_HOST_*, or -errno */
+    Coroutine *co; /* waits for it */
 } BlockCopyItem;
 
-/* For thread_pool_co_run(): one of BDRV_HOST_*, or -errno. */
-int block_copy_item_run(void *item);
+typedef struct BlockCopyBatch {
+    BlockCopyState *s;
+    BlockCopyItem *items[BLOCK_COPY_BATCH];
+    int n;
+    int64_t bytes; /* of all items */
+    void *buf;     /* for each in turn; page aligned */
+} BlockCopyBatch;
+
+/* For thread_pool_co_run(): sets ret of each item. */
+int block_copy_batch_run(void *batch);
 
 #endif

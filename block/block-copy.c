@@ -111,13 +111,16 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
     s->piece = BLOCK_COPY_CHUNK;
     s->pool = bufpool_new(s->piece, BLOCK_COPY_FAST_CHUNKS + 1);
     co_queue_init(&s->buffer_queue);
+    s->batch_bh = aio_bh_new(source->bs->ctx, AIO_SCOPE_IO,
+                             block_copy_send_batch, s);
     return s;
 }
 
 void block_copy_state_free(BlockCopyState *s)
 {
     if (s) {
-        g_assert(LIST_EMPTY(&s->reqs.reqs));
+        g_assert(LIST_EMPTY(&s->reqs.reqs) && !s->batch);
+        aio_bh_free(s->batch_bh);
         hbitmap_free(s->todo);
         bufpool_free(s->pool);
         g_free(s);
@@ -313,7 +316,7 @@ static void coroutine_fn copy_area(void *opaque)
 
     if (task->kind != BLOCK_COPY_SKIP) {
         ret = block_copy_move(call->s, task->req.offset, task->req.bytes,
-                              task->kind, &error_is_read);
+                              task->kind, call->p.guest_write, &error_is_read);
     }
     if (ret < 0 && call->ret == 0) {
         call->ret = ret;
@@ -331,17 +334,36 @@ static bool must_stop(const BlockCopyCall *call)
     return call->cancel || call->ret < 0;
 }
 
-static void coroutine_fn wait_for_slots(BlockCopyCall *call, int at_most)
+/*
+ * May another area be started?  On the fast path what counts is how much data
+ * is on its way; small areas are many.
+ */
+static bool has_room(const BlockCopyCall *call)
 {
-    while (call->in_flight > at_most) {
+    const BlockCopyState *s = call->s;
+
+    if (call->in_flight == 0) {
+        return true;
+    }
+    if (call->in_flight >= call->p.max_workers) {
+        return false;
+    }
+    return !s->fast ||
+           s->in_flight_bytes < BLOCK_COPY_FAST_CHUNKS * BLOCK_COPY_CHUNK;
+}
+
+static void coroutine_fn wait_for_room(BlockCopyCall *call)
+{
+    while (!has_room(call)) {
         co_queue_wait(&call->slots, NULL);
     }
 }
 
-static int slots(const BlockCopyCall *call)
+static void coroutine_fn wait_for_all(BlockCopyCall *call)
 {
-    return call->s->fast ? MIN(call->p.max_workers, BLOCK_COPY_FAST_CHUNKS)
-                         : call->p.max_workers;
+    while (call->in_flight > 0) {
+        co_queue_wait(&call->slots, NULL);
+    }
 }
 
 /* Sleeps until the speed allows more; woken where it is changed. */
@@ -377,7 +399,7 @@ static bool coroutine_fn walk(BlockCopyCall *call)
 
     call->pos = call->p.offset;
     while (!must_stop(call)) {
-        wait_for_slots(call, slots(call) - 1);
+        wait_for_room(call);
         keep_speed(call);
         task = must_stop(call) ? NULL : take_area(call);
         if (!task) {
@@ -385,7 +407,7 @@ static bool coroutine_fn walk(BlockCopyCall *call)
         }
         start_area(call, task);
     }
-    wait_for_slots(call, 0);
+    wait_for_all(call);
     if (must_stop(call)) {
         return false;
     }

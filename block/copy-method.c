@@ -83,23 +83,74 @@ static bool item_aligned(const BlockCopyItem *item, size_t in_align,
            IS_ALIGNED(item->bytes, out_align);
 }
 
-/* Returns what bdrv_co_host_write_end() is to be told. */
-static int coroutine_fn run_item(BlockCopyState *s, BlockCopyItem *item)
+static void coroutine_fn run_batch(void *opaque)
 {
-    int ret;
+    g_autofree BlockCopyBatch *batch = opaque;
+    int n = batch->n;
+    Coroutine *waiting[BLOCK_COPY_BATCH];
 
-    item->buf = get_buffer(s);
-    if (!item->buf) {
-        return -ENOMEM;
+    batch->buf = get_buffer(batch->s);
+    if (batch->buf) {
+        thread_pool_co_run(block_copy_batch_run, batch);
+        put_buffer(batch->s, batch->buf);
     }
-    ret = thread_pool_co_run(block_copy_item_run, item);
-    put_buffer(s, item->buf);
-    return ret;
+    for (int i = 0; i < n; i++) {
+        waiting[i] = batch->items[i]->co;
+        if (!batch->buf) {
+            batch->items[i]->ret = -ENOMEM;
+        }
+    }
+    /* An item lives on the stack of who waits for it. */
+    for (int i = 0; i < n; i++) {
+        co_wake(waiting[i]);
+    }
+}
+
+void block_copy_send_batch(void *opaque)
+{
+    BlockCopyState *s = opaque;
+
+    if (s->batch) {
+        coroutine_enter(coroutine_create(run_batch,
+                                         g_steal_pointer(&s->batch)));
+    }
+}
+
+/*
+ * Handing an item to a worker and hearing of its end costs as much as copying
+ * some ten KiB.  So small items wait for each other, until the loop's next turn
+ * at most, and go as a batch; but not where a guest waits.
+ *
+ * Returns what bdrv_co_host_write_end() is to be told.
+ */
+static int coroutine_fn run_item(BlockCopyState *s, BlockCopyItem *item,
+                                 bool urgent)
+{
+    BlockCopyBatch *batch;
+
+    item->co = coroutine_self();
+    if (s->batch && (urgent || s->batch->bytes + item->bytes > s->piece)) {
+        block_copy_send_batch(s);
+    }
+    if (!s->batch) {
+        s->batch = g_new0(BlockCopyBatch, 1);
+        s->batch->s = s;
+        aio_bh_schedule(s->batch_bh);
+    }
+    batch = s->batch;
+    batch->items[batch->n++] = item;
+    batch->bytes += item->bytes;
+    if (urgent || batch->n == BLOCK_COPY_BATCH ||
+        batch->bytes >= s->piece / 2) {
+        block_copy_send_batch(s);
+    }
+    coroutine_yield();
+    return item->ret;
 }
 
 /* From @from, which is kept in place by the caller; returns bytes moved. */
 static int64_t coroutine_fn move_host(BlockCopyState *s, int64_t offset,
-                                      const BdrvHostRange *from)
+                                      const BdrvHostRange *from, bool urgent)
 {
     BlockCopyItem item;
     BdrvHostRange to;
@@ -121,15 +172,15 @@ static int64_t coroutine_fn move_host(BlockCopyState *s, int64_t offset,
         .out_offset = to.offset,
         .bytes = to.bytes,
     };
-    ret = item_aligned(&item, from->align, to.align) ? run_item(s, &item)
-                                                     : -ENOTSUP;
+    ret = item_aligned(&item, from->align, to.align)
+        ? run_item(s, &item, urgent) : -ENOTSUP;
     ret = bdrv_co_host_write_end(io, ret);
     return ret < 0 ? ret : item.bytes;
 }
 
 /* Returns how much of it was moved, > 0, or -errno. */
 static int64_t coroutine_fn move_fast(BlockCopyState *s, int64_t offset,
-                                      int64_t bytes)
+                                      int64_t bytes, bool urgent)
 {
     BdrvHostRange from;
     BdrvHostIO *io;
@@ -143,7 +194,7 @@ static int64_t coroutine_fn move_fast(BlockCopyState *s, int64_t offset,
     if (!io) {
         return ret;
     }
-    moved = move_host(s, offset, &from);
+    moved = move_host(s, offset, &from, urgent);
     bdrv_co_host_read_end(io);
     return moved;
 }
@@ -166,7 +217,8 @@ static int coroutine_fn move_offload(BlockCopyState *s, int64_t offset,
 }
 
 static int64_t coroutine_fn move_data(BlockCopyState *s, int64_t offset,
-                                      int64_t bytes, bool *error_is_read)
+                                      int64_t bytes, bool urgent,
+                                      bool *error_is_read)
 {
     int64_t moved;
     int ret = move_offload(s, offset, bytes);
@@ -175,7 +227,7 @@ static int64_t coroutine_fn move_data(BlockCopyState *s, int64_t offset,
         s->fast = true;
         return bytes;
     }
-    moved = move_fast(s, offset, bytes);
+    moved = move_fast(s, offset, bytes, urgent);
     s->fast = moved > 0;
     if (moved > 0) {
         return moved;
@@ -186,14 +238,14 @@ static int64_t coroutine_fn move_data(BlockCopyState *s, int64_t offset,
 
 int coroutine_fn block_copy_move(BlockCopyState *s, int64_t offset,
                                  int64_t bytes, BlockCopyKind kind,
-                                 bool *error_is_read)
+                                 bool urgent, bool *error_is_read)
 {
     *error_is_read = false;
     if (kind == BLOCK_COPY_ZERO) {
         return write_zeroes(s, offset, bytes);
     }
     while (bytes > 0) {
-        int64_t moved = move_data(s, offset, MIN(bytes, s->piece),
+        int64_t moved = move_data(s, offset, MIN(bytes, s->piece), urgent,
                                   error_is_read);
 
         if (moved < 0) {

@@ -4,19 +4,19 @@
 #include "block/block-copy-int.h"
 
 /* Past the end of a file there are zeroes. */
-static int read_all(const BlockCopyItem *item)
+static int read_all(const BlockCopyItem *item, void *buf)
 {
     int64_t done = 0;
 
     while (done < item->bytes) {
-        ssize_t n = pread(item->in, (char *)item->buf + done,
+        ssize_t n = pread(item->in, (char *)buf + done,
                           item->bytes - done, item->in_offset + done);
 
         if (n < 0 && errno != EINTR) {
             return -errno;
         }
         if (n == 0) {
-            memset((char *)item->buf + done, 0, item->bytes - done);
+            memset((char *)buf + done, 0, item->bytes - done);
             break;
         }
         done += MAX(n, 0);
@@ -24,12 +24,12 @@ static int read_all(const BlockCopyItem *item)
     return 0;
 }
 
-static int write_all(const BlockCopyItem *item)
+static int write_all(const BlockCopyItem *item, const void *buf)
 {
     int64_t done = 0;
 
     while (done < item->bytes) {
-        ssize_t n = pwrite(item->out, (const char *)item->buf + done,
+        ssize_t n = pwrite(item->out, (const char *)buf + done,
                            item->bytes - done, item->out_offset + done);
 
         if (n < 0 && errno != EINTR) {
@@ -43,17 +43,26 @@ static int write_all(const BlockCopyItem *item)
     return 0;
 }
 
-int block_copy_item_run(void *opaque)
+static int copy_item(const BlockCopyItem *item, void *buf)
 {
-    const BlockCopyItem *item = opaque;
-    int ret = read_all(item);
+    int ret = read_all(item, buf);
 
     if (ret < 0) {
         return ret;
     }
-    if (buffer_is_zero(item->buf, item->bytes)) {
+    if (buffer_is_zero(buf, item->bytes)) {
         return BDRV_HOST_IS_ZERO;
     }
-    ret = write_all(item);
+    ret = write_all(item, buf);
     return ret < 0 ? ret : BDRV_HOST_WRITTEN;
+}
+
+int block_copy_batch_run(void *opaque)
+{
+    BlockCopyBatch *batch = opaque;
+
+    for (int i = 0; i < batch->n; i++) {
+        batch->items[i]->ret = copy_item(batch->items[i], batch->buf);
+    }
+    return 0;
 }

@@ -264,6 +264,26 @@ int coroutine_fn qcow2_co_flush(BlockDriverState *bs)
 
 /* --- status --- */
 
+/*
+ * Does the file have holes where clusters are allocated (preallocated
+ * metadata)?  Then it may know of zeroes that we do not.  Asking it costs a
+ * system call for each run, on some file systems one that looks at every page,
+ * so it is asked only where a good part of it is not allocated.
+ */
+static bool file_is_sparse(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->file_sparse < 0) {
+        int64_t length = bdrv_getlength(bs->file->bs);
+        int64_t allocated = bdrv_get_allocated_file_size(bs->file->bs);
+
+        s->file_sparse = length > 0 && allocated >= 0 &&
+            length - allocated > length / 8 + 4 * s->cluster_size;
+    }
+    return s->file_sparse;
+}
+
 int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
                                        int64_t offset, int64_t bytes,
                                        int64_t *pnum, int64_t *map,
@@ -291,6 +311,7 @@ int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
                BDRV_BLOCK_COMPRESSED;
     default:
         return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED |
-               BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RECURSE;
+               BDRV_BLOCK_OFFSET_VALID |
+               (file_is_sparse(bs) ? BDRV_BLOCK_RECURSE : 0);
     }
 }

@@ -202,6 +202,7 @@ bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
     }
     make_caches(s, l2, rb);
     apply_overlap(s, o);
+    s->file_sparse = -1;
     s->lazy_refcounts = o->has_lazy_refcounts
         ? o->lazy_refcounts : s->compatible & QCOW2_COMPAT_LAZY;
     s->discard_request = o->has_pass_discard_request

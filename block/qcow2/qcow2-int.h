@@ -213,6 +213,7 @@ typedef struct Qcow2State {
     bool writable; /* qcow2_make_writable() was done, not undone since */
 
     /* --- options, changed by reopen --- */
+    int file_sparse; /* -1: not looked yet */
     bool lazy_refcounts;
     bool discard_request, discard_other;
     bool discard_keeps; /* discarded clusters stay allocated */
