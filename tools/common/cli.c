@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 
+#include "monitor/monitor.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands.h"
 #include "qemu/cutils.h"
@@ -174,7 +175,8 @@ void cli_objects_cleanup(void)
 
 void cli_print_version(void)
 {
-    printf("%s version 7.2.0 (Tidemark 0.1.0)\n"
+    printf("%s version %d.%d.%d (%s)\n"
            "A block layer compatible with QEMU; GPL-2.0-or-later\n",
-           g_get_prgname());
+           g_get_prgname(), TIDEMARK_QEMU_MAJOR, TIDEMARK_QEMU_MINOR,
+           TIDEMARK_QEMU_MICRO, TIDEMARK_PACKAGE);
 }

@@ -93,11 +93,11 @@ static int tell_difference(const Compare *c, int64_t offset, int64_t bytes)
     const uint8_t *a = c->side[0].buf, *b = c->side[1].buf;
     int64_t pos = 0;
 
-    while (!memcmp(a + pos, b + pos, MIN(BDRV_SECTOR_SIZE, bytes - pos))) {
-        pos += BDRV_SECTOR_SIZE;
+    while (pos < bytes && a[pos] == b[pos]) {
+        pos++;
     }
     img_say(c->args->quiet, "Content mismatch at offset %" PRId64 "!\n",
-            offset + pos);
+            ROUND_DOWN(offset + pos, BDRV_SECTOR_SIZE));
     return COMPARE_DIFFERENT;
 }
 
