@@ -79,12 +79,13 @@ bool blockdev_action_bitmap_add(const TransactionAction *action,
     }
     granularity = arg->has_granularity ?
         arg->granularity : bdrv_dirty_bitmap_default_granularity(bs);
-    if (arg->persistent &&
-        !bdrv_can_store_dirty_bitmap(bs, arg->name, granularity, errp)) {
-        return false;
-    }
     bitmap = bdrv_dirty_bitmap_new(bs, granularity, arg->name, errp);
     if (!bitmap) {
+        return false;
+    }
+    if (arg->persistent &&
+        !bdrv_can_store_dirty_bitmap(bs, arg->name, granularity, errp)) {
+        bdrv_dirty_bitmap_release(bitmap);
         return false;
     }
     if (arg->disabled) {
