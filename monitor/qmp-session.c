@@ -17,7 +17,6 @@
 #include "monitor/qmp-int.h"
 #include "qapi/events.h"
 #include "qapi/json.h"
-#include "qapi/qapi-commands.h"
 
 #define QUEUE_MAX_OOB 8              /* requests, as clients may rely on */
 #define OUT_SLOW (1 * MiB)           /* do not read more commands */
@@ -153,7 +152,7 @@ static const QmpCommandTable *negotiation_table(void)
                      "'qmp_capabilities'",
     };
 
-    commands[0] = *qmp_find_command(&qmp_command_table, "qmp_capabilities");
+    commands[0] = *qmp_find_command(qmp_program_table(), "qmp_capabilities");
     return &table;
 }
 
@@ -195,7 +194,7 @@ static void request_execute(QmpRequest *req)
         return;
     }
     current_session = session;
-    qmp_dispatch_async(session->negotiated ? &qmp_command_table
+    qmp_dispatch_async(session->negotiated ? qmp_program_table()
                                            : negotiation_table(),
                        req->json, session->oob, request_done, req);
     current_session = NULL;
@@ -235,7 +234,7 @@ static bool is_oob(QmpSession *session, struct json_object *json)
         !json_object_object_get_ex(json, "exec-oob", &name)) {
         return false;
     }
-    command = qmp_find_command(&qmp_command_table,
+    command = qmp_find_command(qmp_program_table(),
                                json_object_get_string(name));
     return !command || !(command->flags & QMP_COMMAND_COROUTINE);
 }

@@ -25,6 +25,18 @@ static int compare_name(const void *key, const void *element)
     return strcmp(key, ((const QmpCommand *)element)->name);
 }
 
+static const QmpCommandTable *program_table;
+
+void qmp_set_program_table(const QmpCommandTable *table)
+{
+    program_table = table;
+}
+
+const QmpCommandTable *qmp_program_table(void)
+{
+    return program_table;
+}
+
 const QmpCommand *qmp_find_command(const QmpCommandTable *table,
                                    const char *name)
 {
@@ -165,7 +177,11 @@ static void call_handler(QmpCall *call)
         call->response = qmp_error_response(err, NULL);
     }
     add_id(call, call->response);
-    qapi_type_free(command->arg, call->arg);
+    if (command->flags & QMP_COMMAND_RAW_ARG) {
+        json_object_put(call->arg);
+    } else {
+        qapi_type_free(command->arg, call->arg);
+    }
     call->arg = NULL;
     json_object_put(call->id);
     call->id = NULL;
@@ -190,6 +206,11 @@ static bool convert_arguments(QmpCall *call, struct json_object *request,
     struct json_object *empty;
 
     json_object_object_get_ex(request, "arguments", &arguments);
+    if (command->flags & QMP_COMMAND_RAW_ARG) {
+        call->arg = arguments ? json_object_get(arguments)
+                              : json_object_new_object();
+        return true;
+    }
     if (!command->arg) {
         if (arguments && json_object_object_length(arguments)) {
             struct lh_entry *entry =

@@ -3,7 +3,6 @@
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/qapi-commands.h"
-#include "qapi/qapi-introspect.h"
 
 /*
  * The text lies in the program file and is parsed for each query: that takes
@@ -11,18 +10,20 @@
  */
 struct json_object *qmp_query_qmp_schema(Error **errp)
 {
-    return json_parse_strict(qapi_introspect_text, qapi_introspect_length,
-                             errp);
+    const char *text = qmp_program_table()->schema;
+
+    return json_parse_strict(text, strlen(text), errp);
 }
 
 CommandInfoList *qmp_query_commands(Error **errp)
 {
+    const QmpCommandTable *table = qmp_program_table();
     CommandInfoList *list = NULL;
 
-    for (size_t i = qmp_command_table.n_commands; i-- > 0;) {
+    for (size_t i = table->n_commands; i-- > 0;) {
         CommandInfo *info = g_new0(CommandInfo, 1);
 
-        info->name = g_strdup(qmp_commands[i].name);
+        info->name = g_strdup(table->commands[i].name);
         QAPI_LIST_PREPEND(list, info);
     }
     return list;

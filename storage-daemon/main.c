@@ -62,6 +62,7 @@ int main(int argc, char **argv)
     DaemonOptions options = {0};
     Error *err = NULL;
 
+    qmp_set_program_table(&qmp_command_table);
     error_set_progname(argv[0]);
     g_set_prgname("qemu-storage-daemon");
     daemon_options_parse(&options, argc, argv);

@@ -17,6 +17,7 @@ enum {
     QMP_COMMAND_OOB = 1 << 1,       /* may be executed out of band */
     QMP_COMMAND_PRECONFIG = 1 << 2, /* allowed before the machine exists */
     QMP_COMMAND_RAW = 1 << 3,       /* the handler answers with JSON */
+    QMP_COMMAND_RAW_ARG = 1 << 4,   /* the handler takes JSON: any members */
 };
 
 typedef struct QmpCommand {
@@ -39,7 +40,16 @@ typedef struct QmpCommandTable {
      * that it has not been found.  For the table of the negotiation phase.
      */
     const char *not_found;
+    /* The answer to query-qmp-schema, or NULL. */
+    const char *schema;
 } QmpCommandTable;
+
+/*
+ * The commands that this program's monitors offer; set once, first thing, by
+ * main().  The table is not copied.
+ */
+void qmp_set_program_table(const QmpCommandTable *table);
+const QmpCommandTable *qmp_program_table(void);
 
 /* The command called @name, or NULL. */
 const QmpCommand *qmp_find_command(const QmpCommandTable *table,

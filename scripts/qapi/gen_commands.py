@@ -12,15 +12,22 @@ def handler(command):
     return "qmp_" + c_name(command.name)
 
 
+def is_raw(command):
+    """The handler takes and gives JSON."""
+    return not command.flags.get("gen", True)
+
+
 def return_type(command):
-    if not command.flags.get("gen", True):
+    if is_raw(command) and command.ret:
         return "struct json_object *"
     return command.ret.c_type if command.ret else "bool "
 
 
 def prototype(command):
     mark = "coroutine_fn " if command.flags.get("coroutine") else ""
-    arg = f"{command.arg.name} *arg, " if command.arg else ""
+    arg_type = "struct json_object" if is_raw(command) else \
+        command.arg and command.arg.name
+    arg = f"{arg_type} *arg, " if command.arg else ""
     return f"{return_type(command)}{mark}{handler(command)}({arg}Error **errp)"
 
 
@@ -36,17 +43,20 @@ def contract(command):
     return f"/* {command.name}: {text}. {end} */"
 
 
+def guard(schema):
+    return schema.bar("QAPI_QAPI_COMMANDS").upper() + "_H"
+
+
 def header(schema):
     out = [HEAD.format(what="Handlers of the QMP commands."),
-           "#ifndef QAPI_QAPI_COMMANDS_H", "#define QAPI_QAPI_COMMANDS_H", "",
+           f"#ifndef {guard(schema)}", f"#define {guard(schema)}", "",
            '#include "qapi/qapi-types.h"', '#include "qapi/qmp-dispatch.h"',
            "", "/* Arguments belong to the caller, answers to it too. */", ""]
     for command in schema.commands:
         out += [contract(command), prototype(command) + ";", ""]
     out += ["/* All commands, by name. */",
-            "extern const QmpCommand qmp_commands[];",
-            "extern const QmpCommandTable qmp_command_table;", "", "#endif",
-            ""]
+            "extern const QmpCommandTable "
+            f"{schema.bar('qmp_command_table')};", "", "#endif", ""]
     return "\n".join(out)
 
 
@@ -58,7 +68,7 @@ def thunk(command):
     out = [f"static bool {mark}call_{name}(void *arg, void **ret, "
            "Error **errp)", "{"]
     if command.ret and command.ret.meta == "array" \
-            and command.flags.get("gen", True):
+            and not is_raw(command):
         out += ["    Error *err = NULL;", "",
                 f"    *ret = {call.replace('errp)', '&err)')};",
                 "    if (err) {",
@@ -76,13 +86,15 @@ def thunk(command):
 def entry(command):
     fields = [f".name = {c_string(command.name)}",
               f".call = call_{c_name(command.name)}"]
-    if command.arg:
+    if command.arg and not is_raw(command):
         fields.append(f".arg = &qapi_type_{command.arg.name}")
-    if command.ret and command.flags.get("gen", True):
+    if command.ret and not is_raw(command):
         fields.append(f".ret = &qapi_type_{command.ret.name}")
     flags = [FLAGS[flag] for flag in FLAGS if command.flags.get(flag)]
-    if command.ret and not command.flags.get("gen", True):
+    if command.ret and is_raw(command):
         flags.append("QMP_COMMAND_RAW")
+    if command.arg and is_raw(command):
+        flags.append("QMP_COMMAND_RAW_ARG")
     if flags:
         fields.append(".flags = " + " | ".join(flags))
     return "    { " + ",\n      ".join(fields) + " },"
@@ -91,17 +103,22 @@ def entry(command):
 def source(schema):
     commands = sorted(schema.commands, key=lambda command: command.name)
     out = [HEAD.format(what="The table of the QMP commands."),
-           '#include "qemu/osdep.h"', '#include "qapi/qapi-commands.h"', ""]
+           '#include "qemu/osdep.h"',
+           f'#include "qapi/{schema.dash("qapi-commands")}.h"',
+           f'#include "qapi/{schema.dash("qapi-introspect")}.h"', ""]
     for command in commands:
         out += thunk(command)
-    out.append("const QmpCommand qmp_commands[] = {")
+    out.append("static const QmpCommand qmp_commands[] = {")
     out += [entry(command) for command in commands]
-    out += ["};", "", "const QmpCommandTable qmp_command_table = {",
+    out += ["};", "",
+            f"const QmpCommandTable {schema.bar('qmp_command_table')} = {{",
             "    .commands = qmp_commands,",
-            f"    .n_commands = {len(commands)},", "};", ""]
+            f"    .n_commands = {len(commands)},",
+            f"    .schema = {schema.bar('qapi_introspect_text')},",
+            "};", ""]
     return "\n".join(out)
 
 
 def generate(schema):
-    return {"qapi-commands.h": header(schema),
-            "qapi-commands.c": source(schema)}
+    name = schema.dash("qapi-commands")
+    return {name + ".h": header(schema), name + ".c": source(schema)}

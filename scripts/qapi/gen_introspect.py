@@ -106,17 +106,16 @@ def generate(schema):
     entities = Introspection(schema).collect()
     lines = [json.dumps(entity, separators=(",", ":")) for entity in entities]
     text = [line + "," for line in lines[:-1]] + lines[-1:]
+    guard = schema.bar("QAPI_QAPI_INTROSPECT").upper() + "_H"
+    name = schema.dash("qapi-introspect")
+    variable = f"const char {schema.bar('qapi_introspect_text')}[]"
     header = [HEAD.format(what="The QMP schema as JSON."),
-              "#ifndef QAPI_QAPI_INTROSPECT_H",
-              "#define QAPI_QAPI_INTROSPECT_H", "", "#include <stddef.h>", "",
-              "/* The answer to query-qmp-schema, and its length in bytes. */",
-              "extern const char qapi_introspect_text[];",
-              "extern const size_t qapi_introspect_length;", "", "#endif", ""]
+              f"#ifndef {guard}", f"#define {guard}", "",
+              "/* The answer to query-qmp-schema. */",
+              f"extern {variable};", "", "#endif", ""]
     source = [HEAD.format(what="The QMP schema as JSON."),
-              '#include "qemu/osdep.h"', '#include "qapi/qapi-introspect.h"',
-              "", "const char qapi_introspect_text[] =", '    "["']
+              '#include "qemu/osdep.h"', f'#include "qapi/{name}.h"',
+              "", f"{variable} =", '    "["']
     source += ["    " + c_string(line) for line in text]
-    source += ['    "]";', "", "const size_t qapi_introspect_length =",
-               "    sizeof(qapi_introspect_text) - 1;", ""]
-    return {"qapi-introspect.h": "\n".join(header),
-            "qapi-introspect.c": "\n".join(source)}
+    source += ['    "]";', ""]
+    return {name + ".h": "\n".join(header), name + ".c": "\n".join(source)}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# usage: generate.py SCHEMA OUTPUT-FOLDER [KIND…]
+# usage: generate.py SCHEMA OUTPUT-FOLDER [--program NAME] [KIND…]
 #
 # Reads a schema and writes the files of each kind (types, commands, events,
 # introspect, docs; all where none is named).  With OUTPUT-FOLDER - it only
-# checks the schema.
+# checks the schema.  With a program's name the table of commands and the
+# introspection get this name, so that programs with schemas of their own can
+# share the types.
 import importlib
 import os
 import sys
@@ -42,7 +44,11 @@ def main(argv):
         return 1
     if argv[2] == "-":
         return 0
-    for kind in argv[3:] or KINDS:
+    kinds = argv[3:]
+    if kinds and kinds[0] == "--program":
+        schema.program = kinds[1]
+        kinds = kinds[2:]
+    for kind in kinds or KINDS:
         module = importlib.import_module("qapi.gen_" + kind)
         for name, text in module.generate(schema).items():
             write(os.path.join(argv[2], name), text)

@@ -157,6 +157,8 @@ class Event(Command):
 class Schema:
     """All entities of a schema file and of those it includes, checked."""
 
+    program = None  # whose tables these are, where there are several
+
     def __init__(self, path):
         self.types = {name: Builtin(name) for name in BUILTINS}
         self.lists = {}
@@ -294,6 +296,14 @@ class Schema:
                                                 f"branch '{name}'")
 
     # --- what the generators ask ---
+
+    def dash(self, name):
+        """A file name, with the program's name at the end."""
+        return f"{name}-{self.program}" if self.program else name
+
+    def bar(self, name):
+        """A symbol, likewise."""
+        return f"{name}_{self.program}" if self.program else name
 
     def objects(self):
         return [t for t in self.types.values() if isinstance(t, ObjectType)]

@@ -8,7 +8,7 @@
 static SchemaInfoList *load(void)
 {
     struct json_object *obj = json_parse_strict(
-        qapi_introspect_text, qapi_introspect_length, &error_abort);
+        qapi_introspect_text, strlen(qapi_introspect_text), &error_abort);
     SchemaInfoList *list = qapi_SchemaInfoList_from_json(
         obj, QAPI_INPUT_STRICT, &error_abort);
 
