@@ -42,6 +42,7 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
 /* Nothing may be in flight.  NULL is allowed. */
 void block_copy_state_free(BlockCopyState *s);
 
+/* The unit of copying, in bytes. */
 int64_t block_copy_cluster_size(const BlockCopyState *s);
 /* The bitmap of what is left; the owner may change it before copying begins
  * (and while nothing is in flight). */
