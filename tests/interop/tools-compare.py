@@ -458,7 +458,7 @@ def normal_json(text):
 def run(line, folder, path):
     """(standard output, standard error, status) of @line."""
     env = dict(os.environ, PATH=path + ':' + os.environ['PATH'], LC_ALL='C')
-    p = subprocess.run(['bash', '-c', line], cwd=folder, env=env, timeout=60,
+    p = subprocess.run(['bash', '-c', line], cwd=folder, env=env, timeout=120,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                        stdin=subprocess.DEVNULL)
     return (p.stdout.decode(errors='replace'),
