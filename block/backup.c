@@ -29,7 +29,8 @@ typedef struct BackupJob {
     int64_t len;
     int max_workers;
     int64_t max_chunk;
-    bool begun; /* run() was entered */
+    bool begun;   /* run() was entered */
+    bool durable; /* what was copied is on stable storage */
 } BackupJob;
 
 static BackupJob *to_backup(Job *job)
@@ -138,7 +139,9 @@ static int coroutine_fn backup_loop(BackupJob *s)
         }
         ret = copy_once(s, &error_is_read);
         if (ret == 0) {
-            return finish_copy(s);
+            ret = finish_copy(s);
+            s->durable = ret == 0;
+            return ret;
         }
         if (ret != -EAGAIN && !job_is_cancelled(job) &&
             !forgive(s, error_is_read, ret)) {
@@ -169,12 +172,11 @@ static int coroutine_fn drop_unallocated(BackupJob *s)
     return 0;
 }
 
-static int coroutine_fn backup_run(Job *job, Error **errp)
+static int coroutine_fn backup_copy(BackupJob *s)
 {
-    BackupJob *s = to_backup(job);
+    Job *job = &s->common.job;
     int ret = 0;
 
-    s->begun = true;
     if (s->sync == MIRROR_SYNC_MODE_NONE) {
         /* Only what the guest is about to overwrite, until told to stop. */
         while (!job_is_cancelled(job) && !cbw_broken(s->cbw)) {
@@ -186,6 +188,21 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
         ret = drop_unallocated(s);
     }
     return ret < 0 ? ret : backup_loop(s);
+}
+
+static int coroutine_fn backup_run(Job *job, Error **errp)
+{
+    BackupJob *s = to_backup(job);
+    int ret;
+
+    s->begun = true;
+    ret = backup_copy(s);
+    if (!s->durable && s->bitmap.bitmap &&
+        s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
+        /* The bitmap is to forget what was copied: not before it is safe. */
+        s->durable = bdrv_co_flush(s->target) == 0;
+    }
+    return ret;
 }
 
 /* --- steering --- */
@@ -232,9 +249,11 @@ static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
 
-    /* A job that never ran is as if it had never been. */
-    backup_bitmap_finish(&s->bitmap, false,
-                         s->begun ? block_copy_todo(s->copy) : NULL);
+    /* A job that never ran, or all of whose work may be lost, is as if it had
+     * never been. */
+    backup_bitmap_finish(&s->bitmap, false, s->begun && s->durable
+                                                ? block_copy_todo(s->copy)
+                                                : NULL);
 }
 
 static void backup_clean(Job *job)
