@@ -12,6 +12,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/block-copy-int.h"
+#include "block/graph.h"
 #include "block/io.h"
 
 static void *coroutine_fn get_buffer(BlockCopyState *s)
@@ -38,10 +39,41 @@ static BdrvRequestFlags write_flags(const BlockCopyState *s)
     return s->fleecing ? BDRV_REQ_SERIALISING : 0;
 }
 
+/*
+ * How many bytes of the target at @offset need no zeroes, as it reads as
+ * zeroes there by itself: not through a backing file, which may change.
+ */
+static int64_t coroutine_fn zero_already(BlockCopyState *s, int64_t offset,
+                                         int64_t bytes)
+{
+    BlockDriverState *bs = s->target->bs;
+    int64_t pnum = 0;
+    int ret;
+
+    if (s->fleecing || bytes < s->cluster_size) {
+        return 0;
+    }
+    ret = bdrv_block_status(bs, offset, bytes, &pnum, NULL, NULL);
+    if (ret < 0 || !(ret & BDRV_BLOCK_ZERO) ||
+        (!(ret & BDRV_BLOCK_ALLOCATED) && bdrv_backing_chain_next(bs))) {
+        return 0;
+    }
+    return pnum == bytes ? bytes : ROUND_DOWN(pnum, s->cluster_size);
+}
+
 /* The target's `discard` option decides whether space may be freed. */
 static int coroutine_fn write_zeroes(BlockCopyState *s, int64_t offset,
                                      int64_t bytes)
 {
+    int64_t skip;
+
+    while ((skip = zero_already(s, offset, bytes)) > 0) {
+        offset += skip;
+        bytes -= skip;
+    }
+    if (bytes == 0) {
+        return 0;
+    }
     return bdrv_co_pwrite_zeroes(s->target, offset, bytes,
                                  write_flags(s) | BDRV_REQ_MAY_UNMAP);
 }
