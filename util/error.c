@@ -17,6 +17,7 @@ Error *error_abort;
 Error *error_fatal;
 
 static char *progname;
+static GString *captured; /* NULL: reports go to stderr */
 
 void error_set_progname(const char *argv0)
 {
@@ -29,11 +30,23 @@ static const char *error_progname(void)
     return progname ? progname : program_invocation_short_name;
 }
 
+GString *error_capture(GString *text)
+{
+    GString *before = captured;
+
+    captured = text;
+    return before;
+}
+
 static void G_GNUC_PRINTF(2, 0)
 report(const char *level, const char *fmt, va_list ap)
 {
     g_autofree char *msg = g_strdup_vprintf(fmt, ap);
 
+    if (captured) {
+        g_string_append_printf(captured, "%s%s\n", level, msg);
+        return;
+    }
     fprintf(stderr, "%s: %s%s\n", error_progname(), level, msg);
 }
 
@@ -221,10 +234,12 @@ void error_report_err(Error *err)
     error_report("%s", err->msg);
     if (err->hint) {
         const char *hint = err->hint->str;
+        const char *end = g_str_has_suffix(hint, "\n") ? "" : "\n";
 
-        fputs(hint, stderr);
-        if (!g_str_has_suffix(hint, "\n")) {
-            fputc('\n', stderr);
+        if (captured) {
+            g_string_append_printf(captured, "%s%s", hint, end);
+        } else {
+            fprintf(stderr, "%s%s", hint, end);
         }
     }
     error_free(err);

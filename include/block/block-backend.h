@@ -26,6 +26,8 @@ BlockBackend *blk_new_open(const char *filename, const char *format,
                            int flags, Error **errp);
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 void blk_remove_bs(BlockBackend *blk);
+/* Another node in place of the one there is; on failure that one stays. */
+bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 BlockDriverState *blk_bs(const BlockBackend *blk);
 /* The edge, for bdrv_co_*() and host I/O; NULL without a node. */
 BdrvChild *blk_root(const BlockBackend *blk);
@@ -39,7 +41,17 @@ BlockBackend *blk_next(BlockBackend *blk); /* over all handles; NULL starts */
 
 bool blk_set_perm(BlockBackend *blk, uint64_t perm, uint64_t shared,
                   Error **errp);
+/* What was asked for last, in force or not (without a node). */
 void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared);
+
+/* What a device says of itself. */
+typedef struct BlockDevState {
+    char *id;       /* name, or path in the tree of objects; caller frees */
+    bool removable; /* its medium can be exchanged */
+    bool has_tray;
+    bool tray_open;
+    bool locked;    /* the guest does not want it to be exchanged */
+} BlockDevState;
 
 /* What the user wants to be told; any may be NULL. */
 typedef struct BlockDevOps {
@@ -48,8 +60,14 @@ typedef struct BlockDevOps {
     void (*drained_end)(void *opaque);
     void (*resize)(void *opaque);        /* size changed */
     char *(*desc)(void *opaque);         /* "block job 'x'", for messages */
+    /* Only devices of a machine have it. */
+    void (*device_state)(void *opaque, BlockDevState *state);
 } BlockDevOps;
 void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque);
+/* False: the user is no device of a machine. */
+bool blk_get_device_state(const BlockBackend *blk, BlockDevState *state);
+/* Name of the device that uses it, or NULL; caller frees. */
+char *blk_device_id(const BlockBackend *blk);
 
 /* --- I/O --- */
 int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset,
@@ -112,9 +130,23 @@ BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read);
 BlockErrorAction blk_get_error_action(const BlockBackend *blk, bool is_read,
                                       int error);
 void blk_iostatus_enable(BlockBackend *blk);
+/* It was enabled, and a failure can stop the machine. */
+bool blk_iostatus_is_enabled(const BlockBackend *blk);
+void blk_iostatus_disable(BlockBackend *blk);
 void blk_iostatus_reset(BlockBackend *blk);
 void blk_iostatus_set_err(BlockBackend *blk, int error);
 BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
+
+/* --- limits (block-backend-limits.c) --- */
+
+/*
+ * Makes @blk a member of the group called @group, which is created where there
+ * is none (and goes with its last member).  Requests that wait go on.
+ */
+bool blk_io_limits_enable(BlockBackend *blk, const char *group, Error **errp);
+void blk_io_limits_disable(BlockBackend *blk);
+/* The name of the group, or NULL. */
+const char *blk_io_limits_group(const BlockBackend *blk);
 
 /* --- accounting (accounting.c) --- */
 typedef enum BlockAcctType {
@@ -133,6 +165,7 @@ typedef struct BlockAcctStats {
     uint64_t time_ns[BLOCK_ACCT__MAX];
     int64_t last_access_ns;
 } BlockAcctStats;
+/* Of this handle; lives as long as it. */
 BlockAcctStats *blk_get_stats(BlockBackend *blk);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, blk_unref)

@@ -187,8 +187,10 @@ void bdrv_unfreeze_chain(BlockDriverState *top, BlockDriverState *base);
 
 /* --- drain (drain.c): no requests in flight between begin and end --- */
 
+/* May be nested: each begin needs its end. */
 void bdrv_drained_begin(BlockDriverState *bs);
 void bdrv_drained_end(BlockDriverState *bs);
+/* The same for all nodes, also those made in between. */
 void bdrv_drain_all_begin(void);
 void bdrv_drain_all_end(void);
 
@@ -224,6 +226,7 @@ typedef struct BdrvCheckResult {
         compressed_clusters; /* total 0: not known */
 } BdrvCheckResult;
 
+/* 0, or -errno where it could not be done; @fix: BDRV_FIX_*. */
 int bdrv_check(BlockDriverState *bs, BdrvCheckResult *result, int fix);
 /* Makes an image as blockdev-create does.  In a coroutine or outside. */
 int coroutine_mixed_fn bdrv_create(BlockdevCreateOptions *options,

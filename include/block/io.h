@@ -5,9 +5,9 @@
  * One gate per verb.  It checks that the node is open, a change lies in the
  * node (or the edge may resize it: then it grows; what is read past the end is
  * zero) and the edge has the permission; counts the request in flight; aligns
- * and splits; marks dirty bitmaps (before a write is issued and again after it, so
- * that neither a crash nor a copier that just cleared the bit can miss it);
- * and asserts that a failure carries an errno.
+ * and splits; marks dirty bitmaps (before a write is issued and again after
+ * it, so that neither a crash nor a copier that just cleared the bit can miss
+ * it); and asserts that a failure carries an errno.
  *
  * Offsets and lengths are bytes, @bytes <= BDRV_REQUEST_MAX_BYTES.  All return
  * 0 or -errno.  Callers of the co_ functions are coroutines.
@@ -17,12 +17,14 @@
 
 #include "block/driver.h"
 
+/* Data to or from @qiov, from @qiov_offset of it on; any alignment. */
 int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset,
                                 int64_t bytes, QEMUIOVector *qiov,
                                 size_t qiov_offset, BdrvRequestFlags flags);
 int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset,
                                  int64_t bytes, QEMUIOVector *qiov,
                                  size_t qiov_offset, BdrvRequestFlags flags);
+/* The same with one buffer. */
 int coroutine_fn bdrv_co_pread(BdrvChild *child, int64_t offset,
                                int64_t bytes, void *buf,
                                BdrvRequestFlags flags);

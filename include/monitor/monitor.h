@@ -11,7 +11,10 @@
 #define TIDEMARK_QEMU_MICRO 0
 #define TIDEMARK_PACKAGE "Tidemark 0.1.0"
 
-/* A QMP monitor on a chardev, as --monitor describes it. */
+/*
+ * A monitor on a chardev, as --monitor describes it: QMP, or with mode readline
+ * the human monitor.
+ */
 bool monitor_add(const MonitorOptions *options, Error **errp);
 /* Sends what is still to be sent (for at most a second), closes all. */
 void monitor_cleanup(void);

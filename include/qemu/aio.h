@@ -51,7 +51,7 @@ bool aio_poll(AioContext *ctx, bool blocking);
 void aio_main_loop(void);
 /* Ends aio_main_loop() after the running handler.  Signal and thread safe. */
 void aio_main_quit(void);
-/* Wakes @ctx if it waits, so that conditions are looked at anew. Thread safe. */
+/* Wakes @ctx if it waits: conditions are looked at anew.  Thread safe. */
 void aio_notify(AioContext *ctx);
 
 /* Polls @ctx (of this thread) while @cond holds.  Never in a coroutine. */

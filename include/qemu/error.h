@@ -70,6 +70,11 @@ void error_report_err(Error *err);
 /* Prints "PROGRAM: MESSAGE" on stderr. */
 void error_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void warn_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+/*
+ * From now on reports are appended to @text, without the program's name; NULL:
+ * they go to stderr.  Returns what was set before.  Main thread.
+ */
+GString *error_capture(GString *text);
 /* The program name that the above use; default: the base name of argv[0]. */
 void error_set_progname(const char *argv0);
 

@@ -10,7 +10,7 @@
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"
-#include "../coroutine/coroutine-int.h"
+#include "../coroutine/coroutine-sched.h"
 
 #include <sys/eventfd.h>
 

@@ -15,7 +15,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
-#include "coroutine-int.h"
+#include "coroutine-sched.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>

@@ -6,7 +6,7 @@
  * it, so nobody overtakes and nobody starves.
  */
 #include "qemu/osdep.h"
-#include "coroutine-int.h"
+#include "coroutine-sched.h"
 
 void coroutine_fn co_wait_on(CoWaitList *list, bool write)
 {

@@ -8,7 +8,7 @@
  * that use after the end is found.
  */
 #include "qemu/osdep.h"
-#include "coroutine-int.h"
+#include "coroutine-sched.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define CO_POOL_MAX 0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A condition variable for coroutines. */
 #include "qemu/osdep.h"
-#include "coroutine-int.h"
+#include "coroutine-sched.h"
 
 void co_queue_init(CoQueue *queue)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Stacks for coroutines: mapped, with a guard page below. */
 #include "qemu/osdep.h"
-#include "coroutine-int.h"
+#include "coroutine-sched.h"
 
 #include <sys/mman.h>
 #ifdef __SANITIZE_ADDRESS__

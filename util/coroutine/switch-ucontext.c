@@ -4,7 +4,7 @@
  * is a system call, but right.
  */
 #include "qemu/osdep.h"
-#include "coroutine-int.h"
+#include "coroutine-sched.h"
 
 #include <ucontext.h>
 
