@@ -2,6 +2,7 @@
 /* Monitors: a chardev, and the session with whoever is connected to it. */
 #include "qemu/osdep.h"
 
+#include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "monitor/qmp-int.h"
 
@@ -40,9 +41,7 @@ bool monitor_add(const MonitorOptions *options, Error **errp)
         return false;
     }
     if (options->has_mode && options->mode != MONITOR_MODE_CONTROL) {
-        error_setg(errp, "Monitor mode '%s' is not supported, only 'control'",
-                   MonitorMode_str(options->mode));
-        return false;
+        return hmp_monitor_add(options, errp);
     }
     mon = g_new0(Monitor, 1);
     mon->chr = chr;
@@ -59,6 +58,7 @@ void monitor_cleanup(void)
 {
     Monitor *mon, *next;
 
+    hmp_monitor_cleanup();
     LIST_FOREACH_SAFE(mon, &monitors, list, next) {
         if (mon->session) {
             qmp_session_flush(mon->session, 1000);
