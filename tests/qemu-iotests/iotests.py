@@ -283,8 +283,18 @@ class QemuStorageDaemon:
         if kind is None:
             self.quit()
         else:
+            self._explain()
             self.kill()
         return False
+
+    def _explain(self):
+        """Before a test fails: say so if it is the daemon that failed."""
+        try:
+            status = self.process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return
+        print(f'the daemon ended with status {status}\n'
+              + self.errors()[-4000:], flush=True)
 
     def start(self):
         with open(self.stderr, 'ab') as errors:
