@@ -48,7 +48,7 @@ static bool take_escape(const char **text, GString *out)
     const char *found = **text ? strchr(letters, **text) : NULL;
 
     if (!found) {
-        printf("unsupported escape code: '\\%c'\n", **text);
+        fprintf(stderr, "unsupported escape code: '\\%c'\n", **text);
         return false;
     }
     g_string_append_c(out, values[found - letters]);
@@ -63,7 +63,7 @@ static char *take_quoted(const char **text)
     (*text)++;
     while (**text != '"') {
         if (!**text) {
-            printf("unterminated string\n");
+            fprintf(stderr, "unterminated string\n");
             return NULL;
         }
         if (**text != '\\') {
