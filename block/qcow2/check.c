@@ -21,6 +21,8 @@ typedef struct Check {
     int64_t file_end;  /* bytes, rounded up to clusters */
     uint64_t next_host; /* where the last data cluster ended */
     bool rebuild;      /* refcount blocks are missing or bad */
+    bool cut;          /* something lies past the end of the file */
+    int64_t lasting;   /* corruptions that no refcount can repair */
 } Check;
 
 static void G_GNUC_PRINTF(2, 3) found(Check *c, const char *fmt, ...)
@@ -48,6 +50,7 @@ static bool count_range(Check *c, uint64_t offset, uint64_t bytes,
     if (!range_fits(offset, bytes, c->file_end)) {
         found(c, "%s at offset %#" PRIx64 " (%" PRIu64 " bytes) exceeds the "
               "end of the file", what, offset, bytes);
+        c->cut = true;
         return false;
     }
     last = (offset + bytes - 1) >> s->cluster_bits;
@@ -407,27 +410,40 @@ static int coroutine_mixed_fn write_rebuilt(Check *c, uint64_t start,
     return 0;
 }
 
+/* Takes back what count_refcount_structure() counted: it is given up. */
+static void uncount(Check *c, uint64_t offset, uint64_t bytes)
+{
+    Qcow2State *s = c->s;
+
+    if (!offset || qcow2_in_cluster(s, offset) ||
+        !range_fits(offset, bytes, c->file_end)) {
+        return;
+    }
+    for (uint64_t i = 0; i < bytes >> s->cluster_bits; i++) {
+        uint32_t *count = &c->counts[(offset >> s->cluster_bits) + i];
+
+        *count -= *count > 0;
+    }
+}
+
 /* New refcount blocks and table behind all that is used. */
 static void coroutine_mixed_fn rebuild(Check *c)
 {
     Qcow2State *s = c->s;
     uint64_t start = 0, blocks = 0, table = 1, before;
 
+    if (c->cut) {
+        /* New clusters behind the file would be those that are missing. */
+        fprintf(stderr, "Not rebuilding the refcount structure: the image "
+                "refers to what is past the end of its file\n");
+        c->res->check_errors++;
+        return;
+    }
     fprintf(stderr, "Rebuilding refcount structure\n");
     for (uint64_t i = 0; i < s->rt_entries; i++) {
-        uint64_t n = (s->rt[i] & QCOW2_REFTABLE_MASK) >> s->cluster_bits;
-
-        if (n && n < c->clusters && c->counts[n]) {
-            c->counts[n]--; /* the old ones are given up */
-        }
+        uncount(c, s->rt[i] & QCOW2_REFTABLE_MASK, s->cluster_size);
     }
-    for (uint64_t i = 0; i < s->rt_clusters; i++) {
-        uint64_t n = (s->rt_offset >> s->cluster_bits) + i;
-
-        if (n < c->clusters && c->counts[n]) {
-            c->counts[n]--;
-        }
-    }
+    uncount(c, s->rt_offset, (uint64_t)s->rt_clusters << s->cluster_bits);
     /* Behind the file's end, so that the old structure stays whole. */
     start = c->file_end >> s->cluster_bits;
     do {
@@ -442,9 +458,10 @@ static void coroutine_mixed_fn rebuild(Check *c)
     }
     c->rebuild = false;
     s->free_index = 0;
-    c->res->corruptions_fixed += c->res->corruptions;
+    c->res->corruptions_fixed += c->res->corruptions - c->lasting;
     c->res->leaks_fixed += c->res->leaks;
-    c->res->corruptions = c->res->leaks = 0;
+    c->res->corruptions = c->lasting;
+    c->res->leaks = 0;
 }
 
 /* --- all --- */
@@ -465,12 +482,16 @@ static bool check_setup(Check *c)
 static void coroutine_mixed_fn check_count_all(Check *c)
 {
     Qcow2State *s = c->s;
+    bool cut;
 
     count_range(c, 0, s->cluster_size, "header");
     count_l1(c, s->l1_offset, s->l1, s->l1_size, true);
     count_snapshots(c);
     count_bitmaps(c);
+    cut = c->cut;
+    c->lasting = c->res->corruptions;
     count_refcount_structure(c);
+    c->cut = cut; /* the old structure is given up: its place may be used */
 }
 
 int coroutine_mixed_fn qcow2_check_locked(BlockDriverState *bs,

@@ -146,7 +146,7 @@ void fuzz_image_init(void)
     fuzz_image = g_byte_array_new();
 }
 
-BlockBackend *fuzz_image_open(bool writable)
+BlockBackend *fuzz_image_open(bool writable, int flags)
 {
     struct json_object *options = json_tokener_parse(
         "{\"driver\": \"qcow2\", \"node-name\": \"disk\","
@@ -158,7 +158,7 @@ BlockBackend *fuzz_image_open(bool writable)
 
     json_object_object_add(options, "read-only",
                            json_object_new_boolean(!writable));
-    bs = bdrv_open_json(options, false, 0, &err);
+    bs = bdrv_open_json(options, false, flags, &err);
     json_object_put(options);
     g_assert_true(!bs == !!err);
     if (!bs) {

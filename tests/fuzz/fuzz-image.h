@@ -17,8 +17,8 @@ extern GByteArray *fuzz_image;
 
 /* The loop and an empty image; once. */
 void fuzz_image_init(void);
-/* Opens it as qcow2, named "disk"; NULL where it is refused. */
-BlockBackend *fuzz_image_open(bool writable);
+/* Opens it as qcow2, named "disk", with BDRV_O_*; NULL where it is refused. */
+BlockBackend *fuzz_image_open(bool writable, int flags);
 /* Closes it, and sees that nothing stays open. */
 void fuzz_image_close(BlockBackend *blk);
 

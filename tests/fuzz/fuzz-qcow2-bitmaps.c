@@ -69,7 +69,7 @@ static BdrvDirtyBitmap *add(BlockDriverState *bs, const char *name,
 
 static void add_bitmaps(void)
 {
-    BlockBackend *blk = fuzz_image_open(true);
+    BlockBackend *blk = fuzz_image_open(true, 0);
     BlockDriverState *bs = blk_bs(blk);
 
     bdrv_dirty_bitmap_set(add(bs, "some", 4096), 8192, 65536);
@@ -223,12 +223,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_byte_array_set_size(fuzz_image, 0);
     g_byte_array_append(fuzz_image, valid->data, valid->len);
     apply(data, size);
-    blk = fuzz_image_open(false);
+    blk = fuzz_image_open(false, 0);
     if (blk) {
         use_bitmaps(blk_bs(blk));
         fuzz_image_close(blk);
     }
-    blk = fuzz_image_open(true);
+    blk = fuzz_image_open(true, 0);
     if (!blk) {
         return 0;
     }
@@ -237,10 +237,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     write_some(blk);
     add(blk_bs(blk), "new", 65536);
     fuzz_image_close(blk);
-    blk = fuzz_image_open(true);
+    blk = fuzz_image_open(true, 0);
     if (!blk) {
         /* Marked corrupt, as something lies where metadata is. */
-        blk = fuzz_image_open(false);
+        blk = fuzz_image_open(false, 0);
     }
     g_assert_nonnull(blk);
     use_bitmaps(blk_bs(blk));

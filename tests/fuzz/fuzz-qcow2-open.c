@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An image as a stranger made it: opened as qcow2, looked at in every way that
- * needs no permission, read, checked, and (a second time) written.
+ * needs no permission, read, checked; a second time written, a third repaired.
  *
  * What must hold: it is refused, or used without harm; an image that opens
  * still opens after it was only read.
@@ -81,6 +81,27 @@ static void try_write(BlockBackend *blk)
     try_read(blk);
 }
 
+/* Whatever is repaired, the next look finds no more than before. */
+static void try_repair(BlockBackend *blk)
+{
+    BdrvCheckResult first = {0}, second = {0};
+
+    if (bdrv_check(blk_bs(blk), &first,
+                   BDRV_FIX_LEAKS | BDRV_FIX_ERRORS) < 0 ||
+        first.check_errors || first.corruptions) {
+        return;
+    }
+    if (bdrv_check(blk_bs(blk), &second, 0) == 0 && !second.check_errors) {
+        g_assert_cmpint(second.corruptions, ==, 0);
+    }
+}
+
+static void load(const uint8_t *data, size_t size)
+{
+    g_byte_array_set_size(fuzz_image, 0);
+    g_byte_array_append(fuzz_image, data, size);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     fuzz_image_init();
@@ -94,9 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > FUZZ_IMAGE_MAX) {
         return 0;
     }
-    g_byte_array_set_size(fuzz_image, 0);
-    g_byte_array_append(fuzz_image, data, size);
-    blk = fuzz_image_open(false);
+    load(data, size);
+    blk = fuzz_image_open(false, 0);
     if (blk) {
         try_status(blk);
         try_read(blk);
@@ -104,10 +124,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_image_close(blk);
         g_assert_cmpmem(fuzz_image->data, fuzz_image->len, data, size);
     }
-    blk = fuzz_image_open(true);
+    blk = fuzz_image_open(true, 0);
     if (blk) {
         try_write(blk);
         try_info(blk);
+        fuzz_image_close(blk);
+    }
+    load(data, size);
+    blk = fuzz_image_open(true, BDRV_O_CHECK);
+    if (blk) {
+        try_repair(blk);
         fuzz_image_close(blk);
     }
     return 0;
