@@ -19,13 +19,14 @@ static GSList *cli_object_ids;
 
 void cli_usage_error(const char *fmt, ...)
 {
-    g_autofree char *text = NULL;
+    char *text;
     va_list ap;
 
     va_start(ap, fmt);
     text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     error_report("%s", text);
+    g_free(text);
     fprintf(stderr, "Try '%s --help' for more information\n", g_get_prgname());
     exit(EXIT_FAILURE);
 }

@@ -2,6 +2,7 @@
 /* Printing: JSON with indentation, and particulars of an image as text. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "qemu/cutils.h"
 #include "tools/common/show.h"
 
 /* --- JSON --- */
@@ -156,4 +157,47 @@ void show_specific(const ImageInfoSpecific *info)
         print_members(data, 1);
     }
     json_object_put(tree);
+}
+
+static void print_backing(const ImageInfo *info)
+{
+    const char *name = info->backing_filename;
+    const char *full = info->full_backing_filename;
+
+    if (!name) {
+        return;
+    }
+    printf("backing file: %s", name);
+    if (!full) {
+        printf(" (cannot determine actual path)");
+    } else if (strcmp(name, full)) {
+        printf(" (actual path: %s)", full);
+    }
+    printf("\n");
+    if (info->backing_filename_format) {
+        printf("backing file format: %s\n", info->backing_filename_format);
+    }
+}
+
+void show_image(const ImageInfo *info)
+{
+    g_autofree char *virtual_size = size_to_str(info->virtual_size);
+    g_autofree char *disk_size = info->has_actual_size
+                                     ? size_to_str(info->actual_size)
+                                     : g_strdup("unavailable");
+
+    printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRId64
+           " bytes)\ndisk size: %s\n", info->filename, info->format,
+           virtual_size, info->virtual_size, disk_size);
+    if (info->has_encrypted && info->encrypted) {
+        printf("encrypted: yes\n");
+    }
+    if (info->has_cluster_size) {
+        printf("cluster_size: %" PRId64 "\n", info->cluster_size);
+    }
+    if (info->has_dirty_flag && info->dirty_flag) {
+        printf("cleanly shut down: no\n");
+    }
+    print_backing(info);
+    show_specific(info->format_specific);
 }

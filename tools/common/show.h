@@ -9,5 +9,7 @@
 void show_json(struct json_object *value);
 /* Prints "Format specific information:" and what @info says; NULL: nothing. */
 void show_specific(const ImageInfoSpecific *info);
+/* Prints the lines "image: ..." and so on. */
+void show_image(const ImageInfo *info);
 
 #endif
