@@ -42,8 +42,8 @@ BASE = [
     '~qemu-img create -q -f qcow2 -b a.q -F qcow2 ov.q',
     io('ov.q', 'write -P 3 64k 64k', 'write -z 3M 1M'),
     '~qemu-img create -q a.raw 10M',
-    io('a.raw', 'write -P 7 0 4k', 'write -P 5 70001 3', 'write -P 0 1M 4k', 'write 9M 512',
-       options='-f raw'),
+    io('a.raw', 'write -P 7 0 4k', 'write -P 5 70001 3', 'write -P 0 1M 4k',
+       'write 9M 512', options='-f raw'),
 ]
 
 SCENARIOS = {
