@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of all commands of the human monitor. */
+#include "qemu/osdep.h"
+#include "hmp.h"
+
+#define FLAG(letter, name) { HMP_FLAG, name, letter }
+#define DEVICE(name) { HMP_DEVICE, name }
+#define STRING(name) { HMP_STRING, name }
+#define INT(name) { HMP_INT, name }
+/* May be left out: */
+#define MAYBE(kind, name) { HMP_##kind, name, .optional = true }
+
+static const HmpCommand info_commands[] = {
+    { "block", "[-n] [-v] [device]",
+      "the block devices, or one of them (-n: all nodes, -v: with what is "
+      "known of their images)", hmp_info_block,
+      { FLAG('n', "nodes"), FLAG('v', "verbose"), MAYBE(DEVICE, "device") } },
+    { "block-jobs", "", "block jobs and how far they are",
+      hmp_info_block_jobs },
+    { "blockstats", "", "counters of the block devices",
+      hmp_info_blockstats },
+    { "iothreads", "", "threads for requests", hmp_info_iothreads },
+    { "name", "", "the name of the machine", hmp_info_name },
+    { "snapshots", "", "snapshots inside of the images", hmp_info_snapshots },
+    { "status", "", "whether the machine runs", hmp_info_status },
+    { "uuid", "", "the UUID of the machine", hmp_info_uuid },
+    { "version", "", "the version of this program", hmp_info_version },
+    { 0 },
+};
+
+const HmpCommand hmp_commands[] = {
+    { "help|?", "[cmd]", "this list, or what one command does", hmp_help,
+      { MAYBE(REST, "name") } },
+    { "info", "[subcommand]", "tells about the machine",
+      .sub = info_commands },
+
+    /* --- block devices --- */
+    { "qemu-io", "[-d] [device] \"[command]\"",
+      "runs a command of qemu-io on a block device or node (-d: [device] is "
+      "the ID or path of what it is attached to); it prints on standard "
+      "output", hmp_qemu_io,
+      { FLAG('d', "qdev"), DEVICE("device"), STRING("command") } },
+    { "block_resize", "device size", "changes the size of a block device",
+      hmp_block_resize, { DEVICE("device"), { HMP_SIZE, "size" } } },
+    { "block_set_io_throttle",
+      "device bps bps_rd bps_wr iops iops_rd iops_wr",
+      "limits the rate of requests of a block device",
+      hmp_block_set_io_throttle,
+      { DEVICE("device"), INT("bps"), INT("bps_rd"), INT("bps_wr"),
+        INT("iops"), INT("iops_rd"), INT("iops_wr") } },
+    { "change", "device [-f] filename [format [read-only-mode]]",
+      "puts another medium into a device (-f: even when it is locked)",
+      hmp_change,
+      { DEVICE("device"), FLAG('f', "force"), { HMP_FILE, "filename" },
+        MAYBE(STRING, "format"), MAYBE(STRING, "read-only-mode") } },
+    { "eject", "[-f] device",
+      "takes the medium out of a device (-f: even when it is locked)",
+      hmp_eject, { FLAG('f', "force"), DEVICE("device") } },
+    { "drive_add",
+      "[-n] [[<domain>:]<bus>:]<slot> [file=file][,if=none][,id=id]...",
+      "adds a drive without a device (-n: a node, as blockdev-add does)",
+      hmp_drive_add,
+      { FLAG('n', "node"), STRING("address"), STRING("opts") } },
+    { "drive_del", "device",
+      "takes the medium from a drive and removes the drive; or removes a node",
+      hmp_drive_del, { DEVICE("id") } },
+    { "drive_backup", "[-n] [-f] [-c] device target [format]",
+      "copies a device as it is now into a new image (-n: into one that "
+      "exists, -f: with what is in backing files, -c: compressed)",
+      hmp_drive_backup,
+      { FLAG('n', "reuse"), FLAG('f', "full"), FLAG('c', "compress"),
+        DEVICE("device"), STRING("target"), MAYBE(STRING, "format") } },
+
+    /* --- jobs --- */
+    { "block_job_cancel", "[-f] device",
+      "ends a block job (-f: at once, also one that only waits to be "
+      "completed)", hmp_job_cancel, { FLAG('f', "force"), DEVICE("device") } },
+    { "block_job_complete", "device",
+      "lets a block job that is ready come to its end", hmp_job_complete,
+      { DEVICE("device") } },
+    { "block_job_pause", "device", "makes a block job wait", hmp_job_pause,
+      { DEVICE("device") } },
+    { "block_job_resume", "device", "lets a paused block job go on",
+      hmp_job_resume, { DEVICE("device") } },
+    { "block_job_set_speed", "device speed",
+      "limits the speed of a block job, per second", hmp_job_set_speed,
+      { DEVICE("device"), { HMP_SIZE, "speed" } } },
+
+    /* --- NBD --- */
+    { "nbd_server_start", "[-a] [-w] host:port|unix:path",
+      "starts the NBD server (-a: and exports all devices, -w: writable)",
+      hmp_nbd_server_start,
+      { FLAG('a', "all"), FLAG('w', "writable"), STRING("uri") } },
+    { "nbd_server_add", "[-w] device [name]",
+      "exports a block device over NBD (-w: writable)", hmp_nbd_server_add,
+      { FLAG('w', "writable"), DEVICE("device"), MAYBE(STRING, "name") } },
+    { "nbd_server_remove", "[-f] name",
+      "ends an export (-f: even when somebody uses it)",
+      hmp_nbd_server_remove, { FLAG('f', "force"), STRING("name") } },
+    { "nbd_server_stop", "", "stops the NBD server", hmp_nbd_server_stop },
+
+    /* --- devices and objects --- */
+    { "device_add", "driver[,prop=value][,...]",
+      "adds a device, as -device does", hmp_device_add,
+      { { HMP_OPTIONS, "device" } } },
+    { "device_del", "device", "removes a device", hmp_device_del,
+      { STRING("id") } },
+    { "object_add", "[qom-type=]type,id=str[,prop=value][,...]",
+      "adds an object, as -object does", hmp_object_add,
+      { { HMP_REST, "object" } } },
+    { "object_del", "id", "removes an object", hmp_object_del,
+      { STRING("id") } },
+
+    /* --- the machine --- */
+    { "stop|s", "", "stops the machine", hmp_stop },
+    { "cont|c", "", "lets the machine run", hmp_cont },
+    { "system_reset", "", "resets the machine", hmp_system_reset },
+    { "quit|q", "", "ends this program", hmp_quit },
+
+    /* --- known by name, and not there yet --- */
+    { "commit", "device|all", "merges an image into its backing file",
+      .missing = "images cannot be merged into their backing file yet" },
+    { "drive_mirror", "[-n] [-f] device target [format]",
+      "copies a device while it is written to",
+      .missing = "there is no mirror job yet" },
+    { "block_stream", "device [speed [base]]",
+      "copies what is in backing files into an image",
+      .missing = "there is no stream job yet" },
+    { "snapshot_blkdev", "[-n] device [new-image-file] [format]",
+      "puts a new image on top of a device's",
+      .missing = "there are no external snapshots yet" },
+    { "snapshot_blkdev_internal", "device name",
+      "makes a snapshot inside of an image",
+      .missing = "there are no internal snapshots yet" },
+    { "snapshot_delete_blkdev_internal", "device name [id]",
+      "deletes a snapshot inside of an image",
+      .missing = "there are no internal snapshots yet" },
+    { "savevm", "tag", "makes a snapshot of all disks",
+      .missing = "there are no internal snapshots yet" },
+    { "loadvm", "tag", "goes back to a snapshot",
+      .missing = "there are no internal snapshots yet" },
+    { "delvm", "tag", "deletes a snapshot of all disks",
+      .missing = "there are no internal snapshots yet" },
+    { 0 },
+};
