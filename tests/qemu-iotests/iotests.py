@@ -414,8 +414,8 @@ class QemuStorageDaemon:
             log(title or command)
             log_refusal(e)
             for word in (naming,) if isinstance(naming, str) else naming:
-                check(word in e.desc or TESTING_PEER, f'{command}: the error does not name '
-                      f'{word!r}: {e.desc}')
+                check(word in e.desc or TESTING_PEER, f'{command}: the '
+                      f'error does not name {word!r}: {e.desc}')
             return e
         raise AssertionError(f'{title or command}: not refused, but {answer}')
 
