@@ -65,8 +65,8 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
         map.bytes = ROUND_UP(map.bytes, s->cluster_size);
         if (map.type == QCOW2_ZERO_PLAIN ||
             (map.type == QCOW2_ZERO_ALLOC && !unmap) ||
-            (map.type == QCOW2_UNALLOCATED && !qcow2_has_backing(bs))) {
-            ret = 0; /* it is */
+            (map.type == QCOW2_UNALLOCATED && zero_by_unallocating(bs))) {
+            ret = 0; /* it is, even over a backing file that comes later */
         } else {
             ret = qcow2_prepare_l2(bs, offset);
             if (ret == 0) {
@@ -107,34 +107,47 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
     return ret;
 }
 
+/* Does all of a part of one cluster read as zeroes without a backing file? */
+static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    Qcow2Map map;
+
+    if (bytes == 0) {
+        return true;
+    }
+    return qcow2_map(bs, offset, bytes, &map) == 0 &&
+           (map.type == QCOW2_ZERO_PLAIN || map.type == QCOW2_ZERO_ALLOC ||
+            (map.type == QCOW2_UNALLOCATED && !qcow2_has_backing(bs)));
+}
+
 /*
- * Widens a range that is no whole cluster, where all the rest of the cluster
- * is zeroes anyway.  False: it is not.
+ * Zeroes [@offset, @offset + @bytes), clusters of one L2 table.  A part of a
+ * cluster is zeroed with the cluster, where all the rest of it is zeroes
+ * anyway: a fact that must be looked at when nobody writes to the cluster any
+ * more, and stay so until it is done.  -ENOTSUP: it is not.
  */
-static bool coroutine_fn widen(BlockDriverState *bs, int64_t *offset,
-                               int64_t *bytes)
+static int coroutine_fn zero_locked(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes, bool unmap)
 {
     Qcow2State *s = bs->opaque;
-    int64_t start = qcow2_start_of_cluster(s, *offset);
-    int64_t end = *offset + *bytes;
-    int64_t new_end = MIN(ROUND_UP(end, s->cluster_size), s->size);
-    int64_t edges[2][2] = { { start, *offset - start },
-                            { end, new_end - end } };
+    int64_t end = offset + bytes;
+    int64_t start = qcow2_start_of_cluster(s, offset);
+    int64_t wide_end = MIN(ROUND_UP(end, s->cluster_size), s->size);
+    Qcow2Op op;
+    int ret;
 
-    for (int i = 0; i < 2; i++) {
-        int64_t pos = edges[i][0], n = edges[i][1];
-        Qcow2Map map;
-
-        if (n > 0 &&
-            (qcow2_co_map(bs, pos, n, &map) < 0 ||
-             !(map.type == QCOW2_ZERO_PLAIN || map.type == QCOW2_ZERO_ALLOC ||
-               (map.type == QCOW2_UNALLOCATED && !qcow2_has_backing(bs))))) {
-            return false;
-        }
+    qcow2_op_begin(bs, &op, start, wide_end - start);
+    if (!part_is_zero(bs, start, offset - start) ||
+        !part_is_zero(bs, end, wide_end - end)) {
+        ret = -ENOTSUP;
+    } else {
+        ret = qcow2_limit_frees(bs);
     }
-    *offset = start;
-    *bytes = new_end - start;
-    return true;
+    if (ret == 0) {
+        ret = qcow2_zero_clusters(bs, start, wide_end - start, unmap);
+    }
+    qcow2_op_end(&op);
+    return ret;
 }
 
 int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
@@ -146,31 +159,15 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
     if (s->version < 3 && !zero_by_unallocating(bs)) {
         return -ENOTSUP;
     }
-    if (!widen(bs, &offset, &bytes)) {
-        return -ENOTSUP;
-    }
     CO_MUTEX_GUARD(&s->lock);
     while (ret == 0 && bytes > 0) {
         int64_t span = s->cluster_size << s->l2_bits;
         int64_t n = MIN(bytes, span - (offset & (span - 1)));
-        int64_t check = offset, rest = n;
-        Qcow2Op op;
 
         if (s->broken) {
             return -EIO;
         }
-        qcow2_op_begin(bs, &op, offset, n);
-        /* Who was waited for may have changed what widen() saw. */
-        if (!widen(bs, &check, &rest)) {
-            ret = -ENOTSUP;
-        } else {
-            ret = qcow2_limit_frees(bs);
-        }
-        if (ret == 0) {
-            ret = qcow2_zero_clusters(bs, offset, n,
-                                      flags & BDRV_REQ_MAY_UNMAP);
-        }
-        qcow2_op_end(&op);
+        ret = zero_locked(bs, offset, n, flags & BDRV_REQ_MAY_UNMAP);
         offset += n;
         bytes -= n;
     }
