@@ -233,6 +233,22 @@ static bool take_permissions(const QemuIoCommand *c, BlockBackend *blk)
     return true;
 }
 
+/* Does it look at the node itself?  Others fail by the request they make. */
+static bool needs_medium(const QemuIoCommand *c)
+{
+    static QemuIoFunc *const those[] = {
+        io_alloc, io_map, io_info, io_break, io_remove_break, io_resume,
+        io_wait_break,
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(those); i++) {
+        if (c->run == those[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int run(BlockBackend *blk, int argc, char **argv)
 {
     const QemuIoCommand *c = find_command(argv[0]);
@@ -250,6 +266,10 @@ static int run(BlockBackend *blk, int argc, char **argv)
     }
     if (!take_permissions(c, blk)) {
         return -EACCES;
+    }
+    if (blk && !blk_bs(blk) && needs_medium(c)) {
+        printf("%s failed: %s\n", argv[0], strerror(ENOMEDIUM));
+        return -ENOMEDIUM;
     }
     optind = 0; /* glibc: getopt() starts anew */
     return c->run(blk, argc, argv);

@@ -16,7 +16,9 @@ void qemuio_set_misalign(bool on)
 /* The pointer to free lies before the buffer. */
 void *io_alloc_buffer(BlockBackend *blk, int64_t bytes, int fill)
 {
-    size_t head = MAX(blk_bs(blk)->bl.opt_mem_alignment, 4096);
+    /* Without a medium the request fails, but not here. */
+    size_t head = blk_bs(blk) ? MAX(blk_bs(blk)->bl.opt_mem_alignment, 4096)
+                              : 4096;
     uint8_t *memory = qemu_memalign(head, head + bytes + MISALIGN);
     uint8_t *buf = memory + head + (misalign ? MISALIGN : 0);
 
