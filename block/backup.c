@@ -396,6 +396,7 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     s->max_chunk = perf ? perf->max_chunk : 0;
     s->common.speed_changed = backup_speed_changed;
     block_copy_set_method(s->copy, perf && perf->use_copy_range, o->compress);
+    block_copy_set_whole(s->copy, o->sync == MIRROR_SYNC_MODE_FULL);
     block_copy_set_skip_unallocated(s->copy,
                                     o->sync == MIRROR_SYNC_MODE_TOP);
     if (bitmap->selects) {

@@ -35,6 +35,7 @@ struct BlockCopyState {
     bool compress;
     bool use_copy_range; /* until it fails for good */
     bool skip_unallocated;
+    bool whole; /* the target gets all of the disk */
     bool fleecing; /* the source is below the target: serialise writes */
 
     /* --- the context's thread --- */

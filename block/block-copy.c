@@ -166,6 +166,11 @@ void block_copy_set_speed(BlockCopyState *s, uint64_t speed)
     ratelimit_set_speed(&s->limit, speed);
 }
 
+void block_copy_set_whole(BlockCopyState *s, bool whole)
+{
+    s->whole = whole;
+}
+
 void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip)
 {
     s->skip_unallocated = skip;

@@ -41,7 +41,10 @@ static BdrvRequestFlags write_flags(const BlockCopyState *s)
 
 /*
  * How many bytes of the target at @offset need no zeroes, as it reads as
- * zeroes there by itself: not through a backing file, which may change.
+ * zeroes there by itself: not through a backing file, which may change.  An
+ * image without one that gets only a part of the disk may be given one later,
+ * which its zeroes are to hide: there they are written wherever the image
+ * itself does not hold them.
  */
 static int64_t coroutine_fn zero_already(BlockCopyState *s, int64_t offset,
                                          int64_t bytes)
@@ -55,7 +58,9 @@ static int64_t coroutine_fn zero_already(BlockCopyState *s, int64_t offset,
     }
     ret = bdrv_block_status(bs, offset, bytes, &pnum, NULL, NULL);
     if (ret < 0 || !(ret & BDRV_BLOCK_ZERO) ||
-        (!(ret & BDRV_BLOCK_ALLOCATED) && bdrv_backing_chain_next(bs))) {
+        (!(ret & BDRV_BLOCK_ALLOCATED) &&
+         (!s->whole || bdrv_skip_filters(bs)->backing_file ||
+          bdrv_backing_chain_next(bs)))) {
         return 0;
     }
     return pnum == bytes ? bytes : ROUND_DOWN(pnum, s->cluster_size);

@@ -59,6 +59,11 @@ void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip);
 /* Progress goes to @progress (NULL: nowhere): bytes copied, bytes left. */
 void block_copy_set_progress(BlockCopyState *s, ProgressMeter *progress);
 /*
+ * All of the disk is copied: no backing file will ever show through the target,
+ * so that zeroes need not be written where it holds nothing yet.
+ */
+void block_copy_set_whole(BlockCopyState *s, bool whole);
+/*
  * Drops from what is left clusters at @offset that the topmost source image
  * does not hold.  Returns how many bytes were looked at (> 0) or -errno.
  */
