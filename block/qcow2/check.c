@@ -91,16 +91,14 @@ static void count_data(Check *c, uint64_t entry, bool active)
         c->res->fragmented_clusters += active;
         break;
     case QCOW2_NORMAL:
+    case QCOW2_ZERO_ALLOC:
         offset = entry & QCOW2_OFFSET_MASK;
         c->res->allocated_clusters += active;
         if (active && c->next_host && offset != c->next_host) {
             c->res->fragmented_clusters++;
         }
         c->next_host = offset + s->cluster_size;
-        /* fall through */
-    case QCOW2_ZERO_ALLOC:
-        count_range(c, entry & QCOW2_OFFSET_MASK, s->cluster_size,
-                    "data cluster");
+        count_range(c, offset, s->cluster_size, "data cluster");
         break;
     case QCOW2_INVALID:
         found(c, "L2 entry %#" PRIx64 " is invalid", entry);
@@ -125,6 +123,7 @@ static void coroutine_mixed_fn count_l2(Check *c, uint64_t l2, bool active)
         c->res->check_errors++;
         return;
     }
+    c->next_host = 0; /* an L2 table in between does not make fragments */
     for (uint64_t i = 0; i < UINT64_C(1) << s->l2_bits; i++) {
         count_data(c, table[i], active);
     }

@@ -42,7 +42,7 @@ bool qcow2_layout(uint64_t size, unsigned cluster_bits,
     if (size > BDRV_MAX_LENGTH || l->l1_entries > QCOW2_MAX_L1_BYTES / 8) {
         return false;
     }
-    l->l1 = MAX(1, (l->l1_entries * 8 + cluster - 1) >> cluster_bits);
+    l->l1 = (l->l1_entries * 8 + cluster - 1) >> cluster_bits;
     l->l2 = allocated ? l->l1_entries : 0;
     l->data = allocated ? clusters : 0;
     qcow2_layout_refcounts(cluster_bits, refcount_order, l);
@@ -132,7 +132,7 @@ static int coroutine_fn write_header(Create *c)
         .cluster_bits = c->cluster_bits,
         .size = o->size,
         .l1_size = c->layout.l1_entries,
-        .l1_offset = l1_start(c) << c->cluster_bits,
+        .l1_offset = c->layout.l1 ? l1_start(c) << c->cluster_bits : 0,
         .reftable_offset = table_start(c) << c->cluster_bits,
         .reftable_clusters = c->layout.table,
         .refcount_order = c->order,
