@@ -195,7 +195,10 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
     return ret;
 }
 
-/* Gives the clusters of [@start, @end) a place; the data there is zeroes. */
+/*
+ * Gives the clusters of [@start, @end) a place; the data there is zeroes, and
+ * hides a backing file's.
+ */
 static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
                                     int64_t end, PreallocMode mode,
                                     Error **errp)
@@ -282,9 +285,6 @@ static bool check_resize(BlockDriverState *bs, int64_t size,
         error_setg(errp, "Can't resize a v2 image which has snapshots");
     } else if (size < s->size && prealloc != PREALLOC_MODE_OFF) {
         error_setg(errp, "Preallocation can't be used for shrinking an image");
-    } else if (prealloc != PREALLOC_MODE_OFF && qcow2_has_backing(bs)) {
-        error_setg(errp, "Preallocation can't be used for an image with a "
-                   "backing file");
     } else if (l1_entries_for(s, size) > QCOW2_MAX_L1_BYTES / 8) {
         error_setg(errp, "The image size is too large (try using a larger "
                    "cluster size)");
