@@ -115,6 +115,21 @@ static void raw_reopen_abort(BdrvReopenState *state)
     state->opaque = NULL;
 }
 
+/*
+ * Like a filter, as what lies outside the part is nobody's here: several parts
+ * of a node may be written at the same time.  But the part must not be cut off.
+ */
+static void raw_child_perm(BlockDriverState *bs, BdrvChild *child,
+                           BdrvChildRole role, uint64_t perm, uint64_t shared,
+                           uint64_t *nperm, uint64_t *nshared)
+{
+    *nperm = perm;
+    *nshared = shared;
+    if (!(role & BDRV_CHILD_FILTERED)) {
+        *nshared &= ~(uint64_t)BLK_PERM_RESIZE;
+    }
+}
+
 static void raw_refresh_limits(BlockDriverState *bs, Error **errp)
 {
     if (bs->probed) {
@@ -354,6 +369,7 @@ const BlockDriver bdrv_raw = {
     .reopen_prepare = raw_reopen_prepare,
     .reopen_commit = raw_reopen_commit,
     .reopen_abort = raw_reopen_abort,
+    .child_perm = raw_child_perm,
     .refresh_limits = raw_refresh_limits,
     .co_preadv = raw_co_preadv,
     .co_pwritev = raw_co_pwritev,
