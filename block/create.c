@@ -401,8 +401,19 @@ static void img_print(ImgCreate *c)
 
 /* --- step 5: creating --- */
 
+/* Disks consist of whole sectors. */
+static int64_t img_disk_size(const char *text)
+{
+    int64_t size = g_ascii_strtoll(text, NULL, 10);
+
+    return size <= BDRV_MAX_LENGTH ? ROUND_UP(size, BDRV_SECTOR_SIZE) : size;
+}
+
 static json_object *img_member(const ImgOption *o, const char *text)
 {
+    if (!strcmp(o->name, "size")) {
+        return json_object_new_int64(img_disk_size(text));
+    }
     if (o->type == IMG_SIZE || o->type == IMG_NUMBER) {
         return json_object_new_int64(g_ascii_strtoll(text, NULL, 10));
     }
@@ -498,7 +509,7 @@ static bool img_create_format(ImgCreate *c, Error **errp)
 static bool img_check_device(ImgCreate *c, Error **errp)
 {
     g_autoptr(BlockDriverState) bs = NULL;
-    int64_t wanted = g_ascii_strtoll(img_value(c, "size"), NULL, 10);
+    int64_t wanted = img_disk_size(img_value(c, "size"));
 
     if (c->protocol->co_create) {
         return true;

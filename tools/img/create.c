@@ -71,11 +71,5 @@ int img_create(int argc, char **argv)
     if (argv[first + 1] && !cli_size("image size", argv[first + 1], &size)) {
         return EXIT_FAILURE;
     }
-    if (size > INT64_MAX - BDRV_SECTOR_SIZE) {
-        error_report("%s: The image size is too large", filename);
-        return EXIT_FAILURE;
-    }
-    /* Disks have whole sectors. */
-    size = size < 0 ? size : ROUND_UP(size, BDRV_SECTOR_SIZE);
     return create_image(&args, filename, size);
 }
