@@ -346,11 +346,16 @@ static void coroutine_fn writer_entry(void *opaque)
         int64_t stripes = img->size / (8 * KiB);
         int64_t pos = g_rand_int_range(w->rand, 0, stripes) * 8 * KiB +
                       w->id * KiB;
-        uint8_t buf[KiB], fill = g_rand_int_range(w->rand, 0, 256);
+        bool zero = g_rand_int_range(w->rand, 0, 3) == 0;
+        uint8_t buf[KiB];
+        uint8_t fill = zero ? 0 : g_rand_int_range(w->rand, 0, 256);
+        int ret;
 
         memset(buf, fill, sizeof(buf));
-        g_assert_cmpint(blk_co_pwrite(img->blk, pos, sizeof(buf), buf, 0), ==,
-                        0);
+        ret = zero ? blk_co_pwrite_zeroes(img->blk, pos, sizeof(buf),
+                                          BDRV_REQ_MAY_UNMAP)
+                   : blk_co_pwrite(img->blk, pos, sizeof(buf), buf, 0);
+        g_assert_cmpint(ret, ==, 0);
         memset(img->model + pos, fill, sizeof(buf));
         if (i % 16 == 0) {
             g_assert_cmpint(blk_co_flush(img->blk), ==, 0);
@@ -366,7 +371,7 @@ static void coroutine_fn writer_entry(void *opaque)
 
 static void test_parallel(void)
 {
-    for (int bits = 9; bits <= 17; bits += 2) {
+    for (int bits = 9; bits <= 21; bits += 2) {
         Writer w[8];
         int running = 8;
         Image img = {
