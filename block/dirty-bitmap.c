@@ -289,9 +289,10 @@ bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
         return false;
     }
     if (!bdrv_dirty_bitmap_merge_internal(dest, src, backup)) {
-        error_setg(errp, "Bitmap '%s' of a disk of %" PRId64 " bytes cannot be "
-                   "merged into '%s' of a disk of %" PRId64 " bytes",
-                   src->name, src_size, dest->name, dest_size);
+        error_setg(errp,
+                   "Bitmaps are of different sizes (destination size is "
+                   "%" PRId64 ", source size is %" PRId64 ") and can't be "
+                   "merged", dest_size, src_size);
         return false;
     }
     return true;

@@ -142,11 +142,9 @@ BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
         return bs;
     }
     bs = node_name ? bdrv_find_node(node_name) : NULL;
-    if (!bs && !device) {
-        error_setg(errp, "Cannot find node '%s'", node_name);
-    } else if (!bs) {
+    if (!bs) {
         error_setg(errp, "Cannot find device='%s' nor node-name='%s'",
-                   device, node_name ? node_name : "");
+                   device ? device : "", node_name ? node_name : "");
     }
     return bs;
 }
