@@ -148,7 +148,7 @@ bool hmp_change(HmpCall *call, Error **errp)
 static bool add_node(HmpCall *call, Error **errp)
 {
     g_autoptr(BlockdevOptions) options = NULL;
-    struct json_object *json;
+    struct json_object *json, *driver;
 
     json = keyval_parse(hmp_str(call, "opts"), "driver", NULL, errp);
     if (!json) {
@@ -156,6 +156,11 @@ static bool add_node(HmpCall *call, Error **errp)
     }
     if (!json_object_object_get_ex(json, "node-name", NULL)) {
         error_setg(errp, "'node-name' needs to be specified");
+    } else if (json_object_object_get_ex(json, "driver", &driver) &&
+               BlockdevDriver_parse(json_object_get_string(driver),
+                                    NULL) < 0) {
+        error_setg(errp, "Unknown driver '%s'",
+                   json_object_get_string(driver));
     } else {
         options = bdrv_options_from_json(json, true, errp);
     }
