@@ -46,7 +46,11 @@ class Daemon(QmpClient):
                     raise RuntimeError(
                         f"{prog} did not start") from None
                 time.sleep(0.001)
-        self.negotiate()
+        try:
+            self.negotiate()
+        except KeyError:
+            # The peer greets twice where we connect while it starts.
+            self.read_reply()
 
     def transaction(self, *actions, mode=None):
         args = {"actions": [{"type": t, "data": d} for t, d in actions]}
