@@ -317,7 +317,8 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
     'convert-errors': [
         '~qemu-img create -q b.raw 8M',
         io('b.raw', 'write -P 1 0 8M', options='-f raw'),
-        'qemu-img convert --image-opts %s,file.inject-error.0.sector=8000 '
+        # In which piece the error lies is told; ours are smaller.
+        '=qemu-img convert --image-opts %s,file.inject-error.0.sector=8000 '
         'o.raw' % (INJECT % ('b.raw', 5, 'read')),
         'qemu-img convert --salvage --image-opts '
         '%s,file.inject-error.0.sector=8000,file.inject-error.0.once=off '

@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "convert.h"
+#include "host.h"
 #include "qemu/ratelimit.h"
 
 typedef enum PieceKind {
@@ -34,9 +35,20 @@ typedef struct Copier {
     int64_t done;      /* bytes, for progress */
     RateLimit limit;
     bool offload;      /* try to have the host copy */
+    bool host;         /* worker threads may write */
+    int64_t cluster;   /* of the target, bytes */
     int running;       /* coroutines */
     int ret;
 } Copier;
+
+/* A coroutine's own. */
+typedef struct Buffer {
+    Copier *k;
+    const Piece *piece;
+    uint8_t *data;
+    uint8_t *zero; /* by units of the piece: is it left out, as zeroes? */
+    HostBatch batch;
+} Buffer;
 
 static const ConvertSource *source_at(const Convert *c, int64_t offset)
 {
@@ -155,8 +167,10 @@ static Piece cut_piece(Copier *k)
             p.bytes = MIN(align, rest);
         }
     } else if (p.kind == PIECE_DATA) {
+        int64_t chunk = ROUND_UP(CONVERT_CHUNK, align);
+
         p.bytes = MIN(MIN(ROUND_UP(run, align), rest),
-                      ROUND_UP(CONVERT_CHUNK, align));
+                      chunk - k->pos % chunk);
     }
     k->pos += p.bytes;
     return p;
@@ -225,6 +239,62 @@ static int coroutine_fn read_piece(Copier *k, const Piece *p, uint8_t *buf)
     return 0;
 }
 
+static void find_zeroes(const Copier *k, const Piece *p, const uint8_t *buf,
+                        uint8_t *zero)
+{
+    int64_t pos = 0;
+
+    for (int i = 0; pos < p->bytes; i++) {
+        int64_t n = MIN(k->unit - (p->offset + pos) % k->unit, p->bytes - pos);
+
+        zero[i] = k->c->args->sparse && buffer_is_zero(buf + pos, n);
+        pos += n;
+    }
+}
+
+/* In a worker thread. */
+static int read_run(void *opaque)
+{
+    Buffer *b = opaque;
+    int ret = host_read_run(&b->batch);
+
+    if (ret == 0) {
+        find_zeroes(b->k, b->piece, b->data, b->zero);
+    }
+    return ret;
+}
+
+/* False: it is to be read in the general way. */
+static bool coroutine_fn read_fast(Copier *k, const Piece *p, Buffer *b)
+{
+    const ConvertSource *s = source_at(k->c, p->offset);
+    int64_t offset = p->offset - s->start;
+    bool ok;
+
+    if (p->bytes > s->size - offset ||
+        !host_read_begin(&b->batch, blk_root(s->blk), offset, p->bytes,
+                         b->data)) {
+        return false;
+    }
+    b->piece = p;
+    ok = thread_pool_co_run(read_run, b) == 0;
+    host_read_end(&b->batch);
+    return ok;
+}
+
+static int coroutine_fn read_data(Copier *k, const Piece *p, Buffer *b)
+{
+    int ret = 0;
+
+    if (!read_fast(k, p, b)) {
+        ret = read_piece(k, p, b->data);
+        if (ret >= 0) {
+            find_zeroes(k, p, b->data, b->zero);
+        }
+    }
+    return ret;
+}
+
 /* --- writing --- */
 
 static int coroutine_fn write_zeroes(Copier *k, int64_t offset, int64_t bytes)
@@ -236,49 +306,87 @@ static int coroutine_fn write_zeroes(Copier *k, int64_t offset, int64_t bytes)
                                 k->c->args->sparse ? BDRV_REQ_MAY_UNMAP : 0);
 }
 
-/* How many bytes at @buf, in whole units, are alike: all zero, or not. */
-static int64_t alike(const Copier *k, int64_t offset, const uint8_t *buf,
-                     int64_t bytes, bool *zero)
+/* How many bytes at @pos of the piece, in whole units, are alike? */
+static int64_t alike(const Copier *k, const Piece *p, const uint8_t *zero,
+                     int64_t pos, bool *is_zero)
 {
-    int64_t pos = 0;
+    int64_t first = p->offset / k->unit, end = p->offset + p->bytes;
+    int64_t unit = (p->offset + pos) / k->unit;
 
-    if (!k->c->args->sparse) {
-        *zero = false;
-        return bytes;
-    }
-    while (pos < bytes) {
-        int64_t n = MIN(k->unit - (offset + pos) % k->unit, bytes - pos);
-        bool z = buffer_is_zero(buf + pos, n);
-
-        if (pos && z != *zero) {
-            break;
-        }
-        *zero = z;
-        pos += n;
-    }
-    return pos;
+    *is_zero = zero[unit - first];
+    do {
+        unit++;
+    } while (unit * k->unit < end && zero[unit - first] == *is_zero);
+    return MIN(unit * k->unit, end) - p->offset - pos;
 }
 
-static int coroutine_fn write_data(Copier *k, const Piece *p,
-                                   const uint8_t *buf)
+/* Writes [@pos, +@n) of a piece; what workers can write goes to @batch. */
+static int coroutine_fn write_run(Copier *k, HostBatch *batch, int64_t offset,
+                                  int64_t n, uint8_t *buf)
 {
     int flags = k->c->args->compressed ? BDRV_REQ_WRITE_COMPRESSED : 0;
-    int64_t n;
+    int64_t done = 0, part;
 
-    for (int64_t pos = 0; pos < p->bytes; pos += n) {
-        int64_t offset = p->offset + pos;
-        bool zero = false;
+    while (done < n) {
+        int64_t odd = (offset + done) % k->cluster;
         int ret;
 
-        n = alike(k, offset, buf + pos, p->bytes - pos, &zero);
-        ret = zero ? write_zeroes(k, offset, n)
-                   : blk_co_pwrite(k->c->target, offset, n, buf + pos, flags);
-        if (ret < 0) {
-            fail(k, ret, "writing at byte", offset);
-            return ret;
+        part = k->host ? host_write_begin(batch, blk_root(k->c->target),
+                                          offset + done, n - done, buf + done)
+                       : 0;
+        if (!part) {
+            /* From the next cluster on it may be possible. */
+            part = MIN(n - done, odd ? k->cluster - odd : n);
+            ret = blk_co_pwrite(k->c->target, offset + done, part, buf + done,
+                                flags);
+            if (ret < 0) {
+                fail(k, ret, "writing at byte", offset + done);
+                return ret;
+            }
         }
+        done += part;
     }
     return 0;
+}
+
+/* The next piece may be written from now on. */
+static void coroutine_fn pass_turn(Copier *k, const Piece *p)
+{
+    k->written = p->offset + p->bytes;
+    co_queue_wake_all(&k->turn);
+}
+
+/*
+ * In its turn a piece gets its place; what only worker threads have to do then
+ * goes on beside the next pieces'.
+ */
+static int coroutine_fn write_data(Copier *k, const Piece *p, Buffer *b)
+{
+    int64_t n, at = 0;
+    int ret = 0, ret2;
+
+    for (int64_t pos = 0; ret >= 0 && pos < p->bytes; pos += n) {
+        int64_t offset = p->offset + pos;
+        bool zero = false;
+
+        n = alike(k, p, b->zero, pos, &zero);
+        if (!zero) {
+            ret = write_run(k, &b->batch, offset, n, b->data + pos);
+            continue;
+        }
+        ret = write_zeroes(k, offset, n);
+        if (ret < 0) {
+            fail(k, ret, "writing at byte", offset);
+        }
+    }
+    if (ret >= 0) {
+        pass_turn(k, p);
+    }
+    ret2 = host_write(&b->batch, &at);
+    if (ret2 < 0) {
+        fail(k, ret2, "writing at byte", at);
+    }
+    return MIN(ret, ret2);
 }
 
 /* Has the host copy @p; false: it cannot. */
@@ -303,7 +411,7 @@ static void coroutine_fn wait_for_turn(Copier *k, const Piece *p)
     }
 }
 
-static int coroutine_fn copy_data(Copier *k, const Piece *p, uint8_t *buf)
+static int coroutine_fn copy_data(Copier *k, const Piece *p, Buffer *b)
 {
     int ret;
 
@@ -313,20 +421,20 @@ static int coroutine_fn copy_data(Copier *k, const Piece *p, uint8_t *buf)
             return 0;
         }
     }
-    ret = read_piece(k, p, buf);
+    ret = read_data(k, p, b);
     if (ret < 0) {
         return ret;
     }
     wait_for_turn(k, p);
-    return stopped(k) ? 0 : write_data(k, p, buf);
+    return stopped(k) ? 0 : write_data(k, p, b);
 }
 
-static int coroutine_fn copy_piece(Copier *k, const Piece *p, uint8_t *buf)
+static int coroutine_fn copy_piece(Copier *k, const Piece *p, Buffer *b)
 {
     int ret = 0;
 
     if (p->kind == PIECE_DATA) {
-        return copy_data(k, p, buf);
+        return copy_data(k, p, b);
     }
     wait_for_turn(k, p);
     if (p->kind == PIECE_ZERO && !stopped(k)) {
@@ -355,22 +463,28 @@ static void coroutine_fn keep_rate(Copier *k, const Piece *p)
 static void coroutine_fn copier_entry(void *opaque)
 {
     Copier *k = opaque;
-    uint8_t *buf = bdrv_blockalign(blk_bs(k->c->target),
-                                   ROUND_UP(CONVERT_CHUNK, k->c->align));
+    int64_t chunk = ROUND_UP(CONVERT_CHUNK, k->c->align);
+    Buffer *b = g_new0(Buffer, 1);
     Piece p;
 
+    b->k = k;
+    b->data = bdrv_blockalign(blk_bs(k->c->target), chunk);
+    b->zero = g_malloc(chunk / k->unit + 2);
     while (take_piece(k, &p)) {
         keep_rate(k, &p);
-        if (copy_piece(k, &p, buf) < 0) {
+        if (copy_piece(k, &p, b) < 0) {
             break;
         }
-        k->written = p.offset + p.bytes;
+        if (k->written < p.offset + p.bytes) {
+            pass_turn(k, &p);
+        }
         k->done += p.bytes;
-        co_queue_wake_all(&k->turn);
         img_progress_set(k->done, k->c->total);
     }
     co_queue_wake_all(&k->turn);
-    qemu_vfree(buf);
+    qemu_vfree(b->data);
+    g_free(b->zero);
+    g_free(b);
     k->running--;
     aio_notify(aio_main_context());
 }
@@ -391,6 +505,8 @@ int convert_copy(Convert *c)
     Copier k = { .c = c, .unit = sparse_unit(c), .offload = c->args->offload };
     int ret;
 
+    k.host = !c->args->compressed && blk_enable_write_cache(c->target);
+    k.cluster = bdrv_get_cluster_size(blk_bs(c->target));
     co_mutex_init(&k.lock);
     co_queue_init(&k.turn);
     ratelimit_set_speed(&k.limit, c->args->rate);

@@ -11,7 +11,7 @@
 
 #include "img.h"
 
-#define CONVERT_CHUNK (2 * MiB)       /* bytes read at once */
+#define CONVERT_CHUNK (1 * MiB)       /* bytes read at once */
 #define CONVERT_MAX_COROUTINES 16
 #define CONVERT_MAX_SPARSE (16 * MiB)
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ranges of images that worker threads read and write: see host.h. */
+#include "qemu/osdep.h"
+
+#include "host.h"
+#include "qemu/aio.h"
+
+/* @buf is transferred from or to it as it is. */
+static bool is_aligned(const BdrvHostRange *range, const uint8_t *buf)
+{
+    return range->kind == BDRV_HOST_ZERO ||
+           (IS_ALIGNED(range->offset, (int64_t)range->align) &&
+            IS_ALIGNED(range->bytes, (int64_t)range->align) &&
+            IS_ALIGNED((uintptr_t)buf, range->align));
+}
+
+/* Past the end of a file there are zeroes. */
+static int read_range(const BdrvHostRange *range, uint8_t *buf)
+{
+    int64_t done = 0;
+
+    while (range->kind == BDRV_HOST_FILE && done < range->bytes) {
+        ssize_t n = pread(range->fd, buf + done, range->bytes - done,
+                          range->offset + done);
+
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (n == 0) {
+            break;
+        }
+        done += MAX(n, 0);
+    }
+    memset(buf + done, 0, range->bytes - done);
+    return 0;
+}
+
+static int write_range(const BdrvHostRange *range, const uint8_t *buf)
+{
+    int64_t done = 0;
+
+    while (done < range->bytes) {
+        ssize_t n = pwrite(range->fd, buf + done, range->bytes - done,
+                           range->offset + done);
+
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (n == 0) {
+            return -EIO;
+        }
+        done += MAX(n, 0);
+    }
+    return 0;
+}
+
+bool coroutine_fn host_read_begin(HostBatch *b, BdrvChild *child,
+                                  int64_t offset, int64_t bytes, uint8_t *buf)
+{
+    int had = b->n;
+    int ret;
+
+    while (bytes > 0 && b->n < HOST_RANGES) {
+        BdrvHostRange range;
+        BdrvHostIO *io = bdrv_co_host_read_begin(child, offset, bytes, &range,
+                                                 &ret);
+
+        if (!io) {
+            break;
+        }
+        b->r[b->n].range = range;
+        b->r[b->n].io = io;
+        b->r[b->n++].buf = buf;
+        if (!is_aligned(&range, buf)) {
+            break;
+        }
+        offset += range.bytes;
+        buf += range.bytes;
+        bytes -= range.bytes;
+    }
+    while (bytes > 0 && b->n > had) {
+        bdrv_co_host_read_end(b->r[--b->n].io);
+    }
+    return bytes <= 0;
+}
+
+void coroutine_fn host_read_end(HostBatch *b)
+{
+    while (b->n > 0) {
+        bdrv_co_host_read_end(b->r[--b->n].io);
+    }
+}
+
+int host_read_run(HostBatch *b)
+{
+    int ret = 0;
+
+    for (int i = 0; ret == 0 && i < b->n; i++) {
+        ret = read_range(&b->r[i].range, b->r[i].buf);
+    }
+    return ret;
+}
+
+int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
+                                      int64_t offset, int64_t bytes,
+                                      uint8_t *buf)
+{
+    BdrvHostRange range;
+    BdrvHostIO *io;
+    int ret;
+
+    if (b->n == HOST_RANGES) {
+        return 0;
+    }
+    io = bdrv_co_host_write_begin(child, offset, bytes, &range, &ret);
+    if (!io) {
+        return 0;
+    }
+    if (!is_aligned(&range, buf)) {
+        (void)bdrv_co_host_write_end(io, -ENOTSUP);
+        return 0;
+    }
+    b->r[b->n].range = range;
+    b->r[b->n].io = io;
+    b->r[b->n].buf = buf;
+    b->r[b->n++].offset = offset;
+    return range.bytes;
+}
+
+static int host_write_run(void *opaque)
+{
+    HostBatch *b = opaque;
+
+    for (int i = 0; i < b->n; i++) {
+        b->r[i].ret = write_range(&b->r[i].range, b->r[i].buf);
+    }
+    return 0;
+}
+
+int coroutine_fn host_write(HostBatch *b, int64_t *at)
+{
+    int first = 0;
+
+    if (b->n > 0) {
+        thread_pool_co_run(host_write_run, b);
+    }
+    for (int i = 0; i < b->n; i++) {
+        int ret = bdrv_co_host_write_end(b->r[i].io, b->r[i].ret);
+
+        if (ret < 0 && first == 0) {
+            first = ret;
+            *at = b->r[i].offset;
+        }
+    }
+    b->n = 0;
+    return first;
+}
