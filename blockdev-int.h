@@ -53,6 +53,10 @@ bool blockdev_do_backup(const BackupCommon *opts, BlockDriverState *source,
 bool blockdev_action_drive_backup(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
 
+/* blockdev-object.c: all objects, the oldest first; NULL starts. */
+const ObjectOptions *blockdev_next_object(const ObjectOptions *object);
+bool blockdev_find_iothread(const char *id);
+
 /* Makes jobs and nodes send their events; once, by the program. */
 void blockdev_init_events(void);
 

@@ -2,6 +2,7 @@
 /* object-add and object-del: throttle groups. */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
+#include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 
 static bool id_is_wellformed(const char *id)
@@ -17,38 +18,112 @@ static bool id_is_wellformed(const char *id)
     return true;
 }
 
-bool qmp_object_add(ObjectOptions *arg, Error **errp)
+/* All objects, the oldest first. */
+static GPtrArray *objects;
+
+static ObjectOptions *find_object(const char *id)
+{
+    for (guint i = 0; objects && i < objects->len; i++) {
+        ObjectOptions *object = g_ptr_array_index(objects, i);
+
+        if (!strcmp(object->id, id)) {
+            return object;
+        }
+    }
+    return NULL;
+}
+
+const ObjectOptions *blockdev_next_object(const ObjectOptions *object)
+{
+    guint i = 0;
+
+    while (object && g_ptr_array_index(objects, i++) != object) {
+        /* not this one */
+    }
+    return objects && i < objects->len ? g_ptr_array_index(objects, i) : NULL;
+}
+
+bool blockdev_find_iothread(const char *id)
+{
+    const ObjectOptions *object = find_object(id);
+
+    return object && object->qom_type == OBJECT_TYPE_IOTHREAD;
+}
+
+static bool check_secret(const SecretProperties *secret, Error **errp)
+{
+    if (!secret->data == !secret->file) {
+        error_setg(errp, secret->data
+                   ? "'file' and 'data' are mutually exclusive"
+                   : "Must provide 'file' or 'data'");
+        return false;
+    }
+    if (secret->keyid || secret->iv) {
+        error_setg(errp, "Encrypted secrets ('keyid') are not supported");
+        return false;
+    }
+    if (secret->file && access(secret->file, R_OK) < 0) {
+        error_setg_errno(errp, errno, "Unable to read %s", secret->file);
+        return false;
+    }
+    return true;
+}
+
+static bool object_create(const ObjectOptions *arg, Error **errp)
 {
     ThrottleConfig config;
 
+    switch (arg->qom_type) {
+    case OBJECT_TYPE_THROTTLE_GROUP:
+        return throttle_config_from_qapi(&config, &arg->u.throttle_group,
+                                         errp) &&
+               throttle_group_new(arg->id, &config, errp);
+    case OBJECT_TYPE_SECRET:
+        return check_secret(&arg->u.secret, errp);
+    default: /* all requests are made in the main loop */
+        return true;
+    }
+}
+
+bool qmp_object_add(ObjectOptions *arg, Error **errp)
+{
     if (!id_is_wellformed(arg->id)) {
         error_setg(errp, "Parameter 'id' expects an identifier");
         return false;
     }
-    if (arg->qom_type != OBJECT_TYPE_THROTTLE_GROUP) {
-        error_setg(errp, "Objects of type '%s' are not supported",
-                   ObjectType_str(arg->qom_type));
-        return false;
-    }
-    if (throttle_group_find(arg->id)) {
+    if (find_object(arg->id)) {
         error_setg(errp, "attempt to add duplicate property '%s' to object "
                    "(type 'container')", arg->id);
         return false;
     }
-    return throttle_config_from_qapi(&config, &arg->u.throttle_group, errp) &&
-           throttle_group_new(arg->id, &config, errp);
+    if (!object_create(arg, errp)) {
+        return false;
+    }
+    if (!objects) {
+        objects = g_ptr_array_new_with_free_func(
+            (GDestroyNotify)qapi_free_ObjectOptions);
+    }
+    g_ptr_array_add(objects, qapi_clone_ObjectOptions(arg));
+    return true;
 }
 
 bool qmp_object_del(ObjectDelArg *arg, Error **errp)
 {
-    if (!throttle_group_find(arg->id)) {
+    ObjectOptions *object = find_object(arg->id);
+
+    if (!object) {
         error_setg(errp, "object '%s' not found", arg->id);
         return false;
     }
-    if (!throttle_group_del(arg->id, NULL)) {
+    if (object->qom_type == OBJECT_TYPE_THROTTLE_GROUP &&
+        !throttle_group_del(arg->id, NULL)) {
         error_setg(errp, "object '%s' is in use, can not be deleted",
                    arg->id);
         return false;
+    }
+    g_ptr_array_remove(objects, object);
+    if (!objects->len) {
+        g_ptr_array_unref(g_steal_pointer(&objects));
     }
     return true;
 }

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
+#include "block/throttle-group.h"
 #include "qapi/qapi-commands.h"
 
 BlockDeviceInfoList *
@@ -24,14 +25,51 @@ qmp_query_named_block_nodes(QueryNamedBlockNodesArg *arg, Error **errp)
     return list;
 }
 
+#define LIMIT(kind, member) \
+    do { \
+        const ThrottleLimit *limit = &config.limit[kind]; \
+        info->member = limit->avg; \
+        info->has_##member##_max = limit->max != 0; \
+        info->member##_max = limit->max; \
+        info->has_##member##_max_length = limit->max != 0; \
+        info->member##_max_length = limit->burst_length; \
+    } while (0)
+
+static void fill_limits(BlockDeviceInfo *info, const BlockBackend *blk)
+{
+    const char *group = blk_io_limits_group(blk);
+    ThrottleConfig config;
+
+    if (!group) {
+        return;
+    }
+    throttle_group_get_config(throttle_group_find(group), &config);
+    info->group = g_strdup(group);
+    LIMIT(THROTTLE_BPS_TOTAL, bps);
+    LIMIT(THROTTLE_BPS_READ, bps_rd);
+    LIMIT(THROTTLE_BPS_WRITE, bps_wr);
+    LIMIT(THROTTLE_OPS_TOTAL, iops);
+    LIMIT(THROTTLE_OPS_READ, iops_rd);
+    LIMIT(THROTTLE_OPS_WRITE, iops_wr);
+    info->has_iops_size = config.op_size != 0;
+    info->iops_size = config.op_size;
+}
+
 static BlockInfo *device_info(BlockBackend *blk, Error **errp)
 {
     g_autoptr(BlockInfo) info = g_new0(BlockInfo, 1);
     BlockDriverState *bs = blk_bs(blk);
+    BlockDevState dev;
 
     info->device = g_strdup(blk_name(blk));
     info->type = g_strdup("unknown");
-    info->has_io_status = true;
+    /* Without a device anybody can put in something else. */
+    info->removable = !blk_get_device_state(blk, &dev) || dev.removable;
+    info->qdev = dev.id;
+    info->locked = dev.locked;
+    info->has_tray_open = dev.has_tray;
+    info->tray_open = dev.tray_open;
+    info->has_io_status = blk_iostatus_is_enabled(blk);
     info->io_status = blk_iostatus(blk);
     /* Filters of jobs are not what a user put there. */
     while (bs && bs->implicit && bdrv_filter_child(bs)) {
@@ -42,8 +80,18 @@ static BlockInfo *device_info(BlockBackend *blk, Error **errp)
         if (!info->inserted) {
             return NULL;
         }
+        info->inserted->cache->writeback = blk_enable_write_cache(blk);
+        fill_limits(info->inserted, blk);
     }
     return g_steal_pointer(&info);
+}
+
+/* Handles of jobs and exports are no devices. */
+static bool is_device(const BlockBackend *blk)
+{
+    g_autofree char *id = blk_device_id(blk);
+
+    return *blk_name(blk) || id;
 }
 
 BlockInfoList *qmp_query_block(Error **errp)
@@ -54,7 +102,7 @@ BlockInfoList *qmp_query_block(Error **errp)
     while ((blk = blk_next(blk))) {
         BlockInfo *info;
 
-        if (!blk_name(blk) || !*blk_name(blk)) {
+        if (!is_device(blk)) {
             continue;
         }
         info = device_info(blk, errp);
@@ -65,6 +113,23 @@ BlockInfoList *qmp_query_block(Error **errp)
         QAPI_LIST_APPEND(tail, info);
     }
     return list;
+}
+
+static BlockLatencyHistogramInfo *histogram(const BlockHistogram *in)
+{
+    BlockLatencyHistogramInfo *out;
+
+    if (!in->n) {
+        return NULL;
+    }
+    out = g_new0(BlockLatencyHistogramInfo, 1);
+    for (int i = in->n; i-- > 0;) {
+        QAPI_LIST_PREPEND(out->bins, in->bins[i]);
+        if (i > 0) {
+            QAPI_LIST_PREPEND(out->boundaries, in->boundaries[i - 1]);
+        }
+    }
+    return out;
 }
 
 static void fill_device_counters(BlockDeviceStats *out, BlockBackend *blk)
@@ -90,8 +155,11 @@ static void fill_device_counters(BlockDeviceStats *out, BlockBackend *blk)
     out->invalid_wr_operations = in->invalid[BLOCK_ACCT_WRITE];
     out->invalid_flush_operations = in->invalid[BLOCK_ACCT_FLUSH];
     out->invalid_unmap_operations = in->invalid[BLOCK_ACCT_UNMAP];
-    out->account_invalid = true;
-    out->account_failed = true;
+    out->account_invalid = in->account_invalid;
+    out->account_failed = in->account_failed;
+    out->rd_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_READ]);
+    out->wr_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_WRITE]);
+    out->flush_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_FLUSH]);
     out->has_idle_time_ns = in->last_access_ns > 0;
     out->idle_time_ns = aio_now_ns() - in->last_access_ns;
 }
@@ -105,11 +173,12 @@ static BlockStatsList *device_stats(void)
         BlockDriverState *bs = blk_bs(blk);
         BlockStats *stats;
 
-        if (!blk_name(blk) || !*blk_name(blk) || !bs) {
+        if (!is_device(blk)) {
             continue;
         }
         stats = bdrv_query_bds_stats(bs, true);
         stats->device = g_strdup(blk_name(blk));
+        stats->qdev = blk_device_id(blk);
         fill_device_counters(stats->stats, blk);
         QAPI_LIST_APPEND(tail, stats);
     }

@@ -21,6 +21,20 @@ bool qmp_blockdev_add(BlockdevOptions *arg, Error **errp)
     return bs != NULL;
 }
 
+/* Is a device of the machine right above @bs? */
+static bool has_device(const BlockDriverState *bs)
+{
+    BlockBackend *blk = NULL;
+    bool found = false;
+
+    while (!found && (blk = blk_next(blk))) {
+        g_autofree char *id = blk_bs(blk) == bs ? blk_device_id(blk) : NULL;
+
+        found = id != NULL;
+    }
+    return found;
+}
+
 bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
 {
     BlockDriverState *bs = bdrv_find_node(arg->node_name);
@@ -28,6 +42,10 @@ bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
     if (!bs) {
         error_setg(errp, "Failed to find node with node-name='%s'",
                    arg->node_name);
+        return false;
+    }
+    if (*bdrv_get_device_name(bs) || has_device(bs)) {
+        error_setg(errp, "Node %s is in use", arg->node_name);
         return false;
     }
     if (!bdrv_op_check(bs, errp)) {

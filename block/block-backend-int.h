@@ -6,6 +6,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/throttle-group.h"
 
 struct BlockBackend {
     /* --- set once --- */
@@ -30,12 +31,15 @@ struct BlockBackend {
     bool allow_write_beyond_eof;
     bool write_cache; /* false: every write is durable when it returns */
     CoQueue queued;   /* requests that wait for the end of a drain */
+    ThrottleMember throttle; /* group NULL: no limits */
     BlockAcctStats stats;
 };
 
 /* accounting.c: one request of @type, of @bytes, that took from @start_ns. */
 void block_acct_done(BlockAcctStats *stats, BlockAcctType type, int64_t bytes,
                      int64_t start_ns, int ret);
+/* Frees what the counters hold. */
+void block_acct_cleanup(BlockAcctStats *stats);
 /* A request that was refused at the door. */
 void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
 

@@ -52,6 +52,8 @@ static int coroutine_fn enter(BlockBackend *blk, BlockAcctType type,
     if (ret < 0) {
         block_acct_invalid(&blk->stats, type);
         blk->in_flight--;
+    } else if (G_UNLIKELY(blk->throttle.group) && type != BLOCK_ACCT_FLUSH) {
+        throttle_member_wait(&blk->throttle, type != BLOCK_ACCT_READ, bytes);
     }
     return ret;
 }

@@ -2,6 +2,7 @@
 /* A user's handle on a node: life, permissions, drain, error policy. */
 #include "qemu/osdep.h"
 #include "block-backend-int.h"
+#include "block/graph-int.h"
 
 static TAILQ_HEAD(, BlockBackend) all_backends =
     TAILQ_HEAD_INITIALIZER(all_backends);
@@ -11,12 +12,17 @@ static TAILQ_HEAD(, BlockBackend) all_backends =
 static char *blk_root_desc(BdrvChild *child)
 {
     BlockBackend *blk = child->opaque;
+    g_autofree char *id = NULL;
 
     if (blk->ops && blk->ops->desc) {
         return blk->ops->desc(blk->ops_opaque);
     }
     if (blk->name) {
         return g_strdup_printf("block device '%s'", blk->name);
+    }
+    id = blk_device_id(blk);
+    if (id) {
+        return g_strdup_printf("block device '%s'", id);
     }
     return g_strdup("an unnamed block device");
 }
@@ -34,6 +40,9 @@ static void blk_root_drained_begin(BdrvChild *child)
 
     if (blk->quiesce_counter++ == 0 && blk->ops && blk->ops->drained_begin) {
         blk->ops->drained_begin(blk->ops_opaque);
+    }
+    if (blk->throttle.group) {
+        throttle_member_unlimited_begin(&blk->throttle);
     }
 }
 
@@ -54,6 +63,9 @@ static void blk_root_drained_end(BdrvChild *child)
     BlockBackend *blk = child->opaque;
 
     g_assert(blk->quiesce_counter > 0);
+    if (blk->throttle.group) {
+        throttle_member_unlimited_end(&blk->throttle);
+    }
     if (--blk->quiesce_counter == 0) {
         if (blk->ops && blk->ops->drained_end) {
             blk->ops->drained_end(blk->ops_opaque);
@@ -94,6 +106,7 @@ BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared)
     blk->on_write_error = BLOCKDEV_ON_ERROR_ENOSPC;
     blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
     blk->write_cache = true;
+    blk->stats.account_invalid = blk->stats.account_failed = true;
     co_queue_init(&blk->queued);
     TAILQ_INSERT_TAIL(&all_backends, blk, link);
     return blk;
@@ -116,10 +129,12 @@ void blk_unref(BlockBackend *blk)
         blk->refcnt--;
         return;
     }
+    blk_io_limits_disable(blk);
     blk_remove_bs(blk); /* what runs then may still look at the handle */
     g_assert(blk->refcnt == 1 && !blk->in_flight &&
              co_queue_empty(&blk->queued));
     TAILQ_REMOVE(&all_backends, blk, link);
+    block_acct_cleanup(&blk->stats);
     g_free(blk->name);
     g_free(blk);
 }
@@ -181,6 +196,32 @@ void blk_remove_bs(BlockBackend *blk)
     }
 }
 
+bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = NULL;
+    BlockDriverState *old = blk_bs(blk);
+    Transaction *tran;
+    bool ok;
+
+    if (!old) {
+        return blk_insert_bs(blk, bs, errp);
+    }
+    nodes = g_ptr_array_new();
+    g_ptr_array_add(nodes, bs);
+    g_ptr_array_add(nodes, old);
+    bdrv_ref(old);
+    bdrv_drained_begin(old);
+    bdrv_drained_begin(bs);
+    tran = tran_new();
+    bdrv_child_replace_tran(blk->root, bs, tran);
+    ok = bdrv_refresh_perms_list(nodes, tran, errp);
+    tran_finalize(tran, ok);
+    bdrv_drained_end(bs);
+    bdrv_drained_end(old);
+    bdrv_unref(old);
+    return ok;
+}
+
 BlockDriverState *blk_bs(const BlockBackend *blk)
 {
     return blk->root ? blk->root->bs : NULL;
@@ -213,6 +254,10 @@ static bool name_is_wellformed(const char *name)
 
 bool blk_set_name(BlockBackend *blk, const char *name, Error **errp)
 {
+    if (!name) {
+        g_free(g_steal_pointer(&blk->name));
+        return true;
+    }
     if (!name_is_wellformed(name)) {
         error_setg(errp, "Invalid device name '%s'", name);
         return false;
@@ -280,6 +325,23 @@ void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque)
     if (blk->quiesce_counter && ops && ops->drained_begin) {
         ops->drained_begin(opaque);
     }
+}
+
+bool blk_get_device_state(const BlockBackend *blk, BlockDevState *state)
+{
+    *state = (BlockDevState) {0};
+    if (!blk->ops || !blk->ops->device_state) {
+        return false;
+    }
+    blk->ops->device_state(blk->ops_opaque, state);
+    return true;
+}
+
+char *blk_device_id(const BlockBackend *blk)
+{
+    BlockDevState state;
+
+    return blk_get_device_state(blk, &state) ? state.id : NULL;
 }
 
 bool blk_is_writable(const BlockBackend *blk)
@@ -370,6 +432,19 @@ void blk_iostatus_enable(BlockBackend *blk)
 {
     blk->iostatus_enabled = true;
     blk->iostatus = BLOCK_DEVICE_IO_STATUS_OK;
+}
+
+void blk_iostatus_disable(BlockBackend *blk)
+{
+    blk->iostatus_enabled = false;
+}
+
+bool blk_iostatus_is_enabled(const BlockBackend *blk)
+{
+    return blk->iostatus_enabled &&
+           (blk->on_write_error == BLOCKDEV_ON_ERROR_ENOSPC ||
+            blk->on_write_error == BLOCKDEV_ON_ERROR_STOP ||
+            blk->on_read_error == BLOCKDEV_ON_ERROR_STOP);
 }
 
 void blk_iostatus_reset(BlockBackend *blk)

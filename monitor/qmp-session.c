@@ -12,6 +12,7 @@
 
 #include <json-c/json.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "monitor/monitor.h"
 #include "monitor/qmp-int.h"
@@ -33,6 +34,7 @@ struct QmpSession {
     int queued;      /* requests that wait or run */
     QmpSplitter splitter;
     GString *out;    /* not written yet */
+    int fd;          /* that came with the input, -1: none */
     QmpSessionClosed *closed;
     void *opaque;
 };
@@ -63,6 +65,9 @@ void qmp_session_unref(QmpSession *session)
     if (session && --session->refcnt == 0) {
         qmp_splitter_destroy(&session->splitter);
         g_string_free(session->out, true);
+        if (session->fd >= 0) {
+            close(session->fd);
+        }
         g_free(session);
     }
 }
@@ -270,6 +275,60 @@ static void session_eof(QmpSession *session)
     }
 }
 
+/* Keeps the descriptor that came last; it belongs to the next command. */
+static void take_descriptors(QmpSession *session, struct msghdr *msg)
+{
+    struct cmsghdr *cmsg;
+
+    for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+        size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (cmsg->cmsg_level != SOL_SOCKET ||
+            cmsg->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            if (session->fd >= 0) {
+                close(session->fd);
+            }
+            memcpy(&session->fd, CMSG_DATA(cmsg) + i * sizeof(int),
+                   sizeof(int));
+        }
+    }
+}
+
+static ssize_t session_read(QmpSession *session, char *buf, size_t size)
+{
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(16 * sizeof(int))];
+    } control;
+    struct iovec iov = { .iov_base = buf, .iov_len = size };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1,
+        .msg_control = &control, .msg_controllen = sizeof(control),
+    };
+    ssize_t n = recvmsg(session->in_fd, &msg, MSG_CMSG_CLOEXEC);
+
+    if (n < 0 && errno == ENOTSOCK) {
+        return read(session->in_fd, buf, size);
+    }
+    if (n >= 0) {
+        take_descriptors(session, &msg);
+    }
+    return n;
+}
+
+int monitor_take_fd(void)
+{
+    int fd = current_session ? current_session->fd : -1;
+
+    if (fd >= 0) {
+        current_session->fd = -1;
+    }
+    return fd;
+}
+
 static void session_readable(void *opaque)
 {
     QmpSession *session = opaque;
@@ -277,7 +336,7 @@ static void session_readable(void *opaque)
     ssize_t n;
 
     session_ref(session);
-    n = read(session->in_fd, buf, sizeof(buf));
+    n = session_read(session, buf, sizeof(buf));
     if (n > 0) {
         qmp_splitter_feed(&session->splitter, buf, n);
         update_handlers(session);
@@ -350,6 +409,7 @@ QmpSession *qmp_session_new(int in_fd, int out_fd, bool pretty,
     session->refcnt = 1;
     session->in_fd = in_fd;
     session->out_fd = out_fd;
+    session->fd = -1;
     session->pretty = pretty;
     session->open = true;
     session->out = g_string_new(NULL);

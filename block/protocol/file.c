@@ -14,6 +14,7 @@
 
 #include "block/graph.h"
 #include "file-int.h"
+#include "qemu/fdset.h"
 
 #define WRITING_PERMS \
     (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED | BLK_PERM_RESIZE)
@@ -25,13 +26,8 @@ int file_open_path(const char *path, int flags, mode_t mode, Error **errp)
     const char *verb = flags & O_CREAT ? "create" : "open";
     int fd, ret;
 
-    if (g_str_has_prefix(path, "/dev/fdset/")) {
-        error_setg(errp, "Could not %s '%s': file descriptor sets are not "
-                   "supported", verb, path);
-        return -ENOTSUP;
-    }
     do {
-        fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
+        fd = fdset_open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
     } while (fd < 0 && errno == EINTR);
     if (fd >= 0) {
         return fd;

@@ -33,7 +33,7 @@ BlockDriverState *blk_bs(const BlockBackend *blk);
 BdrvChild *blk_root(const BlockBackend *blk);
 AioContext *blk_get_aio_context(const BlockBackend *blk);
 
-/* Named handles are "devices" of query-block. */
+/* Named handles are "devices" of query-block.  NULL takes the name away. */
 bool blk_set_name(BlockBackend *blk, const char *name, Error **errp);
 const char *blk_name(const BlockBackend *blk);
 BlockBackend *blk_by_name(const char *name);
@@ -157,6 +157,13 @@ typedef enum BlockAcctType {
     BLOCK_ACCT__MAX,
 } BlockAcctType;
 
+/* Requests counted by how long they took. */
+typedef struct BlockHistogram {
+    int n;                /* intervals; 0: nothing is counted */
+    uint64_t *boundaries; /* n - 1 of them, rising, in nanoseconds */
+    uint64_t *bins;       /* n of them */
+} BlockHistogram;
+
 typedef struct BlockAcctStats {
     uint64_t bytes[BLOCK_ACCT__MAX];
     uint64_t ops[BLOCK_ACCT__MAX];
@@ -164,9 +171,17 @@ typedef struct BlockAcctStats {
     uint64_t invalid[BLOCK_ACCT__MAX];
     uint64_t time_ns[BLOCK_ACCT__MAX];
     int64_t last_access_ns;
+    BlockHistogram histogram[BLOCK_ACCT__MAX];
+    bool account_invalid, account_failed; /* in the queries' answers */
 } BlockAcctStats;
 /* Of this handle; lives as long as it. */
 BlockAcctStats *blk_get_stats(BlockBackend *blk);
+/*
+ * Counts requests of @type anew; @boundaries NULL: ends it.  False where they
+ * do not rise.
+ */
+bool block_histogram_set(BlockAcctStats *stats, BlockAcctType type,
+                         const uint64List *boundaries);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockBackend, blk_unref)
 

@@ -16,6 +16,11 @@
  * the human monitor.
  */
 bool monitor_add(const MonitorOptions *options, Error **errp);
+/*
+ * The file descriptor that came with the command that is being executed, or
+ * before it; the caller's now.  -1: there was none.
+ */
+int monitor_take_fd(void);
 /* Sends what is still to be sent (for at most a second), closes all. */
 void monitor_cleanup(void);
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sets of file descriptors that somebody else opened.  /dev/fdset/N stands for
+ * whichever descriptor of set N has the access mode that is asked for.
+ */
+#ifndef QEMU_FDSET_H
+#define QEMU_FDSET_H
+
+#include "qemu/osdep.h"
+
+/*
+ * Adds @fd, which is closed when it is removed, to set @id (< 0: a new set);
+ * @opaque is a note, or NULL.  Returns the set's number.
+ */
+int64_t fdset_add(int64_t id, int fd, const char *opaque);
+/* Removes @fd (< 0: all) of set @id; false where it is not there. */
+bool fdset_remove(int64_t id, int fd);
+/* Calls @fn for each descriptor, sets in rising order. */
+void fdset_foreach(void (*fn)(int64_t id, int fd, const char *opaque,
+                              void *arg), void *arg);
+/*
+ * open(2) that knows /dev/fdset/N, of which a duplicate is returned.  With
+ * O_CLOEXEC always.  -1 and errno on failure; ENOENT: there is no such set,
+ * EACCES: none of its descriptors has the access mode.
+ */
+int fdset_open(const char *path, int flags, mode_t mode);
+
+#endif

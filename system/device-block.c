@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is between a device and its BlockBackend. */
+#include "qemu/osdep.h"
+
+#include "system-int.h"
+
+/* --- what the block layer asks of a device --- */
+
+static bool is_removable(const Device *dev)
+{
+    return (dev->model->flags & MODEL_REMOVABLE) ||
+           device_prop_bool(dev, "removable");
+}
+
+static bool has_tray(const Device *dev)
+{
+    return (dev->model->flags & MODEL_TRAY) ||
+           device_prop_bool(dev, "removable");
+}
+
+static void device_state(void *opaque, BlockDevState *state)
+{
+    const Device *dev = opaque;
+
+    state->id = device_backend_path(dev);
+    state->removable = is_removable(dev);
+    state->has_tray = has_tray(dev);
+    state->tray_open = dev->tray_open;
+    state->locked = dev->locked;
+}
+
+static const BlockDevOps dev_ops = {
+    .device_state = device_state,
+};
+
+/* --- attaching --- */
+
+/* The backend that "drive" names, a new reference. */
+static BlockBackend *take_backend(const Device *dev, const char *drive,
+                                  Error **errp)
+{
+    BlockBackend *blk = blk_by_name(drive);
+    BlockDriverState *bs;
+    g_autofree char *user = NULL;
+
+    if (blk) {
+        user = blk_device_id(blk);
+        if (user) {
+            error_setg(errp, "Drive '%s' is already in use by another device",
+                       drive);
+            return NULL;
+        }
+        return blk_ref(blk);
+    }
+    bs = bdrv_find_node(drive);
+    if (!bs) {
+        error_setg(errp, "Property '%s.drive' can't find value '%s'",
+                   dev->model->name, drive);
+        return NULL;
+    }
+    return blk_new_with_bs(bs, 0, BLK_PERM_ALL, errp);
+}
+
+static BlockBackend *backend_for(Device *dev, Error **errp)
+{
+    const char *drive = device_prop_text(dev, "drive");
+
+    if (drive && *drive) {
+        return take_backend(dev, drive, errp);
+    }
+    if (!is_removable(dev)) {
+        error_setg(errp, "drive property not set");
+        return NULL;
+    }
+    return blk_new(aio_main_context(), 0, BLK_PERM_ALL);
+}
+
+bool device_block_apply_perms(Device *dev, Error **errp)
+{
+    BlockDriverState *bs = blk_bs(dev->blk);
+    uint64_t perm = BLK_PERM_CONSISTENT_READ;
+    uint64_t shared = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED |
+                      BLK_PERM_RESIZE;
+
+    if (bs && !bdrv_is_read_only(bs) && !(dev->model->flags & MODEL_CDROM)) {
+        perm |= BLK_PERM_WRITE;
+    }
+    if (bs && bdrv_is_read_only(bs) &&
+        (dev->model->flags & MODEL_NEEDS_WRITE)) {
+        error_setg(errp, "Block node is read-only");
+        return false;
+    }
+    if (device_prop_bool(dev, "share-rw")) {
+        shared |= BLK_PERM_WRITE;
+    }
+    return blk_set_perm(dev->blk, perm, shared, errp);
+}
+
+static bool check_sizes(const Device *dev, Error **errp)
+{
+    int64_t logical = device_prop_int(dev, "logical_block_size");
+    int64_t physical = device_prop_int(dev, "physical_block_size");
+
+    if (logical && physical && logical > physical) {
+        error_setg(errp,
+                   "logical_block_size > physical_block_size not supported");
+        return false;
+    }
+    if ((dev->model->flags & MODEL_NEEDS_SERIAL) &&
+        !device_prop_text(dev, "serial")) {
+        error_setg(errp, "serial property not set");
+        return false;
+    }
+    return true;
+}
+
+static bool check_medium(const Device *dev, Error **errp)
+{
+    if (!blk_bs(dev->blk) && !is_removable(dev)) {
+        error_setg(errp, "Device needs media, but drive is empty");
+        return false;
+    }
+    return true;
+}
+
+static void apply_policy(Device *dev)
+{
+    const char *names[] = { "werror", "rerror" };
+    const char *wce = device_prop_text(dev, "write-cache");
+
+    for (int is_read = 0; is_read < 2; is_read++) {
+        const char *text = device_prop_text(dev, names[is_read]);
+        int policy = text ? BlockdevOnError_parse(text, NULL) : -1;
+        BlockdevOnError other = blk_get_on_error(dev->blk, !is_read);
+
+        if (policy < 0 || policy == BLOCKDEV_ON_ERROR_AUTO) {
+            continue;
+        }
+        if (is_read) {
+            blk_set_on_error(dev->blk, policy, other);
+        } else {
+            blk_set_on_error(dev->blk, other, policy);
+        }
+    }
+    if (wce && strcmp(wce, "auto")) {
+        blk_set_enable_write_cache(dev->blk, !strcmp(wce, "on"));
+    }
+    if (!(dev->model->flags & MODEL_NO_IOSTATUS)) {
+        blk_iostatus_enable(dev->blk);
+    }
+}
+
+bool device_block_realize(Device *dev, Error **errp)
+{
+    Drive *drive;
+
+    if (!check_sizes(dev, errp) || !(dev->blk = backend_for(dev, errp))) {
+        return false;
+    }
+    /* First the name: messages about permissions have it. */
+    blk_set_dev_ops(dev->blk, &dev_ops, dev);
+    if (!check_medium(dev, errp) || !device_block_apply_perms(dev, errp)) {
+        blk_set_dev_ops(dev->blk, NULL, NULL);
+        blk_unref(g_steal_pointer(&dev->blk));
+        return false;
+    }
+    apply_policy(dev);
+    drive = drive_of_backend(dev->blk);
+    if (drive) {
+        drive->claimed = true;
+    }
+    return true;
+}
+
+void device_block_unrealize(Device *dev)
+{
+    Drive *drive = dev->blk ? drive_of_backend(dev->blk) : NULL;
+
+    if (!dev->blk) {
+        return;
+    }
+    guest_detach(dev);
+    blk_set_dev_ops(dev->blk, NULL, NULL);
+    blk_iostatus_disable(dev->blk);
+    blk_set_perm(dev->blk, 0, BLK_PERM_ALL, &error_abort);
+    if (drive) {
+        drive_delete(drive);
+    }
+    blk_unref(g_steal_pointer(&dev->blk));
+}
+
+bool device_set_drive(Device *dev, const char *value, Error **errp)
+{
+    BlockDriverState *bs;
+
+    if (!dev->blk) {
+        error_setg(errp, "Device '%s' has no drive", dev->path);
+        return false;
+    }
+    bs = bdrv_lookup_bs(NULL, value, errp);
+    return bs && blk_replace_bs(dev->blk, bs, errp);
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The models of devices and their properties, as tables. */
+#include "qemu/osdep.h"
+
+#include "qapi/keyval.h"
+#include "system-int.h"
+
+static const DeviceProp block_props[] = {
+    { "drive", PROP_DRIVE, NULL },
+    { "logical_block_size", PROP_BLOCK_SIZE, "0" },
+    { "physical_block_size", PROP_BLOCK_SIZE, "0" },
+    { "min_io_size", PROP_SIZE, "0" },
+    { "opt_io_size", PROP_SIZE, "0" },
+    { "discard_granularity", PROP_SIZE, "4294967295" },
+    { "write-cache", PROP_ON_OFF_AUTO, "auto" },
+    { "share-rw", PROP_BOOL, "false" },
+    { "account-invalid", PROP_ON_OFF_AUTO, "auto" },
+    { "account-failed", PROP_ON_OFF_AUTO, "auto" },
+    { "backend_defaults", PROP_ON_OFF_AUTO, "auto" },
+    { "serial", PROP_STR, NULL },
+    { "bootindex", PROP_INT32, NULL },
+    { NULL },
+};
+
+static const DeviceProp error_props[] = {
+    { "rerror", PROP_ON_ERROR, "auto" },
+    { "werror", PROP_ON_ERROR, "auto" },
+    { "cyls", PROP_UINT32, "0" },
+    { "heads", PROP_UINT32, "0" },
+    { "secs", PROP_UINT32, "0" },
+    { "lcyls", PROP_UINT32, "0" },
+    { "lheads", PROP_UINT32, "0" },
+    { "lsecs", PROP_UINT32, "0" },
+    { NULL },
+};
+
+static const DeviceProp scsi_props[] = {
+    { "channel", PROP_UINT32, "0" },
+    { "scsi-id", PROP_UINT32, "4294967295" },
+    { "lun", PROP_UINT32, "4294967295" },
+    { "vendor", PROP_STR, NULL },
+    { "product", PROP_STR, NULL },
+    { "ver", PROP_STR, NULL },
+    { "device_id", PROP_STR, NULL },
+    { "wwn", PROP_UINT64, "0" },
+    { "port_wwn", PROP_UINT64, "0" },
+    { "port_index", PROP_UINT16, "0" },
+    { "removable", PROP_BOOL, "false" },
+    { "rotation_rate", PROP_UINT16, "0" },
+    { "max_unmap_size", PROP_UINT64, "1073741824" },
+    { "max_io_size", PROP_UINT64, "2147483647" },
+    { "dpofua", PROP_BOOL, "false" },
+    { "scsi_version", PROP_INT32, "5" },
+    { NULL },
+};
+
+static const DeviceProp virtio_blk_props[] = {
+    { "iothread", PROP_IOTHREAD, NULL },
+    { "num-queues", PROP_UINT16, "65535" },
+    { "queue-size", PROP_UINT16, "256" },
+    { "config-wce", PROP_BOOL, "true" },
+    { "scsi", PROP_BOOL, "false" },
+    { "request-merging", PROP_BOOL, "true" },
+    { "seg-max-adjust", PROP_BOOL, "true" },
+    { "discard", PROP_BOOL, "true" },
+    { "write-zeroes", PROP_BOOL, "true" },
+    { "report-discard-granularity", PROP_BOOL, "true" },
+    { "max-discard-sectors", PROP_UINT32, "4194303" },
+    { "max-write-zeroes-sectors", PROP_UINT32, "4194303" },
+    { "event_idx", PROP_BOOL, "true" },
+    { "indirect_desc", PROP_BOOL, "true" },
+    { "packed", PROP_BOOL, "false" },
+    { NULL },
+};
+
+static const DeviceProp virtio_scsi_props[] = {
+    { "iothread", PROP_IOTHREAD, NULL },
+    { "num_queues", PROP_UINT32, "4294967295" },
+    { "virtqueue_size", PROP_UINT32, "256" },
+    { "seg_max_adjust", PROP_BOOL, "true" },
+    { "max_sectors", PROP_UINT32, "65535" },
+    { "cmd_per_lun", PROP_UINT32, "128" },
+    { "hotplug", PROP_BOOL, "true" },
+    { "param_change", PROP_BOOL, "true" },
+    { "event_idx", PROP_BOOL, "true" },
+    { "indirect_desc", PROP_BOOL, "true" },
+    { "packed", PROP_BOOL, "false" },
+    { NULL },
+};
+
+static const DeviceProp pci_props[] = {
+    { "addr", PROP_STR, NULL },
+    { "multifunction", PROP_BOOL, "false" },
+    { "romfile", PROP_STR, NULL },
+    { "rombar", PROP_UINT32, "1" },
+    { "acpi-index", PROP_UINT32, "0" },
+    { "failover_pair_id", PROP_STR, NULL },
+    { "disable-legacy", PROP_ON_OFF_AUTO, "auto" },
+    { "disable-modern", PROP_BOOL, "false" },
+    { "ioeventfd", PROP_BOOL, "true" },
+    { "vectors", PROP_UINT32, "4294967295" },
+    { "iommu_platform", PROP_BOOL, "false" },
+    { "ats", PROP_BOOL, "false" },
+    { "page-per-vq", PROP_BOOL, "false" },
+    { NULL },
+};
+
+static const DeviceProp port_props[] = {
+    { "chassis", PROP_UINT8, "0" },
+    { "slot", PROP_UINT16, "0" },
+    { "port", PROP_UINT8, "0" },
+    { "chassis_nr", PROP_UINT8, "0" },
+    { "hotplug", PROP_BOOL, "true" },
+    { NULL },
+};
+
+static const DeviceProp ccw_props[] = {
+    { "devno", PROP_STR, NULL },
+    { "ioeventfd", PROP_BOOL, "true" },
+    { "max_revision", PROP_UINT32, "2" },
+    { "iommu_platform", PROP_BOOL, "false" },
+    { NULL },
+};
+
+static const DeviceProp ide_props[] = {
+    { "unit", PROP_UINT32, "4294967295" },
+    { "model", PROP_STR, NULL },
+    { "ver", PROP_STR, NULL },
+    { "wwn", PROP_UINT64, "0" },
+    { "rotation_rate", PROP_UINT16, "0" },
+    { NULL },
+};
+
+static const DeviceProp floppy_props[] = {
+    { "unit", PROP_UINT32, "4294967295" },
+    { "drive-type", PROP_STR, "auto" },
+    { NULL },
+};
+
+static const DeviceProp usb_props[] = {
+    { "port", PROP_STR, NULL },
+    { "removable", PROP_BOOL, "false" },
+    { "commandlog", PROP_BOOL, "false" },
+    { "msos-desc", PROP_BOOL, "true" },
+    { "pcap", PROP_STR, NULL },
+    { NULL },
+};
+
+static const DeviceProp usb_host_props[] = {
+    { "p2", PROP_UINT32, "4" },
+    { "p3", PROP_UINT32, "4" },
+    { "masterbus", PROP_STR, NULL },
+    { NULL },
+};
+
+static const DeviceProp nvme_props[] = {
+    { "num_queues", PROP_UINT32, "0" },
+    { "max_ioqpairs", PROP_UINT32, "64" },
+    { "msix_qsize", PROP_UINT16, "65" },
+    { "cmb_size_mb", PROP_UINT32, "0" },
+    { "mdts", PROP_UINT8, "7" },
+    { "aerl", PROP_UINT8, "3" },
+    { "use-intel-id", PROP_BOOL, "false" },
+    { NULL },
+};
+
+#define STORAGE "Storage"
+#define CONTROLLER "Controller/Bridge/Hub"
+#define VIRTIO_BLK (MODEL_BLOCK | MODEL_VIRTIO_PROXY)
+
+static const DeviceModel models[] = {
+    { "virtio-blk-pci", "virtio-blk-pci-base", STORAGE, BUS_PCI, BUS_NONE,
+      VIRTIO_BLK,
+      { block_props, error_props, virtio_blk_props, pci_props } },
+    { "virtio-blk-ccw", "virtio-ccw-device", STORAGE, BUS_CCW, BUS_NONE,
+      VIRTIO_BLK,
+      { block_props, error_props, virtio_blk_props, ccw_props } },
+    { "virtio-blk-device", "virtio-device", STORAGE, BUS_VIRTIO, BUS_NONE,
+      MODEL_BLOCK, { block_props, error_props, virtio_blk_props } },
+    { "virtio-scsi-pci", "virtio-scsi-pci-base", STORAGE, BUS_PCI, BUS_SCSI,
+      0, { virtio_scsi_props, pci_props } },
+    { "virtio-scsi-ccw", "virtio-ccw-device", STORAGE, BUS_CCW, BUS_SCSI, 0,
+      { virtio_scsi_props, ccw_props } },
+    { "virtio-scsi-device", "virtio-scsi-common", STORAGE, BUS_VIRTIO,
+      BUS_SCSI, 0, { virtio_scsi_props } },
+    { "scsi-hd", "scsi-disk-base", STORAGE, BUS_SCSI, BUS_NONE, MODEL_BLOCK,
+      { block_props, error_props, scsi_props } },
+    { "scsi-cd", "scsi-disk-base", STORAGE, BUS_SCSI, BUS_NONE,
+      MODEL_BLOCK | MODEL_REMOVABLE | MODEL_TRAY | MODEL_CDROM,
+      { block_props, error_props, scsi_props } },
+    { "scsi-block", "scsi-disk-base", STORAGE, BUS_SCSI, BUS_NONE,
+      MODEL_BLOCK, { block_props, error_props, scsi_props },
+      "scsi-block needs a SCSI device of the host, which is not supported" },
+    { "scsi-generic", "scsi-device", STORAGE, BUS_SCSI, BUS_NONE,
+      MODEL_BLOCK, { block_props, error_props, scsi_props },
+      "scsi-generic needs a SCSI device of the host, which is not "
+      "supported" },
+    { "ide-hd", "ide-device", STORAGE, BUS_IDE, BUS_NONE,
+      MODEL_BLOCK | MODEL_NEEDS_WRITE,
+      { block_props, error_props, ide_props } },
+    { "ide-cd", "ide-device", STORAGE, BUS_IDE, BUS_NONE,
+      MODEL_BLOCK | MODEL_REMOVABLE | MODEL_TRAY | MODEL_CDROM,
+      { block_props, error_props, ide_props } },
+    { "floppy", "device", STORAGE, BUS_FLOPPY, BUS_NONE,
+      MODEL_BLOCK | MODEL_REMOVABLE | MODEL_NO_IOSTATUS,
+      { block_props, floppy_props } },
+    { "usb-storage", "usb-storage-dev", STORAGE, BUS_USB, BUS_NONE,
+      MODEL_BLOCK | MODEL_USB_SCSI, { block_props, error_props, usb_props } },
+    { "nvme", "pci-device", STORAGE, BUS_PCI, BUS_NONE,
+      MODEL_BLOCK | MODEL_NO_IOSTATUS | MODEL_NEEDS_SERIAL,
+      { block_props, nvme_props, pci_props } },
+    { "lsi53c895a", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0,
+      { pci_props } },
+    { "megasas", "megasas-base", STORAGE, BUS_PCI, BUS_SCSI, 0,
+      { pci_props } },
+    { "mptsas1068", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0,
+      { pci_props } },
+    { "pvscsi", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0, { pci_props } },
+    { "ich9-ahci", "pci-device", STORAGE, BUS_PCI, BUS_IDE, 0,
+      { pci_props } },
+    { "piix3-ide", "pci-device", STORAGE, BUS_PCI, BUS_IDE, 0,
+      { pci_props } },
+    { "isa-fdc", "isa-device", STORAGE, BUS_ISA, BUS_FLOPPY, 0, { NULL } },
+    { "usb-ehci", "pci-device", CONTROLLER, BUS_PCI, BUS_USB, 0,
+      { pci_props, usb_host_props } },
+    { "qemu-xhci", "pci-device", CONTROLLER, BUS_PCI, BUS_USB, 0,
+      { pci_props, usb_host_props } },
+    { "nec-usb-xhci", "pci-device", CONTROLLER, BUS_PCI, BUS_USB, 0,
+      { pci_props, usb_host_props } },
+    { "pcie-root-port", "pcie-root-port-base", CONTROLLER, BUS_PCI, BUS_PCI,
+      0, { pci_props, port_props } },
+    { "pci-bridge", "base-pci-bridge", CONTROLLER, BUS_PCI, BUS_PCI, 0,
+      { pci_props, port_props } },
+};
+
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
+    { "virtio-blk", "virtio-blk-pci" },
+    { "virtio-scsi", "virtio-scsi-pci" },
+    { "lsi", "lsi53c895a" },
+    { "ahci", "ich9-ahci" },
+};
+
+static const char *const bus_names[] = {
+    [BUS_NONE] = "", [BUS_PCI] = "PCI", [BUS_VIRTIO] = "virtio-bus",
+    [BUS_CCW] = "virtual-css-bus", [BUS_SCSI] = "SCSI", [BUS_IDE] = "IDE",
+    [BUS_FLOPPY] = "floppy-bus", [BUS_USB] = "usb-bus", [BUS_ISA] = "ISA",
+};
+
+const char *bus_kind_name(BusKind kind)
+{
+    return bus_names[kind];
+}
+
+const DeviceModel *device_model_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+        if (!strcmp(aliases[i].alias, name)) {
+            name = aliases[i].name;
+            break;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+        if (!strcmp(models[i].name, name)) {
+            return &models[i];
+        }
+    }
+    return NULL;
+}
+
+const DeviceModel *device_model_next(const DeviceModel *model)
+{
+    const DeviceModel *next = model ? model + 1 : models;
+
+    return next < models + ARRAY_SIZE(models) ? next : NULL;
+}
+
+const DeviceProp *device_model_prop(const DeviceModel *model,
+                                    const char *name)
+{
+    for (int set = 0; model->props[set]; set++) {
+        for (const DeviceProp *p = model->props[set]; p->name; p++) {
+            if (!strcmp(p->name, name)) {
+                return p;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* --- help --- */
+
+static const char *prop_type(PropKind kind)
+{
+    static const char *const names[] = {
+        [PROP_STR] = "str", [PROP_BOOL] = "bool",
+        [PROP_ON_OFF_AUTO] = "OnOffAuto", [PROP_INT32] = "int32",
+        [PROP_UINT8] = "uint8", [PROP_UINT16] = "uint16",
+        [PROP_UINT32] = "uint32", [PROP_UINT64] = "uint64",
+        [PROP_SIZE] = "size", [PROP_BLOCK_SIZE] = "size",
+        [PROP_ON_ERROR] = "BlockdevOnError", [PROP_DRIVE] = "str",
+        [PROP_IOTHREAD] = "link<iothread>",
+    };
+
+    return names[kind];
+}
+
+static const char *prop_text(PropKind kind)
+{
+    switch (kind) {
+    case PROP_BOOL:
+        return "on/off";
+    case PROP_ON_OFF_AUTO:
+        return "on/off/auto";
+    case PROP_BLOCK_SIZE:
+        return "A power of two between 512 B and 2 MiB";
+    case PROP_ON_ERROR:
+        return "Error handling policy, report/ignore/enospc/stop/auto";
+    case PROP_DRIVE:
+        return "Node name or ID of a block device to use as a backend";
+    default:
+        return NULL;
+    }
+}
+
+static struct json_object *default_json(const DeviceProp *prop)
+{
+    switch (prop->kind) {
+    case PROP_BOOL:
+        return json_object_new_boolean(!strcmp(prop->dflt, "true"));
+    case PROP_STR:
+    case PROP_ON_OFF_AUTO:
+    case PROP_ON_ERROR:
+        return json_object_new_string(prop->dflt);
+    default:
+        return json_object_new_int64(g_ascii_strtoll(prop->dflt, NULL, 10));
+    }
+}
+
+ObjectPropertyInfo *device_prop_info(const DeviceProp *prop, bool dflt)
+{
+    ObjectPropertyInfo *info = g_new0(ObjectPropertyInfo, 1);
+
+    info->name = g_strdup(prop->name);
+    info->type = g_strdup(prop_type(prop->kind));
+    if (dflt) {
+        info->description = g_strdup(prop_text(prop->kind));
+        info->default_value = prop->dflt ? default_json(prop) : NULL;
+    }
+    return info;
+}
+
+static void print_models(const char *group)
+{
+    printf("%s devices:\n", group);
+    for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+        const DeviceModel *m = &models[i];
+
+        if (strcmp(m->group, group) || m->refused) {
+            continue;
+        }
+        printf("name \"%s\", bus %s", m->name, bus_kind_name(m->bus));
+        for (size_t j = 0; j < ARRAY_SIZE(aliases); j++) {
+            if (!strcmp(aliases[j].name, m->name)) {
+                printf(", alias \"%s\"", aliases[j].alias);
+            }
+        }
+        printf("\n");
+    }
+}
+
+static gint compare_props(gconstpointer a, gconstpointer b)
+{
+    return strcmp((*(const DeviceProp *const *)a)->name,
+                  (*(const DeviceProp *const *)b)->name);
+}
+
+static void print_props(const DeviceModel *model)
+{
+    g_autoptr(GPtrArray) sorted = g_ptr_array_new();
+
+    for (int set = 0; model->props[set]; set++) {
+        for (const DeviceProp *p = model->props[set]; p->name; p++) {
+            g_ptr_array_add(sorted, (void *)p);
+        }
+    }
+    g_ptr_array_sort(sorted, compare_props);
+    printf("%s options:\n", model->name);
+    for (guint i = 0; i < sorted->len; i++) {
+        const DeviceProp *p = g_ptr_array_index(sorted, i);
+        g_autofree char *left = g_strdup_printf("  %s=<%s>", p->name,
+                                                prop_type(p->kind));
+        const char *text = prop_text(p->kind);
+        bool quoted = p->kind == PROP_STR || p->kind == PROP_ON_OFF_AUTO ||
+                      p->kind == PROP_ON_ERROR;
+
+        if (p->dflt) {
+            printf("%-24s - %s (default: %s%s%s)\n", left, text ? text : "",
+                   quoted ? "\"" : "", p->dflt, quoted ? "\"" : "");
+        } else {
+            printf("%-24s%s%s\n", left, text ? " - " : "", text ? text : "");
+        }
+    }
+}
+
+bool device_print_help(const char *options)
+{
+    g_auto(GStrv) words = g_strsplit(options, ",", 2);
+    const DeviceModel *model;
+
+    if (!strcmp(options, "help") || !strcmp(options, "?")) {
+        print_models(CONTROLLER);
+        printf("\n");
+        print_models(STORAGE);
+        return true;
+    }
+    if (!words[0] || !words[1] ||
+        (strcmp(words[1], "help") && strcmp(words[1], "?"))) {
+        return false;
+    }
+    model = device_model_find(words[0]);
+    if (!model) {
+        error_report("'%s' is not a valid device model name", words[0]);
+        exit(EXIT_FAILURE);
+    }
+    print_props(model);
+    return true;
+}

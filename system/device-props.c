@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Properties of devices: kept as text, checked and converted by their kind. */
+#include "qemu/osdep.h"
+
+#include <json-c/json.h>
+
+#include "blockdev-int.h"
+#include "qemu/cutils.h"
+#include "system-int.h"
+
+#define BLOCK_SIZE_MIN 512
+#define BLOCK_SIZE_MAX (2 * MiB)
+
+static bool check_bool(const DeviceProp *prop, const char *text,
+                       char **normal, Error **errp)
+{
+    bool on = !strcmp(text, "on") || !strcmp(text, "true") ||
+              !strcmp(text, "yes") || !strcmp(text, "y");
+
+    if (!on && strcmp(text, "off") && strcmp(text, "false") &&
+        strcmp(text, "no") && strcmp(text, "n")) {
+        error_setg(errp, "Parameter '%s' expects 'on' or 'off'", prop->name);
+        return false;
+    }
+    *normal = g_strdup(on ? "true" : "false");
+    return true;
+}
+
+static bool check_enum(const DeviceProp *prop, const QapiType *type,
+                       const char *text, char **normal, Error **errp)
+{
+    if (qapi_enum_parse(type, text, NULL) < 0) {
+        error_setg(errp, "Parameter '%s' does not accept value '%s'",
+                   prop->name, text);
+        return false;
+    }
+    *normal = g_strdup(text);
+    return true;
+}
+
+static bool check_range(const DeviceProp *prop, const char *text, int64_t min,
+                        uint64_t max, char **normal, Error **errp)
+{
+    const char *digits = *text == '-' ? text + 1 : text;
+    char *end = NULL;
+    bool negative = *text == '-';
+    uint64_t value;
+
+    errno = 0;
+    value = g_ascii_strtoull(digits, &end, 0);
+    if (!g_ascii_isdigit(*digits) || *end) {
+        error_setg(errp, "Parameter '%s' expects a number", prop->name);
+        return false;
+    }
+    if (errno || (negative ? value > (uint64_t)-min : value > max)) {
+        error_setg(errp, "Property .%s doesn't take value %s (minimum: %"
+                   PRId64 ", maximum: %" PRIu64 ")", prop->name, text, min,
+                   max);
+        return false;
+    }
+    *normal = g_strdup_printf("%s%" PRIu64, negative ? "-" : "", value);
+    return true;
+}
+
+static bool check_size(const DeviceProp *prop, const char *text,
+                       char **normal, Error **errp)
+{
+    static const char suffixes[] = "bkMGTPE";
+    char *end = NULL;
+    uint64_t value, scaled;
+    const char *suffix;
+
+    value = g_ascii_strtoull(text, &end, 0);
+    suffix = *end ? strchr(suffixes, *end == 'K' ? 'k' : *end) : suffixes;
+    if (!g_ascii_isdigit(*text) || !suffix || (*end && end[1])) {
+        error_setg(errp, "Parameter '%s' expects a size", prop->name);
+        return false;
+    }
+    scaled = value << 10 * (suffix - suffixes);
+    if (scaled >> 10 * (suffix - suffixes) != value) {
+        error_setg(errp, "Parameter '%s' expects a size below 2^64",
+                   prop->name);
+        return false;
+    }
+    *normal = g_strdup_printf("%" PRIu64, scaled);
+    return true;
+}
+
+static bool check_block_size(const DeviceProp *prop, const char *text,
+                             char **normal, Error **errp)
+{
+    uint64_t value;
+
+    if (!check_size(prop, text, normal, errp)) {
+        return false;
+    }
+    value = g_ascii_strtoull(*normal, NULL, 10);
+    if (!value) {
+        return true;
+    }
+    if (value < BLOCK_SIZE_MIN || value > BLOCK_SIZE_MAX) {
+        error_setg(errp, "Property .%s doesn't take value %" PRIu64
+                   " (minimum: %d, maximum: %d)", prop->name, value,
+                   BLOCK_SIZE_MIN, (int)BLOCK_SIZE_MAX);
+        return false;
+    }
+    if (value & (value - 1)) {
+        error_setg(errp, "Property .%s doesn't take value '%" PRIu64 "', "
+                   "it's not a power of 2", prop->name, value);
+        return false;
+    }
+    return true;
+}
+
+/* The part of @model that has the drive. */
+static char *drive_owner(const DeviceModel *model)
+{
+    return g_strdup(model->flags & MODEL_VIRTIO_PROXY ? "virtio-blk-device"
+                                                      : model->name);
+}
+
+static bool check_drive(const DeviceModel *model, const char *text,
+                        Error **errp)
+{
+    g_autofree char *owner = drive_owner(model);
+
+    if (*text && !blk_by_name(text) && !bdrv_find_node(text)) {
+        error_setg(errp, "Property '%s.drive' can't find value '%s'", owner,
+                   text);
+        return false;
+    }
+    return true;
+}
+
+static bool check_iothread(const char *text, Error **errp)
+{
+    if (!blockdev_find_iothread(text)) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                  "Device '%s' not found", text);
+        return false;
+    }
+    return true;
+}
+
+static bool check(const DeviceModel *model, const DeviceProp *prop,
+                  const char *text, char **normal, Error **errp)
+{
+    switch (prop->kind) {
+    case PROP_BOOL:
+        return check_bool(prop, text, normal, errp);
+    case PROP_ON_OFF_AUTO:
+        return check_enum(prop, &qapi_type_OnOffAuto, text, normal, errp);
+    case PROP_ON_ERROR:
+        return check_enum(prop, &qapi_type_BlockdevOnError, text, normal,
+                          errp);
+    case PROP_INT32:
+        return check_range(prop, text, INT32_MIN, INT32_MAX, normal, errp);
+    case PROP_UINT8:
+        return check_range(prop, text, 0, UINT8_MAX, normal, errp);
+    case PROP_UINT16:
+        return check_range(prop, text, 0, UINT16_MAX, normal, errp);
+    case PROP_UINT32:
+        /* -1 is how users write "choose one". */
+        if (!strcmp(text, "-1")) {
+            text = "4294967295";
+        }
+        return check_range(prop, text, 0, UINT32_MAX, normal, errp);
+    case PROP_UINT64:
+        return check_range(prop, text, 0, UINT64_MAX, normal, errp);
+    case PROP_SIZE:
+        return check_size(prop, text, normal, errp);
+    case PROP_BLOCK_SIZE:
+        return check_block_size(prop, text, normal, errp);
+    case PROP_DRIVE:
+        *normal = g_strdup(text);
+        return check_drive(model, text, errp);
+    case PROP_IOTHREAD:
+        *normal = g_strdup(text);
+        return check_iothread(text, errp);
+    default:
+        *normal = g_strdup(text);
+        return true;
+    }
+}
+
+bool device_prop_check(const DeviceModel *model, const DeviceProp *prop,
+                       const char *text, char **normal, Error **errp)
+{
+    g_autofree char *value = NULL;
+
+    if (!check(model, prop, text, &value, errp)) {
+        return false;
+    }
+    if (normal) {
+        *normal = g_steal_pointer(&value);
+    }
+    return true;
+}
+
+const char *device_prop_text(const Device *dev, const char *name)
+{
+    const char *given = g_hash_table_lookup(dev->props, name);
+    const DeviceProp *prop = given ? NULL
+                                   : device_model_prop(dev->model, name);
+
+    return prop ? prop->dflt : given;
+}
+
+int64_t device_prop_int(const Device *dev, const char *name)
+{
+    const char *text = device_prop_text(dev, name);
+
+    return text ? g_ascii_strtoll(text, NULL, 0) : 0;
+}
+
+bool device_prop_bool(const Device *dev, const char *name)
+{
+    const char *text = device_prop_text(dev, name);
+
+    return text && !strcmp(text, "true");
+}
+
+struct json_object *device_prop_json(const Device *dev,
+                                     const DeviceProp *prop)
+{
+    const char *text = device_prop_text(dev, prop->name);
+
+    switch (prop->kind) {
+    case PROP_BOOL:
+        return json_object_new_boolean(device_prop_bool(dev, prop->name));
+    case PROP_STR:
+    case PROP_DRIVE:
+    case PROP_IOTHREAD:
+    case PROP_ON_OFF_AUTO:
+    case PROP_ON_ERROR:
+        return json_object_new_string(text ? text : "");
+    case PROP_UINT64:
+        return json_object_new_uint64(
+            text ? g_ascii_strtoull(text, NULL, 0) : 0);
+    default:
+        return json_object_new_int64(text ? g_ascii_strtoll(text, NULL, 0)
+                                          : -1);
+    }
+}

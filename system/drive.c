@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Drives of the command line: a BlockBackend with a name, and its nodes. */
+#include "qemu/osdep.h"
+
+#include <json-c/json.h>
+
+#include "qapi/json.h"
+#include "system-int.h"
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
+
+static LIST_HEAD(, Drive) drives = LIST_HEAD_INITIALIZER(drives);
+
+Drive *drive_next(Drive *drive)
+{
+    return drive ? LIST_NEXT(drive, next) : LIST_FIRST(&drives);
+}
+
+Drive *drive_find(const char *id)
+{
+    Drive *d;
+
+    LIST_FOREACH(d, &drives, next) {
+        if (!strcmp(d->id, id)) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+Drive *drive_of_backend(const BlockBackend *blk)
+{
+    Drive *d;
+
+    LIST_FOREACH(d, &drives, next) {
+        if (d->blk == blk) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+void drive_delete(Drive *drive)
+{
+    LIST_REMOVE(drive, next);
+    blk_unref(drive->blk);
+    g_free(drive->id);
+    g_free(drive);
+}
+
+void drive_cleanup(void)
+{
+    while (!LIST_EMPTY(&drives)) {
+        drive_delete(LIST_FIRST(&drives));
+    }
+}
+
+static void drive_append(Drive *drive)
+{
+    Drive *last = LIST_FIRST(&drives);
+
+    while (last && LIST_NEXT(last, next)) {
+        last = LIST_NEXT(last, next);
+    }
+    if (last) {
+        LIST_INSERT_AFTER(last, drive, next);
+    } else {
+        LIST_INSERT_HEAD(&drives, drive, next);
+    }
+}
+
+/* --- where it is: bus and unit --- */
+
+static int units_per_bus(DriveInterface interface)
+{
+    return interface == DRIVE_IF_IDE ? 2 : interface == DRIVE_IF_SCSI ? 7 : 0;
+}
+
+static Drive *drive_at(DriveInterface interface, int bus, int unit)
+{
+    Drive *d;
+
+    LIST_FOREACH(d, &drives, next) {
+        if (d->interface == interface && d->bus == bus && d->unit == unit) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static bool place(Drive *drive, const DriveConfig *config, Error **errp)
+{
+    int max = units_per_bus(config->interface);
+    int index = config->index;
+
+    drive->bus = MAX(config->bus, 0);
+    drive->unit = MAX(config->unit, 0);
+    if (index >= 0) {
+        if (config->bus >= 0 || config->unit >= 0) {
+            error_setg(errp, "index cannot be used with bus and unit");
+            return false;
+        }
+        drive->bus = max ? index / max : 0;
+        drive->unit = max ? index % max : index;
+    } else if (config->unit < 0) {
+        while (drive_at(config->interface, drive->bus, drive->unit)) {
+            if (max && ++drive->unit >= max) {
+                drive->unit -= max;
+                drive->bus++;
+            } else if (!max) {
+                drive->unit++;
+            }
+        }
+    }
+    if (max && drive->unit >= max) {
+        error_setg(errp, "unit %d too big (max is %d)", drive->unit, max - 1);
+        return false;
+    }
+    if (drive_at(config->interface, drive->bus, drive->unit)) {
+        error_setg(errp, "drive with bus=%d, unit=%d (index=%d) exists",
+                   drive->bus, drive->unit, index);
+        return false;
+    }
+    return true;
+}
+
+static char *default_id(const Drive *drive)
+{
+    const char *name = drive_interface_name(drive->interface);
+
+    if (units_per_bus(drive->interface)) {
+        return g_strdup_printf("%s%d-%s%d", name, drive->bus,
+                               drive->cdrom ? "cd" : "hd", drive->unit);
+    }
+    return g_strdup_printf("%s%s%d", name, drive->cdrom ? "-cd" : "",
+                           drive->unit);
+}
+
+/* --- its nodes --- */
+
+/* JSON to strings, as options on a command line are. */
+static struct json_object *as_strings(struct json_object *value)
+{
+    struct json_object *copy;
+
+    if (json_object_is_type(value, json_type_object)) {
+        copy = json_object_new_object();
+        json_object_object_foreach(value, key, member) {
+            json_object_object_add(copy, key, as_strings(member));
+        }
+        return copy;
+    }
+    if (json_object_is_type(value, json_type_array)) {
+        copy = json_object_new_array();
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            json_object_array_add(
+                copy, as_strings(json_object_array_get_idx(value, i)));
+        }
+        return copy;
+    }
+    if (json_object_is_type(value, json_type_boolean)) {
+        return json_object_new_string(json_object_get_boolean(value) ? "on"
+                                                                     : "off");
+    }
+    return value ? json_object_new_string(json_object_get_string(value))
+                 : NULL;
+}
+
+static bool merge_json(struct json_object *options, const char *text,
+                       Error **errp)
+{
+    g_autoptr(json_object) parsed = json_parse_strict(text, strlen(text),
+                                                      errp);
+    g_autoptr(json_object) strings = NULL;
+
+    if (!parsed) {
+        error_prepend(errp, "Could not parse the JSON options: ");
+        return false;
+    }
+    if (!json_object_is_type(parsed, json_type_object)) {
+        error_setg(errp, "Invalid JSON object given");
+        return false;
+    }
+    strings = as_strings(parsed);
+    json_object_object_foreach(strings, key, value) {
+        /* What is said beside the file name counts. */
+        if (!json_object_object_get_ex(options, key, NULL)) {
+            json_object_object_add(options, key, json_object_get(value));
+        }
+    }
+    return true;
+}
+
+/* Does the driver stand at the bottom of a chain, with a file name? */
+static bool is_protocol(const char *driver)
+{
+    static const char *const protocols[] = {
+        "file", "host_device", "host_cdrom", "nbd", "null-co", "null-aio",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+        if (!strcmp(driver, protocols[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool complete_options(struct json_object *options,
+                             const DriveConfig *config, Error **errp)
+{
+    const char *file = config->file;
+
+    if (config->format) {
+        json_object_object_add(options, "driver",
+                               json_object_new_string(config->format));
+    }
+    if (file && g_str_has_prefix(file, "json:")) {
+        return merge_json(options, file + strlen("json:"), errp);
+    }
+    if (file && config->format && is_protocol(config->format)) {
+        json_object_object_add(options, "filename",
+                               json_object_new_string(file));
+    } else if (file && bdrv_find_node(file)) {
+        json_object_object_add(options, "file", json_object_new_string(file));
+    } else if (file) {
+        json_object_object_add(options, "file.filename",
+                               json_object_new_string(file));
+    }
+    return true;
+}
+
+static void set_default(struct json_object *options, const char *key,
+                        bool value)
+{
+    if (!json_object_object_get_ex(options, key, NULL)) {
+        json_object_object_add(options, key,
+                               json_object_new_string(value ? "on" : "off"));
+    }
+}
+
+/* "Parameter 'x' is unexpected", in the words of those who write -drive. */
+static void explain(const DriveConfig *config, const BlockdevOptions *unused,
+                    Error *err, Error **errp)
+{
+    const char *text = error_get_pretty(err);
+    g_auto(GStrv) words = g_strsplit(text, "'", 3);
+
+    if (g_str_has_suffix(text, "' is unexpected") && config->format &&
+        words[0] && words[1]) {
+        error_setg(errp, "Block format '%s' does not support the option '%s'",
+                   config->format, words[1]);
+        error_free(err);
+        return;
+    }
+    error_propagate(errp, err);
+}
+
+static BlockDriverState *open_nodes(struct json_object *options,
+                                    const DriveConfig *config, Error **errp)
+{
+    int flags = config->flags;
+    BlockDriverState *bs;
+    Error *err = NULL;
+
+    if (!complete_options(options, config, errp)) {
+        return NULL;
+    }
+    set_default(options, "read-only", config->read_only);
+    if (!config->read_only) {
+        flags |= BDRV_O_RDWR;
+        set_default(options, "auto-read-only", true);
+    }
+    bs = bdrv_open_json(options, true, flags, &err);
+    if (!bs) {
+        explain(config, NULL, err, errp);
+    } else if (bs->probed && config->file && !config->format) {
+        fprintf(stderr, "WARNING: Image format was not specified for '%s' "
+                "and probing guessed raw.\n"
+                "         Automatically detecting the format is dangerous "
+                "for raw images, write operations on block 0 will be "
+                "restricted.\n"
+                "         Specify the 'raw' format explicitly to remove the "
+                "restrictions.\n", config->file);
+    }
+    return bs;
+}
+
+/* snapshot=on: what is written goes into a file that nobody sees. */
+static BlockDriverState *add_overlay(BlockDriverState *bs, Error **errp)
+{
+    g_autofree char *path = NULL;
+    g_autoptr(json_object) options = json_object_new_object();
+    BdrvImgCreate create = { .format = "qcow2", .quiet = true };
+    BlockDriverState *top;
+    int fd = g_file_open_tmp("vl.XXXXXX", &path, NULL);
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Could not get temporary filename");
+        bdrv_unref(bs);
+        return NULL;
+    }
+    close(fd);
+    create.filename = path;
+    create.size = bdrv_getlength(bs);
+    json_object_object_add(options, "driver", json_object_new_string("qcow2"));
+    json_object_object_add(options, "file.driver",
+                           json_object_new_string("file"));
+    json_object_object_add(options, "file.filename",
+                           json_object_new_string(path));
+    json_object_object_add(options, "backing",
+                           json_object_new_string(bs->node_name));
+    top = bdrv_img_create(&create, errp)
+        ? bdrv_open_json(options, true, BDRV_O_RDWR, errp) : NULL;
+    unlink(path);
+    bdrv_unref(bs);
+    return top;
+}
+
+static BlockDriverState *add_copy_on_read(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(json_object) options = json_object_new_object();
+    BlockDriverState *top;
+
+    json_object_object_add(options, "driver",
+                           json_object_new_string("copy-on-read"));
+    json_object_object_add(options, "file",
+                           json_object_new_string(bs->node_name));
+    top = bdrv_open_json(options, true, BDRV_O_RDWR, errp);
+    if (top) {
+        top->implicit = true;
+    }
+    bdrv_unref(bs);
+    return top;
+}
+
+static bool put_in_medium(BlockBackend *blk, struct json_object *options,
+                          DriveConfig *config, Error **errp)
+{
+    BlockDriverState *bs;
+    uint64_t perm = BLK_PERM_CONSISTENT_READ;
+    bool ok;
+
+    if (config->snapshot) {
+        config->read_only = true;
+    }
+    bs = open_nodes(options, config, errp);
+    if (bs && config->snapshot) {
+        config->read_only = false;
+        bs = add_overlay(bs, errp);
+    }
+    if (bs && config->copy_on_read) {
+        bs = add_copy_on_read(bs, errp);
+    }
+    if (!bs) {
+        return false;
+    }
+    if (!bdrv_is_read_only(bs)) {
+        perm |= BLK_PERM_WRITE;
+    }
+    ok = blk_set_perm(blk, perm, BLK_PERM_ALL, errp) &&
+         blk_insert_bs(blk, bs, errp);
+    bdrv_unref(bs);
+    return ok;
+}
+
+/* --- all of it --- */
+
+static bool set_up_backend(Drive *drive, const DriveConfig *config,
+                           Error **errp)
+{
+    blk_set_enable_write_cache(drive->blk, !config->writethrough);
+    blk_set_on_error(drive->blk, config->rerror, config->werror);
+    blk_get_stats(drive->blk)->account_invalid = config->account_invalid;
+    blk_get_stats(drive->blk)->account_failed = config->account_failed;
+    if (config->limited) {
+        const char *group = config->group ? config->group : drive->id;
+
+        return blk_io_limits_enable(drive->blk, group, errp) &&
+               throttle_group_set_config(throttle_group_find(group),
+                                         &config->limits, errp);
+    }
+    if (config->group) {
+        return blk_io_limits_enable(drive->blk, config->group, errp);
+    }
+    return true;
+}
+
+static bool fill_drive(Drive *drive, struct json_object *options,
+                       DriveConfig *config, Error **errp)
+{
+    drive->interface = config->interface;
+    drive->cdrom = config->cdrom;
+    if (!place(drive, config, errp)) {
+        return false;
+    }
+    drive->id = config->id ? g_strdup(config->id) : default_id(drive);
+    if (drive_find(drive->id)) {
+        error_setg(errp, "Duplicate ID '%s' for drive", drive->id);
+        return false;
+    }
+    if ((config->file || json_object_object_length(options)) &&
+        !put_in_medium(drive->blk, options, config, errp)) {
+        return false;
+    }
+    return blk_set_name(drive->blk, drive->id, errp) &&
+           set_up_backend(drive, config, errp);
+}
+
+Drive *drive_new(const char *text, DriveInterface interface, Error **errp)
+{
+    g_autoptr(json_object) options = drive_parse(text, errp);
+    DriveConfig config = { .interface = interface };
+    Drive *drive = NULL;
+
+    if (options && drive_config_take(&config, options, errp)) {
+        drive = g_new0(Drive, 1);
+        drive->blk = blk_new(aio_main_context(), 0, BLK_PERM_ALL);
+        if (fill_drive(drive, options, &config, errp)) {
+            drive_append(drive);
+        } else {
+            blk_unref(drive->blk);
+            g_free(drive->id);
+            g_free(drive);
+            drive = NULL;
+        }
+    }
+    drive_config_free(&config);
+    return drive;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests as a guest makes them.
+ *
+ * A request that fails goes by the device's error policy: it is reported to
+ * the guest, ignored (the guest hears of success), or it stops the machine and
+ * waits until the machine goes on, when it is tried again.
+ */
+#include "qemu/osdep.h"
+
+#include "qemu/aio.h"
+#include "system-int.h"
+
+typedef struct GuestRequest {
+    struct GuestQueue *queue;
+    bool is_write;
+    int64_t offset, bytes;
+    void *buf;
+    GuestDone *done;
+    void *opaque;
+    TAILQ_ENTRY(GuestRequest) next;
+} GuestRequest;
+
+typedef struct GuestQueue {
+    Device *dev; /* NULL: it is gone */
+    int refcnt;  /* the device's, and one for each request in flight */
+    TAILQ_HEAD(, GuestRequest) waiting; /* for the machine to run */
+} GuestQueue;
+
+static void submit(GuestRequest *req);
+
+static void queue_unref(GuestQueue *queue)
+{
+    if (--queue->refcnt == 0) {
+        g_free(queue);
+    }
+}
+
+static void finish(GuestRequest *req, int ret)
+{
+    GuestQueue *queue = req->queue;
+
+    req->done(req->opaque, ret);
+    g_free(req);
+    queue_unref(queue);
+}
+
+/* The machine runs again: all that wait are tried, in their order. */
+static void run_state_changed(void *opaque, bool running)
+{
+    GuestQueue *queue = opaque;
+    GuestRequest *req;
+
+    while (running && (req = TAILQ_FIRST(&queue->waiting))) {
+        TAILQ_REMOVE(&queue->waiting, req, next);
+        submit(req);
+    }
+}
+
+static void tell_of_error(BlockBackend *blk, const GuestRequest *req,
+                          int error, BlockErrorAction action)
+{
+    if (bdrv_event_hooks.io_error) {
+        bdrv_event_hooks.io_error(blk, !req->is_write, error, action);
+    }
+}
+
+static void stop_bh(void *opaque)
+{
+    vm_stop(RUN_STATE_IO_ERROR);
+}
+
+/* Returns false where the request waits for the machine to go on. */
+static bool handle_error(GuestRequest *req, BlockBackend *blk, int *ret)
+{
+    BlockErrorAction action = blk_get_error_action(blk, !req->is_write, -*ret);
+
+    if (action == BLOCK_ERROR_ACTION_STOP) {
+        blk_iostatus_set_err(blk, -*ret);
+        tell_of_error(blk, req, -*ret, action);
+        TAILQ_INSERT_TAIL(&req->queue->waiting, req, next);
+        /* Stopping drains: not from within a request. */
+        aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, stop_bh, NULL);
+        return false;
+    }
+    tell_of_error(blk, req, -*ret, action);
+    if (action == BLOCK_ERROR_ACTION_IGNORE) {
+        *ret = 0;
+    }
+    return true;
+}
+
+static void coroutine_fn request_entry(void *opaque)
+{
+    GuestRequest *req = opaque;
+    BlockBackend *blk = blk_ref(req->queue->dev->blk);
+    int ret;
+
+    ret = req->is_write
+        ? blk_co_pwrite(blk, req->offset, req->bytes, req->buf, 0)
+        : blk_co_pread(blk, req->offset, req->bytes, req->buf, 0);
+    if (ret >= 0 || !req->queue->dev || handle_error(req, blk, &ret)) {
+        finish(req, MIN(ret, 0));
+    }
+    blk_unref(blk);
+}
+
+static void submit(GuestRequest *req)
+{
+    if (!req->queue->dev) {
+        finish(req, -ENODEV);
+    } else if (!runstate_is_running()) {
+        TAILQ_INSERT_TAIL(&req->queue->waiting, req, next);
+    } else {
+        coroutine_enter(coroutine_create(request_entry, req));
+    }
+}
+
+void guest_rw(Device *dev, bool is_write, int64_t offset, int64_t bytes,
+              void *buf, GuestDone *done, void *opaque)
+{
+    GuestRequest *req = g_new0(GuestRequest, 1);
+
+    if (!dev->guest) {
+        dev->guest = g_new0(GuestQueue, 1);
+        dev->guest->dev = dev;
+        dev->guest->refcnt = 1;
+        TAILQ_INIT(&dev->guest->waiting);
+        runstate_add_listener(run_state_changed, dev->guest);
+    }
+    req->queue = dev->guest;
+    req->queue->refcnt++;
+    req->is_write = is_write;
+    req->offset = offset;
+    req->bytes = bytes;
+    req->buf = buf;
+    req->done = done;
+    req->opaque = opaque;
+    submit(req);
+}
+
+void guest_detach(Device *dev)
+{
+    GuestQueue *queue = g_steal_pointer(&dev->guest);
+    GuestRequest *req;
+
+    if (!queue) {
+        return;
+    }
+    runstate_remove_listener(run_state_changed, queue);
+    blk_drain(dev->blk);
+    queue->dev = NULL;
+    while ((req = TAILQ_FIRST(&queue->waiting))) {
+        TAILQ_REMOVE(&queue->waiting, req, next);
+        finish(req, -EIO);
+    }
+    queue_unref(queue);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the machine is called, and questions about parts it does not have. */
+#include "qemu/osdep.h"
+
+#include <json-c/json.h>
+
+#include "qapi/keyval.h"
+#include "qapi/qapi-commands-system.h"
+#include "system-int.h"
+
+#define UUID_NONE "00000000-0000-0000-0000-000000000000"
+
+typedef struct MachineModel {
+    const char *name, *alias, *desc;
+} MachineModel;
+
+/* The first is the default.  The others are names that users of other
+ * programs write; they all get the same machine. */
+static const MachineModel models[] = {
+    { "tidemark-1.0", "tidemark", "Devices and no processors" },
+    { "pc", NULL, "Devices and no processors" },
+    { "q35", NULL, "Devices and no processors" },
+    { "virt", NULL, "Devices and no processors" },
+    { "s390-ccw-virtio", NULL, "Devices and no processors" },
+    { "microvm", NULL, "Devices and no processors" },
+    { "none", NULL, "Devices and no processors" },
+};
+
+static const MachineModel *machine = &models[0];
+static char *machine_name;
+static char *machine_uuid;
+
+const char *machine_type(void)
+{
+    return machine->name;
+}
+
+void machine_print_help(void)
+{
+    printf("Supported machines are:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+        const MachineModel *m = &models[i];
+
+        if (m->alias) {
+            printf("%-20s %s (alias of %s)\n", m->alias, m->desc, m->name);
+        }
+        printf("%-20s %s%s\n", m->name, m->desc, i ? "" : " (default)");
+    }
+}
+
+static bool machine_take(const char *type, Error **errp)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+        if (!strcmp(models[i].name, type) ||
+            (models[i].alias && !strcmp(models[i].alias, type))) {
+            machine = &models[i];
+            return true;
+        }
+    }
+    error_setg(errp, "unsupported machine type");
+    error_append_hint(errp, "Use -machine help to list supported machines\n");
+    return false;
+}
+
+bool machine_set(const char *options, Error **errp)
+{
+    struct json_object *obj = keyval_parse(options, "type", NULL, errp);
+    bool ok = obj != NULL;
+
+    if (!obj) {
+        return false;
+    }
+    json_object_object_foreach(obj, key, value) {
+        const char *text = json_object_get_string(value);
+
+        if (ok && !strcmp(key, "type")) {
+            ok = machine_take(text, errp);
+        } else if (ok && !strcmp(key, "accel") && strcmp(text, "qtest")) {
+            error_setg(errp, "invalid accelerator %s", text);
+            ok = false;
+        }
+    }
+    json_object_put(obj);
+    return ok;
+}
+
+/* [name=]NAME[,process=...][,debug-threads=on] */
+bool machine_set_name(const char *options, Error **errp)
+{
+    struct json_object *obj = keyval_parse(options, "guest", NULL, errp);
+
+    if (!obj) {
+        return false;
+    }
+    json_object_object_foreach(obj, key, value) {
+        if (!strcmp(key, "guest")) {
+            g_free(machine_name);
+            machine_name = g_strdup(json_object_get_string(value));
+        } else if (strcmp(key, "process") && strcmp(key, "debug-threads")) {
+            error_setg(errp, "Invalid parameter '%s'", key);
+            json_object_put(obj);
+            return false;
+        }
+    }
+    json_object_put(obj);
+    return true;
+}
+
+bool machine_set_uuid(const char *text, Error **errp)
+{
+    if (!g_uuid_string_is_valid(text)) {
+        error_setg(errp, "failed to parse UUID string: wrong format");
+        return false;
+    }
+    g_free(machine_uuid);
+    machine_uuid = g_ascii_strdown(text, -1);
+    return true;
+}
+
+/* --- commands --- */
+
+NameInfo *qmp_query_name(Error **errp)
+{
+    NameInfo *info = g_new0(NameInfo, 1);
+
+    info->name = g_strdup(machine_name);
+    return info;
+}
+
+UuidInfo *qmp_query_uuid(Error **errp)
+{
+    UuidInfo *info = g_new0(UuidInfo, 1);
+
+    info->UUID = g_strdup(machine_uuid ? machine_uuid : UUID_NONE);
+    return info;
+}
+
+MachineInfoList *qmp_query_machines(Error **errp)
+{
+    MachineInfoList *list = NULL, **tail = &list;
+
+    for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
+        MachineInfo *info = g_new0(MachineInfo, 1);
+
+        info->name = g_strdup(models[i].name);
+        info->alias = g_strdup(models[i].alias);
+        info->has_is_default = info->is_default = i == 0;
+        info->cpu_max = 1;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
+CpuInfoFastList *qmp_query_cpus_fast(Error **errp)
+{
+    return NULL;
+}
+
+KvmInfo *qmp_query_kvm(Error **errp)
+{
+    return g_new0(KvmInfo, 1);
+}
+
+TPMInfoList *qmp_query_tpm(Error **errp)
+{
+    return NULL;
+}

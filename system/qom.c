@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The tree of objects as clients see it:
+ *
+ *     /objects/ID                          what -object made
+ *     /machine/peripheral/ID               devices with a name
+ *     /machine/peripheral-anon/device[N]   devices without
+ *     .../virtio-backend                   the part that has the drive
+ */
+#include "qemu/osdep.h"
+
+#include <json-c/json.h>
+
+#include "blockdev-int.h"
+#include "qapi/qapi-commands-system.h"
+#include "system-int.h"
+
+/* --- lists --- */
+
+static void append(ObjectPropertyInfoList ***tail, const char *name,
+                   const char *type)
+{
+    ObjectPropertyInfo *info = g_new0(ObjectPropertyInfo, 1);
+
+    info->name = g_strdup(name);
+    info->type = g_strdup(type);
+    QAPI_LIST_APPEND(*tail, info);
+}
+
+static void append_child(ObjectPropertyInfoList ***tail, const char *name,
+                         const char *type)
+{
+    g_autofree char *text = g_strdup_printf("child<%s>", type);
+
+    append(tail, name, text);
+}
+
+static void list_root(ObjectPropertyInfoList ***tail)
+{
+    append_child(tail, "objects", "container");
+    append_child(tail, "machine", machine_type());
+    append_child(tail, "chardevs", "container");
+}
+
+static void list_machine(ObjectPropertyInfoList ***tail)
+{
+    append_child(tail, "unattached", "container");
+    append_child(tail, "peripheral", "container");
+    append_child(tail, "peripheral-anon", "container");
+}
+
+static void list_objects(ObjectPropertyInfoList ***tail)
+{
+    const ObjectOptions *object = NULL;
+
+    while ((object = blockdev_next_object(object))) {
+        append_child(tail, object->id, ObjectType_str(object->qom_type));
+    }
+}
+
+static void list_devices(ObjectPropertyInfoList ***tail, bool named)
+{
+    Device *dev = NULL;
+
+    while ((dev = device_next(dev))) {
+        if (named == (dev->id != NULL)) {
+            append_child(tail, strrchr(dev->path, '/') + 1, dev->model->name);
+        }
+    }
+}
+
+static void list_named(ObjectPropertyInfoList ***tail)
+{
+    list_devices(tail, true);
+}
+
+static void list_anonymous(ObjectPropertyInfoList ***tail)
+{
+    list_devices(tail, false);
+}
+
+static void list_nothing(ObjectPropertyInfoList ***tail)
+{
+}
+
+static const struct {
+    const char *path;
+    void (*list)(ObjectPropertyInfoList ***tail);
+} containers[] = {
+    { "/", list_root },
+    { "/objects", list_objects },
+    { "/chardevs", list_nothing },
+    { "/machine", list_machine },
+    { "/machine/unattached", list_nothing },
+    { "/machine/peripheral", list_named },
+    { "/machine/peripheral-anon", list_anonymous },
+};
+
+static void list_device(ObjectPropertyInfoList ***tail, const Device *dev)
+{
+    append(tail, "parent_bus", "link<bus>");
+    append(tail, "realized", "bool");
+    append(tail, "hotplugged", "bool");
+    append(tail, "hotpluggable", "bool");
+    for (int set = 0; dev->model->props[set]; set++) {
+        for (const DeviceProp *p = dev->model->props[set]; p->name; p++) {
+            QAPI_LIST_APPEND(*tail, device_prop_info(p, false));
+        }
+    }
+    if (dev->model->flags & MODEL_VIRTIO_PROXY) {
+        append_child(tail, "virtio-backend", "virtio-blk-device");
+    }
+}
+
+static bool not_found(const char *path, Error **errp)
+{
+    error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found",
+              path);
+    return false;
+}
+
+/* An object of -object: /objects/ID. */
+static const ObjectOptions *object_at(const char *path)
+{
+    const ObjectOptions *object = NULL;
+
+    if (!g_str_has_prefix(path, "/objects/")) {
+        return NULL;
+    }
+    while ((object = blockdev_next_object(object))) {
+        if (!strcmp(object->id, path + strlen("/objects/"))) {
+            return object;
+        }
+    }
+    return NULL;
+}
+
+ObjectPropertyInfoList *qmp_qom_list(QomListArg *arg, Error **errp)
+{
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
+    const Device *dev = device_find(arg->path);
+
+    append(&tail, "type", "string");
+    for (size_t i = 0; i < ARRAY_SIZE(containers); i++) {
+        if (!strcmp(containers[i].path, arg->path)) {
+            containers[i].list(&tail);
+            return list;
+        }
+    }
+    if (dev) {
+        list_device(&tail, dev);
+    } else if (!object_at(arg->path)) {
+        not_found(arg->path, errp);
+    }
+    return list;
+}
+
+/* --- values --- */
+
+static struct json_object *get_drive(const Device *dev)
+{
+    BlockDriverState *bs = dev->blk ? blk_bs(dev->blk) : NULL;
+    const char *name = dev->blk ? blk_name(dev->blk) : "";
+
+    return json_object_new_string(*name ? name : bs ? bs->node_name : "");
+}
+
+static struct json_object *get_common(const Device *dev, const char *name)
+{
+    if (!strcmp(name, "type")) {
+        return json_object_new_string(dev->model->name);
+    }
+    if (!strcmp(name, "realized") || !strcmp(name, "hotpluggable")) {
+        return json_object_new_boolean(true);
+    }
+    if (!strcmp(name, "hotplugged")) {
+        return json_object_new_boolean(false);
+    }
+    if (!strcmp(name, "parent_bus")) {
+        return json_object_new_string(dev->bus->name);
+    }
+    return NULL;
+}
+
+static struct json_object *get_device(const Device *dev, const char *name,
+                                      Error **errp)
+{
+    const DeviceProp *prop = device_model_prop(dev->model, name);
+    struct json_object *value = get_common(dev, name);
+
+    if (value) {
+        return value;
+    }
+    if (!prop) {
+        error_setg(errp, "Property '%s.%s' not found", dev->model->name,
+                   name);
+        return NULL;
+    }
+    return prop->kind == PROP_DRIVE ? get_drive(dev)
+                                    : device_prop_json(dev, prop);
+}
+
+struct json_object *qmp_qom_get(QomGetArg *arg, Error **errp)
+{
+    const Device *dev = device_find(arg->path);
+    const ObjectOptions *object = object_at(arg->path);
+
+    if (dev) {
+        return get_device(dev, arg->property, errp);
+    }
+    if (object) {
+        struct json_object *all = qapi_ObjectOptions_to_json(object);
+        struct json_object *value = json_object_object_get(
+            all, strcmp(arg->property, "type") ? arg->property : "qom-type");
+
+        json_object_get(value);
+        json_object_put(all);
+        if (!value) {
+            error_setg(errp, "Property '%s.%s' not found",
+                       ObjectType_str(object->qom_type), arg->property);
+        }
+        return value;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(containers); i++) {
+        if (!strcmp(containers[i].path, arg->path)) {
+            const char *type = strcmp(arg->path, "/machine") ? "container"
+                                                             : machine_type();
+
+            if (!strcmp(arg->property, "type")) {
+                return json_object_new_string(type);
+            }
+            error_setg(errp, "Property '%s.%s' not found", type,
+                       arg->property);
+            return NULL;
+        }
+    }
+    not_found(arg->path, errp);
+    return NULL;
+}
+
+/* A throttle group's limits can be changed; nothing else of objects. */
+static bool set_object(const ObjectOptions *object, const QomSetArg *arg,
+                       Error **errp)
+{
+    g_autoptr(ThrottleGroupProperties) props = NULL;
+    ThrottleGroup *group = throttle_group_find(object->id);
+    ThrottleConfig config;
+
+    if (object->qom_type != OBJECT_TYPE_THROTTLE_GROUP ||
+        strcmp(arg->property, "limits")) {
+        error_setg(errp, "Property '%s.%s' is read-only",
+                   ObjectType_str(object->qom_type), arg->property);
+        return false;
+    }
+    props = g_new0(ThrottleGroupProperties, 1);
+    props->limits = qapi_ThrottleLimits_from_json(arg->value,
+                                                  QAPI_INPUT_STRICT, errp);
+    return props->limits && throttle_config_from_qapi(&config, props, errp) &&
+           throttle_group_set_config(group, &config, errp);
+}
+
+bool qmp_qom_set(QomSetArg *arg, Error **errp)
+{
+    Device *dev = device_find(arg->path);
+    const ObjectOptions *object = object_at(arg->path);
+    const DeviceProp *prop;
+
+    if (object) {
+        return set_object(object, arg, errp);
+    }
+    if (!dev) {
+        return not_found(arg->path, errp);
+    }
+    prop = device_model_prop(dev->model, arg->property);
+    if (!prop) {
+        error_setg(errp, "Property '%s.%s' not found", dev->model->name,
+                   arg->property);
+        return false;
+    }
+    if (prop->kind != PROP_DRIVE) {
+        error_setg(errp, "Attempt to set property '%s' on device '%s' (type "
+                   "'%s') after it was realized", arg->property,
+                   dev->id ? dev->id : "", dev->model->name);
+        return false;
+    }
+    if (!json_object_is_type(arg->value, json_type_string)) {
+        error_setg(errp, "Invalid parameter type for '%s', expected: string",
+                   arg->property);
+        return false;
+    }
+    return device_set_drive(dev, json_object_get_string(arg->value), errp);
+}
+
+/* --- types --- */
+
+ObjectPropertyInfoList *
+qmp_device_list_properties(DeviceListPropertiesArg *arg, Error **errp)
+{
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
+    const DeviceModel *model = device_model_find(arg->typename);
+
+    if (!model) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                  "Device '%s' not found", arg->typename);
+        return NULL;
+    }
+    for (int set = 0; model->props[set]; set++) {
+        for (const DeviceProp *p = model->props[set]; p->name; p++) {
+            QAPI_LIST_APPEND(tail, device_prop_info(p, true));
+        }
+    }
+    return list;
+}
+
+static bool implements(const DeviceModel *model, const char *type)
+{
+    return !type || !strcmp(type, "device") || !strcmp(type, "object") ||
+           !strcmp(type, model->name) || !strcmp(type, model->parent) ||
+           (model->bus == BUS_SCSI && !strcmp(type, "scsi-device")) ||
+           (model->bus == BUS_PCI && !strcmp(type, "pci-device"));
+}
+
+ObjectTypeInfoList *qmp_qom_list_types(QomListTypesArg *arg, Error **errp)
+{
+    ObjectTypeInfoList *list = NULL, **tail = &list;
+    const DeviceModel *model = NULL;
+
+    while ((model = device_model_next(model))) {
+        ObjectTypeInfo *info;
+
+        if (model->refused || !implements(model, arg->implements)) {
+            continue;
+        }
+        info = g_new0(ObjectTypeInfo, 1);
+        info->name = g_strdup(model->name);
+        info->parent = g_strdup(model->parent);
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}

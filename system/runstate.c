@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The run state of a machine without processors. */
+#include "qemu/osdep.h"
+
+#include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-events.h"
+#include "system-int.h"
+
+typedef struct Listener {
+    RunStateChanged *changed;
+    void *opaque;
+    LIST_ENTRY(Listener) next;
+} Listener;
+
+static RunState current = RUN_STATE_PRELAUNCH;
+static bool shutting_down;
+static LIST_HEAD(, Listener) listeners = LIST_HEAD_INITIALIZER(listeners);
+
+RunState runstate_get(void)
+{
+    return current;
+}
+
+bool runstate_is_running(void)
+{
+    return current == RUN_STATE_RUNNING;
+}
+
+void runstate_add_listener(RunStateChanged *changed, void *opaque)
+{
+    Listener *l = g_new0(Listener, 1);
+
+    l->changed = changed;
+    l->opaque = opaque;
+    LIST_INSERT_HEAD(&listeners, l, next);
+}
+
+void runstate_remove_listener(RunStateChanged *changed, void *opaque)
+{
+    Listener *l;
+
+    LIST_FOREACH(l, &listeners, next) {
+        if (l->changed == changed && l->opaque == opaque) {
+            LIST_REMOVE(l, next);
+            g_free(l);
+            return;
+        }
+    }
+}
+
+static void tell(bool running)
+{
+    Listener *l, *next;
+
+    LIST_FOREACH_SAFE(l, &listeners, next, next) {
+        l->changed(l->opaque, running);
+    }
+}
+
+void vm_stop(RunState state)
+{
+    if (!runstate_is_running()) {
+        return;
+    }
+    current = state;
+    tell(false);
+    qapi_event_send_stop();
+    bdrv_drain_all_begin();
+    bdrv_drain_all_end();
+}
+
+void vm_start(void)
+{
+    if (runstate_is_running()) {
+        return;
+    }
+    current = RUN_STATE_RUNNING;
+    qapi_event_send_resume();
+    tell(true);
+}
+
+void runstate_begin(bool start)
+{
+    if (start) {
+        vm_start();
+    }
+}
+
+void system_shutdown(ShutdownCause cause)
+{
+    if (!shutting_down) {
+        shutting_down = true;
+        qapi_event_send_shutdown(&(ShutdownEvent) {
+            .guest = cause >= SHUTDOWN_CAUSE_GUEST_SHUTDOWN,
+            .reason = cause,
+        });
+    }
+    aio_main_quit();
+}
+
+/* --- commands --- */
+
+StatusInfo *qmp_query_status(Error **errp)
+{
+    StatusInfo *info = g_new0(StatusInfo, 1);
+
+    info->running = runstate_is_running();
+    info->status = current;
+    return info;
+}
+
+bool qmp_stop(Error **errp)
+{
+    vm_stop(RUN_STATE_PAUSED);
+    return true;
+}
+
+bool qmp_cont(Error **errp)
+{
+    BlockBackend *blk = NULL;
+
+    while ((blk = blk_next(blk))) {
+        blk_iostatus_reset(blk);
+    }
+    vm_start();
+    return true;
+}
+
+/* Resetting a machine that does not run brings it to its beginning. */
+bool qmp_system_reset(Error **errp)
+{
+    qapi_event_send_reset(&(ResetEvent) {
+        .guest = false,
+        .reason = SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
+    });
+    if (!runstate_is_running()) {
+        current = RUN_STATE_PRELAUNCH;
+    }
+    return true;
+}
+
+bool qmp_system_powerdown(Error **errp)
+{
+    qapi_event_send_powerdown();
+    return true;
+}
+
+bool qmp_quit(Error **errp)
+{
+    system_shutdown(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+    return true;
+}

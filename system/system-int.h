@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine's parts among themselves.  All in the main thread. */
+#ifndef SYSTEM_INT_H
+#define SYSTEM_INT_H
+
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "block/throttle-group.h"
+#include "qapi/qapi-types.h"
+#include "qemu/error.h"
+
+/* --- run state (runstate.c) --- */
+
+RunState runstate_get(void);
+bool runstate_is_running(void);
+/* STOP, and the state; nothing where it does not run already. */
+void vm_stop(RunState state);
+/* RESUME, unless it runs already. */
+void vm_start(void);
+/* Ends the program for @cause: SHUTDOWN is sent at once, the loop ends. */
+void system_shutdown(ShutdownCause cause);
+/* Ready to run: starts, or waits for `cont` (-S) with state prelaunch. */
+void runstate_begin(bool start);
+/* Called after each change, until removed (guest requests that wait). */
+typedef void RunStateChanged(void *opaque, bool running);
+void runstate_add_listener(RunStateChanged *changed, void *opaque);
+void runstate_remove_listener(RunStateChanged *changed, void *opaque);
+
+/* --- what the machine is called (machine.c) --- */
+
+/* -machine: takes the name of a machine, refuses others. */
+bool machine_set(const char *options, Error **errp);
+bool machine_set_name(const char *options, Error **errp);
+bool machine_set_uuid(const char *text, Error **errp);
+/* The models of machines, for people. */
+void machine_print_help(void);
+const char *machine_type(void);
+/* --object iothread,... and others that need nothing of us. */
+bool system_object_add(struct json_object *options, QapiInputMode mode,
+                       Error **errp);
+
+/* --- -drive (drive.c, drive-options.c) --- */
+
+typedef enum DriveInterface {
+    DRIVE_IF_NONE,
+    DRIVE_IF_IDE,
+    DRIVE_IF_SCSI,
+    DRIVE_IF_FLOPPY,
+    DRIVE_IF_PFLASH,
+    DRIVE_IF_MTD,
+    DRIVE_IF_SD,
+    DRIVE_IF_VIRTIO,
+    DRIVE_IF_XEN,
+    DRIVE_IF__MAX,
+} DriveInterface;
+
+/* A drive of the command line: a named BlockBackend that goes with its
+ * device, or at the end of the program. */
+typedef struct Drive {
+    char *id;
+    DriveInterface interface;
+    int bus, unit;
+    bool cdrom;
+    bool claimed; /* a device was made of it */
+    BlockBackend *blk; /* one reference */
+    LIST_ENTRY(Drive) next;
+} Drive;
+
+/*
+ * Makes a drive of "key=value,..." as -drive takes it; @interface is what
+ * holds where the options do not say.  NULL on failure.
+ */
+Drive *drive_new(const char *options, DriveInterface interface, Error **errp);
+Drive *drive_find(const char *id);
+Drive *drive_of_backend(const BlockBackend *blk);
+Drive *drive_next(Drive *drive); /* NULL starts; the oldest first */
+/* Drops the drive; the backend lives on while others hold it. */
+void drive_delete(Drive *drive);
+void drive_cleanup(void);
+/* Parses "key=value,..." into an object of strings, nothing nested. */
+struct json_object *drive_parse(const char *options, Error **errp);
+/* -set GROUP.ID.ARG=VALUE for drives and devices named later. */
+bool drive_print_formats(void);
+
+/* What the options of a drive say, beside those of its nodes. */
+typedef struct DriveConfig {
+    char *id, *file, *format, *serial;
+    DriveInterface interface;
+    int bus, unit, index; /* -1: not given */
+    bool cdrom;
+    bool read_only, snapshot, copy_on_read;
+    bool writethrough;
+    int flags; /* BDRV_O_* */
+    BlockdevOnError rerror, werror;
+    bool account_invalid, account_failed;
+    ThrottleConfig limits;
+    bool limited;
+    char *group;
+} DriveConfig;
+
+/* Takes its own out of @options, leaves those of the node. */
+bool drive_config_take(DriveConfig *config, struct json_object *options,
+                       Error **errp);
+void drive_config_free(DriveConfig *config);
+/* Takes bps=, throttling.bps-total= and the like. */
+bool drive_take_limits(DriveConfig *config, struct json_object *options,
+                       Error **errp);
+/* Takes member @key out of @options; NULL: it is not there. */
+char *drive_take(struct json_object *options, const char *key);
+bool drive_take_bool(struct json_object *options, const char *key,
+                     bool dflt, bool *value, Error **errp);
+const char *drive_interface_name(DriveInterface interface);
+BlockdevOnError drive_parse_on_error(const char *text, bool is_read,
+                                     bool *ok, Error **errp);
+
+/* --- devices (device*.c) --- */
+
+typedef enum BusKind {
+    BUS_NONE,
+    BUS_PCI,
+    BUS_VIRTIO,
+    BUS_CCW,
+    BUS_SCSI,
+    BUS_IDE,
+    BUS_FLOPPY,
+    BUS_USB,
+    BUS_ISA,
+} BusKind;
+
+typedef enum PropKind {
+    PROP_STR,
+    PROP_BOOL,
+    PROP_ON_OFF_AUTO,
+    PROP_INT32,
+    PROP_UINT8,
+    PROP_UINT16,
+    PROP_UINT32,
+    PROP_UINT64,
+    PROP_SIZE,
+    PROP_BLOCK_SIZE,
+    PROP_ON_ERROR,
+    PROP_DRIVE,
+    PROP_IOTHREAD,
+} PropKind;
+
+typedef struct DeviceProp {
+    const char *name;
+    PropKind kind;
+    const char *dflt; /* as written; NULL: none */
+} DeviceProp;
+
+enum {
+    MODEL_BLOCK = 1 << 0,       /* holds a block backend */
+    MODEL_REMOVABLE = 1 << 1,   /* its medium can be exchanged */
+    MODEL_TRAY = 1 << 2,
+    MODEL_CDROM = 1 << 3,       /* never writes */
+    MODEL_NEEDS_WRITE = 1 << 4, /* refuses read-only media */
+    MODEL_NO_IOSTATUS = 1 << 5,
+    MODEL_VIRTIO_PROXY = 1 << 6, /* the backend is a part of its own */
+    MODEL_USB_SCSI = 1 << 7,     /* likewise */
+    MODEL_NEEDS_SERIAL = 1 << 8,
+    MODEL_ABSTRACT = 1 << 9,
+};
+
+typedef struct DeviceModel {
+    const char *name;
+    const char *parent; /* type it is derived from */
+    const char *group;  /* "Storage" or "Controller/Bridge/Hub" */
+    BusKind bus, provides;
+    unsigned flags;
+    const DeviceProp *props[5]; /* lists, each ended by a NULL name */
+    const char *refused;        /* why it can not be had, or NULL */
+} DeviceModel;
+
+typedef struct Device Device;
+
+/* A place to attach devices. */
+typedef struct DeviceBus {
+    char *name;
+    BusKind kind;
+    Device *owner; /* NULL: the machine */
+    LIST_ENTRY(DeviceBus) next;
+} DeviceBus;
+
+struct Device {
+    const DeviceModel *model;
+    char *id;         /* NULL: none */
+    char *path;       /* in the tree of objects */
+    DeviceBus *bus;   /* where it is attached */
+    DeviceBus *child_bus; /* what it provides, or NULL */
+    GHashTable *props;    /* name -> text, of those that were given */
+    BlockBackend *blk;    /* one reference, or NULL */
+    bool tray_open, locked;
+    int64_t scsi_channel, scsi_id, scsi_lun;
+    struct GuestQueue *guest; /* requests of the guest, guest-io.c */
+    TAILQ_ENTRY(Device) next;
+};
+
+/* device-models.c */
+const DeviceModel *device_model_find(const char *name);
+const DeviceModel *device_model_next(const DeviceModel *model);
+const DeviceProp *device_model_prop(const DeviceModel *model,
+                                    const char *name);
+const char *bus_kind_name(BusKind kind);
+/* -device help, -device X,help; true where @options asked for it. */
+bool device_print_help(const char *options);
+ObjectPropertyInfo *device_prop_info(const DeviceProp *prop, bool dflt);
+/* device-props.c */
+/* Is @text a value of @prop?  *@normal (may be NULL) gets it, written anew. */
+bool device_prop_check(const DeviceModel *model, const DeviceProp *prop,
+                       const char *text, char **normal, Error **errp);
+/* The text of a property, its default where it was not given, or NULL. */
+const char *device_prop_text(const Device *dev, const char *name);
+int64_t device_prop_int(const Device *dev, const char *name);
+bool device_prop_bool(const Device *dev, const char *name);
+/* The value as JSON, a new reference. */
+struct json_object *device_prop_json(const Device *dev,
+                                     const DeviceProp *prop);
+/* device.c */
+/* Adds a device: @options has "driver" and the properties, as JSON. */
+Device *device_add_json(struct json_object *options, Error **errp);
+/* The same from "driver,key=value,..." or JSON text. */
+bool device_add_text(const char *text, Error **errp);
+Device *device_next(Device *dev); /* NULL starts */
+/* By id or path (of itself or of its backend); NULL: there is none. */
+Device *device_find(const char *id_or_path);
+Device *device_of_backend(const BlockBackend *blk);
+/* Removes it with what is attached to it; DEVICE_DELETED for each. */
+void device_remove(Device *dev);
+/* Devices for drives with another interface than none. */
+bool device_add_for_drives(Error **errp);
+void device_cleanup(void);
+/* The name by which the BlockBackend's user is known; caller frees. */
+char *device_backend_path(const Device *dev);
+bool id_wellformed(const char *id);
+/* device-block.c */
+bool device_block_realize(Device *dev, Error **errp);
+void device_block_unrealize(Device *dev);
+/* qom-set of drive: another node under the device, or another backend. */
+bool device_set_drive(Device *dev, const char *value, Error **errp);
+/* Permissions for the medium that is there. */
+bool device_block_apply_perms(Device *dev, Error **errp);
+
+/* --- backends as commands name them (medium.c) --- */
+
+/* By drive name or by device (exactly one); DeviceNotFound. */
+BlockBackend *system_find_backend(const char *device, const char *id,
+                                  Error **errp);
+/* A device by id or path, or a drive by name; DeviceNotFound. */
+BlockBackend *system_backend_by_id(const char *id, Error **errp);
+
+/* --- -qtest (qtest.c) --- */
+
+bool qtest_start(const char *chardev, Error **errp);
+bool qtest_set_log(const char *path, Error **errp);
+void qtest_cleanup(void);
+
+/* --- requests as a guest makes them (guest-io.c) --- */
+
+typedef void GuestDone(void *opaque, int ret);
+/*
+ * A read (@buf is filled) or write of the guest: failures go by the device's
+ * rerror/werror; one that stops the machine is tried again on `cont`.
+ */
+void guest_rw(Device *dev, bool is_write, int64_t offset, int64_t bytes,
+              void *buf, GuestDone *done, void *opaque);
+/* Ends all that wait with -EIO; the device goes. */
+void guest_detach(Device *dev);
+
+/* --- the command line (options.c) --- */
+
+typedef struct SystemOptions {
+    bool stopped;      /* -S */
+    bool daemonize;
+    bool no_shutdown, no_reboot;
+    bool no_defaults, nographic;
+    bool monitor_given;
+    char *pidfile;
+    GArray *steps;     /* of SystemStep */
+} SystemOptions;
+
+void system_options_parse(SystemOptions *options, int argc, char **argv);
+/* Carries them out, in the order in which things need each other. */
+bool system_options_run(SystemOptions *options, Error **errp);
+void system_options_free(SystemOptions *options);
+
+/* options-chardev.c: what -qmp, -monitor and -qtest take. */
+ChardevOptions *chardev_options_parse(const char *text, const char *id,
+                                      Error **errp);
+
+#endif

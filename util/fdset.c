@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sets of file descriptors.  Main thread. */
+#include "qemu/fdset.h"
+
+#define FDSET_PREFIX "/dev/fdset/"
+
+typedef struct FdsetEntry {
+    int64_t id;
+    int fd;
+    char *opaque;
+} FdsetEntry;
+
+static GPtrArray *entries; /* sorted by set; oldest first within one */
+
+static void entry_free(gpointer data)
+{
+    FdsetEntry *entry = data;
+
+    close(entry->fd);
+    g_free(entry->opaque);
+    g_free(entry);
+}
+
+static FdsetEntry *entry_at(guint i)
+{
+    return g_ptr_array_index(entries, i);
+}
+
+/* The lowest number that no set has. */
+static int64_t free_id(void)
+{
+    int64_t id = 0;
+
+    for (guint i = 0; entries && i < entries->len; i++) {
+        if (entry_at(i)->id == id) {
+            id++;
+        }
+    }
+    return id;
+}
+
+int64_t fdset_add(int64_t id, int fd, const char *opaque)
+{
+    FdsetEntry *entry = g_new0(FdsetEntry, 1);
+    guint pos = 0;
+
+    entry->id = id < 0 ? free_id() : id;
+    entry->fd = fd;
+    entry->opaque = g_strdup(opaque);
+    if (!entries) {
+        entries = g_ptr_array_new_with_free_func(entry_free);
+    }
+    while (pos < entries->len && entry_at(pos)->id <= entry->id) {
+        pos++;
+    }
+    g_ptr_array_insert(entries, pos, entry);
+    return entry->id;
+}
+
+bool fdset_remove(int64_t id, int fd)
+{
+    bool found = false;
+
+    for (guint i = entries ? entries->len : 0; i-- > 0;) {
+        if (entry_at(i)->id == id && (fd < 0 || entry_at(i)->fd == fd)) {
+            g_ptr_array_remove_index(entries, i);
+            found = true;
+        }
+    }
+    if (entries && !entries->len) {
+        g_ptr_array_unref(g_steal_pointer(&entries));
+    }
+    return found;
+}
+
+void fdset_foreach(void (*fn)(int64_t id, int fd, const char *opaque,
+                              void *arg), void *arg)
+{
+    for (guint i = 0; entries && i < entries->len; i++) {
+        FdsetEntry *entry = entry_at(i);
+
+        fn(entry->id, entry->fd, entry->opaque, arg);
+    }
+}
+
+static int fdset_dup(int64_t id, int flags)
+{
+    errno = ENOENT;
+    for (guint i = 0; entries && i < entries->len; i++) {
+        FdsetEntry *entry = entry_at(i);
+        int have;
+
+        if (entry->id != id) {
+            continue;
+        }
+        have = fcntl(entry->fd, F_GETFL);
+        if (have >= 0 && (have & O_ACCMODE) == (flags & O_ACCMODE)) {
+            return fcntl(entry->fd, F_DUPFD_CLOEXEC, 0);
+        }
+        errno = EACCES;
+    }
+    return -1;
+}
+
+int fdset_open(const char *path, int flags, mode_t mode)
+{
+    const char *number = path + strlen(FDSET_PREFIX);
+    char *end = NULL;
+    gint64 id;
+
+    if (!g_str_has_prefix(path, FDSET_PREFIX)) {
+        return open(path, flags | O_CLOEXEC, mode);
+    }
+    id = g_ascii_strtoll(number, &end, 10);
+    if (!g_ascii_isdigit(*number) || *end) {
+        errno = EINVAL;
+        return -1;
+    }
+    return fdset_dup(id, flags);
+}
