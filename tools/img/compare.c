@@ -7,9 +7,11 @@
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "host.h"
 #include "img.h"
 
-#define COMPARE_CHUNK (2 * MiB)
+#define COMPARE_CHUNK (512 * KiB)
+#define COMPARE_CHUNKS 8 /* at the same time */
 
 enum {
     COMPARE_SAME = 0,
@@ -41,14 +43,25 @@ typedef struct CompareSide {
     const char *filename;
     BlockBackend *blk;
     int64_t size;
-    uint8_t *buf; /* COMPARE_CHUNK bytes */
-    int status;   /* of the range being looked at: BDRV_BLOCK_* */
+    int status; /* of the range being looked at: BDRV_BLOCK_* */
 } CompareSide;
+
+/* A part of both images, compared beside others. */
+typedef struct CompareChunk {
+    struct Compare *c;
+    int64_t offset, bytes;
+    uint8_t *buf[2]; /* COMPARE_CHUNK bytes each */
+    HostBatch batch;
+    int result;      /* COMPARE_* */
+    int side, error; /* whose read failed; -errno */
+} CompareChunk;
 
 typedef struct Compare {
     const CompareArgs *args;
     CompareSide side[2];
     int64_t total; /* the larger size, for progress */
+    CompareChunk *chunks;
+    int running;   /* coroutines */
 } Compare;
 
 /* Status of the run at @offset; *@bytes is cut to it. */
@@ -70,62 +83,143 @@ static int look(CompareSide *s, int64_t offset, int64_t *bytes)
     return COMPARE_SAME;
 }
 
-static int fetch(CompareSide *s, int64_t offset, int64_t bytes)
-{
-    int ret;
+/* --- chunks --- */
 
-    if (s->status & BDRV_BLOCK_ZERO) {
-        memset(s->buf, 0, bytes);
-        return COMPARE_SAME;
+static bool reads_zero(const CompareChunk *k, int side)
+{
+    return k->c->side[side].status & BDRV_BLOCK_ZERO;
+}
+
+/* Both buffers are filled, but for zeroes. */
+static int compare_buffers(CompareChunk *k)
+{
+    for (int i = 0; i < 2; i++) {
+        if (reads_zero(k, i)) {
+            memset(k->buf[i], 0, k->bytes);
+        }
     }
-    ret = blk_pread(s->blk, offset, bytes, s->buf, 0);
-    if (ret < 0) {
-        error_report("Error while reading offset %" PRId64 " of %s: %s",
-                     offset, s->filename, strerror(-ret));
-        return COMPARE_READ_FAILED;
+    return memcmp(k->buf[0], k->buf[1], k->bytes) ? COMPARE_DIFFERENT
+                                                  : COMPARE_SAME;
+}
+
+/* In a worker thread. */
+static int compare_run(void *opaque)
+{
+    CompareChunk *k = opaque;
+    int ret = host_read_run(&k->batch);
+
+    return ret < 0 ? ret : compare_buffers(k);
+}
+
+/* -errno: it has to be done in the general way. */
+static int coroutine_fn compare_fast(CompareChunk *k)
+{
+    int ret = 0;
+
+    for (int i = 0; ret == 0 && i < 2; i++) {
+        if (!reads_zero(k, i) &&
+            !host_read_begin(&k->batch, blk_root(k->c->side[i].blk),
+                             k->offset, k->bytes, k->buf[i])) {
+            ret = -ENOTSUP;
+        }
     }
-    return COMPARE_SAME;
+    if (ret == 0) {
+        ret = thread_pool_co_run(compare_run, k);
+    }
+    host_read_end(&k->batch);
+    return ret;
+}
+
+static int coroutine_fn compare_general(CompareChunk *k)
+{
+    for (int i = 0; i < 2; i++) {
+        if (!reads_zero(k, i)) {
+            k->side = i;
+            k->error = blk_co_pread(k->c->side[i].blk, k->offset, k->bytes,
+                                    k->buf[i], 0);
+            if (k->error < 0) {
+                return COMPARE_READ_FAILED;
+            }
+        }
+    }
+    return compare_buffers(k);
+}
+
+static void coroutine_fn compare_entry(void *opaque)
+{
+    CompareChunk *k = opaque;
+
+    k->result = compare_fast(k);
+    if (k->result < 0) {
+        k->result = compare_general(k);
+    }
+    k->c->running--;
+    aio_notify(aio_main_context());
 }
 
 /* Tells of the first sector that differs. */
-static int tell_difference(const Compare *c, int64_t offset, int64_t bytes)
+static void tell_difference(const CompareChunk *k)
 {
-    const uint8_t *a = c->side[0].buf, *b = c->side[1].buf;
     int64_t pos = 0;
 
-    while (pos < bytes && a[pos] == b[pos]) {
+    while (pos < k->bytes && k->buf[0][pos] == k->buf[1][pos]) {
         pos++;
     }
-    img_say(c->args->quiet, "Content mismatch at offset %" PRId64 "!\n",
-            ROUND_DOWN(offset + pos, BDRV_SECTOR_SIZE));
-    return COMPARE_DIFFERENT;
+    img_say(k->c->args->quiet, "Content mismatch at offset %" PRId64 "!\n",
+            ROUND_DOWN(k->offset + pos, BDRV_SECTOR_SIZE));
 }
+
+static int tell_result(const CompareChunk *k)
+{
+    if (k->result == COMPARE_DIFFERENT) {
+        tell_difference(k);
+    } else if (k->result == COMPARE_READ_FAILED) {
+        error_report("Error while reading offset %" PRId64 " of %s: %s",
+                     k->offset, k->c->side[k->side].filename,
+                     strerror(-k->error));
+    }
+    return k->result;
+}
+
+/* As many chunks as there are; the first that is not the same counts. */
+static int compare_chunks(Compare *c, int64_t *offset, int64_t end)
+{
+    int n, ret = COMPARE_SAME;
+
+    for (n = 0; n < COMPARE_CHUNKS && *offset < end; n++) {
+        CompareChunk *k = &c->chunks[n];
+
+        k->offset = *offset;
+        k->bytes = MIN(end - *offset, COMPARE_CHUNK);
+        *offset += k->bytes;
+        c->running++;
+        coroutine_enter(coroutine_create(compare_entry, k));
+    }
+    AIO_WAIT_WHILE(aio_main_context(), c->running > 0);
+    for (int i = 0; i < n && ret == COMPARE_SAME; i++) {
+        ret = tell_result(&c->chunks[i]);
+    }
+    return ret;
+}
+
+/* --- the images --- */
 
 static int compare_range(Compare *c, int64_t offset, int64_t bytes)
 {
     int64_t end = offset + bytes;
-    int ret;
+    int ret = COMPARE_SAME;
 
     if (c->side[0].status & c->side[1].status & BDRV_BLOCK_ZERO) {
         return COMPARE_SAME;
     }
-    for (; offset < end; offset += bytes) {
-        bytes = MIN(end - offset, COMPARE_CHUNK);
-        for (int i = 0; i < 2; i++) {
-            ret = fetch(&c->side[i], offset, bytes);
-            if (ret) {
-                return ret;
-            }
-        }
-        if (memcmp(c->side[0].buf, c->side[1].buf, bytes)) {
-            return tell_difference(c, offset, bytes);
-        }
-        img_progress_set(offset + bytes, c->total);
-        if (tool_interrupted()) {
-            return COMPARE_INTERRUPTED;
+    while (offset < end && ret == COMPARE_SAME) {
+        ret = compare_chunks(c, &offset, end);
+        if (ret == COMPARE_SAME) {
+            img_progress_set(offset, c->total);
+            ret = tool_interrupted() ? COMPARE_INTERRUPTED : COMPARE_SAME;
         }
     }
-    return COMPARE_SAME;
+    return ret;
 }
 
 /* The part that both images have. */
@@ -217,8 +311,28 @@ static bool open_side(CompareSide *s, const ToolImage *image)
                      strerror(-s->size));
         return false;
     }
-    s->buf = s->blk ? bdrv_blockalign(blk_bs(s->blk), COMPARE_CHUNK) : NULL;
     return s->blk != NULL;
+}
+
+static void make_chunks(Compare *c)
+{
+    c->chunks = g_new0(CompareChunk, COMPARE_CHUNKS);
+    for (int n = 0; n < COMPARE_CHUNKS; n++) {
+        c->chunks[n].c = c;
+        for (int i = 0; i < 2; i++) {
+            c->chunks[n].buf[i] = bdrv_blockalign(blk_bs(c->side[i].blk),
+                                                  COMPARE_CHUNK);
+        }
+    }
+}
+
+static void free_chunks(Compare *c)
+{
+    for (int n = 0; c->chunks && n < COMPARE_CHUNKS; n++) {
+        qemu_vfree(c->chunks[n].buf[0]);
+        qemu_vfree(c->chunks[n].buf[1]);
+    }
+    g_free(c->chunks);
 }
 
 static int compare_images(const CompareArgs *args)
@@ -228,12 +342,13 @@ static int compare_images(const CompareArgs *args)
 
     if (open_side(&c.side[0], &args->image) &&
         open_side(&c.side[1], &args->image2)) {
+        make_chunks(&c);
         img_progress_begin(args->progress && !args->quiet);
         ret = compare_all(&c);
         img_progress_end();
     }
+    free_chunks(&c);
     for (int i = 0; i < 2; i++) {
-        qemu_vfree(c.side[i].buf);
         blk_unref(c.side[i].blk);
     }
     return ret;
