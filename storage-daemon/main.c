@@ -61,6 +61,7 @@ int main(int argc, char **argv)
 {
     DaemonOptions options = {0};
     Error *err = NULL;
+    bool ok;
 
     qmp_set_program_table(&qmp_command_table);
     error_set_progname(argv[0]);
@@ -76,8 +77,11 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     blockdev_init_events();
-    if (!daemon_options_run(&options, &err) ||
-        !daemon_write_pidfile(options.pidfile, &err)) {
+    aio_main_hold(); /* no commands in the middle of the command line */
+    ok = daemon_options_run(&options, &err) &&
+         daemon_write_pidfile(options.pidfile, &err);
+    aio_main_release();
+    if (!ok) {
         error_report_err(err);
         shut_down();
         daemon_options_free(&options);

@@ -63,6 +63,7 @@ int main(int argc, char **argv)
 {
     SystemOptions options = {0};
     Error *err = NULL;
+    bool ok;
 
     qmp_set_program_table(&qmp_command_table_system);
     hmp_set_commands(hmp_commands);
@@ -79,8 +80,11 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     blockdev_init_events();
-    if (!system_options_run(&options, &err) ||
-        !daemon_write_pidfile(options.pidfile, &err)) {
+    aio_main_hold(); /* no commands in the middle of the command line */
+    ok = system_options_run(&options, &err) &&
+         daemon_write_pidfile(options.pidfile, &err);
+    aio_main_release();
+    if (!ok) {
         error_report_err(err);
         shut_down();
         system_options_free(&options);

@@ -47,6 +47,12 @@ const char *aio_context_engine(AioContext *ctx);
  * anything ran.  Called from inside a handler it is a nested poll.
  */
 bool aio_poll(AioContext *ctx, bool blocking);
+/*
+ * Between the two, all polls count as nested: a program that carries out its
+ * command line takes no commands yet, however it has to wait.
+ */
+void aio_main_hold(void);
+void aio_main_release(void);
 /* Runs the main loop until aio_main_quit(). */
 void aio_main_loop(void);
 /* Ends aio_main_loop() after the running handler.  Signal and thread safe. */

@@ -269,6 +269,16 @@ bool aio_poll(AioContext *ctx, bool blocking)
     return progress;
 }
 
+void aio_main_hold(void)
+{
+    aio_main_context()->depth++;
+}
+
+void aio_main_release(void)
+{
+    aio_main_context()->depth--;
+}
+
 void aio_main_loop(void)
 {
     while (!__atomic_exchange_n(&main_quit, false, __ATOMIC_SEQ_CST)) {
