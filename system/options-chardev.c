@@ -47,7 +47,9 @@ static bool take_socket(ChardevOptionsSocket *socket, const char *text,
 
     socket->wait = true;
     if (is_unix) {
-        socket->path = g_strdup(address);
+        /* The path may be written with its key. */
+        socket->path = g_strdup(g_str_has_prefix(address, "path=")
+                                ? address + strlen("path=") : address);
     } else if (!colon) {
         error_setg(errp, "'%s' has no port", address);
         return false;
