@@ -263,6 +263,43 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
         'ov2.q 1M', 'qemu-img resize --preallocation=falloc ov2.q 3M',
         'qemu-img map --output=json ov2.q', io('ov2.q', 'read -P 0 1M 2M'), 'qemu-img resize nonexistent 1M',
     ],
+    'rebase': BASE + [
+        'qemu-img rebase', 'qemu-img rebase ov.q', 'qemu-img rebase -b x y z',
+        'qemu-img rebase -b a.q -t bad ov.q',
+        'qemu-img rebase -b a.q -T bad ov.q',
+        'qemu-img rebase -b a.q -F foo ov.q',
+        'qemu-img rebase -u -b a.q -F foo ov.q',
+        'qemu-img rebase -b no.q -F qcow2 ov.q',
+        'qemu-img rebase -b a.q nonexistent',
+        'qemu-img rebase -b a.q ov.q', 'qemu-img rebase -u -b a.q ov.q',
+        'qemu-img rebase -f raw -b a.q -F qcow2 a.raw',
+        '=qemu-img rebase -b ov.q -F qcow2 ov.q',
+        'cp ov.q o1.q; qemu-img create -q -f qcow2 n.q 64M; ' +
+        io('n.q', 'write -P 1 0 32k', 'write -P 9 50M 1M', 'write -z 1M 64k',
+           'write -P 8 64k 64k'),
+        # Ours keeps zeroes as zero clusters, the peer as data.
+        'qemu-img rebase -b n.q -F qcow2 o1.q', 'qemu-img info o1.q',
+        '!qemu-img map --output=json o1.q', 'qemu-img compare ov.q o1.q',
+        '~qemu-img check o1.q', "qemu-img rebase -p -b '' o1.q",
+        'qemu-img info o1.q', 'qemu-img compare ov.q o1.q',
+        '!qemu-img map --output=json o1.q',
+        'qemu-img rebase -b n.q -F qcow2 o1.q', 'qemu-img compare ov.q o1.q',
+        'qemu-img rebase -u -b nowhere -F raw o1.q', '~qemu-img info o1.q',
+        '=qemu-img compare ov.q o1.q', 'qemu-img rebase -u o1.q',
+        'qemu-img info o1.q',
+        # Within its chain, layers of other sizes.
+        'qemu-img create -q -f qcow2 -b a.q -F qcow2 mid.q 32M; ' +
+        io('mid.q', 'write -P 5 5M 1M', 'write -z 0 64k'),
+        'qemu-img create -q -f qcow2 -b mid.q -F qcow2 top.q 80M; ' +
+        io('top.q', 'write -P 6 6M 64k', 'write -P 6 70M 64k'),
+        'qemu-img convert top.q top.raw',
+        'qemu-img rebase -b a.q -F qcow2 top.q', 'qemu-img info top.q',
+        '!qemu-img map --output=json top.q', 'qemu-img compare top.q top.raw',
+        '~qemu-img create -q -f qcow2 -o compat=0.10 v2.q 8M',
+        'cp v2.q v2b.q; qemu-img rebase -b n.q -F qcow2 v2.q',
+        # The peer lets the new backing file's data show through.
+        '!qemu-img compare v2.q v2b.q',
+    ],
     'convert': BASE + [
         'qemu-img convert a.q o.raw', '{qemu-img map --output=json o.raw',
         'qemu-img compare a.q o.raw', 'qemu-img convert -O qcow2 a.q o.q',

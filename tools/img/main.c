@@ -49,7 +49,9 @@ static const ImgCommand commands[] = {
     { "measure", img_measure,
       "[--output=ofmt] [-O output_fmt] [-o options] [--size N | " IMAGE
       "[-l snapshot_param] [-U] filename]" },
-    { "rebase", NULL, NULL },
+    { "rebase", img_rebase,
+      IMAGE "[-U] [-q] [-t cache] [-T src_cache] [-p] [-u] -b backing_file "
+      "[-F backing_fmt] filename" },
     { "resize", img_resize,
       IMAGE "[--preallocation=prealloc] [-q] [--shrink] filename "
       "[+ | -]size" },
@@ -72,9 +74,12 @@ static const char help_parameters[] =
     "  options         name=value,...; -o help lists those of a format\n"
     "\n"
     "  -q              print nothing but errors\n"
-    "  -p              show progress (compare, convert); SIGUSR1 asks for it\n"
+    "  -p              show progress (of what takes long); SIGUSR1 asks for "
+    "it\n"
     "  -U              open although others write to the image\n"
-    "  -u              create: do not open the backing file\n"
+    "  -u              create: do not open the backing file; rebase: change "
+    "only\n"
+    "                  its name\n"
     "  -s              compare: sizes and allocation must be equal too\n"
     "  -r leaks|all    check: repair what leaks, or everything\n"
     "  --shrink        resize: allow the disk to become smaller\n"
