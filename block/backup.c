@@ -245,15 +245,26 @@ static void backup_commit(Job *job)
     backup_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
 }
 
+/*
+ * A job that never ran, or all of whose work may be lost, is as if it had never
+ * been.  Nothing may be in flight while we look at what is left: what is being
+ * saved for a guest's write does not count as left, but may still fail.
+ */
 static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
 
-    /* A job that never ran, or all of whose work may be lost, is as if it had
-     * never been. */
-    backup_bitmap_finish(&s->bitmap, false, s->begun && s->durable
-                                                ? block_copy_todo(s->copy)
-                                                : NULL);
+    if (!s->begun || !s->bitmap.bitmap ||
+        s->bitmap.mode != BITMAP_SYNC_MODE_ALWAYS) {
+        backup_bitmap_finish(&s->bitmap, false, NULL);
+        return;
+    }
+    bdrv_drained_begin(s->cbw);
+    /* Quick, unless guests wrote since run() ended. */
+    s->durable = s->durable && bdrv_flush(s->target) == 0;
+    backup_bitmap_finish(&s->bitmap, false,
+                         s->durable ? block_copy_todo(s->copy) : NULL);
+    bdrv_drained_end(s->cbw);
 }
 
 static void backup_clean(Job *job)

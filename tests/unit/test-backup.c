@@ -345,6 +345,68 @@ static void test_undone(void)
     }
 }
 
+/* Saving takes long, and then fails. */
+static void coroutine_fn slow_write(int64_t offset, int64_t bytes)
+{
+    for (int i = 0; i < 300; i++) {
+        co_yield_to_loop();
+    }
+}
+
+typedef struct LateWrite {
+    BlockBackend *guest;
+    int ret;
+} LateWrite;
+
+static void coroutine_fn late_write(void *opaque)
+{
+    LateWrite *w = opaque;
+    uint8_t buf[512] = {1};
+
+    w->ret = -EINPROGRESS;
+    w->ret = blk_co_pwrite(w->guest, 2 * MiB, sizeof(buf), buf, 0);
+}
+
+/* What is being saved while the job is cancelled, in vain, stays dirty. */
+static void test_cancelled_while_saving(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+    g_autofree Case *c = g_new0(Case, 1);
+    g_autofree uint8_t *data = g_malloc0(64 * KiB);
+    LateWrite w;
+    MemoryDisk *t;
+    Job *job;
+
+    c->rand = rand;
+    c->granularity = 4 * KiB;
+    c->sync = MIRROR_SYNC_MODE_BITMAP;
+    c->use_bitmap = true;
+    c->mode = BITMAP_SYNC_MODE_ALWAYS;
+    set_up(c);
+    blk_pwrite(c->guest, 0, 64 * KiB, data, 0);
+    blk_pwrite(c->guest, 2 * MiB, 64 * KiB, data, 0);
+    job = start_backup(c);
+    for (int i = 0; i < 30; i++) {
+        aio_poll(aio_main_context(), false); /* now it sleeps */
+    }
+    t = memory_disk(c->target);
+    t->error = EIO;
+    t->fail_write = 1;
+    t->on_write = slow_write;
+    w.guest = c->guest;
+    coroutine_enter(coroutine_create(late_write, &w));
+    job_user_cancel(job, true, &error_abort);
+    while (job_next(NULL) || w.ret == -EINPROGRESS) {
+        aio_poll(aio_main_context(), true);
+    }
+    g_assert_cmpint(w.ret, ==, -EIO);
+    g_assert(!t->written[2 * MiB / MEMORY_UNIT]);
+    for (int64_t at = 2 * MiB; at < 2 * MiB + 64 * KiB; at += 4 * KiB) {
+        g_assert(hbitmap_get(bdrv_dirty_bitmap_hbitmap(c->bitmap), at));
+    }
+    tear_down(c);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -352,6 +414,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     aio_main_init(&error_abort);
     g_test_add_func("/backup/undone", test_undone);
+    g_test_add_func("/backup/cancelled-while-saving",
+                    test_cancelled_while_saving);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         g_autofree char *path = g_strdup_printf(
             "/backup/%s/%s", MirrorSyncMode_str(rows[i].sync),
