@@ -522,6 +522,8 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
 /* Whole clusters become unallocated whatever shows then; under the lock. */
 int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes);
+/* All clusters become unallocated. */
+int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
 int coroutine_fn qcow2_co_host_read(BlockDriverState *bs, int64_t offset,
                                     int64_t bytes, BdrvHostRange *range);
 int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,

@@ -220,3 +220,27 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
     }
     return ret;
 }
+
+int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t span = s->cluster_size << s->l2_bits;
+    int ret = 0;
+
+    CO_MUTEX_GUARD(&s->lock);
+    for (int64_t offset = 0; ret == 0 && offset < s->size; offset += span) {
+        int64_t n = MIN(s->size - offset, span);
+        Qcow2Op op;
+
+        if (s->broken) {
+            return -EIO;
+        }
+        qcow2_op_begin(bs, &op, offset, n);
+        ret = qcow2_limit_frees(bs);
+        if (ret == 0) {
+            ret = qcow2_drop_clusters(bs, offset, n);
+        }
+        qcow2_op_end(&op);
+    }
+    return ret;
+}

@@ -181,6 +181,8 @@ struct BlockDriver {
     int coroutine_fn (*co_truncate)(BlockDriverState *bs, int64_t offset,
                                     bool exact, PreallocMode prealloc,
                                     BdrvRequestFlags flags, Error **errp);
+    /* The node holds nothing any more: all shows its backing file. */
+    int coroutine_fn (*co_make_empty)(BlockDriverState *bs);
     /* Server- or kernel-side copy inside one host; -ENOTSUP where not. */
     int coroutine_fn (*co_copy_range)(BlockDriverState *bs, BdrvChild *src,
                                       int64_t src_offset, BdrvChild *dst,

@@ -300,6 +300,32 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
         # The peer lets the new backing file's data show through.
         '!qemu-img compare v2.q v2b.q',
     ],
+    'commit': BASE + [
+        'qemu-img commit', 'qemu-img commit x y', 'qemu-img commit x',
+        'qemu-img commit a.q', 'qemu-img commit -f raw a.raw',
+        'qemu-img commit -t bad ov.q', 'qemu-img commit -r x ov.q',
+        'qemu-img commit -b x ov.q', 'qemu-img commit -b ov.q ov.q',
+        'qemu-img create -q -f qcow2 -b ov.q -F qcow2 top.q 80M; ' +
+        io('top.q', 'write -P 6 6M 64k', 'write -P 7 70M 64k',
+           'write -z 1M 64k'), 'qemu-img bitmap --add top.q b0',
+        'qemu-img convert top.q top.raw', 'mkdir d s; cp *.q d; cp *.q s',
+        'qemu-img commit -r 1G top.q', 'qemu-img compare top.q top.raw',
+        'qemu-img compare ov.q top.raw', 'qemu-img info top.q',
+        # The peer's order of clusters is another each time.
+        'qemu-img info ov.q', '~qemu-img map --output=json top.q',
+        'qemu-img map ov.q | grep -c 0x', '~qemu-img check top.q',
+        '~qemu-img check ov.q',
+        'qemu-img commit -d -q d/top.q',
+        'qemu-img compare d/top.q top.raw', '~qemu-img check d/ov.q',
+        'cd s; qemu-img commit -p -b a.q top.q',
+        'qemu-img compare s/a.q top.raw', '~qemu-img check s/a.q',
+        'qemu-img compare s/top.q top.raw', 'qemu-img info s/a.q',
+        'qemu-img create -q small.raw 1M; qemu-img create -q -f qcow2 -b '
+        'small.raw -F raw o.q 2M; ' + io('o.q', 'write -P 4 0 64k',
+                                         'write -P 5 1536k 64k'),
+        'qemu-img commit o.q', 'qemu-img info small.raw',
+        '{qemu-img map --output=json o.q', 'qemu-img compare o.q small.raw',
+    ],
     'convert': BASE + [
         'qemu-img convert a.q o.raw', '{qemu-img map --output=json o.raw',
         'qemu-img compare a.q o.raw', 'qemu-img convert -O qcow2 a.q o.q',
@@ -557,6 +583,8 @@ def main():
         if not shutil.which(tool, path=peer):
             print('skipped: no %s in %s' % (tool, peer))
             sys.exit(77)
+        if not shutil.which(tool, path=ours):
+            sys.exit('no %s in %s: build it' % (tool, ours))
     total = differences = 0
     for name in arguments or SCENARIOS:
         total += len(SCENARIOS[name])

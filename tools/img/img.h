@@ -53,6 +53,8 @@ bool img_wants_help(const char *options);
 bool img_list_options(const char *format, bool with_file);
 /* Is @option (without "=value") one of those? */
 bool img_knows_option(const char *format, const char *option);
+/* Are the paths those of one file? */
+bool img_same_file(const char *a, const char *b);
 /* Prints unless @quiet. */
 void img_say(bool quiet, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 

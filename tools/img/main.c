@@ -26,7 +26,8 @@ static const ImgCommand commands[] = {
     { "check", img_check,
       IMAGE "[-q] [--output=ofmt] [-r [leaks | all]] [-T src_cache] [-U] "
       "filename" },
-    { "commit", NULL, NULL },
+    { "commit", img_commit,
+      IMAGE "[-t cache] [-b base] [-r rate_limit] [-d] [-p] [-q] filename" },
     { "compare", img_compare,
       IMAGE "[-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 "
       "filename2" },
@@ -82,6 +83,9 @@ static const char help_parameters[] =
     "                  its name\n"
     "  -s              compare: sizes and allocation must be equal too\n"
     "  -r leaks|all    check: repair what leaks, or everything\n"
+    "  -b base, -d     commit: into that backing file, not the next one; do "
+    "not\n"
+    "                  empty the image afterwards\n"
     "  --shrink        resize: allow the disk to become smaller\n"
     "\n"
     "Parameters of convert:\n"

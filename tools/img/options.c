@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Options that several commands have. */
 #include "qemu/osdep.h"
+
+#include <sys/stat.h>
+
 #include "block/graph.h"
 #include "img.h"
 
@@ -127,6 +130,14 @@ bool img_list_options(const char *format, bool with_file)
                "the target filename to include those options.\n");
     }
     return true;
+}
+
+bool img_same_file(const char *a, const char *b)
+{
+    struct stat st[2];
+
+    return !stat(a, &st[0]) && !stat(b, &st[1]) &&
+           st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino;
 }
 
 void img_say(bool quiet, const char *fmt, ...)

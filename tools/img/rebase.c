@@ -8,8 +8,6 @@
  */
 #include "qemu/osdep.h"
 
-#include <sys/stat.h>
-
 #include "block/graph.h"
 #include "block/io.h"
 #include "img.h"
@@ -202,19 +200,11 @@ static BlockBackend *reader(BlockDriverState *bs)
     return blk;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat st[2];
-
-    return !stat(a, &st[0]) && !stat(b, &st[1]) &&
-           st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino;
-}
-
 /* The layer of the old chain that is the file @path; NULL: none. */
 static BlockDriverState *find_below(BlockDriverState *bs, const char *path)
 {
     while ((bs = bdrv_backing_chain_next(bs))) {
-        if (bs->file && is_same_file(bs->file->bs->filename, path)) {
+        if (bs->file && img_same_file(bs->file->bs->filename, path)) {
             break;
         }
     }

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qemu-img commit: writes what an image holds into one of its backing files.
+ *
+ * Each layer above that file is opened by itself, without its backing file, so
+ * that only the one that is written to has to be locked for that.
+ */
+#include "qemu/osdep.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "img.h"
+#include "qemu/ratelimit.h"
+
+#define COMMIT_CHUNK (2 * MiB)
+
+typedef struct CommitArgs {
+    ToolImage image;
+    const char *base, *cache, *rate_text;
+    bool keep, progress, quiet;
+    int64_t rate; /* bytes per second; 0: no limit */
+} CommitArgs;
+
+static const CliOption commit_options[] = {
+    IMG_IMAGE_OPTIONS(CommitArgs, image),
+    IMG_TEXT(CommitArgs, 't', "cache", cache),
+    IMG_TEXT(CommitArgs, 'b', "base", base),
+    IMG_TEXT(CommitArgs, 'r', "rate-limit", rate_text),
+    IMG_FLAG(CommitArgs, 'd', "keep", keep),
+    IMG_FLAG(CommitArgs, 'p', "progress", progress),
+    IMG_FLAG(CommitArgs, 'q', "quiet", quiet),
+    { 0 },
+};
+
+typedef struct Commit {
+    const CommitArgs *args;
+    GPtrArray *layers; /* of BlockBackend: the image, then what is below */
+    BlockBackend *base;
+    int64_t size;      /* of the image */
+    uint8_t *buf;      /* COMMIT_CHUNK bytes */
+    RateLimit limit;
+} Commit;
+
+/* --- opening --- */
+
+static const char *node_path(BlockBackend *blk)
+{
+    BlockDriverState *bs = bdrv_skip_filters(blk_bs(blk));
+
+    return bs->file ? bs->file->bs->filename : bs->filename;
+}
+
+static BlockBackend *open_layer(const Commit *c, const char *filename,
+                                const char *format, int flags)
+{
+    ToolImage image = { .filename = filename, .format = format };
+
+    tool_cache_mode(c->args->cache, &image);
+    image.flags |= flags;
+    return img_open(&image);
+}
+
+/* Is the backing file @name, which is @path, the one the user means? */
+static bool is_base(const CommitArgs *args, const char *name, const char *path)
+{
+    return !args->base || !strcmp(args->base, name) ||
+           img_same_file(args->base, path);
+}
+
+/* Opens the layers below the image, down to the base. */
+static bool open_chain(Commit *c)
+{
+    const CommitArgs *args = c->args;
+    BlockBackend *upper = c->layers->pdata[0];
+
+    while (!c->base) {
+        BlockDriverState *bs = bdrv_skip_filters(blk_bs(upper));
+        g_autofree char *path = NULL;
+        bool found;
+
+        if (!bs->backing_file) {
+            break;
+        }
+        path = bdrv_make_absolute_filename(node_path(upper),
+                                           bs->backing_file);
+        found = is_base(args, bs->backing_file, path);
+        upper = open_layer(c, path, bs->backing_format, found
+                           ? BDRV_O_RDWR | BDRV_O_RESIZE : BDRV_O_NO_BACKING);
+        if (!upper) {
+            return false;
+        }
+        if (found) {
+            c->base = upper;
+        } else {
+            g_ptr_array_add(c->layers, upper);
+        }
+    }
+    if (!c->base && args->base) {
+        error_report("Did not find '%s' in the backing chain of '%s'",
+                     args->base, args->image.filename);
+    } else if (!c->base) {
+        error_report("Image does not have a backing file");
+    }
+    return c->base != NULL;
+}
+
+/* --- copying --- */
+
+enum { RUN_NOTHING, RUN_ZERO, RUN_DATA };
+
+/* What the run at @offset is, *@bytes cut to it, and in which layer. */
+static int look(const Commit *c, int64_t offset, int64_t *bytes,
+                BlockBackend **layer)
+{
+    for (guint i = 0; i < c->layers->len; i++) {
+        BlockBackend *blk = c->layers->pdata[i];
+        int64_t size = blk_getlength(blk), pnum;
+        int ret;
+
+        if (size < 0) {
+            return size;
+        }
+        if (offset >= size) {
+            return RUN_ZERO; /* a shorter layer hides what is below */
+        }
+        *bytes = MIN(*bytes, size - offset);
+        ret = bdrv_block_status(blk_bs(blk), offset, *bytes, &pnum, NULL,
+                                NULL);
+        if (ret < 0) {
+            return ret;
+        }
+        *bytes = pnum ? pnum : *bytes;
+        if (ret & BDRV_BLOCK_ALLOCATED) {
+            *layer = blk;
+            return ret & BDRV_BLOCK_ZERO ? RUN_ZERO : RUN_DATA;
+        }
+    }
+    return RUN_NOTHING;
+}
+
+static int copy_run(Commit *c, BlockBackend *layer, int64_t offset,
+                    int64_t bytes)
+{
+    int64_t ns = ratelimit_delay(&c->limit, bytes, aio_now_ns());
+    int ret;
+
+    if (ns > 0) {
+        g_usleep(ns / 1000);
+    }
+    ret = blk_pread(layer, offset, bytes, c->buf, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    return buffer_is_zero(c->buf, bytes)
+        ? blk_pwrite_zeroes(c->base, offset, bytes, BDRV_REQ_MAY_UNMAP)
+        : blk_pwrite(c->base, offset, bytes, c->buf, 0);
+}
+
+static int copy_all(Commit *c)
+{
+    int64_t bytes;
+    int ret = 0;
+
+    for (int64_t offset = 0; ret >= 0 && offset < c->size; offset += bytes) {
+        BlockBackend *layer = NULL;
+        int kind;
+
+        bytes = MIN(c->size - offset, COMMIT_CHUNK);
+        kind = look(c, offset, &bytes, &layer);
+        if (kind < 0) {
+            return kind;
+        }
+        if (kind == RUN_DATA) {
+            ret = copy_run(c, layer, offset, bytes);
+        } else if (kind == RUN_ZERO) {
+            ret = blk_pwrite_zeroes(c->base, offset, bytes,
+                                    BDRV_REQ_MAY_UNMAP);
+        }
+        img_progress_set(offset + bytes, c->size);
+        if (tool_interrupted()) {
+            return -EINTR;
+        }
+    }
+    return ret < 0 ? ret : blk_flush(c->base);
+}
+
+/* The base must hold all of the image. */
+static bool grow_base(Commit *c)
+{
+    int64_t size = blk_getlength(c->base);
+    Error *err = NULL;
+
+    c->size = blk_getlength(c->layers->pdata[0]);
+    if (size < 0 || c->size < 0) {
+        error_report("Could not get the size of the images");
+        return false;
+    }
+    if (c->size > size &&
+        blk_truncate(c->base, c->size, false, PREALLOC_MODE_OFF, 0,
+                     &err) < 0) {
+        error_prepend(&err, "Could not resize the backing file: ");
+        error_report_err(err);
+        return false;
+    }
+    return true;
+}
+
+static bool copy(Commit *c)
+{
+    int ret;
+
+    c->buf = bdrv_blockalign(blk_bs(c->base), COMMIT_CHUNK);
+    ratelimit_set_speed(&c->limit, c->args->rate);
+    img_progress_begin(c->args->progress && !c->args->quiet);
+    ret = copy_all(c);
+    img_progress_end();
+    qemu_vfree(c->buf);
+    if (ret < 0) {
+        error_report("Error while committing '%s': %s",
+                     c->args->image.filename, strerror(-ret));
+    }
+    return ret >= 0;
+}
+
+/* --- the image is emptied --- */
+
+typedef struct EmptyCall {
+    BlockDriverState *bs;
+    int ret;
+} EmptyCall;
+
+static void coroutine_fn empty_entry(void *opaque)
+{
+    EmptyCall *call = opaque;
+
+    call->ret = call->bs->drv->co_make_empty(call->bs);
+}
+
+/* What it held is in its backing file now. */
+static bool empty(const Commit *c)
+{
+    EmptyCall call = { bdrv_skip_filters(blk_bs(c->layers->pdata[0])), 0 };
+
+    if (c->args->keep || c->args->base) {
+        return true;
+    }
+    call.ret = -ENOTSUP;
+    if (call.bs->drv->co_make_empty) {
+        aio_run_co(empty_entry, &call);
+    }
+    if (call.ret < 0) {
+        error_report("Could not empty %s: %s", c->args->image.filename,
+                     strerror(-call.ret));
+    }
+    return call.ret >= 0;
+}
+
+static int commit(const CommitArgs *args)
+{
+    Commit c = { .args = args, .layers = g_ptr_array_new() };
+    BlockBackend *top = img_open(&args->image);
+    bool ok = false;
+
+    if (top) {
+        g_ptr_array_add(c.layers, top);
+        ok = open_chain(&c) && grow_base(&c) && copy(&c) && empty(&c);
+    }
+    for (guint i = 0; i < c.layers->len; i++) {
+        blk_unref(c.layers->pdata[i]);
+    }
+    g_ptr_array_free(c.layers, TRUE);
+    blk_unref(c.base);
+    if (ok) {
+        img_say(args->quiet, "Image committed.\n");
+    }
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int img_commit(int argc, char **argv)
+{
+    CommitArgs args = { .image.flags = BDRV_O_RDWR | BDRV_O_UNMAP };
+    int first = cli_parse(argc, argv, commit_options, &args, img_help);
+
+    if (args.rate_text && !cli_size("rate limit", args.rate_text,
+                                    &args.rate)) {
+        return EXIT_FAILURE;
+    }
+    if (argc - first != 1) {
+        cli_usage_error("Expecting one image file name");
+    }
+    if (!tool_cache_mode(args.cache, &args.image)) {
+        error_report("Invalid cache option: %s", args.cache);
+        return EXIT_FAILURE;
+    }
+    args.image.filename = argv[first];
+    args.image.flags |= BDRV_O_NO_BACKING;
+    return commit(&args);
+}
