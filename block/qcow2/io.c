@@ -28,6 +28,22 @@ static int coroutine_fn read_backing(BlockDriverState *bs, int64_t offset,
     return bdrv_co_preadv(bs->backing, offset, n, qiov, qiov_offset, 0);
 }
 
+/* Reads data of a cluster, which is not used again until we are done. */
+static int coroutine_fn read_cluster(BlockDriverState *bs, const Qcow2Map *map,
+                                     QEMUIOVector *qiov, size_t qiov_offset)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Read read = { .offset = map->host, .bytes = map->bytes };
+    int ret;
+
+    LIST_INSERT_HEAD(&s->reads, &read, next);
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
+    ret = bdrv_co_preadv(bs->file, map->host, map->bytes, qiov, qiov_offset,
+                         0);
+    LIST_REMOVE(&read, next);
+    return ret;
+}
+
 static int coroutine_fn read_compressed(BlockDriverState *bs,
                                         const Qcow2Map *map, int64_t offset,
                                         QEMUIOVector *qiov,
@@ -35,8 +51,17 @@ static int coroutine_fn read_compressed(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
-    int ret = buf ? qcow2_read_compressed(bs, map->entry, buf) : -ENOMEM;
+    Qcow2Read read;
+    int ret;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
+    qcow2_compressed_range(map->entry, s->cluster_bits, &read.offset,
+                           &read.bytes);
+    LIST_INSERT_HEAD(&s->reads, &read, next);
+    ret = qcow2_read_compressed(bs, map->entry, buf);
+    LIST_REMOVE(&read, next);
     if (ret == 0) {
         qemu_iovec_from_buf(qiov, qiov_offset,
                             buf + qcow2_in_cluster(s, offset), map->bytes);
@@ -57,9 +82,7 @@ static int coroutine_fn read_run(BlockDriverState *bs, const Qcow2Map *map,
         qemu_iovec_memset(qiov, qiov_offset, 0, map->bytes);
         return 0;
     case QCOW2_NORMAL:
-        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
-        return bdrv_co_preadv(bs->file, map->host, map->bytes, qiov,
-                              qiov_offset, 0);
+        return read_cluster(bs, map, qiov, qiov_offset);
     case QCOW2_TYPE_COMPRESSED:
         return read_compressed(bs, map, offset, qiov, qiov_offset);
     default:

@@ -13,7 +13,8 @@
  *  2. A reference that goes away is cleared in the L2 cache at once; its
  *     refcount falls only after the L2 entry is durable: frees wait in
  *     pending_frees (qcow2_apply_frees()).  So a freed cluster cannot be
- *     reused while something on disk still refers to it.
+ *     reused while something on disk still refers to it, nor while a request
+ *     that found it there before still reads from it.
  *  3. New tables (L1, L2, refcount table and blocks, bitmap tables and
  *     directory) are written in full and flushed before anything refers to
  *     them.
@@ -157,6 +158,12 @@ typedef struct Qcow2Op {
     LIST_ENTRY(Qcow2Op) next;
 } Qcow2Op;
 
+/* A range of the file that is being read; lives in the reader's frame. */
+typedef struct Qcow2Read {
+    uint64_t offset, bytes;
+    LIST_ENTRY(Qcow2Read) next;
+} Qcow2Read;
+
 /* Clusters whose reference is gone, but maybe not yet so on disk. */
 typedef struct Qcow2Free {
     uint64_t offset, bytes;
@@ -224,6 +231,7 @@ typedef struct Qcow2State {
     /* --- any time --- */
     CoMutex lock;
     LIST_HEAD(, Qcow2Op) ops;
+    LIST_HEAD(, Qcow2Read) reads;
 } Qcow2State;
 
 static inline int64_t qcow2_start_of_cluster(const Qcow2State *s, int64_t pos)

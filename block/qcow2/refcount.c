@@ -405,6 +405,34 @@ static void coroutine_fn discard_unused(BlockDriverState *bs, uint64_t offset,
     }
 }
 
+static bool is_being_read(const Qcow2State *s, const Qcow2Free *f)
+{
+    const Qcow2Read *read;
+
+    LIST_FOREACH(read, &s->reads, next) {
+        if (read->offset < f->offset + f->bytes &&
+            f->offset < read->offset + read->bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void coroutine_mixed_fn apply_free(BlockDriverState *bs,
+                                          const Qcow2Free *f)
+{
+    if (is_being_read(bs->opaque, f)) {
+        /* The reader would get what is written there next. */
+        qcow2_free_later(bs, f->offset, f->bytes, f->discard);
+        return;
+    }
+    /* A failure leaks clusters, no more. */
+    if (qcow2_update_refcount(bs, f->offset, f->bytes, -1) == 0 &&
+        f->discard && in_coroutine()) {
+        discard_unused(bs, f->offset, f->bytes);
+    }
+}
+
 int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
@@ -423,13 +451,7 @@ int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs)
     s->pending_bytes = 0;
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_CLUSTER_FREE);
     for (guint i = 0; i < frees->len; i++) {
-        const Qcow2Free *f = &g_array_index(frees, Qcow2Free, i);
-
-        /* A failure leaks clusters, no more. */
-        if (qcow2_update_refcount(bs, f->offset, f->bytes, -1) == 0 &&
-            f->discard && in_coroutine()) {
-            discard_unused(bs, f->offset, f->bytes);
-        }
+        apply_free(bs, &g_array_index(frees, Qcow2Free, i));
     }
     g_array_free(frees, TRUE);
     return 0;

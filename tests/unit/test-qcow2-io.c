@@ -17,8 +17,37 @@
 
 extern const BlockDriver bdrv_file, bdrv_raw;
 
+/* A filter whose reads wait while `hold_reads` is set. */
+static bool hold_reads;
+
+static int slow_open(BlockDriverState *bs, const BlockdevOptions *options,
+                     int flags, Error **errp)
+{
+    return bdrv_open_child(bs, options->u.compress.file, "file",
+                           BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp)
+           ? 0 : -EINVAL;
+}
+
+static int coroutine_fn slow_preadv(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes, QEMUIOVector *qiov,
+                                    size_t qiov_offset,
+                                    BdrvRequestFlags flags)
+{
+    while (hold_reads) {
+        co_yield_to_loop();
+    }
+    return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset, flags);
+}
+
+static const BlockDriver bdrv_slow = {
+    .format_name = "compress",
+    .is_filter = true,
+    .open = slow_open,
+    .co_preadv = slow_preadv,
+};
+
 const BlockDriver *const bdrv_drivers[] = {
-    &bdrv_file, &bdrv_raw, &bdrv_qcow2, NULL,
+    &bdrv_file, &bdrv_raw, &bdrv_qcow2, &bdrv_slow, NULL,
 };
 
 #define PERM_RW (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE)
@@ -502,6 +531,73 @@ static void test_host_io(void)
     }
 }
 
+/* --- reads that take long --- */
+
+typedef struct SlowRead {
+    Image *img;
+    uint8_t buf[64 * KiB];
+    int ret;
+} SlowRead;
+
+static void coroutine_fn slow_read_entry(void *opaque)
+{
+    SlowRead *r = opaque;
+
+    r->ret = blk_co_pread(r->img->blk, 0, sizeof(r->buf), r->buf, 0);
+}
+
+/* Reads a cluster that is discarded meanwhile, and its place used again. */
+static void read_discarded(Image *img, bool compressed)
+{
+    g_autofree uint8_t *data = g_malloc(64 * KiB);
+    g_autofree SlowRead *r = g_new0(SlowRead, 1);
+
+    memset(data, 0xaa, 64 * KiB);
+    blk_pwrite(img->blk, 0, 64 * KiB, data,
+               compressed ? BDRV_REQ_WRITE_COMPRESSED : 0);
+    r->img = img;
+    r->ret = -EINPROGRESS;
+    hold_reads = true;
+    coroutine_enter(coroutine_create(slow_read_entry, r));
+    g_assert_cmpint(blk_pdiscard(img->blk, 0, 64 * KiB), ==, 0);
+    g_assert_cmpint(blk_flush(img->blk), ==, 0);
+    memset(data, 0xbb, 64 * KiB);
+    g_assert_cmpint(blk_pwrite(img->blk, MiB, 64 * KiB, data, 0), ==, 0);
+    g_assert_cmpint(r->ret, ==, -EINPROGRESS);
+    hold_reads = false;
+    AIO_WAIT_WHILE(aio_main_context(), r->ret == -EINPROGRESS);
+    g_assert_cmpint(r->ret, ==, 0);
+    for (size_t i = 0; i < sizeof(r->buf); i++) {
+        g_assert_cmpint(r->buf[i], ==, 0xaa);
+    }
+}
+
+static void test_read_discarded(void)
+{
+    for (int compressed = 0; compressed < 2; compressed++) {
+        Image img = {
+            .path = g_build_filename(dir, "slow.qcow2", NULL),
+            .create = { .size = 2 * MiB },
+        };
+        g_autofree char *text = g_strdup_printf(
+            "{'driver': 'qcow2', 'discard': 'unmap', 'file': {"
+            "'driver': 'compress', 'file': {'driver': 'file', "
+            "'filename': '%s'}}}", img.path);
+        BlockDriverState *bs;
+
+        create_image(img.path, &img.create);
+        bs = open_text(text, BDRV_O_RDWR, &error_abort);
+        img.blk = blk_new_with_bs(bs, PERM_RW, BLK_PERM_ALL, &error_abort);
+        bdrv_unref(bs);
+        read_discarded(&img, compressed);
+        g_assert_cmpint(blk_flush(img.blk), ==, 0);
+        own_check(&img);
+        image_close(&img);
+        peer_check(img.path, 0, NULL);
+        image_destroy(&img);
+    }
+}
+
 /* --- images by the peer --- */
 
 static void run(const char *fmt, ...)
@@ -795,6 +891,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/random", test_random);
     g_test_add_func("/qcow2/parallel", test_parallel);
     g_test_add_func("/qcow2/host-io", test_host_io);
+    g_test_add_func("/qcow2/read-discarded", test_read_discarded);
     g_test_add_func("/qcow2/peer-images", test_peer_images);
     g_test_add_func("/qcow2/write-compressed", test_write_compressed);
     g_test_add_func("/qcow2/damaged", test_damaged);
