@@ -136,21 +136,24 @@ static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
     int64_t size = hbitmap_size(s->done);
     int64_t start = ROUND_DOWN(offset, cluster);
     int64_t end = MIN(ROUND_UP(offset + bytes, cluster), size);
-    int ret;
+    int ret = 0;
 
-    if ((flags & BDRV_REQ_WRITE_UNCHANGED) || s->broken || start >= end) {
+    if ((flags & BDRV_REQ_WRITE_UNCHANGED) || start >= end) {
         return 0;
     }
-    ret = s->timeout_ns ? copy_timed(bs, start, end - start)
-                        : block_copy(s->copy, start, end - start);
+    if (!s->broken) {
+        ret = s->timeout_ns ? copy_timed(bs, start, end - start)
+                            : block_copy(s->copy, start, end - start);
+    }
     if (ret < 0 && s->on_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
         return ret;
     }
     if (ret < 0) {
         snapshot_broken(s, ret);
-    } else {
+    } else if (!s->broken) {
         hbitmap_set(s->done, start, end - start);
     }
+    /* Who began to read before the snapshot broke gets what it held. */
     block_reqs_wait_all(&s->reads, start, end - start);
     return 0;
 }

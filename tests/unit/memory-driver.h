@@ -25,6 +25,8 @@ typedef struct MemoryDisk {
     int requests, max_requests; /* in flight, and most ever */
     /* Runs at the start of each write, in the coroutine. */
     void coroutine_fn (*on_write)(int64_t offset, int64_t bytes);
+    /* The same for reads. */
+    void coroutine_fn (*on_read)(int64_t offset, int64_t bytes);
 } MemoryDisk;
 
 static MemoryDisk *memory_disk(BlockDriverState *bs)
@@ -84,6 +86,9 @@ static int coroutine_fn memory_co_preadv(BlockDriverState *bs, int64_t offset,
 {
     MemoryDisk *d = memory_disk(bs);
 
+    if (d->on_read) {
+        d->on_read(offset, bytes);
+    }
     memory_let_others_run(d);
     if (memory_fails(d, &d->fail_read)) {
         return -d->error;

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/backup.h"
+#include "block/copy-before-write.h"
 #include "block/dirty-bitmap.h"
 #include "memory-driver.h"
 
@@ -345,8 +346,8 @@ static void test_undone(void)
     }
 }
 
-/* Saving takes long, and then fails. */
-static void coroutine_fn slow_write(int64_t offset, int64_t bytes)
+/* Lets the loop turn many times. */
+static void coroutine_fn take_long(int64_t offset, int64_t bytes)
 {
     for (int i = 0; i < 300; i++) {
         co_yield_to_loop();
@@ -392,7 +393,7 @@ static void test_cancelled_while_saving(void)
     t = memory_disk(c->target);
     t->error = EIO;
     t->fail_write = 1;
-    t->on_write = slow_write;
+    t->on_write = take_long;
     w.guest = c->guest;
     coroutine_enter(coroutine_create(late_write, &w));
     job_user_cancel(job, true, &error_abort);
@@ -407,6 +408,74 @@ static void test_cancelled_while_saving(void)
     tear_down(c);
 }
 
+typedef struct SnapshotRead {
+    BlockDriverState *cbw;
+    uint8_t buf[MEMORY_UNIT];
+    int ret;
+} SnapshotRead;
+
+static void coroutine_fn snapshot_read(void *opaque)
+{
+    SnapshotRead *r = opaque;
+    QEMUIOVector qiov;
+
+    qemu_iovec_init_buf(&qiov, r->buf, sizeof(r->buf));
+    r->ret = cbw_co_preadv_snapshot(r->cbw, MiB, sizeof(r->buf), &qiov, 0);
+}
+
+static BlockDriverState *insert_cbw(Case *c)
+{
+    BlockdevRef file = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = (char *)"source",
+    };
+    BlockdevRef to = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = (char *)"target",
+    };
+    BlockdevOptions options = {
+        .driver = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
+        .node_name = (char *)"cbw",
+        .u.copy_before_write = {
+            .file = &file,
+            .target = &to,
+            .on_cbw_error = ON_CBW_ERROR_BREAK_SNAPSHOT,
+        },
+    };
+
+    return bdrv_ref(bdrv_insert_node(c->source, &options, 0, &error_abort));
+}
+
+/* Who reads while the snapshot breaks elsewhere gets no new data. */
+static void test_read_while_breaking(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+    g_autofree Case *c = g_new0(Case, 1);
+    g_autofree SnapshotRead *r = g_new0(SnapshotRead, 1);
+    uint8_t buf[512] = {1};
+
+    c->rand = rand;
+    c->granularity = 64 * KiB;
+    set_up(c);
+    r->cbw = insert_cbw(c);
+    r->ret = -EINPROGRESS;
+    memory_disk(c->source)->on_read = take_long;
+    coroutine_enter(coroutine_create(snapshot_read, r));
+    memory_disk(c->source)->on_read = NULL;
+    memory_disk(c->target)->error = EIO;
+    memory_disk(c->target)->fail_write = 1;
+    g_assert_cmpint(blk_pwrite(c->guest, 0, sizeof(buf), buf, 0), ==, 0);
+    g_assert_cmpint(cbw_broken(r->cbw), ==, -EIO);
+    g_assert_cmpint(r->ret, ==, -EINPROGRESS);
+    g_assert_cmpint(blk_pwrite(c->guest, MiB, sizeof(buf), buf, 0), ==, 0);
+    AIO_WAIT_WHILE(aio_main_context(), r->ret == -EINPROGRESS);
+    g_assert_cmpint(r->ret, ==, 0);
+    g_assert_cmpmem(r->buf, sizeof(r->buf), c->start + MiB, sizeof(r->buf));
+    bdrv_drop_filter(r->cbw, &error_abort);
+    bdrv_unref(r->cbw);
+    tear_down(c);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -416,6 +485,7 @@ int main(int argc, char **argv)
     g_test_add_func("/backup/undone", test_undone);
     g_test_add_func("/backup/cancelled-while-saving",
                     test_cancelled_while_saving);
+    g_test_add_func("/backup/read-while-breaking", test_read_while_breaking);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         g_autofree char *path = g_strdup_printf(
             "/backup/%s/%s", MirrorSyncMode_str(rows[i].sync),
