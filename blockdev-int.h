@@ -7,6 +7,7 @@
 #define BLOCKDEV_INT_H
 
 #include "block/graph.h"
+#include "blockdev/blockdev.h"
 #include "job/job.h"
 #include "qapi/qapi-types.h"
 #include "qemu/transactions.h"
@@ -52,12 +53,5 @@ bool blockdev_do_backup(const BackupCommon *opts, BlockDriverState *source,
 /* blockdev-compat.c */
 bool blockdev_action_drive_backup(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
-
-/* blockdev-object.c: all objects, the oldest first; NULL starts. */
-const ObjectOptions *blockdev_next_object(const ObjectOptions *object);
-bool blockdev_find_iothread(const char *id);
-
-/* Makes jobs and nodes send their events; once, by the program. */
-void blockdev_init_events(void);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <json-c/json.h>
 
-#include "blockdev-int.h"
+#include "blockdev/blockdev.h"
 #include "qemu/cutils.h"
 #include "system-int.h"
 

@@ -226,6 +226,11 @@ static bool scsi_place(Device *dev, Error **errp)
             dev->scsi_lun++;
         }
     }
+    /* Asked for them, it tells what they are now. */
+    g_hash_table_insert(dev->props, g_strdup("scsi-id"),
+                        g_strdup_printf("%" PRId64, dev->scsi_id));
+    g_hash_table_insert(dev->props, g_strdup("lun"),
+                        g_strdup_printf("%" PRId64, dev->scsi_lun));
     return true;
 }
 

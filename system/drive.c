@@ -240,8 +240,7 @@ static void set_default(struct json_object *options, const char *key,
 }
 
 /* "Parameter 'x' is unexpected", in the words of those who write -drive. */
-static void explain(const DriveConfig *config, const BlockdevOptions *unused,
-                    Error *err, Error **errp)
+static void explain(const DriveConfig *config, Error *err, Error **errp)
 {
     const char *text = error_get_pretty(err);
     g_auto(GStrv) words = g_strsplit(text, "'", 3);
@@ -273,15 +272,7 @@ static BlockDriverState *open_nodes(struct json_object *options,
     }
     bs = bdrv_open_json(options, true, flags, &err);
     if (!bs) {
-        explain(config, NULL, err, errp);
-    } else if (bs->probed && config->file && !config->format) {
-        fprintf(stderr, "WARNING: Image format was not specified for '%s' "
-                "and probing guessed raw.\n"
-                "         Automatically detecting the format is dangerous "
-                "for raw images, write operations on block 0 will be "
-                "restricted.\n"
-                "         Specify the 'raw' format explicitly to remove the "
-                "restrictions.\n", config->file);
+        explain(config, err, errp);
     }
     return bs;
 }

@@ -9,7 +9,7 @@
 
 #include "block/export.h"
 #include "block/graph.h"
-#include "blockdev-int.h"
+#include "blockdev/blockdev.h"
 #include "hmp.h"
 #include "job/job.h"
 #include "monitor/chardev.h"

@@ -4,7 +4,7 @@
 
 #include <json-c/json.h>
 
-#include "blockdev-int.h"
+#include "blockdev/blockdev.h"
 #include "qapi/qapi-commands-system.h"
 #include "system-int.h"
 

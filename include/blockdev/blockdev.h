@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What programs need of the QMP front end, beside its commands. */
+#ifndef BLOCKDEV_BLOCKDEV_H
+#define BLOCKDEV_BLOCKDEV_H
+
+#include "qapi/qapi-types.h"
+
+/* Makes jobs and nodes send their events; once, by the program. */
+void blockdev_init_events(void);
+/*
+ * The options of all objects of object-add, the oldest first; NULL starts and
+ * ends.  They live until object-del.
+ */
+const ObjectOptions *blockdev_next_object(const ObjectOptions *object);
+/* Is there an iothread object of this name? */
+bool blockdev_find_iothread(const char *id);
+
+#endif
