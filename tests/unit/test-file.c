@@ -101,8 +101,7 @@ static void test_open_errors(void)
                       "aio=native was specified, but it requires "
                       "cache.direct=on, which was not specified.");
     assert_open_fails("file", "/dev/fdset/1", NULL,
-                      "Could not open '%s': file descriptor sets are not "
-                      "supported");
+                      "Could not open '%s': No such file or directory");
 }
 
 static void test_probe_device(void)
