@@ -195,6 +195,10 @@ class NbdClient:
     def disconnect(self):
         """Say goodbye and wait until the server has closed, too."""
         self.send_request(CMD_DISC)
+        self.drain()
+
+    def drain(self):
+        """Wait until the server has closed, whatever it says before."""
         try:
             while self.sock.recv(4096):
                 pass
