@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dirty bitmaps: the table of states walked in full, and random lives of
+ * bitmaps beside naive ones.
+ */
+#include "qemu/osdep.h"
+
+#include "block/graph.h"
+
+#define MAX_SIZE (1 * MiB)
+#define UNIT 512
+
+/* --- a driver that is only a size --- */
+
+static int64_t disk_size = MAX_SIZE;
+
+static int size_open(BlockDriverState *bs, const BlockdevOptions *options,
+                     int flags, Error **errp)
+{
+    return 0;
+}
+
+static int64_t size_getlength(BlockDriverState *bs)
+{
+    return disk_size;
+}
+
+static const BlockDriver size_driver = {
+    .format_name = "null-co",
+    .open = size_open,
+    .getlength = size_getlength,
+};
+
+const BlockDriver *const bdrv_drivers[] = { &size_driver, NULL };
+
+static BlockDriverState *open_disk(const char *name)
+{
+    g_autofree char *node = g_strdup(name);
+    BlockdevOptions options = {
+        .driver = BLOCKDEV_DRIVER_NULL_CO,
+        .node_name = node,
+    };
+
+    return bdrv_open(&options, 0, &error_abort);
+}
+
+/* --- the table --- */
+
+/* What a state forbids, said another way than by the table. */
+static bool may(BdrvBitmapState state, BdrvBitmapOp op)
+{
+    bool busy = state == BDRV_BITMAP_FROZEN || state == BDRV_BITMAP_LOCKED;
+    bool changes = op == BDRV_BITMAP_OP_REMOVE ||
+                   op == BDRV_BITMAP_OP_CLEAR ||
+                   op == BDRV_BITMAP_OP_MERGE_TARGET ||
+                   op == BDRV_BITMAP_OP_JOB;
+
+    if (op == BDRV_BITMAP_OP_HASH) {
+        return true; /* a look at it harms nothing */
+    }
+    if (state == BDRV_BITMAP_INCONSISTENT) {
+        return op == BDRV_BITMAP_OP_REMOVE;
+    }
+    return !busy && !(state == BDRV_BITMAP_READONLY && changes);
+}
+
+static void put_into(BdrvDirtyBitmap *b, BdrvBitmapState state)
+{
+    switch (state) {
+    case BDRV_BITMAP_DISABLED:
+        bdrv_dirty_bitmap_disable(b);
+        break;
+    case BDRV_BITMAP_FROZEN:
+        bdrv_dirty_bitmap_freeze(b, &error_abort);
+        break;
+    case BDRV_BITMAP_LOCKED:
+        bdrv_dirty_bitmap_set_busy(b, true);
+        break;
+    case BDRV_BITMAP_READONLY:
+        bdrv_dirty_bitmap_set_readonly(b, true);
+        break;
+    case BDRV_BITMAP_INCONSISTENT:
+        bdrv_dirty_bitmap_set_inconsistent(b);
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_out(BdrvDirtyBitmap *b, BdrvBitmapState state)
+{
+    if (state == BDRV_BITMAP_FROZEN) {
+        bdrv_dirty_bitmap_reclaim(b);
+    }
+    bdrv_dirty_bitmap_set_busy(b, false);
+    bdrv_dirty_bitmap_release(b);
+}
+
+static void test_table(void)
+{
+    BlockDriverState *bs = open_disk("disk");
+
+    for (int state = 0; state <= BDRV_BITMAP_INCONSISTENT; state++) {
+        BdrvDirtyBitmap *b = bdrv_dirty_bitmap_new(bs, 4096, "the-name",
+                                                   &error_abort);
+
+        put_into(b, state);
+        g_assert_cmpint(bdrv_dirty_bitmap_status(b), ==, state);
+        for (int op = 0; op < BDRV_BITMAP_OP__MAX; op++) {
+            g_autoptr(Error) err = NULL;
+            bool ok = bdrv_dirty_bitmap_check(b, op, &err);
+
+            g_assert_cmpint(ok, ==, may(state, op));
+            g_assert_cmpint(!ok, ==, err != NULL);
+            g_assert_true(ok || strstr(error_get_pretty(err), "the-name"));
+        }
+        take_out(b, state);
+        g_assert_cmpint(bs->bitmaps.recording, ==, 0);
+    }
+    bdrv_unref(bs);
+}
+
+/* --- names and granularities --- */
+
+static void refused(BlockDriverState *bs, uint64_t granularity,
+                    const char *name)
+{
+    g_autoptr(Error) err = NULL;
+
+    g_assert_null(bdrv_dirty_bitmap_new(bs, granularity, name, &err));
+    g_assert_nonnull(err);
+}
+
+static void test_new(void)
+{
+    BlockDriverState *bs = open_disk("disk");
+    g_autofree char *longest = g_strnfill(BDRV_BITMAP_MAX_NAME, 'x');
+    g_autofree char *longer = g_strnfill(BDRV_BITMAP_MAX_NAME + 1, 'x');
+    BdrvDirtyBitmap *b = bdrv_dirty_bitmap_new(bs, 512, longest, &error_abort);
+    BdrvDirtyBitmap *anon = bdrv_dirty_bitmap_new(bs, 512, NULL, &error_abort);
+    g_autoptr(BlockDirtyInfoList) list = bdrv_dirty_bitmap_query(bs);
+
+    refused(bs, 512, longest);
+    refused(bs, 512, longer);
+    refused(bs, 256, "a");
+    refused(bs, 3000, "a");
+    refused(bs, UINT64_C(1) << 32, "a");
+    g_assert_true(bdrv_dirty_bitmap_find(bs, longest) == b);
+    g_assert_true(list && !list->next); /* the anonymous one is not seen */
+    bdrv_dirty_bitmap_release(anon);
+    bdrv_dirty_bitmap_release(b);
+    bdrv_unref(bs);
+}
+
+/* --- random lives --- */
+
+typedef struct Naive {
+    BdrvDirtyBitmap *b;
+    int64_t granularity;
+    bool bits[MAX_SIZE / UNIT], successor[MAX_SIZE / UNIT]; /* by UNIT */
+    bool frozen, disabled;
+} Naive;
+
+/* A naive bitmap is marked in whole granules, as the real one is. */
+static void naive_mark(const Naive *n, bool *bits, int64_t offset,
+                       int64_t bytes)
+{
+    int64_t start = ROUND_DOWN(offset, n->granularity);
+    int64_t end = MIN(ROUND_UP(offset + bytes, n->granularity), disk_size);
+
+    for (int64_t pos = start; bytes > 0 && pos < end; pos += UNIT) {
+        bits[pos / UNIT] = true;
+    }
+}
+
+static void naive_merge(const Naive *n, bool *dest, const bool *src)
+{
+    for (int64_t pos = 0; pos < disk_size; pos += UNIT) {
+        if (src[pos / UNIT]) {
+            naive_mark(n, dest, pos, 1);
+        }
+    }
+}
+
+static void verify(const Naive *n)
+{
+    int64_t granules = 0;
+
+    for (int64_t pos = 0; pos < disk_size; pos += UNIT) {
+        const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(n->b);
+
+        g_assert_cmpint(hbitmap_get(bits, pos), ==, n->bits[pos / UNIT]);
+        granules += pos % n->granularity == 0 && n->bits[pos / UNIT];
+    }
+    g_assert_cmpint(bdrv_dirty_bitmap_count(n->b), ==,
+                    granules * n->granularity);
+    g_assert_cmpint(bdrv_dirty_bitmap_has_successor(n->b), ==, n->frozen);
+    g_assert_cmpint(bdrv_dirty_bitmap_busy(n->b), ==, n->frozen);
+    g_assert_cmpint(bdrv_dirty_bitmap_recording(n->b), ==, !n->disabled);
+}
+
+static void do_write(BlockDriverState *bs, Naive *all, int count, GRand *rand)
+{
+    int64_t offset = g_rand_int_range(rand, 0, disk_size);
+    int64_t bytes = g_rand_int_range(rand, 1, 40000);
+
+    bdrv_dirty_bitmap_mark(bs, offset, MIN(bytes, disk_size - offset));
+    for (int i = 0; i < count; i++) {
+        Naive *n = &all[i];
+
+        if (!n->disabled) {
+            naive_mark(n, n->frozen ? n->successor : n->bits, offset, bytes);
+        }
+    }
+}
+
+/* Where it records, new space is dirty. */
+static void do_resize(BlockDriverState *bs, Naive *all, int count, GRand *rand)
+{
+    int64_t old = disk_size;
+
+    disk_size = g_rand_int_range(rand, 1, MAX_SIZE / UNIT + 1) * UNIT;
+    bdrv_refresh_total_size(bs);
+    for (int i = 0; i < count; i++) {
+        Naive *n = &all[i];
+
+        for (int64_t pos = disk_size; pos < MAX_SIZE; pos += UNIT) {
+            n->bits[pos / UNIT] = n->successor[pos / UNIT] = false;
+        }
+        /* What belongs to a granule that was cut is as the granule is. */
+        naive_merge(n, n->bits, n->bits);
+        naive_merge(n, n->successor, n->successor);
+        if (!n->disabled && disk_size > old) {
+            naive_mark(n, n->frozen ? n->successor : n->bits, old,
+                       disk_size - old);
+        }
+    }
+}
+
+static void end_of_job(Naive *n, bool success)
+{
+    if (success) {
+        bdrv_dirty_bitmap_abdicate(n->b);
+        memcpy(n->bits, n->successor, sizeof(n->bits));
+    } else {
+        bdrv_dirty_bitmap_reclaim(n->b);
+        naive_merge(n, n->bits, n->successor);
+    }
+    memset(n->successor, 0, sizeof(n->successor));
+    n->frozen = false;
+}
+
+/* Something that a user or a job does to one bitmap. */
+static void do_one(Naive *n, const Naive *other, GRand *rand)
+{
+    int what = g_rand_int_range(rand, 0, 5);
+
+    if (n->frozen) {
+        if (what < 2) {
+            end_of_job(n, what);
+        }
+        return;
+    }
+    switch (what) {
+    case 0:
+        bdrv_dirty_bitmap_clear(n->b, NULL);
+        memset(n->bits, 0, sizeof(n->bits));
+        break;
+    case 1:
+        n->disabled = !n->disabled;
+        (n->disabled ? bdrv_dirty_bitmap_disable
+                     : bdrv_dirty_bitmap_enable)(n->b);
+        break;
+    case 2: {
+        HBitmap *backup = NULL;
+        bool ok = bdrv_dirty_bitmap_merge(n->b, other->b, &backup, NULL);
+
+        g_assert_cmpint(ok, ==, !other->frozen);
+        if (ok && g_rand_boolean(rand)) {
+            bdrv_dirty_bitmap_restore(n->b, backup); /* undone */
+        } else if (ok) {
+            naive_merge(n, n->bits, other->bits);
+            hbitmap_free(backup);
+        }
+        break;
+    }
+    default:
+        g_assert_true(bdrv_dirty_bitmap_freeze(n->b, &error_abort));
+        n->frozen = true;
+        break;
+    }
+}
+
+static void test_random(void)
+{
+    static const int64_t granularities[] = { 512, 4096, 65536, 1 * MiB };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(g_test_rand_int());
+    g_autofree Naive *all = NULL;
+
+    for (int round = 0; round < 20; round++) {
+        BlockDriverState *bs;
+
+        disk_size = MAX_SIZE;
+        bs = open_disk("disk");
+        g_free(all);
+        all = g_new0(Naive, ARRAY_SIZE(granularities));
+        for (size_t i = 0; i < ARRAY_SIZE(granularities); i++) {
+            g_autofree char *name = g_strdup_printf("b%zu", i);
+
+            all[i].granularity = granularities[i];
+            all[i].b = bdrv_dirty_bitmap_new(bs, granularities[i], name,
+                                             &error_abort);
+        }
+        for (int step = 0; step < 150; step++) {
+            int i = g_rand_int_range(rand, 0, ARRAY_SIZE(granularities));
+            int k = g_rand_int_range(rand, 0, ARRAY_SIZE(granularities));
+
+            if (g_rand_int_range(rand, 0, 20) == 0) {
+                do_resize(bs, all, ARRAY_SIZE(granularities), rand);
+            }
+            do_write(bs, all, ARRAY_SIZE(granularities), rand);
+            do_one(&all[i], &all[k], rand);
+            for (size_t j = 0; j < ARRAY_SIZE(granularities); j++) {
+                verify(&all[j]);
+            }
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(granularities); i++) {
+            if (all[i].frozen) {
+                end_of_job(&all[i], true);
+            }
+        }
+        bdrv_unref(bs);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_abort);
+    g_test_add_func("/dirty-bitmap/table", test_table);
+    g_test_add_func("/dirty-bitmap/new", test_new);
+    g_test_add_func("/dirty-bitmap/random", test_random);
+    ret = g_test_run();
+    bdrv_close_all();
+    aio_main_cleanup();
+    return ret;
+}
