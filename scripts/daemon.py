@@ -23,6 +23,12 @@ def program(name):
     return os.path.join(BUILD, name)
 
 
+def when(event):
+    """The time stamp of an event, in seconds."""
+    stamp = event["timestamp"]
+    return stamp["seconds"] + stamp["microseconds"] / 1e6
+
+
 class Daemon(QmpClient):
     """qemu-storage-daemon with a QMP socket in the folder `scratch`."""
 
@@ -59,9 +65,13 @@ class Daemon(QmpClient):
         return self.command("transaction", args)
 
     def wait_job(self, job):
-        """Waits for the job's end; that event's data, with its name."""
+        """Waits for the job's end; that event's data, with its name and the
+        seconds since the job was created, by the daemon's clock."""
         event = self.wait_event(ENDED, {"device": job})
-        return dict(event["data"], event=event["event"])
+        created = self.wait_event("JOB_STATUS_CHANGE",
+                                  {"id": job, "status": "created"})
+        return dict(event["data"], event=event["event"],
+                    seconds=when(event) - when(created))
 
     def bitmap(self, node, name):
         for info in self.command("query-named-block-nodes", {"flat": True}):
