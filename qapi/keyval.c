@@ -266,3 +266,19 @@ char *keyval_escape(const char *value)
     g_string_replace(text, ",", ",,", 0);
     return g_string_free(text, false);
 }
+
+void *keyval_to_type(const char *text, const char *implied_key,
+                     const QapiType *type, Error **errp)
+{
+    QapiInputMode mode;
+    struct json_object *json =
+        keyval_parse_or_json(text, implied_key, &mode, errp);
+    void *value;
+
+    if (!json) {
+        return NULL;
+    }
+    value = qapi_type_from_json(type, json, mode, errp);
+    json_object_put(json);
+    return value;
+}

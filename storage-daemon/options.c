@@ -2,8 +2,6 @@
 /* The command line: one table of options, each a QMP command in other words. */
 #include "qemu/osdep.h"
 
-#include <json-c/json_object.h>
-
 #include "block/export.h"
 #include "block/graph.h"
 #include "daemon.h"
@@ -22,53 +20,30 @@ typedef struct DaemonOption {
 
 static bool run_blockdev(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(BlockdevOptions) options = NULL;
+    g_autoptr(BlockdevOptions) options =
+        keyval_to_type(value, "driver", &qapi_type_BlockdevOptions, errp);
 
-    json = keyval_parse_or_json(value, "driver", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_BlockdevOptions_from_json(json, mode, errp);
-    json_object_put(json);
     return options && qmp_blockdev_add(options, errp);
 }
 
 static bool run_export(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(BlockExportOptions) options = NULL;
+    g_autoptr(BlockExportOptions) options =
+        keyval_to_type(value, "type", &qapi_type_BlockExportOptions, errp);
 
-    json = keyval_parse_or_json(value, "type", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_BlockExportOptions_from_json(json, mode, errp);
-    json_object_put(json);
     return options && qmp_block_export_add(options, errp);
 }
 
 static bool run_nbd_server(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(NbdServerOptions) options = NULL;
+    g_autoptr(NbdServerOptions) options =
+        keyval_to_type(value, NULL, &qapi_type_NbdServerOptions, errp);
 
-    json = keyval_parse_or_json(value, NULL, &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_NbdServerOptions_from_json(json, mode, errp);
-    json_object_put(json);
     return options && nbd_server_start_options(options, errp);
 }
 
 static bool run_object(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
     g_autoptr(ObjectOptions) options = NULL;
 
     if (!strcmp(value, "help")) {
@@ -77,42 +52,23 @@ static bool run_object(const char *value, Error **errp)
         }
         exit(EXIT_SUCCESS);
     }
-    json = keyval_parse_or_json(value, "qom-type", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_ObjectOptions_from_json(json, mode, errp);
-    json_object_put(json);
+    options = keyval_to_type(value, "qom-type", &qapi_type_ObjectOptions, errp);
     return options && qmp_object_add(options, errp);
 }
 
 static bool run_chardev(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(ChardevOptions) options = NULL;
+    g_autoptr(ChardevOptions) options =
+        keyval_to_type(value, "backend", &qapi_type_ChardevOptions, errp);
 
-    json = keyval_parse_or_json(value, "backend", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_ChardevOptions_from_json(json, mode, errp);
-    json_object_put(json);
     return options && chardev_add(options, errp);
 }
 
 static bool run_monitor(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(MonitorOptions) options = NULL;
+    g_autoptr(MonitorOptions) options =
+        keyval_to_type(value, "chardev", &qapi_type_MonitorOptions, errp);
 
-    json = keyval_parse_or_json(value, "chardev", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_MonitorOptions_from_json(json, mode, errp);
-    json_object_put(json);
     return options && monitor_add(options, errp);
 }
 

@@ -108,16 +108,9 @@ static bool run_chardev(const char *value, Error **errp)
 
 static bool run_blockdev(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(BlockdevOptions) options = NULL;
+    g_autoptr(BlockdevOptions) options =
+        keyval_to_type(value, "driver", &qapi_type_BlockdevOptions, errp);
 
-    json = keyval_parse_or_json(value, "driver", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_BlockdevOptions_from_json(json, mode, errp);
-    json_object_put(json);
     return options && qmp_blockdev_add(options, errp);
 }
 
@@ -166,16 +159,9 @@ static bool run_fda(const char *value, Error **errp)
 
 static bool run_mon(const char *value, Error **errp)
 {
-    QapiInputMode mode;
-    struct json_object *json;
-    g_autoptr(MonitorOptions) options = NULL;
+    g_autoptr(MonitorOptions) options =
+        keyval_to_type(value, "chardev", &qapi_type_MonitorOptions, errp);
 
-    json = keyval_parse_or_json(value, "chardev", &mode, errp);
-    if (!json) {
-        return false;
-    }
-    options = qapi_MonitorOptions_from_json(json, mode, errp);
-    json_object_put(json);
     if (!options) {
         return false;
     }

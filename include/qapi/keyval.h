@@ -35,6 +35,13 @@ struct json_object *keyval_parse_or_json(const char *text,
                                          const char *implied_key,
                                          QapiInputMode *mode, Error **errp);
 
+/*
+ * The struct or union of @type that such a @text describes, checked and with
+ * defaults filled in; for the caller to free by qapi_free_...().
+ */
+void *keyval_to_type(const char *text, const char *implied_key,
+                     const QapiType *type, Error **errp);
+
 /* A new string with each comma doubled, to be put into a value. */
 char *keyval_escape(const char *value);
 

@@ -148,13 +148,10 @@ bool cli_output_format(const char *text, bool *json)
 
 bool cli_object(void *dest, const char *arg)
 {
-    g_autoptr(ObjectOptions) options = NULL;
-    g_autoptr(json_object) tree = NULL;
-    QapiInputMode mode;
     Error *err = NULL;
+    g_autoptr(ObjectOptions) options =
+        keyval_to_type(arg, "qom-type", &qapi_type_ObjectOptions, &err);
 
-    tree = keyval_parse_or_json(arg, "qom-type", &mode, &err);
-    options = tree ? qapi_ObjectOptions_from_json(tree, mode, &err) : NULL;
     if (!options || !qmp_object_add(options, &err)) {
         error_report_err(err);
         return false;
