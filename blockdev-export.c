@@ -92,6 +92,11 @@ bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
 {
     const char *name = arg->name ? arg->name : arg->device;
     BlockDriverState *bs = bdrv_lookup_bs(arg->device, arg->device, errp);
+    BlockDirtyBitmapOrStr bitmap = {
+        .type = BLOCK_DIRTY_BITMAP_OR_STR_KIND_LOCAL,
+        .u.local = arg->bitmap,
+    };
+    BlockDirtyBitmapOrStrList bitmaps = { .value = &bitmap };
     BlockExportOptions options = {
         .type = BLOCK_EXPORT_TYPE_NBD,
         .id = (char *)name,
@@ -102,9 +107,7 @@ bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
         return false;
     }
     if (arg->bitmap) {
-        error_setg(errp, "Option 'bitmap' of NBD exports is not supported "
-                   "yet");
-        return false;
+        options.u.nbd.bitmaps = &bitmaps;
     }
     options.node_name = bs->node_name;
     /* This command always took writable as a wish only. */

@@ -5,6 +5,7 @@
  *   server.c            servers, exports, life of a client
  *   negotiate-server.c  the handshake: loop over options
  *   option.c            what each option answers
+ *   meta-context.c      metadata contexts: choosing them, and their extents
  *   request.c           transmission: reading requests, carrying them out
  *   reply.c             sending what is ready
  */
@@ -34,7 +35,10 @@ struct NBDExport {
     NBDServer *server;
     char *name, *description;
     uint16_t trans_flags; /* NBD_FLAG_* */
+    uint64_t serial; /* no other export has it, or will */
     uint32_t preferred_block;
+    char **contexts; /* names of metadata contexts, NULL at the end */
+    unsigned n_contexts;
     const NBDExportOps *ops;
     void *opaque;
 
@@ -49,6 +53,14 @@ struct NBDExport {
     LIST_ENTRY(NBDExport) next;
 };
 
+/* A piece of a reply: what the head says, then bytes from elsewhere. */
+typedef struct NBDChunk {
+    uint8_t head[32];
+    size_t head_len;
+    const void *data; /* of the request's buffer, or constant */
+    size_t data_len;
+} NBDChunk;
+
 /* A request with its buffer; used again and again. */
 typedef struct NBDWork {
     NBDClient *client;
@@ -57,8 +69,11 @@ typedef struct NBDWork {
     size_t buf_size;
     bool charged;      /* @buf counts in bytes_in_flight */
     int error;         /* answer with this -errno and do not carry it out */
-    size_t reply_data; /* bytes of @buf that follow the reply's header */
-    uint8_t header[NBD_SIMPLE_REPLY_SIZE];
+    NBDChunk *chunks;  /* the reply: @few, or more that are freed with it */
+    unsigned n_chunks;
+    size_t reply_size; /* bytes of all chunks */
+    NBDChunk few[2];
+    uint8_t *extents;  /* payload of a block status; freed with the reply */
     TAILQ_ENTRY(NBDWork) next; /* in free or ready */
 } NBDWork;
 
@@ -73,7 +88,11 @@ struct NBDClient {
     /* --- handshake --- */
     AioTimer *timer;
     bool fixed_newstyle, no_zeroes;
+    bool structured; /* replies; and so the other features that need them */
     bool closing; /* told to end */
+    uint64_t meta_serial;  /* the export whose contexts were chosen; 0: none */
+    unsigned *contexts;    /* those chosen: indices of the export's */
+    unsigned n_contexts;
 
     /* --- reading --- */
     uint8_t *rx; /* NBD_RX_SIZE bytes, of which [rx_pos, rx_end) is unread */
@@ -105,12 +124,31 @@ typedef struct NBDOption {
     uint32_t len;
     uint8_t *data;
 } NBDOption;
-/* Like nbd_negotiate(), but 2: go on with the next option. */
+/* Like nbd_negotiate(), but NBD_GO_ON: go on with the next option. */
+#define NBD_GO_ON 2
 int coroutine_fn nbd_handle_option(NBDClient *client, const NBDOption *opt);
 /* Answers with an error and a text for people; 0 or -errno. */
 int coroutine_fn nbd_reply_error(NBDClient *client, uint32_t option,
                                  uint32_t type, const char *text);
 
+/* The same, then go on with the next option. */
+int coroutine_fn nbd_refuse(NBDClient *client, const NBDOption *opt,
+                            uint32_t type, const char *text);
+/* NBD_REP_ACK; 0 or -errno. */
+int coroutine_fn nbd_ack(NBDClient *client, const NBDOption *opt);
+/* Sends one reply to an option; 0 or -errno. */
+int coroutine_fn nbd_reply(NBDClient *client, uint32_t option, uint32_t type,
+                           const void *data, uint32_t len);
+
+/* meta-context.c */
+int coroutine_fn nbd_opt_meta_context(NBDClient *client, const NBDOption *opt);
+/* Were contexts chosen for the export that the client uses? */
+bool nbd_has_contexts(const NBDClient *client);
+/* Carries out NBD_CMD_BLOCK_STATUS: the reply's chunks. 0 or -errno. */
+int coroutine_fn nbd_block_status(NBDWork *work);
+
+/* server.c: the flags of @exp as this client sees them. */
+uint16_t nbd_client_flags(const NBDClient *client, const NBDExport *exp);
 /* server.c: makes @exp the client's. */
 void nbd_client_choose(NBDClient *client, NBDExport *exp);
 /* Undoes it; @exp may be gone afterwards. */
@@ -124,8 +162,16 @@ void coroutine_fn nbd_transmission(NBDClient *client);
  * client->slots. */
 void nbd_work_done(NBDWork *work);
 
+/* reply.c: room for @n chunks, none of them used. */
+void nbd_reply_init(NBDWork *work, unsigned n);
 /*
- * reply.c: @work is complete with @ret: sends its reply, together with others
+ * Adds a chunk of @type with @more bytes (<= 12) at @head and @len bytes at
+ * @data; the last is to be marked by the caller of nbd_reply_queue().
+ */
+void nbd_reply_add(NBDWork *work, uint16_t type, const void *head, size_t more,
+                   const void *data, size_t len);
+/*
+ * @work is complete with @ret: sends its reply, together with others
  * where more are about to come.  The client may be gone afterwards, unless the
  * caller is a coroutine.
  */

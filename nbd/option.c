@@ -5,12 +5,10 @@
 #include "nbd-int.h"
 #include "qemu/sockets.h"
 
-#define GO_ON 2
-
 /* --- replies --- */
 
-static int coroutine_fn reply(NBDClient *client, uint32_t option,
-                              uint32_t type, const void *data, uint32_t len)
+int coroutine_fn nbd_reply(NBDClient *client, uint32_t option, uint32_t type,
+                           const void *data, uint32_t len)
 {
     uint8_t head[20];
     struct iovec iov[2] = {
@@ -28,20 +26,20 @@ static int coroutine_fn reply(NBDClient *client, uint32_t option,
 int coroutine_fn nbd_reply_error(NBDClient *client, uint32_t option,
                                  uint32_t type, const char *text)
 {
-    return reply(client, option, type, text, strlen(text));
+    return nbd_reply(client, option, type, text, strlen(text));
 }
 
-static int coroutine_fn refuse(NBDClient *client, const NBDOption *opt,
-                               uint32_t type, const char *text)
+int coroutine_fn nbd_refuse(NBDClient *client, const NBDOption *opt,
+                            uint32_t type, const char *text)
 {
     int ret = nbd_reply_error(client, opt->number, type, text);
 
-    return ret ? ret : GO_ON;
+    return ret ? ret : NBD_GO_ON;
 }
 
-static int coroutine_fn ack(NBDClient *client, const NBDOption *opt)
+int coroutine_fn nbd_ack(NBDClient *client, const NBDOption *opt)
 {
-    return reply(client, opt->number, NBD_REP_ACK, NULL, 0);
+    return nbd_reply(client, opt->number, NBD_REP_ACK, NULL, 0);
 }
 
 /* A NBD_REP_INFO of kind @info with @len bytes at @data. */
@@ -53,7 +51,7 @@ static int coroutine_fn reply_info(NBDClient *client, uint32_t option,
 
     st16_be(buf, info);
     memcpy(buf + 2, data, len);
-    return reply(client, option, NBD_REP_INFO, buf, 2 + len);
+    return nbd_reply(client, option, NBD_REP_INFO, buf, 2 + len);
 }
 
 /* --- options --- */
@@ -76,7 +74,7 @@ static int coroutine_fn opt_export_name(NBDClient *client,
     }
     nbd_client_choose(client, exp);
     st64_be(answer, exp->size);
-    st16_be(answer + 8, exp->trans_flags);
+    st16_be(answer + 8, nbd_client_flags(client, exp));
     ret = sock_co_send(client->fd, answer,
                        client->no_zeroes ? 10 : sizeof(answer));
     return ret;
@@ -108,7 +106,7 @@ static int coroutine_fn opt_list(NBDClient *client, const NBDOption *opt)
     int ret;
 
     if (opt->len) {
-        return refuse(client, opt, NBD_REP_ERR_INVALID,
+        return nbd_refuse(client, opt, NBD_REP_ERR_INVALID,
                       "the option takes no data");
     }
     /* Collected first: the list may change while sending. */
@@ -118,9 +116,9 @@ static int coroutine_fn opt_list(NBDClient *client, const NBDOption *opt)
     }
     ret = sock_co_send(client->fd, out->data, out->len);
     if (ret == 0) {
-        ret = ack(client, opt);
+        ret = nbd_ack(client, opt);
     }
-    return ret ? ret : GO_ON;
+    return ret ? ret : NBD_GO_ON;
 }
 
 /* What the data of INFO and GO says. */
@@ -182,7 +180,7 @@ static int coroutine_fn send_infos(NBDClient *client, uint32_t option,
     }
     if (ret == 0) {
         st64_be(geometry, exp->size);
-        st16_be(geometry + 8, exp->trans_flags);
+        st16_be(geometry + 8, nbd_client_flags(client, exp));
         ret = reply_info(client, option, NBD_INFO_EXPORT, geometry,
                          sizeof(geometry));
     }
@@ -199,39 +197,54 @@ static int coroutine_fn opt_info_or_go(NBDClient *client,
     int ret;
 
     if (wrong) {
-        return refuse(client, opt, NBD_REP_ERR_INVALID, wrong);
+        return nbd_refuse(client, opt, NBD_REP_ERR_INVALID, wrong);
     }
     name = query.name;
     exp = nbd_export_find(client->server, name);
     if (!exp) {
-        return refuse(client, opt, NBD_REP_ERR_UNKNOWN,
+        return nbd_refuse(client, opt, NBD_REP_ERR_UNKNOWN,
                       "no export of that name is present");
     }
     /* Held while sending, also for INFO, so that it cannot go away. */
     nbd_client_choose(client, exp);
     ret = send_infos(client, opt->number, exp, &query);
     if (ret == 0) {
-        ret = ack(client, opt);
+        ret = nbd_ack(client, opt);
     }
     if (opt->number == NBD_OPT_GO || ret != 0) {
         return ret;
     }
     nbd_client_leave(client);
-    return client->closing ? 1 : GO_ON;
+    return client->closing ? 1 : NBD_GO_ON;
 }
 
 static int coroutine_fn opt_abort(NBDClient *client, const NBDOption *opt)
 {
-    ack(client, opt); /* the client may have gone already */
+    nbd_ack(client, opt); /* the client may have gone already */
     return 1;
 }
 
 static int coroutine_fn opt_starttls(NBDClient *client, const NBDOption *opt)
 {
-    return opt->len ? refuse(client, opt, NBD_REP_ERR_INVALID,
+    return opt->len ? nbd_refuse(client, opt, NBD_REP_ERR_INVALID,
                              "the option takes no data")
-                    : refuse(client, opt, NBD_REP_ERR_POLICY,
+                    : nbd_refuse(client, opt, NBD_REP_ERR_POLICY,
                              "TLS is not configured");
+}
+
+static int coroutine_fn opt_structured_reply(NBDClient *client,
+                                             const NBDOption *opt)
+{
+    int ret;
+
+    if (opt->len || client->structured) {
+        return nbd_refuse(client, opt, NBD_REP_ERR_INVALID,
+                          opt->len ? "the option takes no data"
+                                   : "structured replies are in use already");
+    }
+    client->structured = true;
+    ret = nbd_ack(client, opt);
+    return ret ? ret : NBD_GO_ON;
 }
 
 int coroutine_fn nbd_handle_option(NBDClient *client, const NBDOption *opt)
@@ -248,8 +261,13 @@ int coroutine_fn nbd_handle_option(NBDClient *client, const NBDOption *opt)
     case NBD_OPT_INFO:
     case NBD_OPT_GO:
         return opt_info_or_go(client, opt);
+    case NBD_OPT_STRUCTURED_REPLY:
+        return opt_structured_reply(client, opt);
+    case NBD_OPT_LIST_META_CONTEXT:
+    case NBD_OPT_SET_META_CONTEXT:
+        return nbd_opt_meta_context(client, opt);
     default:
-        return refuse(client, opt, NBD_REP_ERR_UNSUP,
+        return nbd_refuse(client, opt, NBD_REP_ERR_UNSUP,
                       "the option is not supported");
     }
 }

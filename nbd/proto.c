@@ -3,7 +3,6 @@
 #include "qemu/osdep.h"
 
 #include "nbd/proto.h"
-#include "nbd/server.h"
 
 bool nbd_request_parse(const uint8_t *buf, NBDRequest *req)
 {
@@ -16,6 +15,25 @@ bool nbd_request_parse(const uint8_t *buf, NBDRequest *req)
     req->from = ld64_be(buf + 16);
     req->len = ld32_be(buf + 24);
     return true;
+}
+
+void nbd_request_format(uint8_t *buf, const NBDRequest *req)
+{
+    st32_be(buf, NBD_REQUEST_MAGIC);
+    st16_be(buf + 4, req->flags);
+    st16_be(buf + 6, req->type);
+    st64_be(buf + 8, req->cookie);
+    st64_be(buf + 16, req->from);
+    st32_be(buf + 24, req->len);
+}
+
+void nbd_chunk_format(uint8_t *buf, const NBDChunkHead *head)
+{
+    st32_be(buf, NBD_STRUCTURED_REPLY_MAGIC);
+    st16_be(buf + 4, head->flags);
+    st16_be(buf + 6, head->type);
+    st64_be(buf + 8, head->cookie);
+    st32_be(buf + 16, head->len);
 }
 
 void nbd_simple_reply_format(uint8_t *buf, uint32_t error, uint64_t cookie)
@@ -55,6 +73,30 @@ uint32_t nbd_error_from_errno(int ret)
     }
 }
 
+int nbd_error_to_errno(uint32_t error)
+{
+    switch (error) {
+    case 0:
+        return 0;
+    case 1:
+        return -EPERM;
+    case 5:
+        return -EIO;
+    case 12:
+        return -ENOMEM;
+    case 28:
+        return -ENOSPC;
+    case 75:
+        return -EOVERFLOW;
+    case 95:
+        return -ENOTSUP;
+    case 108:
+        return -ESHUTDOWN;
+    default:
+        return -EINVAL;
+    }
+}
+
 /* A row: what a command needs of the export, and the flags it may have. */
 typedef struct CommandRule {
     uint16_t needs;
@@ -78,12 +120,16 @@ static const CommandRule rules[] = {
                                         NBD_CMD_FLAG_NO_HOLE |
                                         NBD_CMD_FLAG_FAST_ZERO,
                                .writes = true, .has_range = true },
+    [NBD_CMD_BLOCK_STATUS] = { .flags = NBD_CMD_FLAG_REQ_ONE,
+                               .has_range = true },
 };
 
 int nbd_request_check(const NBDRequest *req, uint64_t size,
                       uint16_t trans_flags)
 {
     const CommandRule *rule;
+    /* Clients may always ask for FUA where there is nothing to flush. */
+    uint16_t flags = NBD_CMD_FLAG_FUA;
 
     if (req->type >= ARRAY_SIZE(rules) || req->type == NBD_CMD_DISC) {
         return -EINVAL;
@@ -92,9 +138,12 @@ int nbd_request_check(const NBDRequest *req, uint64_t size,
     if (rule->writes && trans_flags & NBD_FLAG_READ_ONLY) {
         return -EPERM;
     }
-    /* Clients may always ask for FUA where there is nothing to flush. */
-    if (req->flags & ~(rule->flags | NBD_CMD_FLAG_FUA) ||
-        rule->needs & ~trans_flags) {
+    flags |= rule->flags;
+    if (req->type == NBD_CMD_READ && trans_flags & NBD_FLAG_SEND_DF) {
+        flags |= NBD_CMD_FLAG_DF;
+    }
+    if (req->flags & ~flags || rule->needs & ~trans_flags ||
+        (req->type == NBD_CMD_BLOCK_STATUS && req->len == 0)) {
         return -EINVAL;
     }
     if (rule->has_payload && req->len > NBD_MAX_PAYLOAD) {

@@ -12,6 +12,9 @@
 #include "nbd-int.h"
 #include "qemu/sockets.h"
 
+#define SPARSE_CHUNKS 16         /* of the reply to a read, at most */
+#define SPARSE_MIN (64 * KiB)    /* less is not worth asking for zeroes */
+
 /* --- the receive buffer --- */
 
 static size_t buffered(const NBDClient *client)
@@ -110,9 +113,11 @@ static NBDWork *work_new(NBDClient *client, const NBDRequest *req)
         work->client = client;
     }
     work->req = *req;
-    work->reply_data = 0;
     work->error = nbd_request_check(req, client->exp->size,
-                                    client->exp->trans_flags);
+                                    nbd_client_flags(client, client->exp));
+    if (req->type == NBD_CMD_BLOCK_STATUS && !nbd_has_contexts(client)) {
+        work->error = -EINVAL;
+    }
     work->charged = !work->error && has_buffer(req);
     if (work->charged && !work_buffer(work, MAX(req->len, 1))) {
         work->charged = false;
@@ -133,6 +138,11 @@ void nbd_work_done(NBDWork *work)
     NBDClient *client = work->client;
 
     client->in_flight--;
+    if (work->chunks != work->few) {
+        g_free(work->chunks);
+    }
+    work->chunks = NULL;
+    g_clear_pointer(&work->extents, g_free);
     if (work->charged) {
         client->bytes_in_flight -= work->buf_size;
     }
@@ -158,12 +168,95 @@ static unsigned op_flags(const NBDRequest *req)
            (req->flags & NBD_CMD_FLAG_FAST_ZERO ? NBD_OP_FAST_ZERO : 0);
 }
 
+/* --- reading --- */
+
+static void add_data(NBDWork *work, uint32_t pos, uint32_t bytes)
+{
+    uint8_t offset[8];
+
+    st64_be(offset, work->req.from + pos);
+    nbd_reply_add(work, NBD_REPLY_TYPE_OFFSET_DATA, offset, sizeof(offset),
+                  (uint8_t *)work->buf + pos, bytes);
+}
+
+static void add_hole(NBDWork *work, uint32_t pos, uint32_t bytes)
+{
+    uint8_t hole[12];
+
+    st64_be(hole, work->req.from + pos);
+    st32_be(hole + 8, bytes);
+    nbd_reply_add(work, NBD_REPLY_TYPE_OFFSET_HOLE, hole, sizeof(hole), NULL,
+                  0);
+}
+
+/* Does the run at @pos read as zeroes?  *@run: its bytes. */
+static bool coroutine_fn is_hole(NBDExport *exp, const NBDRequest *req,
+                                 uint32_t pos, uint32_t *run)
+{
+    uint32_t flags, left = req->len - pos;
+
+    if (exp->ops->status(exp->opaque, 0, req->from + pos, left, &flags,
+                         run) < 0) {
+        *run = left; /* the read will tell what is wrong */
+        return false;
+    }
+    return flags & NBD_STATE_ZERO;
+}
+
+/* Zeroes do not cross the wire. */
+static int coroutine_fn sparse_read(NBDExport *exp, NBDWork *work)
+{
+    const NBDRequest *req = &work->req;
+    uint32_t run;
+
+    nbd_reply_init(work, SPARSE_CHUNKS);
+    for (uint32_t pos = 0; pos < req->len; pos += run) {
+        int ret;
+
+        if (work->n_chunks == SPARSE_CHUNKS - 1) {
+            run = req->len - pos;
+        } else if (is_hole(exp, req, pos, &run)) {
+            add_hole(work, pos, run);
+            continue;
+        }
+        ret = exp->ops->pread(exp->opaque, req->from + pos, run,
+                              (uint8_t *)work->buf + pos);
+        if (ret < 0) {
+            return ret;
+        }
+        add_data(work, pos, run);
+    }
+    return 0;
+}
+
+static int coroutine_fn do_read(NBDExport *exp, NBDWork *work)
+{
+    const NBDRequest *req = &work->req;
+    int ret;
+
+    if (work->client->structured && exp->n_contexts &&
+        !(req->flags & NBD_CMD_FLAG_DF) && req->len >= SPARSE_MIN) {
+        return sparse_read(exp, work);
+    }
+    ret = exp->ops->pread(exp->opaque, req->from, req->len, work->buf);
+    if (ret < 0) {
+        return ret;
+    }
+    nbd_reply_init(work, 1);
+    if (work->client->structured) {
+        add_data(work, 0, req->len);
+    } else {
+        work->chunks[0].data = work->buf;
+        work->chunks[0].data_len = req->len;
+    }
+    return 0;
+}
+
 static int coroutine_fn carry_out(NBDExport *exp, NBDWork *work)
 {
     const NBDExportOps *ops = exp->ops;
     const NBDRequest *req = &work->req;
     unsigned flags = op_flags(req);
-    int ret;
 
     if (req->type == NBD_CMD_FLUSH) {
         return ops->flush(exp->opaque);
@@ -173,9 +266,7 @@ static int coroutine_fn carry_out(NBDExport *exp, NBDWork *work)
     }
     switch (req->type) {
     case NBD_CMD_READ:
-        ret = ops->pread(exp->opaque, req->from, req->len, work->buf);
-        work->reply_data = ret < 0 ? 0 : req->len;
-        return ret;
+        return do_read(exp, work);
     case NBD_CMD_WRITE:
         return ops->pwrite(exp->opaque, req->from, req->len, work->buf,
                            flags);
@@ -185,6 +276,8 @@ static int coroutine_fn carry_out(NBDExport *exp, NBDWork *work)
         return ops->cache(exp->opaque, req->from, req->len);
     case NBD_CMD_WRITE_ZEROES:
         return ops->zero(exp->opaque, req->from, req->len, flags);
+    case NBD_CMD_BLOCK_STATUS:
+        return nbd_block_status(work);
     default:
         g_assert_not_reached();
     }

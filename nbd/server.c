@@ -78,9 +78,40 @@ bool nbd_export_busy(const NBDExport *exp)
     return exp->in_flight > 0;
 }
 
+/* Clients see them in the order in which they came. */
+static void list_append(NBDServer *server, NBDExport *exp)
+{
+    NBDExport *last = LIST_FIRST(&server->exports);
+
+    while (last && LIST_NEXT(last, next)) {
+        last = LIST_NEXT(last, next);
+    }
+    if (last) {
+        LIST_INSERT_AFTER(last, exp, next);
+    } else {
+        LIST_INSERT_HEAD(&server->exports, exp, next);
+    }
+}
+
+static uint16_t export_flags(const NBDExportInfo *info,
+                             const NBDExportOps *ops)
+{
+    return NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+           NBD_FLAG_CAN_MULTI_CONN | (ops->cache ? NBD_FLAG_SEND_CACHE : 0) |
+           (info->writable ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+                                 NBD_FLAG_SEND_FAST_ZERO
+                           : NBD_FLAG_READ_ONLY);
+}
+
+uint16_t nbd_client_flags(const NBDClient *client, const NBDExport *exp)
+{
+    return exp->trans_flags | (client->structured ? NBD_FLAG_SEND_DF : 0);
+}
+
 NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
                           const NBDExportOps *ops, void *opaque, Error **errp)
 {
+    static uint64_t last_serial;
     NBDExport *exp;
 
     if (!check_text("export name", info->name, errp) ||
@@ -100,18 +131,15 @@ NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
     exp->preferred_block = MAX(info->preferred_block, 4096);
     exp->ops = ops;
     exp->opaque = opaque;
-    exp->trans_flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
-                       NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN;
-    exp->trans_flags |= info->writable
-                            ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
-                                  NBD_FLAG_SEND_FAST_ZERO
-                            : NBD_FLAG_READ_ONLY;
-    exp->trans_flags |= ops->cache ? NBD_FLAG_SEND_CACHE : 0;
+    exp->trans_flags = export_flags(info, ops);
+    exp->serial = ++last_serial;
+    exp->contexts = g_strdupv((char **)info->contexts);
+    exp->n_contexts = exp->contexts ? g_strv_length(exp->contexts) : 0;
     co_queue_init(&exp->resume);
     exp->resume_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO, resume_bh,
                                 exp);
     exp->listed = true;
-    LIST_INSERT_HEAD(&server->exports, exp, next);
+    list_append(server, exp);
     return exp;
 }
 
@@ -150,6 +178,7 @@ void nbd_export_free(NBDExport *exp)
     aio_bh_free(exp->resume_bh);
     g_free(exp->name);
     g_free(exp->description);
+    g_strfreev(exp->contexts);
     g_free(exp);
 }
 
@@ -230,6 +259,7 @@ static void client_free(NBDClient *client)
     close(client->fd);
     qemu_vfree(client->rx);
     nbd_client_leave(client);
+    g_free(client->contexts);
     g_free(client);
     if (server->closed) {
         server->closed(server->closed_opaque);

@@ -4,12 +4,19 @@
 
 #include "block/export.h"
 #include "block/graph.h"
+#include "block/io.h"
 #include "nbd/server.h"
 
 typedef struct NBDBlockExport {
     BlockExport common;
     NBDExport *nbd;
+    GPtrArray *contexts; /* names, for nbd_export_new() */
+    bool depth;          /* is there a context with the depth? */
+    GPtrArray *bitmaps;  /* of BdrvDirtyBitmap, the contexts after these two;
+                            busy, their nodes referenced */
 } NBDBlockExport;
+
+#define CACHE_CHUNK (1 * MiB) /* loaded at a time */
 
 /* --- operations --- */
 
@@ -68,6 +75,91 @@ static int coroutine_fn op_flush(void *opaque)
     return blk_co_flush(exp->common.blk);
 }
 
+/* Reads it, which is what fills the caches there are. */
+static int coroutine_fn op_cache(void *opaque, uint64_t offset, uint32_t bytes)
+{
+    NBDBlockExport *exp = opaque;
+    uint32_t chunk = MIN(bytes, CACHE_CHUNK);
+    void *buf = qemu_try_memalign(4096, chunk);
+    int ret = buf ? 0 : -ENOMEM;
+
+    while (ret >= 0 && bytes > 0) {
+        uint32_t n = MIN(bytes, chunk);
+
+        ret = blk_co_pread(exp->common.blk, offset, n, buf, 0);
+        offset += n;
+        bytes -= n;
+    }
+    qemu_vfree(buf);
+    return ret;
+}
+
+/* --- metadata contexts --- */
+
+static int coroutine_fn status_allocation(BlockDriverState *bs,
+                                          uint64_t offset, uint32_t bytes,
+                                          uint32_t *flags, int64_t *run)
+{
+    int ret = bdrv_block_status_above(bs, NULL, offset, bytes, run, NULL, NULL,
+                                      NULL);
+
+    if (ret >= 0) {
+        *flags = (ret & BDRV_BLOCK_DATA ? 0 : NBD_STATE_HOLE) |
+                 (ret & BDRV_BLOCK_ZERO ? NBD_STATE_ZERO : 0);
+    }
+    return ret;
+}
+
+static int coroutine_fn status_depth(BlockDriverState *bs, uint64_t offset,
+                                     uint32_t bytes, uint32_t *flags,
+                                     int64_t *run)
+{
+    int depth = 0;
+    int ret = bdrv_block_status_above(bs, NULL, offset, bytes, run, NULL, NULL,
+                                      &depth);
+
+    *flags = depth;
+    return ret;
+}
+
+static void status_bitmap(const BdrvDirtyBitmap *bitmap, uint64_t offset,
+                          uint32_t bytes, uint32_t *flags, int64_t *run)
+{
+    /* It may be that of a shorter backing file. */
+    *flags = 0;
+    *run = bytes;
+    if (offset < bdrv_dirty_bitmap_size(bitmap) &&
+        hbitmap_status(bdrv_dirty_bitmap_hbitmap(bitmap), offset, bytes,
+                       run)) {
+        *flags = NBD_STATE_DIRTY;
+    }
+}
+
+static int coroutine_fn op_status(void *opaque, unsigned context,
+                                  uint64_t offset, uint32_t bytes,
+                                  uint32_t *flags, uint32_t *run)
+{
+    NBDBlockExport *exp = opaque;
+    BlockDriverState *bs = blk_bs(exp->common.blk);
+    unsigned first_bitmap = exp->depth ? 2 : 1;
+    int64_t pnum = 0;
+    int ret = 0;
+
+    if (context == 0) {
+        ret = status_allocation(bs, offset, bytes, flags, &pnum);
+    } else if (context < first_bitmap) {
+        ret = status_depth(bs, offset, bytes, flags, &pnum);
+    } else {
+        status_bitmap(g_ptr_array_index(exp->bitmaps, context - first_bitmap),
+                      offset, bytes, flags, &pnum);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    *run = MIN(pnum, bytes);
+    return *run ? 0 : -EIO; /* the node is shorter than it was */
+}
+
 static void op_client_added(void *opaque)
 {
     blk_exp_ref(opaque);
@@ -84,6 +176,8 @@ static const NBDExportOps nbd_ops = {
     .zero = op_zero,
     .trim = op_trim,
     .flush = op_flush,
+    .cache = op_cache,
+    .status = op_status,
     .client_added = op_client_added,
     .client_removed = op_client_removed,
 };
@@ -138,18 +232,100 @@ static const BlockDevOps nbd_dev_ops = {
 
 /* --- life cycle --- */
 
-static bool check_supported(const BlockExportOptionsNbd *opts, Error **errp)
+/* The bitmap called @name of the export's node or of one below it. */
+static BdrvDirtyBitmap *find_bitmap(NBDBlockExport *exp, const char *name,
+                                    Error **errp)
 {
-    if (opts->bitmaps) {
-        error_setg(errp, "Option 'bitmaps' of NBD exports is not supported "
-                   "yet");
+    BlockDriverState *bs = blk_bs(exp->common.blk);
+
+    while (bs) {
+        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(bs, name);
+        BdrvChild *child = bdrv_filter_or_cow_child(bs);
+
+        if (bitmap) {
+            return bitmap;
+        }
+        bs = child ? child->bs : NULL;
+    }
+    error_setg(errp, "Bitmap '%s' is not found", name);
+    return NULL;
+}
+
+static bool add_bitmap(NBDBlockExport *exp, const BlockDirtyBitmapOrStr *ref,
+                       Error **errp)
+{
+    BdrvDirtyBitmap *bitmap;
+    BlockDriverState *bs;
+
+    if (ref->type == BLOCK_DIRTY_BITMAP_OR_STR_KIND_LOCAL) {
+        bitmap = find_bitmap(exp, ref->u.local, errp);
+    } else {
+        bitmap = bdrv_dirty_bitmap_lookup(ref->u.external->node,
+                                          ref->u.external->name, NULL, errp);
+    }
+    if (!bitmap ||
+        !bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_EXPORT, errp)) {
         return false;
     }
-    if (opts->allocation_depth) {
-        error_setg(errp, "Option 'allocation-depth' of NBD exports is not "
-                   "supported yet");
+    bs = bdrv_dirty_bitmap_bs(bitmap);
+    if (!exp->common.writable && !bdrv_is_read_only(bs) &&
+        bdrv_dirty_bitmap_enabled(bitmap)) {
+        error_setg(errp, "Enabled bitmap '%s' incompatible with readonly "
+                   "export", bdrv_dirty_bitmap_name(bitmap));
         return false;
     }
+    g_ptr_array_add(exp->bitmaps, bitmap);
+    g_ptr_array_add(exp->contexts,
+                    g_strconcat(NBD_CONTEXT_BITMAP,
+                                bdrv_dirty_bitmap_name(bitmap), NULL));
+    return true;
+}
+
+/* What was found is held only when all has been: one may be named twice. */
+static void hold_bitmaps(NBDBlockExport *exp)
+{
+    for (guint i = 0; i < exp->bitmaps->len; i++) {
+        BdrvDirtyBitmap *bitmap = g_ptr_array_index(exp->bitmaps, i);
+
+        bdrv_ref(bdrv_dirty_bitmap_bs(bitmap));
+        bdrv_dirty_bitmap_set_busy(bitmap, true);
+    }
+}
+
+static void release_bitmaps(NBDBlockExport *exp)
+{
+    for (guint i = 0; i < exp->bitmaps->len; i++) {
+        BdrvDirtyBitmap *bitmap = g_ptr_array_index(exp->bitmaps, i);
+        BlockDriverState *bs = bdrv_dirty_bitmap_bs(bitmap);
+
+        bdrv_dirty_bitmap_set_busy(bitmap, false);
+        bdrv_unref(bs);
+    }
+}
+
+static void free_contexts(NBDBlockExport *exp)
+{
+    g_ptr_array_unref(exp->contexts);
+    g_ptr_array_unref(exp->bitmaps);
+}
+
+static bool collect_contexts(NBDBlockExport *exp,
+                             const BlockExportOptionsNbd *opts, Error **errp)
+{
+    exp->contexts = g_ptr_array_new_with_free_func(g_free);
+    exp->bitmaps = g_ptr_array_new();
+    exp->depth = opts->allocation_depth;
+    g_ptr_array_add(exp->contexts, g_strdup(NBD_CONTEXT_ALLOCATION));
+    if (exp->depth) {
+        g_ptr_array_add(exp->contexts, g_strdup(NBD_CONTEXT_DEPTH));
+    }
+    for (BlockDirtyBitmapOrStrList *b = opts->bitmaps; b; b = b->next) {
+        if (!add_bitmap(exp, b->value, errp)) {
+            free_contexts(exp);
+            return false;
+        }
+    }
+    g_ptr_array_add(exp->contexts, NULL);
     return true;
 }
 
@@ -165,12 +341,12 @@ static bool nbd_create(BlockExport *common, const BlockExportOptions *options,
         error_setg(errp, "NBD server not running");
         return false;
     }
-    if (!check_supported(opts, errp)) {
-        return false;
-    }
     if (size < 0) {
         error_setg_errno(errp, -size, "Failed to determine the NBD export's "
                          "length");
+        return false;
+    }
+    if (!collect_contexts(exp, opts, errp)) {
         return false;
     }
     exp->nbd = nbd_export_new(server,
@@ -180,10 +356,14 @@ static bool nbd_create(BlockExport *common, const BlockExportOptions *options,
                                   .description = opts->description,
                                   .size = size,
                                   .writable = common->writable,
+                                  .contexts = (const char *const *)
+                                      exp->contexts->pdata,
                               }, &nbd_ops, exp, errp);
     if (!exp->nbd) {
+        free_contexts(exp);
         return false;
     }
+    hold_bitmaps(exp);
     blk_set_dev_ops(common->blk, &nbd_dev_ops, exp);
     return true;
 }
@@ -200,6 +380,8 @@ static void nbd_delete(BlockExport *common)
     NBDBlockExport *exp = container_of(common, NBDBlockExport, common);
 
     nbd_export_free(exp->nbd);
+    release_bitmaps(exp);
+    free_contexts(exp);
 }
 
 const BlockExportDriver block_export_nbd = {

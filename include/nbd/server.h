@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Server side of the NBD protocol (fixed newstyle, simple replies).
+ * Server side of the NBD protocol: fixed newstyle, simple and structured
+ * replies, metadata contexts.
  *
  * A server has exports, found by their names, and clients, each of which is
  * connected to at most one of them.  What an export does is behind a table of
@@ -17,11 +18,9 @@
 #ifndef NBD_SERVER_H
 #define NBD_SERVER_H
 
+#include "nbd/proto.h"
 #include "qemu/coroutine.h"
 #include "qemu/error.h"
-
-#define NBD_MAX_NAME 4096              /* bytes of a name or description */
-#define NBD_MAX_PAYLOAD (32 * MiB)     /* of one read or write */
 
 typedef struct NBDServer NBDServer;
 typedef struct NBDExport NBDExport;
@@ -51,6 +50,14 @@ typedef struct NBDExportOps {
     int coroutine_fn (*flush)(void *opaque);
     /* Loads into caches; NULL: not supported. */
     int coroutine_fn (*cache)(void *opaque, uint64_t offset, uint32_t bytes);
+    /*
+     * What metadata context @context (an index of NBDExportInfo.contexts) says
+     * of the run at @offset: *@flags, and *@run, 1 .. @bytes, its length.
+     * NULL where there are no contexts.
+     */
+    int coroutine_fn (*status)(void *opaque, unsigned context, uint64_t offset,
+                               uint32_t bytes, uint32_t *flags,
+                               uint32_t *run);
     /* A client has come to use it / has gone; the latter may not free it. */
     void (*client_added)(void *opaque);
     void (*client_removed)(void *opaque);
@@ -62,6 +69,8 @@ typedef struct NBDExportInfo {
     uint64_t size;
     bool writable;
     uint32_t preferred_block; /* bytes, a power of two; 0: 4096 */
+    const char *const *contexts; /* names, NULL at the end; may be NULL.  The
+                                    first, if any, is base:allocation */
 } NBDExportInfo;
 
 /* No clients, no exports. */

@@ -75,6 +75,24 @@ static int coroutine_fn disk_flush(void *opaque)
     return 0;
 }
 
+static int coroutine_fn disk_cache(void *opaque, uint64_t offset,
+                                   uint32_t bytes)
+{
+    g_assert_true(range_fits(offset, bytes, DISK));
+    return 0;
+}
+
+/* Runs of 4 KiB, each third of them unlike the others. */
+static int coroutine_fn disk_status(void *opaque, unsigned context,
+                                    uint64_t offset, uint32_t bytes,
+                                    uint32_t *flags, uint32_t *run)
+{
+    g_assert_true(context < 2 && range_fits(offset, bytes, DISK));
+    *flags = offset / 4096 % 3 == context ? 3 : 0;
+    *run = MIN(bytes, 4096 - offset % 4096);
+    return 0;
+}
+
 static void disk_client_added(void *opaque)
 {
     Disk *d = opaque;
@@ -95,6 +113,8 @@ static const NBDExportOps disk_ops = {
     .zero = disk_zero,
     .trim = disk_trim,
     .flush = disk_flush,
+    .cache = disk_cache,
+    .status = disk_status,
     .client_added = disk_client_added,
     .client_removed = disk_client_removed,
 };
@@ -132,6 +152,10 @@ static void coroutine_fn client_receive(void *opaque)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+    static const char *const contexts[] = {
+        "base:allocation", "qemu:dirty-bitmap:b", NULL,
+    };
+
     signal(SIGPIPE, SIG_IGN);
     setenv("TIDEMARK_AIO", "epoll", 1); /* the quicker one to fuzz with */
     aio_main_init(&error_abort);
@@ -139,6 +163,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     nbd_export_new(server,
                    &(NBDExportInfo){.name = "rw", .size = DISK,
                                     .description = "a disk",
+                                    .contexts = contexts,
                                     .writable = true},
                    &disk_ops, &disk_rw, &error_abort);
     nbd_export_new(server, &(NBDExportInfo){.name = "", .size = DISK},

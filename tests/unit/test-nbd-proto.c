@@ -391,10 +391,10 @@ static void coroutine_fn t_refused_options(Fixture *f)
     expect(f, NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY);
     send_option(f, NBD_OPT_STARTTLS, "x", 1);
     expect(f, NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID);
-    send_option(f, NBD_OPT_STRUCTURED_REPLY, NULL, 0);
-    expect(f, NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_UNSUP);
+    send_option(f, NBD_OPT_STRUCTURED_REPLY, "x", 1);
+    expect(f, NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_INVALID);
     send_option(f, NBD_OPT_SET_META_CONTEXT, "abcdefgh", 8);
-    expect(f, NBD_OPT_SET_META_CONTEXT, NBD_REP_ERR_UNSUP);
+    expect(f, NBD_OPT_SET_META_CONTEXT, NBD_REP_ERR_INVALID);
     send_option(f, 12345, NULL, 0);
     expect(f, 12345, NBD_REP_ERR_UNSUP);
     send_option(f, NBD_OPT_GO, "abc", 3);
