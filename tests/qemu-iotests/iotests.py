@@ -3,7 +3,6 @@
 # What the tests share: logging with filters, the storage daemon as a context
 # manager, jobs, scratch files, the tools, a guest disk, the main function.
 
-import atexit
 import json
 import os
 import re
@@ -13,51 +12,37 @@ import subprocess
 import sys
 import time
 
+from environment import *                     # noqa: F401,F403
+from environment import (BUILD_DIR, DEBUG, PEER_DIR, QEMU_IMG_PROG,
+                         QEMU_IO_PROG, QEMU_NBD_PROG, QEMU_PROG, QSD_PROG,
+                         SOCK_DIR, TEST_DIR, TESTING_PEER, TIMEOUT,
+                         TOOL_WRAPPER, WRAPPER, aiomode, cachemode, imgfmt,
+                         imgopts, imgproto, skip)
 from model import BitmapModel, DiskModel      # noqa: F401 (for the tests)
 from nbdclient import NbdClient, NbdError     # noqa: F401
 from qmp import QmpClient, QmpClosed, QmpError, QmpTimeout  # noqa: F401
+from support import *                         # noqa: F401,F403
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-BUILD_DIR = os.environ.get('BUILD_DIR') or os.path.join(HERE, '../../build')
-PEER_DIR = '/usr/bin'
-SKIP_STATUS = 77
+if DEBUG:
+    QmpClient.trace = sys.stderr
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
-def _program(variable, name):
-    return os.environ.get(variable) or os.path.join(BUILD_DIR, name)
-
-
-QSD_PROG = _program('QSD_PROG', 'qemu-storage-daemon')
-QEMU_IMG_PROG = _program('QEMU_IMG_PROG', 'qemu-img')
-QEMU_IO_PROG = _program('QEMU_IO_PROG', 'qemu-io')
-
-# The runner gives every test a folder of its own.
-TEST_DIR = os.environ.get('TEST_DIR')
-if not TEST_DIR:
-    import tempfile
-    TEST_DIR = tempfile.mkdtemp(prefix='iotest-')
-    atexit.register(shutil.rmtree, TEST_DIR, ignore_errors=True)
-
-TESTING_PEER = bool(os.environ.get('IOTESTS_PEER'))
-SLOW = int(os.environ.get('IOTESTS_SLOW') or 1)
-TIMEOUT = 20.0 * SLOW
-
-
 # Logging
 
 def filter_paths(text):
-    return text.replace(TEST_DIR, 'TEST_DIR')
+    return text.replace(TEST_DIR, 'TEST_DIR').replace(SOCK_DIR, 'SOCK_DIR')
 
 
 def filter_programs(text):
     for path, name in ((QSD_PROG, 'QSD'), (QEMU_IMG_PROG, 'QEMU_IMG'),
-                       (QEMU_IO_PROG, 'QEMU_IO')):
+                       (QEMU_IO_PROG, 'QEMU_IO'), (QEMU_PROG, 'QEMU'),
+                       (QEMU_NBD_PROG, 'QEMU_NBD')):
         text = text.replace(path, name)
-    return re.sub(r'^(qemu-img|qemu-io|qemu-storage-daemon): ', 'PROG: ',
-                  text, flags=re.M)
+    return re.sub(r'^(qemu-img|qemu-io|qemu-nbd|qemu-storage-daemon'
+                  r'|qemu-system-\w+): ', 'PROG: ', text, flags=re.M)
 
 
 def filter_times(text):
@@ -90,12 +75,6 @@ def heading(text):
     log(f'\n== {text} ==')
 
 
-def skip(reason):
-    """End the test: it can not be run here, for the reason given."""
-    print(f'skipped: {reason}', flush=True)
-    sys.exit(SKIP_STATUS)
-
-
 def require_peer(*programs):
     """Skip unless the peer's programs (or others) are installed."""
     for name in programs:
@@ -121,10 +100,11 @@ class FilePath:
 
         with FilePath('disk.img') as disk: ...
         with FilePath('a', 'b') as (a, b): ...
+        with FilePath('nbd.sock', base_dir=SOCK_DIR) as sock: ...
     """
 
-    def __init__(self, *names):
-        self.paths = [os.path.join(TEST_DIR, name) for name in names]
+    def __init__(self, *names, base_dir=TEST_DIR):
+        self.paths = [os.path.join(base_dir, name) for name in names]
 
     def __enter__(self):
         self._remove()
@@ -156,7 +136,8 @@ class ToolError(Exception):
 
 def run_tool(program, *args, data=None, timeout=None):
     """Run a program; return (exit status, stdout and stderr together)."""
-    done = subprocess.run([program, *map(str, args)], input=data,
+    done = subprocess.run([*TOOL_WRAPPER, program, *map(str, args)],
+                          input=data,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=timeout or TIMEOUT * 3, check=False,
                           text=True, errors='replace')
@@ -190,27 +171,36 @@ def qemu_img_json(*args, prog=None):
                                prog=prog))
 
 
-def qemu_img_create(fmt, path, size=None, backing=None, backing_fmt='qcow2',
+def qemu_img_create(fmt, path, size=None, backing=None, backing_fmt=None,
                     prog=None, **options):
     args = ['create', '-q', '-f', fmt]
     if backing:
-        args += ['-b', backing, '-F', backing_fmt]
-    if options:
-        args += ['-o', ','.join(f'{k}={v}' for k, v in options.items())]
+        args += ['-b', backing, '-F', backing_fmt or imgfmt]
+    words = [imgopts] if imgopts and fmt == imgfmt else []
+    words += [f'{k}={v}' for k, v in options.items()]
+    if words:
+        args += ['-o', ','.join(words)]
     args += [path] + ([str(size)] if size is not None else [])
     return qemu_img(*args, prog=prog)
 
 
-def qemu_io(path, *commands, fmt='qcow2', prog=None, args=()):
+def qemu_io(path, *commands, fmt=None, prog=None, args=()):
     """Run qemu-io commands on an image; return the output."""
-    words = ['-f', fmt, *args]
+    words = ['-f', fmt or imgfmt, *args]
+    if cachemode != 'writeback' and not {'-t', '-n'} & set(args):
+        words += ['-t', cachemode]
+    if aiomode != 'threads' and '-i' not in args:
+        words += ['-i', aiomode]
     for command in commands:
         words += ['-c', command]
     return _tool(prog or QEMU_IO_PROG, *words, path)
 
 
-def check_image(path, fmt='qcow2'):
+def check_image(path, fmt=None):
     """Our qemu-img, and the peer's where there is one, find it clean."""
+    fmt = fmt or imgfmt
+    if fmt == 'raw':
+        return
     progs = {QEMU_IMG_PROG, os.path.join(PEER_DIR, 'qemu-img')}
     for prog in sorted(p for p in progs if os.path.exists(p)):
         status, output = run_tool(prog, 'check', '-f', fmt, path)
@@ -225,8 +215,9 @@ def image_bitmaps(path, prog=None):
             for b in data.get('bitmaps', [])}
 
 
-def same_as(path, content, fmt='qcow2', prog=None):
+def same_as(path, content, fmt=None, prog=None):
     """Is an image bit for bit these bytes? Read through qemu-img."""
+    fmt = fmt or imgfmt
     raw = path + '.compare'
     try:
         qemu_img('convert', '-f', fmt, '-O', 'raw', path, raw, prog=prog)
@@ -237,9 +228,59 @@ def same_as(path, content, fmt='qcow2', prog=None):
             os.unlink(raw)
 
 
-def check_content(path, content, what, fmt='qcow2'):
+def check_content(path, content, what, fmt=None):
     check(same_as(path, content, fmt), f'{what}: {path} differs from the disk '
           'as it was')
+
+
+def images_equal(one, other, fmt=None, other_fmt=None, strict=False):
+    """What `qemu-img compare` finds; other statuses than 0 and 1 are errors."""
+    args = ['-f', fmt or imgfmt, '-F', other_fmt or fmt or imgfmt]
+    status, output = qemu_img_status('compare', *args, *['-s'] * strict,
+                                     one, other)
+    check(status in (0, 1), f'qemu-img compare: {status}\n{output}')
+    return status == 0
+
+
+def filter_img_info(text):
+    """What `qemu-img info` says, without what depends on the place."""
+    text = re.sub(r'^(file length|disk size): .*$', r'\1: SIZE', text,
+                  flags=re.M)
+    text = re.sub(r'"(actual-size)": \d+', r'"\1": SIZE', text)
+    return text.replace(imgfmt, 'IMGFMT') if imgfmt == 'raw' else text
+
+
+def log_img_info(path, *args, fmt=None, filters=()):
+    """Log `qemu-img info`."""
+    text = qemu_img('info', '-f', fmt or imgfmt, *args, path)
+    log(text.rstrip('\n'), filters=(*filters, filter_img_info))
+
+
+def log_img_map(path, *args, fmt=None):
+    """Log `qemu-img map --output=json`, a line for each range; where the
+    data is in the host's file is left out."""
+    for part in json.loads(qemu_img('map', '--output=json', '-f',
+                                    fmt or imgfmt, *args, path)):
+        part.pop('offset', None)
+        log(part)
+
+
+def image_node(node, path, fmt=None, **options):
+    """A blockdev-add of a format over a file, opened as the runner says.
+
+    Options with underscores are the format's; `file_options`, the file's.
+    """
+    below = {'driver': 'file', 'filename': path}
+    if aiomode != 'threads':
+        below['aio'] = aiomode
+    below.update(options.pop('file_options', {}))
+    cache = {'none': {'direct': True}, 'directsync': {'direct': True},
+             'unsafe': {'no-flush': True}}.get(cachemode)
+    above = {'driver': fmt or imgfmt, 'node-name': node, 'file': below}
+    if cache:
+        above['cache'] = cache
+    above.update({k.replace('_', '-'): v for k, v in options.items()})
+    return above
 
 
 def _look_for_reports(name, text):
@@ -260,7 +301,7 @@ class QemuStorageDaemon:
     def __init__(self, *args, qmp=True, prog=None, negotiate=True):
         QemuStorageDaemon.count += 1
         self.number = QemuStorageDaemon.count
-        self.socket = scratch(f'qmp-{self.number}.sock')
+        self.socket = os.path.join(SOCK_DIR, f'qmp-{self.number}.sock')
         self.stderr = scratch(f'daemon-{self.number}.stderr')
         self.command = [prog or QSD_PROG, *args]
         if qmp:
@@ -298,9 +339,9 @@ class QemuStorageDaemon:
 
     def start(self):
         with open(self.stderr, 'ab') as errors:
-            self.process = subprocess.Popen(self.command, stderr=errors,
+            self.process = subprocess.Popen([*WRAPPER, *self.command],
                                             stdin=subprocess.DEVNULL,
-                                            stdout=errors)
+                                            stderr=errors, stdout=errors)
         try:
             self._wait_until_ready()
             if self.with_qmp:
@@ -420,16 +461,35 @@ class QemuStorageDaemon:
         raise AssertionError(f'{title or command}: not refused, but {answer}')
 
     def event(self, name, match=None, timeout=None):
+        """The next event of this name (or one of these names)."""
         return self.client.wait_event(name, match, timeout)
+
+    def events_wait(self, wanted, timeout=None):
+        """The next event that is one of [(name, match), ...]."""
+        return self.client.wait_events(wanted, timeout)
+
+    def no_event(self, name, match=None):
+        """No such event has come by now."""
+        found = self.client.take_events(name, match)
+        check(not found, f'unexpected: {found}')
+
+    # Objects
+
+    def qom_get(self, path, name):
+        return self.cmd('qom-get', path=path, property=name)
+
+    def qom_set(self, path, name, value):
+        return self.cmd('qom-set', path=path, property=name, value=value)
+
+    def qom_list(self, path):
+        """The properties and children at a path: name -> type."""
+        return {p['name']: p['type'] for p in self.cmd('qom-list', path=path)}
 
     # Nodes, bitmaps, exports
 
-    def add_file_node(self, node, path, fmt='qcow2', **options):
+    def add_file_node(self, node, path, fmt=None, **options):
         """blockdev-add of a format over a file, options with underscores."""
-        more = {k.replace('_', '-'): v for k, v in options.items()}
-        self.cmd('blockdev-add', {
-            'driver': fmt, 'node-name': node,
-            'file': {'driver': 'file', 'filename': path}, **more})
+        self.cmd('blockdev-add', image_node(node, path, fmt, **options))
 
     def nodes(self):
         """The named nodes, by name."""
@@ -440,6 +500,17 @@ class QemuStorageDaemon:
         """What query-named-block-nodes says of a node's bitmaps, by name."""
         found = self.nodes()[node].get('dirty-bitmaps', [])
         return {b.get('name'): b for b in found}
+
+    def node_info(self, node):
+        """What query-named-block-nodes says of a node, or None."""
+        return self.nodes().get(node)
+
+    def get_bitmap(self, node, name, recording=None):
+        """A bitmap's description, or None (also: another recording)."""
+        found = self.bitmaps(node).get(name)
+        if found and recording not in (None, found['recording']):
+            return None
+        return found
 
     def bitmap_sha256(self, node, name):
         return self.cmd('x-debug-block-dirty-bitmap-sha256', node=node,
@@ -602,9 +673,9 @@ class GuestDisk:
               'model')
 
 
-# Main
-
-def script_main(main):
-    """Run a test's main function; failures are told in full on stderr."""
-    sys.stdout.reconfigure(line_buffering=True)
-    main()
+def __getattr__(name):
+    """VM is in vm.py, which needs this module first."""
+    if name == 'VM':
+        from vm import VM
+        return VM
+    raise AttributeError(name)

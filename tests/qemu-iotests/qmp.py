@@ -29,7 +29,8 @@ class QmpClosed(Exception):
 
 
 def connect_unix(path, timeout):
-    """A connected socket; waits while the listener's queue is full."""
+    """A connected socket; waits while the listener's queue is full, or
+    where it is bound and does not listen yet."""
     deadline = time.monotonic() + timeout
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(timeout)
@@ -37,7 +38,7 @@ def connect_unix(path, timeout):
         try:
             sock.connect(path)
             return sock
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionRefusedError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
@@ -49,6 +50,9 @@ class QmpClient:
     `timeout` (seconds) bounds every single wait for an answer or an event.
     Events are queued in the order they came, and stay queued until taken.
     """
+
+    # Where the traffic is shown as it goes, or None.
+    trace = None
 
     def __init__(self, path=None, sock=None, timeout=30.0):
         self.timeout = timeout
@@ -104,8 +108,13 @@ class QmpClient:
             self._buffer += data
         line, self._buffer = self._buffer.split(b'\n', 1)
         message = json.loads(line)
-        self.history.append(line.decode(errors='replace').strip())
+        self._note(line.decode(errors='replace').strip())
         return message
+
+    def _note(self, line):
+        self.history.append(line)
+        if self.trace:
+            print(f'qmp: {line}', file=self.trace, flush=True)
 
     def _tail(self):
         return ''.join(f'\n    seen: {line[:300]}'
@@ -134,7 +143,7 @@ class QmpClient:
         if args is not None:
             message['arguments'] = args
         message.update(more)
-        self.history.append('> ' + json.dumps(message))
+        self._note('> ' + json.dumps(message))
         self.send(message)
         try:
             return self.read_reply(timeout)
@@ -174,25 +183,56 @@ class QmpClient:
 
         `name`: a string or a collection of strings.
         """
-        deadline = time.monotonic() + (timeout or self.timeout)
+        return self.wait_events([(name, match)], timeout)
+
+    def wait_events(self, wanted, timeout=None):
+        """Take the first event that is one of [(name, match), ...].
+
+        `match`: what the event's data must hold; of an object in it only the
+        members that are named there, at any depth. None: whatever it holds.
+        """
+        seconds = timeout or self.timeout
+        deadline = time.monotonic() + seconds
         while True:
             for event in self.events:
-                if _fits(event, name, match):
+                if any(_fits(event, *one) for one in wanted):
                     self.events.remove(event)
                     return event
             left = deadline - time.monotonic()
             if left <= 0:
-                raise QmpTimeout(f'no event {name} with {match}'
-                                 + self._tail())
+                raise QmpTimeout(self._missing(wanted, seconds))
             try:
                 self._take(left)
             except QmpTimeout:
                 pass
+            except QmpClosed as e:
+                raise QmpClosed(f'waiting for {_describe(wanted)}: {e}') \
+                    from None
+
+    def _missing(self, wanted, seconds):
+        """Why an event did not come: what came instead."""
+        text = f'no event {_describe(wanted)} in {seconds:g} s'
+        for event in self.events:
+            text += f"\n    not taken: {event['event']} {event.get('data')}"
+        return text + self._tail()
+
+
+def _describe(wanted):
+    return ' or '.join(f'{name}' + (f' with {match}' if match else '')
+                       for name, match in wanted)
 
 
 def _fits(event, name, match):
     names = (name,) if isinstance(name, str) else name
     if names is not None and event['event'] not in names:
         return False
-    data = event.get('data', {})
-    return all(data.get(k) == v for k, v in (match or {}).items())
+    return _holds(event.get('data', {}), match or {})
+
+
+def _holds(value, match):
+    """Is all that `match` says true of a value?"""
+    if not isinstance(match, dict):
+        return value == match
+    return isinstance(value, dict) and all(
+        key in value and _holds(value[key], one)
+        for key, one in match.items())
