@@ -105,6 +105,7 @@ static void run_command(HmpMonitor *mon, const char *line)
     bool ended = false;
 
     mon->busy = true;
+    write_out(mon); /* what a command prints itself comes after its name */
     update_handlers(mon);
     answer = hmp_run_line(line, &ended, NULL);
     mon->busy = false;

@@ -129,7 +129,7 @@ static void session_send(QmpSession *session, struct json_object *obj)
         return;
     }
     qmp_json_print(session->out, obj, session->pretty);
-    g_string_append_c(session->out, '\n');
+    g_string_append(session->out, "\r\n");
     if (!write_out(session)) {
         end_later(session);
     }
