@@ -5,6 +5,7 @@
 
 import atexit
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -30,10 +31,13 @@ QEMU_NBD_PROG = _program('QEMU_NBD_PROG', 'qemu-nbd')
 QEMU_PROG = _program('QEMU_PROG', 'qemu-system-qtest')
 
 # What runs the daemons and machines: valgrind or a debugger, as words.
-WRAPPER = os.environ.get('IOTESTS_WRAPPER', '').split()
+WRAPPER = shlex.split(os.environ.get('IOTESTS_WRAPPER', ''))
 # The same for the tools; a debugger leaves them alone.
-TOOL_WRAPPER = os.environ.get('IOTESTS_TOOL_WRAPPER', '').split()
+TOOL_WRAPPER = shlex.split(os.environ.get('IOTESTS_TOOL_WRAPPER', ''))
+# The terminal to debug on, QMP traffic on stderr, what the programs print too.
+TTY = os.environ.get('IOTESTS_TTY')
 DEBUG = bool(os.environ.get('IOTESTS_DEBUG'))
+PRINT = bool(os.environ.get('IOTESTS_PRINT'))
 
 imgfmt = os.environ.get('IMGFMT') or 'qcow2'
 imgproto = os.environ.get('IMGPROTO') or 'file'

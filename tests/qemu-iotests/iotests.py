@@ -13,11 +13,10 @@ import sys
 import time
 
 from environment import *                     # noqa: F401,F403
-from environment import (BUILD_DIR, DEBUG, PEER_DIR, QEMU_IMG_PROG,
-                         QEMU_IO_PROG, QEMU_NBD_PROG, QEMU_PROG, QSD_PROG,
-                         SOCK_DIR, TEST_DIR, TESTING_PEER, TIMEOUT,
-                         TOOL_WRAPPER, WRAPPER, aiomode, cachemode, imgfmt,
-                         imgopts, imgproto, skip)
+from environment import (DEBUG, PEER_DIR, PRINT, QEMU_IMG_PROG, QEMU_IO_PROG,
+                         QEMU_NBD_PROG, QEMU_PROG, QSD_PROG, SOCK_DIR,
+                         TEST_DIR, TESTING_PEER, TIMEOUT, TOOL_WRAPPER, TTY,
+                         WRAPPER, aiomode, cachemode, imgfmt, imgopts, skip)
 from model import BitmapModel, DiskModel      # noqa: F401 (for the tests)
 from nbdclient import NbdClient, NbdError     # noqa: F401
 from qmp import QmpClient, QmpClosed, QmpError, QmpTimeout  # noqa: F401
@@ -339,9 +338,11 @@ class QemuStorageDaemon:
 
     def start(self):
         with open(self.stderr, 'ab') as errors:
+            tty = open(TTY, 'r+b', buffering=0) if TTY else None
             self.process = subprocess.Popen([*WRAPPER, *self.command],
-                                            stdin=subprocess.DEVNULL,
-                                            stderr=errors, stdout=errors)
+                                            stdin=tty or subprocess.DEVNULL,
+                                            stderr=tty or errors,
+                                            stdout=tty or errors)
         try:
             self._wait_until_ready()
             if self.with_qmp:
@@ -377,17 +378,30 @@ class QemuStorageDaemon:
 
     # Ways to end
 
+    def send_signal(self, sig):
+        """To the program itself, not to a debugger that it runs under."""
+        if WRAPPER and os.path.exists(self.pidfile):
+            with open(self.pidfile, encoding='ascii') as file:
+                os.kill(int(file.read()), sig)
+        else:
+            self.process.send_signal(sig)
+
+    def _ended(self):
+        if self.client:
+            self.client.close()
+        if PRINT:
+            print(self.errors(), end='', file=sys.stderr, flush=True)
+
     def wait(self, expected=0, timeout=None):
         """Wait for the end, which must have this exit status."""
         try:
             status = self.process.wait(timeout or TIMEOUT)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)
-            self.process.wait()
+            self.send_signal(signal.SIGABRT)
+            self.kill()
             raise AssertionError('the daemon did not end in time'
                                  + self._story()) from None
-        if self.client:
-            self.client.close()
+        self._ended()
         _look_for_reports('the daemon', self.errors())
         if status != expected:
             raise AssertionError(f'the daemon ended with status {status}'
@@ -404,21 +418,20 @@ class QemuStorageDaemon:
             except QmpClosed:
                 pass
         elif self.process.poll() is None:
-            self.process.terminate()
+            self.send_signal(signal.SIGTERM)
         self.wait()
 
     def terminate(self, sig=signal.SIGTERM):
         """End by a signal that asks politely."""
-        self.process.send_signal(sig)
+        self.send_signal(sig)
         self.wait()
 
     def kill(self):
         """kill -9."""
         if self.process.poll() is None:
-            self.process.kill()
+            self.send_signal(signal.SIGKILL)
         self.process.wait()
-        if self.client:
-            self.client.close()
+        self._ended()
 
     # QMP
 
