@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the machine is called, and questions about parts it does not have. */
+/* What the machine is, and what it is called. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -149,19 +149,4 @@ MachineInfoList *qmp_query_machines(Error **errp)
         QAPI_LIST_APPEND(tail, info);
     }
     return list;
-}
-
-CpuInfoFastList *qmp_query_cpus_fast(Error **errp)
-{
-    return NULL;
-}
-
-KvmInfo *qmp_query_kvm(Error **errp)
-{
-    return g_new0(KvmInfo, 1);
-}
-
-TPMInfoList *qmp_query_tpm(Error **errp)
-{
-    return NULL;
 }
