@@ -16,7 +16,8 @@ from environment import *                     # noqa: F401,F403
 from environment import (DEBUG, PEER_DIR, PRINT, QEMU_IMG_PROG, QEMU_IO_PROG,
                          QEMU_NBD_PROG, QEMU_PROG, QSD_PROG, SOCK_DIR,
                          TEST_DIR, TESTING_PEER, TIMEOUT, TOOL_WRAPPER, TTY,
-                         WRAPPER, aiomode, cachemode, imgfmt, imgopts, skip)
+                         WRAPPER, aiomode, cachemode, imgfmt, imgopts, imgproto,
+                         skip)
 from model import BitmapModel, DiskModel      # noqa: F401 (for the tests)
 from nbdclient import NbdClient, NbdError     # noqa: F401
 from qmp import QmpClient, QmpClosed, QmpError, QmpTimeout  # noqa: F401
@@ -127,6 +128,61 @@ def scratch(name):
     return os.path.join(TEST_DIR, name)
 
 
+class Image:
+    """An image of the runner's format, reached by the runner's protocol.
+
+        with Image('disk.img', 16 * MIB) as image: ...
+
+    `path` is the file; `name` is what tools and -drive open (the same, or the
+    address of a server that exports the file); node() is for blockdev-add.
+    """
+
+    def __init__(self, name, size, **options):
+        self.path = scratch(name)
+        self.name = self.path
+        self.size = size
+        self.options = options
+        self.socket = os.path.join(SOCK_DIR, name + '.nbd')
+        self.server = None
+
+    def __enter__(self):
+        qemu_img_create(imgfmt, self.path, self.size, **self.options)
+        if imgproto == 'nbd':
+            self._serve()
+        return self
+
+    def _serve(self):
+        """Export the file as it is, with room for what the format adds."""
+        if imgfmt != 'raw':
+            os.truncate(self.path, self.size * 3 // 2 + 8 * MIB)
+        self.name = f'nbd+unix:///?socket={self.socket}'
+        self.server = subprocess.Popen(
+            [*TOOL_WRAPPER, QEMU_NBD_PROG, '-f', 'raw', '-t', '-e', '8',
+             '-k', self.socket, self.path], stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + TIMEOUT
+        while not os.path.exists(self.socket):
+            check(self.server.poll() is None
+                  and time.monotonic() < deadline, 'qemu-nbd does not serve')
+            time.sleep(0.005)
+
+    def __exit__(self, kind, value, trace):
+        if self.server:
+            self.server.terminate()
+            check(self.server.wait(TIMEOUT) == 0 or kind,
+                  f'qemu-nbd ended with {self.server.returncode}')
+        if kind is None:
+            os.unlink(self.path)
+        return False
+
+    def node(self, name, **options):
+        """What blockdev-add takes; options as for image_node()."""
+        node = image_node(name, self.path, **options)
+        if imgproto == 'nbd':
+            node['file'] = {'driver': 'nbd', 'server': {
+                'type': 'unix', 'path': self.socket}}
+        return node
+
+
 # Tools
 
 class ToolError(Exception):
@@ -217,7 +273,7 @@ def image_bitmaps(path, prog=None):
 def same_as(path, content, fmt=None, prog=None):
     """Is an image bit for bit these bytes? Read through qemu-img."""
     fmt = fmt or imgfmt
-    raw = path + '.compare'
+    raw = scratch(os.path.basename(path) + '.compare')
     try:
         qemu_img('convert', '-f', fmt, '-O', 'raw', path, raw, prog=prog)
         with open(raw, 'rb') as file:

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import unittest
 
-from environment import (QEMU_IMG_PROG, QEMU_PROG, SLOW, aiomode, cachemode,
-                         imgfmt, imgproto, skip)
+from environment import (QEMU_IMG_PROG, QEMU_NBD_PROG, QEMU_PROG, SLOW,
+                         aiomode, cachemode, imgfmt, imgproto, skip)
 
 # Formats that cannot be made with a size alone, or cannot be written.
 READ_ONLY_FORMATS = ('bochs', 'cloop', 'dmg', 'luks', 'vvfat')
@@ -125,6 +125,8 @@ def verify(supported_fmts=('qcow2',), unsupported_fmts=(),
     verify_cache_mode(supported_cache_modes)
     verify_aio_mode(supported_aio_modes)
     require_drivers(imgfmt, imgproto, *required_fmts, *required_drivers)
+    if imgproto == 'nbd' and not os.access(QEMU_NBD_PROG, os.X_OK):
+        skip(f'{QEMU_NBD_PROG} is not there')
     require_devices(*required_devices)
 
 
