@@ -53,5 +53,10 @@ bool blockdev_do_backup(const BackupCommon *opts, BlockDriverState *source,
 /* blockdev-compat.c */
 bool blockdev_action_drive_backup(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
+/* blockdev-snapshot.c */
+bool blockdev_action_snapshot(const TransactionAction *action,
+                              BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_snapshot_sync(const TransactionAction *action,
+                                   BlockdevTransaction *btx, Error **errp);
 
 #endif

@@ -33,6 +33,9 @@ static const BlockdevActionOps actions[] = {
      blockdev_action_bitmap_merge},
     {TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP, blockdev_action_backup},
     {TRANSACTION_ACTION_KIND_DRIVE_BACKUP, blockdev_action_drive_backup},
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT, blockdev_action_snapshot},
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC,
+     blockdev_action_snapshot_sync},
 };
 
 static bool prepare_action(const TransactionAction *action,

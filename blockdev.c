@@ -48,7 +48,7 @@ bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
         error_setg(errp, "Node %s is in use", arg->node_name);
         return false;
     }
-    if (!bdrv_op_check(bs, errp)) {
+    if (!bdrv_op_check_top(bs, errp)) {
         return false;
     }
     if (!bs->monitor_owned) {

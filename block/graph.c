@@ -104,6 +104,61 @@ bool bdrv_drop_filter(BlockDriverState *filter, Error **errp)
     return ok;
 }
 
+/* What the graph tells of both is not the same any more. */
+static void refresh_overlay(BlockDriverState *overlay)
+{
+    bdrv_refresh_limits(overlay, NULL, NULL);
+    bdrv_refresh_filename(overlay);
+}
+
+bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
+                 GPtrArray **moved, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    g_autoptr(GPtrArray) edges = NULL;
+    Transaction *tran = tran_new();
+    bool ok;
+
+    g_ptr_array_add(nodes, overlay);
+    g_ptr_array_add(nodes, bs);
+    ok = bdrv_set_child_tran(overlay, "backing", bs, BDRV_CHILD_COW, tran,
+                             errp);
+    edges = ok ? edges_to_move(bs, overlay, errp) : NULL;
+    for (guint i = 0; edges && i < edges->len; i++) {
+        bdrv_child_replace_tran(g_ptr_array_index(edges, i), overlay, tran);
+    }
+    ok = edges && bdrv_refresh_perms_list(nodes, tran, errp);
+    tran_finalize(tran, ok);
+    if (ok) {
+        overlay->open_flags &= ~BDRV_O_NO_BACKING;
+        refresh_overlay(overlay);
+        *moved = g_steal_pointer(&edges);
+    }
+    return ok;
+}
+
+bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
+                   const GPtrArray *moved, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    Transaction *tran = tran_new();
+    bool ok;
+
+    g_ptr_array_add(nodes, bs);
+    g_ptr_array_add(nodes, overlay);
+    for (guint i = 0; i < moved->len; i++) {
+        bdrv_child_replace_tran(g_ptr_array_index(moved, i), bs, tran);
+    }
+    ok = bdrv_set_child_tran(overlay, "backing", NULL, BDRV_CHILD_COW, tran,
+                             errp) &&
+         bdrv_refresh_perms_list(nodes, tran, errp);
+    tran_finalize(tran, ok);
+    if (ok) {
+        refresh_overlay(overlay);
+    }
+    return ok;
+}
+
 static bool set_backing_drained(BlockDriverState *bs,
                                 BlockDriverState *backing, Error **errp)
 {

@@ -168,7 +168,7 @@ BlockDeviceInfo *bdrv_block_device_info(BlockDriverState *bs, bool flat,
     info->ro = bs->read_only;
     info->drv = g_strdup(bs->drv->format_name);
     info->backing_file = backing ? g_strdup(backing->bs->filename) : NULL;
-    info->backing_file_depth = backing_depth(bs);
+    info->backing_file_depth = flat ? 0 : backing_depth(bs);
     info->detect_zeroes = bs->detect_zeroes;
     info->cache = cache_info(bs);
     info->write_threshold = bs->write_threshold;

@@ -136,8 +136,7 @@ BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
     if (blk) {
         bs = blk_bs(blk);
         if (!bs) {
-            error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
-                      "Device '%s' has no medium", device);
+            error_setg(errp, "Device '%s' has no medium", device);
         }
         return bs;
     }
@@ -297,6 +296,21 @@ bool bdrv_op_check(BlockDriverState *bs, Error **errp)
         return false;
     }
     return true;
+}
+
+bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->parent_is_bs && (c->role & BDRV_CHILD_COW)) {
+            error_setg(errp, "Node '%s' is busy: node is used as backing hd "
+                       "of '%s'", bdrv_get_device_or_node_name(bs),
+                       bdrv_get_device_or_node_name(c->opaque));
+            return false;
+        }
+    }
+    return bdrv_op_check(bs, errp);
 }
 
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp)

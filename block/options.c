@@ -482,7 +482,8 @@ BlockdevOptions *bdrv_options_from_filename(const char *filename,
 
 typedef struct OpenByName {
     const char *filename, *format;
-    json_object *tree; /* instead of the two */
+    const char *node_name; /* NULL: any */
+    json_object *tree;     /* instead of the first two */
     bool keyval;
     int flags;
     Error **errp;
@@ -508,6 +509,10 @@ static void bdrv_open_by_name(void *opaque)
                                              open->errp);
     }
     if (options) {
+        if (open->node_name) {
+            g_free(options->node_name);
+            options->node_name = g_strdup(open->node_name);
+        }
         bdrv_options_apply_flags(options, open->flags);
         open->bs = bdrv_open_node(options, NULL, open->flags, probed,
                                   open->errp);
@@ -517,8 +522,16 @@ static void bdrv_open_by_name(void *opaque)
 BlockDriverState *bdrv_open_file(const char *filename, const char *format,
                                  int flags, Error **errp)
 {
+    return bdrv_open_file_as(filename, format, NULL, flags, errp);
+}
+
+BlockDriverState *bdrv_open_file_as(const char *filename, const char *format,
+                                    const char *node_name, int flags,
+                                    Error **errp)
+{
     OpenByName open = {
-        .filename = filename, .format = format, .flags = flags, .errp = errp,
+        .filename = filename, .format = format, .node_name = node_name,
+        .flags = flags, .errp = errp,
     };
 
     bdrv_run_outside(bdrv_open_by_name, &open);

@@ -256,3 +256,21 @@ bool hmp_drive_backup(HmpCall *call, Error **errp)
                                                        : "absolute-paths"));
     return hmp_qmp_do("drive-backup", args, errp);
 }
+
+bool hmp_snapshot_blkdev(HmpCall *call, Error **errp)
+{
+    struct json_object *args;
+
+    if (!hmp_has(call, "snapshot-file")) {
+        error_setg(errp, "Parameter 'snapshot-file' is missing");
+        return false;
+    }
+    args = json_object_new_object();
+    copy_string(call, args, "device");
+    copy_string(call, args, "snapshot-file");
+    copy_string(call, args, "format");
+    json_object_object_add(args, "mode", json_object_new_string(
+                               hmp_flag(call, "reuse") ? "existing"
+                                                       : "absolute-paths"));
+    return hmp_qmp_do("blockdev-snapshot-sync", args, errp);
+}

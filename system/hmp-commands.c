@@ -70,6 +70,11 @@ const HmpCommand hmp_commands[] = {
       hmp_drive_backup,
       { FLAG('n', "reuse"), FLAG('f', "full"), FLAG('c', "compress"),
         DEVICE("device"), STRING("target"), MAYBE(STRING, "format") } },
+    { "snapshot_blkdev", "[-n] device [new-image-file] [format]",
+      "puts a new image on top of a device's, which stays as it is now (-n: "
+      "one that exists)", hmp_snapshot_blkdev,
+      { FLAG('n', "reuse"), DEVICE("device"), MAYBE(STRING, "snapshot-file"),
+        MAYBE(STRING, "format") } },
 
     /* --- jobs --- */
     { "block_job_cancel", "[-f] device",
@@ -126,9 +131,6 @@ const HmpCommand hmp_commands[] = {
     { "block_stream", "device [speed [base]]",
       "copies what is in backing files into an image",
       .missing = "there is no stream job yet" },
-    { "snapshot_blkdev", "[-n] device [new-image-file] [format]",
-      "puts a new image on top of a device's",
-      .missing = "there are no external snapshots yet" },
     { "snapshot_blkdev_internal", "device name",
       "makes a snapshot inside of an image",
       .missing = "there are no internal snapshots yet" },

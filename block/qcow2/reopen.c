@@ -32,6 +32,7 @@ static bool bitmaps_idle(BlockDriverState *bs, Error **errp)
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
         if (bdrv_dirty_bitmap_name(bitmap) &&
             bdrv_dirty_bitmap_persistent(bitmap) &&
+            !bdrv_dirty_bitmap_is_skip_store(bitmap) &&
             bdrv_dirty_bitmap_busy(bitmap)) {
             error_setg(errp, "Cannot make node '%s' read-only: bitmap '%s' "
                        "is in use by another operation", bs->node_name,

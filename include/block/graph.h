@@ -32,7 +32,7 @@ void bdrv_unref(BlockDriverState *bs);
 BlockDriverState *bdrv_find_node(const char *node_name);
 /*
  * By device name (a BlockBackend's) or node name, as QMP's `device` arguments
- * allow; an error of class DeviceNotFound / GenericError where there is none.
+ * allow; an error where there is none, or nothing in the device.
  */
 BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
                                  Error **errp);
@@ -54,6 +54,9 @@ void bdrv_op_block_all(BlockDriverState *bs, const char *reason);
 void bdrv_op_unblock_all(BlockDriverState *bs, const char *reason);
 /* False, with the blocker's reason, where there is one. */
 bool bdrv_op_check(BlockDriverState *bs, Error **errp);
+/* The same for what would change the image: also where another one is based on
+ * it. */
+bool bdrv_op_check_top(BlockDriverState *bs, Error **errp);
 
 /* --- opening (options.c, open.c, filename.c) --- */
 
@@ -76,6 +79,10 @@ BlockDriverState *bdrv_open_json(struct json_object *options, bool keyval,
  */
 BlockDriverState *bdrv_open_file(const char *filename, const char *format,
                                  int flags, Error **errp);
+/* The same; the node gets the name @node_name (NULL: any). */
+BlockDriverState *bdrv_open_file_as(const char *filename, const char *format,
+                                    const char *node_name, int flags,
+                                    Error **errp);
 /* A filter node on top of nothing yet: driver and options given by type.  For
  * jobs that insert filters; see bdrv_insert_node(). */
 
@@ -173,6 +180,16 @@ bool bdrv_drop_filter(BlockDriverState *filter, Error **errp);
 /* Live backing change; @backing NULL: none. */
 bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
                       Error **errp);
+/*
+ * Makes @bs the backing file of @overlay, which has none, and lets the parents
+ * of @bs point to @overlay.  *@moved gets their edges, for bdrv_unappend();
+ * g_ptr_array_unref() frees it.  Both nodes are to be drained.
+ */
+bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
+                 GPtrArray **moved, Error **errp);
+/* Undoes it, while the edges in @moved are still there. */
+bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
+                   const GPtrArray *moved, Error **errp);
 
 /* --- the backing chain (chain.c) --- */
 
