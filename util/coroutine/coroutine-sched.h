@@ -20,6 +20,7 @@ struct Coroutine {
     Coroutine *next; /* in the pool or in the one queue it is on */
     bool queued;     /* atomic; on a queue of coroutines to be entered */
     void *stack;     /* lowest address of the mapping */
+    unsigned valgrind_id;
 #ifdef __SANITIZE_ADDRESS__
     void *fake_stack;
     const void *bottom;

@@ -4,6 +4,12 @@
 #include "coroutine-sched.h"
 
 #include <sys/mman.h>
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define VALGRIND_STACK_REGISTER(bottom, top) 0
+#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
+#endif
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 /* Frames are several times larger with red zones. */
@@ -33,6 +39,8 @@ Coroutine *co_stack_new(void (*start)(void))
     top = (top - sizeof(Coroutine)) & ~(uintptr_t)63;
     co = (Coroutine *)top;
     co->stack = stack;
+    /* Else every switch looks like a stack that grew by gigabytes. */
+    co->valgrind_id = VALGRIND_STACK_REGISTER(bottom, co);
     co->sp = tm_switch_init(bottom, co, start);
 #ifdef __SANITIZE_ADDRESS__
     co->bottom = bottom;
@@ -43,5 +51,6 @@ Coroutine *co_stack_new(void (*start)(void))
 
 void co_stack_free(Coroutine *co)
 {
+    VALGRIND_STACK_DEREGISTER(co->valgrind_id);
     munmap(co->stack, getpagesize() + CO_STACK_BYTES);
 }
