@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/graph-int.h"
+#include "block/snapshot.h"
 
 /* --- facts of drivers, through filters --- */
 
@@ -106,6 +107,7 @@ ImageInfo *bdrv_query_image_info(BlockDriverState *bs, Error **errp)
         return NULL;
     }
     image_info_backing(bs, info);
+    info->snapshots = bdrv_snapshot_infos(bs);
     return g_steal_pointer(&info);
 }
 

@@ -74,4 +74,5 @@ const BlockDriver bdrv_qcow2 = {
     .change_backing_file = qcow2_change_backing_file,
     .has_zero_init = qcow2_has_zero_init,
     .bitmap_store = &qcow2_bitmap_store,
+    .snapshot = &qcow2_snapshot_ops,
 };

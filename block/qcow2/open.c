@@ -207,6 +207,8 @@ bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
         ? o->lazy_refcounts : s->compatible & QCOW2_COMPAT_LAZY;
     s->discard_request = o->has_pass_discard_request
         ? o->pass_discard_request : bs->discard_unmap;
+    s->discard_snapshot = !o->has_pass_discard_snapshot ||
+                          o->pass_discard_snapshot;
     s->discard_keeps = o->has_discard_no_unref && o->discard_no_unref;
     set_clean_timer(bs, o);
     s->discard_other = o->has_pass_discard_other && o->pass_discard_other;

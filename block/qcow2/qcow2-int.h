@@ -174,7 +174,10 @@ typedef struct Qcow2Snapshot {
     uint64_t l1_offset;
     uint32_t l1_size;
     char *id, *name;
-    uint64_t disk_size;
+    uint64_t disk_size, vm_state_size;
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_nsec, icount;
+    GBytes *unknown_extra; /* kept as it is, or NULL */
 } Qcow2Snapshot;
 
 typedef struct Qcow2State {
@@ -222,7 +225,7 @@ typedef struct Qcow2State {
     /* --- options, changed by reopen --- */
     int file_sparse; /* -1: not looked yet */
     bool lazy_refcounts;
-    bool discard_request, discard_other;
+    bool discard_request, discard_other, discard_snapshot;
     bool discard_keeps; /* discarded clusters stay allocated */
     int64_t clean_interval_ns; /* of the caches; 0: never */
     AioTimer *clean_timer;
@@ -305,6 +308,8 @@ int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
 int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
                                    bool exact, PreallocMode prealloc,
                                    BdrvRequestFlags flags, Error **errp);
+/* Entries that the L1 table of a disk of @size bytes needs. */
+uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size);
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
                                 int fix);
 /* The same under the lock (or while opening). */
@@ -336,6 +341,14 @@ bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
                                              const Qcow2Header *h,
                                              Error **errp);
 void qcow2_free_snapshots(Qcow2State *s);
+/* An empty array of Qcow2Snapshot, which clears its elements. */
+GArray *qcow2_new_snapshots(void);
+/* A copy, but for element @without (-1: all). */
+GArray *qcow2_copy_snapshots(const GArray *list, int without);
+/* The table as it is on disk; *@bytes of it may be 0.  NULL: too large. */
+uint8_t *qcow2_encode_snapshots(const GArray *list, size_t *bytes,
+                                Error **errp);
+extern const struct BdrvSnapshotOps qcow2_snapshot_ops;
 
 /* --- refcount.c, refcount-grow.c --- */
 

@@ -4,7 +4,7 @@
 
 #include "block/qcow2/qcow2-int.h"
 
-static uint64_t l1_entries_for(const Qcow2State *s, int64_t size)
+uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size)
 {
     unsigned bits = s->cluster_bits + s->l2_bits;
 
@@ -138,7 +138,7 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
         ret = write_size(bs, size);
     }
     if (ret == 0) {
-        ret = shrink_l1(bs, l1_entries_for(s, size));
+        ret = shrink_l1(bs, qcow2_l1_entries(s, size));
     }
     if (ret == 0) {
         ret = qcow2_apply_frees(bs);
@@ -246,7 +246,7 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
     int ret;
 
     co_mutex_lock(&s->lock);
-    ret = grow_l1(bs, l1_entries_for(s, size));
+    ret = grow_l1(bs, qcow2_l1_entries(s, size));
     if (ret == 0) {
         s->size = size;
     }
@@ -285,7 +285,7 @@ static bool check_resize(BlockDriverState *bs, int64_t size,
         error_setg(errp, "Can't resize a v2 image which has snapshots");
     } else if (size < s->size && prealloc != PREALLOC_MODE_OFF) {
         error_setg(errp, "Preallocation can't be used for shrinking an image");
-    } else if (l1_entries_for(s, size) > QCOW2_MAX_L1_BYTES / 8) {
+    } else if (qcow2_l1_entries(s, size) > QCOW2_MAX_L1_BYTES / 8) {
         error_setg(errp, "The image size is too large (try using a larger "
                    "cluster size)");
     } else {

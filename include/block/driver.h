@@ -225,6 +225,8 @@ struct BlockDriver {
 
     /* Persistent dirty bitmaps (interface: block/dirty-bitmap.h). */
     const BdrvBitmapStoreOps *bitmap_store;
+    /* Snapshots inside of the image (interface: block/snapshot.h). */
+    const struct BdrvSnapshotOps *snapshot;
 
     /* blkdebug; events are BlkdebugEvent of the schema. */
     void (*debug_event)(BlockDriverState *bs, BlkdebugEvent event);

@@ -159,6 +159,50 @@ void show_specific(const ImageInfoSpecific *info)
     json_object_put(tree);
 }
 
+/* --- snapshots --- */
+
+#define SNAPSHOT_LINE "%-9s %-16s %8s%20s%13s%11s"
+
+char *show_snapshot_line(const SnapshotInfo *s)
+{
+    g_autofree char *size = NULL, *made = NULL, *clock = NULL, *icount = NULL;
+    g_autoptr(GDateTime) date = NULL;
+    int64_t sec;
+
+    if (!s) {
+        return g_strdup_printf(SNAPSHOT_LINE, "ID", "TAG", "VM SIZE", "DATE",
+                               "VM CLOCK", "ICOUNT");
+    }
+    size = size_to_str(s->vm_state_size);
+    date = g_date_time_new_from_unix_local(s->date_sec);
+    made = date ? g_date_time_format(date, "%F %T") : g_strdup("-");
+    sec = s->vm_clock_sec;
+    clock = g_strdup_printf("%02d:%02d:%02d.%03d", (int)(sec / 3600),
+                            (int)(sec / 60 % 60), (int)(sec % 60),
+                            (int)(s->vm_clock_nsec / 1000000));
+    icount = s->has_icount ? g_strdup_printf("%" PRId64, s->icount)
+                           : g_strdup("");
+    return g_strdup_printf(SNAPSHOT_LINE, s->id, s->name, size, made, clock,
+                           icount);
+}
+
+void show_snapshots(const SnapshotInfoList *list)
+{
+    g_autofree char *heading = show_snapshot_line(NULL);
+
+    if (!list) {
+        return;
+    }
+    printf("Snapshot list:\n%s\n", heading);
+    for (; list; list = list->next) {
+        g_autofree char *line = show_snapshot_line(list->value);
+
+        printf("%s\n", line);
+    }
+}
+
+/* --- images --- */
+
 static void print_backing(const ImageInfo *info)
 {
     const char *name = info->backing_filename;
@@ -199,5 +243,6 @@ void show_image(const ImageInfo *info)
         printf("cleanly shut down: no\n");
     }
     print_backing(info);
+    show_snapshots(info->snapshots);
     show_specific(info->format_specific);
 }

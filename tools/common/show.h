@@ -11,5 +11,9 @@ void show_json(struct json_object *value);
 void show_specific(const ImageInfoSpecific *info);
 /* Prints the lines "image: ..." and so on. */
 void show_image(const ImageInfo *info);
+/* A line about one snapshot, or (NULL) the headings; no end of line. */
+char *show_snapshot_line(const SnapshotInfo *info);
+/* Prints "Snapshot list:" and a line for each; nothing where it is empty. */
+void show_snapshots(const SnapshotInfoList *list);
 
 #endif

@@ -20,6 +20,10 @@ static bool open_sources(Convert *c)
             return false;
         }
         c->n_sources++;
+        if (c->args->snapshot && !img_load_snapshot(s->blk,
+                                                    c->args->snapshot)) {
+            return false;
+        }
         s->start = c->total;
         s->size = blk_getlength(s->blk);
         if (s->size < 0) {

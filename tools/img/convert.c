@@ -127,8 +127,12 @@ static const char *conflict(const ConvertArgs *args)
     if (args->bitmaps && args->n_files > 2) {
         return "Copying bitmaps only possible with single source";
     }
-    if (args->snapshot) {
-        return "-l: internal snapshots are not supported yet";
+    if (args->snapshot && args->n_files > 2) {
+        return "No support for concatenating multiple snapshot";
+    }
+    if (args->snapshot && args->bitmaps) {
+        return "--bitmaps cannot be used with -l: the bitmaps tell of the "
+               "disk as it is, not of the snapshot";
     }
     return NULL;
 }

@@ -20,6 +20,7 @@ int img_map(int argc, char **argv);
 int img_measure(int argc, char **argv);
 int img_rebase(int argc, char **argv);
 int img_resize(int argc, char **argv);
+int img_snapshot(int argc, char **argv);
 
 /* Prints what --help prints. */
 void img_help(void);
@@ -57,6 +58,14 @@ bool img_knows_option(const char *format, const char *option);
 bool img_same_file(const char *a, const char *b);
 /* Prints unless @quiet. */
 void img_say(bool quiet, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* --- snapshot.c --- */
+
+/*
+ * Makes @blk (read-only) show the snapshot that @param names: an ID or name, or
+ * "snapshot.id=ID,snapshot.name=NAME".  False: reported.
+ */
+bool img_load_snapshot(BlockBackend *blk, const char *param);
 
 /* --- progress.c: of the operation that runs --- */
 

@@ -56,7 +56,9 @@ static const ImgCommand commands[] = {
     { "resize", img_resize,
       IMAGE "[--preallocation=prealloc] [-q] [--shrink] filename "
       "[+ | -]size" },
-    { "snapshot", NULL, NULL },
+    { "snapshot", img_snapshot,
+      IMAGE "[-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] "
+      "filename" },
 };
 
 static const char help_parameters[] =
@@ -102,6 +104,10 @@ static const char help_parameters[] =
     "  --bitmaps       copy the persistent bitmaps too\n"
     "  --skip-broken-bitmaps  but not those that are inconsistent\n"
     "  --salvage       read errors do not end it: zeroes instead\n"
+    "  -l snapshot     what the snapshot has: its ID or name, or\n"
+    "                  snapshot.id=ID,snapshot.name=NAME; also of measure\n"
+    "\n"
+    "Parameters of snapshot: -l lists, -c makes, -a applies, -d deletes one\n"
     "\n"
     "Parameters of bitmap, carried out in the order given:\n"
     "  --add, --remove, --clear, --enable, --disable\n"

@@ -127,8 +127,8 @@ static bool check_args(const MeasureArgs *args, int n_files)
         error_report("--size N cannot be used together with a filename.");
     } else if (n_files == 0 && !args->size_text) {
         error_report("Either --size N or one filename must be specified.");
-    } else if (args->snapshot) {
-        error_report("-l: internal snapshots are not supported yet");
+    } else if (n_files == 0 && args->snapshot) {
+        error_report("-l needs a filename.");
     } else {
         return true;
     }
@@ -167,7 +167,8 @@ int img_measure(int argc, char **argv)
         args.image.filename = argv[first];
         args.image.flags |= args.force_share ? BDRV_O_FORCE_SHARE : 0;
         blk = img_open(&args.image);
-        if (!blk) {
+        if (!blk || (args.snapshot && !img_load_snapshot(blk,
+                                                         args.snapshot))) {
             return EXIT_FAILURE;
         }
         size = blk_getlength(blk);
