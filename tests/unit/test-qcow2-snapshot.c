@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Internal snapshots of qcow2 images against a naive disk that keeps copies:
+ * random programs; the n-th write or flush fails; power is lost at the n-th
+ * write, and of what was not flushed each sector has any of its contents.
+ */
+#include "qemu/osdep.h"
+
+#include <glib/gstdio.h>
+#include <json-c/json.h>
+
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/snapshot.h"
+#include "qemu/aio.h"
+
+extern const BlockDriver bdrv_file, bdrv_raw;
+
+#define SECTOR 512
+#define PERM_RW (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE)
+
+/* --- a filter that fails, and remembers what was not flushed --- */
+
+static struct {
+    int countdown; /* the n-th write or flush fails; 0: none */
+    bool dead;     /* ... and from then on all of them */
+    bool power;    /* the failure is a loss of power */
+    GHashTable *sectors; /* number -> GPtrArray of contents before writes */
+} fault;
+
+/* True: this write or flush is one that fails. */
+static bool fault_hits(void)
+{
+    if (fault.dead) {
+        return true;
+    }
+    if (fault.countdown && --fault.countdown == 0) {
+        fault.dead = fault.power;
+        return true;
+    }
+    return false;
+}
+
+static void fault_flushed(void)
+{
+    if (fault.sectors) {
+        g_hash_table_remove_all(fault.sectors);
+    }
+}
+
+static void coroutine_fn remember(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes)
+{
+    int64_t first = offset / SECTOR;
+    int64_t last = (offset + bytes - 1) / SECTOR;
+
+    for (int64_t i = first; fault.sectors && i <= last; i++) {
+        GPtrArray *list = g_hash_table_lookup(fault.sectors,
+                                              GSIZE_TO_POINTER(i));
+        int64_t len = bdrv_getlength(bs->file->bs);
+        uint8_t *old = g_malloc0(SECTOR);
+
+        if (!list) {
+            list = g_ptr_array_new_with_free_func(g_free);
+            g_hash_table_insert(fault.sectors, GSIZE_TO_POINTER(i), list);
+        }
+        if (i * SECTOR < len) {
+            g_assert_cmpint(bdrv_co_pread(bs->file, i * SECTOR,
+                                          MIN(SECTOR, len - i * SECTOR), old,
+                                          0), ==, 0);
+        }
+        g_ptr_array_add(list, old);
+    }
+}
+
+static int fault_open(BlockDriverState *bs, const BlockdevOptions *options,
+                      int flags, Error **errp)
+{
+    return bdrv_open_child(bs, options->u.compress.file, "file",
+                           BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp)
+           ? 0 : -EINVAL;
+}
+
+static int coroutine_fn fault_pwritev(BlockDriverState *bs, int64_t offset,
+                                      int64_t bytes, QEMUIOVector *qiov,
+                                      size_t qiov_offset,
+                                      BdrvRequestFlags flags)
+{
+    bool dead = fault.dead, fails = fault_hits();
+
+    if (!fails || (fault.power && !dead)) {
+        remember(bs, offset, bytes);
+    }
+    if (fails && fault.power && !dead && bytes > SECTOR) {
+        /* The last one is torn: a part of it is there. */
+        (void)bdrv_co_pwritev(bs->file, offset, bytes / SECTOR / 2 * SECTOR,
+                              qiov, qiov_offset, 0);
+    }
+    return fails ? -EIO : bdrv_co_pwritev(bs->file, offset, bytes, qiov,
+                                          qiov_offset, flags);
+}
+
+static int coroutine_fn fault_flush(BlockDriverState *bs)
+{
+    if (fault_hits()) {
+        return -EIO;
+    }
+    fault_flushed();
+    return 0;
+}
+
+static const BlockDriver bdrv_fault = {
+    .format_name = "compress",
+    .is_filter = true,
+    .open = fault_open,
+    .co_pwritev = fault_pwritev,
+    .co_flush = fault_flush,
+};
+
+const BlockDriver *const bdrv_drivers[] = {
+    &bdrv_file, &bdrv_raw, &bdrv_qcow2, &bdrv_fault, NULL,
+};
+
+/* Of what was written since the last flush each sector has any content. */
+static void lose_power(const char *path)
+{
+    FILE *file = fopen(path, "r+");
+    GHashTableIter iter;
+    gpointer key, value;
+
+    g_assert_nonnull(file);
+    g_hash_table_iter_init(&iter, fault.sectors);
+    while (g_hash_table_iter_next(&iter, &key, &value)) {
+        GPtrArray *list = value;
+        int k = g_test_rand_int_range(0, list->len + 1);
+
+        if (k < (int)list->len) {
+            fseek(file, GPOINTER_TO_SIZE(key) * SECTOR, SEEK_SET);
+            g_assert_cmpint(fwrite(list->pdata[k], SECTOR, 1, file), ==, 1);
+        }
+    }
+    fclose(file);
+}
+
+/* --- images --- */
+
+typedef struct Kept {
+    char *name;
+    int64_t size;
+    uint8_t *data;
+} Kept;
+
+typedef struct Image {
+    char *path;
+    BlockdevCreateOptionsQcow2 create;
+    int64_t size;
+    uint8_t *model;   /* what the disk must show */
+    GArray *kept;     /* of Kept: the snapshots */
+    unsigned made;
+    BlockBackend *blk;
+} Image;
+
+static char *dir;
+static bool have_peer;
+
+static void kept_clear(void *opaque)
+{
+    Kept *k = opaque;
+
+    g_free(k->name);
+    g_free(k->data);
+}
+
+static BlockDriverState *open_text(const char *text, int flags, Error **errp)
+{
+    g_autofree char *json = g_strdup(text);
+    json_object *obj;
+    BlockDriverState *bs;
+
+    g_strdelimit(json, "'", '"');
+    obj = json_tokener_parse(json);
+    g_assert_nonnull(obj);
+    bs = bdrv_open_json(obj, false, flags, errp);
+    json_object_put(obj);
+    return bs;
+}
+
+static void image_create(Image *img)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'file', 'filename': '%s', 'node-name': 'target'}",
+        img->path);
+    g_autoptr(BlockDriverState) bs = NULL;
+    BlockdevRef ref = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = (char *)"target",
+    };
+    BlockdevCreateOptions options = {
+        .driver = BLOCKDEV_DRIVER_QCOW2,
+        .u.qcow2 = img->create,
+    };
+
+    g_assert_true(g_file_set_contents(img->path, "", 0, NULL));
+    bs = open_text(text, BDRV_O_RDWR, &error_abort);
+    options.u.qcow2.file = &ref;
+    bdrv_create(&options, &error_abort);
+}
+
+static void image_open_flags(Image *img, int flags)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'file': {'driver': 'compress', 'file': "
+        "{'driver': 'file', 'filename': '%s', 'cache': {'no-flush': true}}}, "
+        "'discard': 'unmap', "
+        "'l2-cache-size': 1, 'read-only': %s}", img->path,
+        flags & BDRV_O_RDWR ? "false" : "true");
+    BlockDriverState *bs = open_text(text, flags, &error_abort);
+
+    img->blk = blk_new_with_bs(bs, flags & BDRV_O_RDWR
+                               ? PERM_RW : BLK_PERM_CONSISTENT_READ,
+                               BLK_PERM_ALL, &error_abort);
+    bdrv_unref(bs);
+}
+
+static void image_open(Image *img)
+{
+    image_open_flags(img, BDRV_O_RDWR);
+}
+
+static void image_close(Image *img)
+{
+    blk_unref(img->blk);
+    img->blk = NULL;
+}
+
+static bool shows(Image *img, const uint8_t *data, int64_t size)
+{
+    g_autofree uint8_t *buf = g_malloc(size);
+
+    return blk_getlength(img->blk) == size &&
+           blk_pread(img->blk, 0, size, buf, 0) == 0 &&
+           !memcmp(buf, data, size);
+}
+
+static void check(Image *img, bool leaks_allowed)
+{
+    BdrvCheckResult result = { 0 };
+
+    g_assert_cmpint(bdrv_check(blk_bs(img->blk), &result, 0), ==, 0);
+    g_assert_cmpint(result.corruptions, ==, 0);
+    g_assert_cmpint(result.check_errors, ==, 0);
+    if (!leaks_allowed) {
+        g_assert_cmpint(result.leaks, ==, 0);
+    }
+}
+
+static void peer_check(const Image *img, bool leaks_allowed)
+{
+    const char *argv[] = { "qemu-img", "check", img->path, NULL };
+    g_autofree char *out = NULL, *err = NULL;
+    int status;
+
+    if (!have_peer) {
+        return;
+    }
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH,
+                               NULL, NULL, &out, &err, &status, NULL));
+    status = WEXITSTATUS(status);
+    if (status && !(status == 3 && leaks_allowed)) {
+        g_error("the peer's check:\n%s%s", out, err);
+    }
+}
+
+/* The closed image: each snapshot shows what was kept. */
+static void verify_snapshots(Image *img)
+{
+    for (guint i = 0; i < img->kept->len; i++) {
+        const Kept *k = &g_array_index(img->kept, Kept, i);
+
+        image_open_flags(img, 0);
+        g_assert_cmpint(bdrv_snapshot_load_tmp(blk_bs(img->blk), NULL,
+                                               k->name, &error_abort), ==, 0);
+        g_assert_true(shows(img, k->data, k->size));
+        image_close(img);
+    }
+}
+
+/* --- steps, on image and model --- */
+
+static int do_create(Image *img)
+{
+    g_autofree char *name = g_strdup_printf("s%u", img->made++);
+    g_autoptr(BdrvSnapshot) sn = bdrv_snapshot_new(name);
+    uint8_t vm_state[700] = { 7 };
+    Kept k = { g_strdup(name), img->size, g_memdup2(img->model, img->size) };
+    int ret;
+
+    sn->vm_state_size = img->made % 3 ? 0 : sizeof(vm_state);
+    ret = bdrv_snapshot_create(blk_bs(img->blk), sn, vm_state, NULL);
+    if (ret == 0) {
+        g_array_append_val(img->kept, k);
+    } else {
+        kept_clear(&k);
+    }
+    return ret;
+}
+
+static int do_goto(Image *img, guint index)
+{
+    const Kept *k = &g_array_index(img->kept, Kept, index);
+    int ret = bdrv_snapshot_goto(blk_bs(img->blk), k->name, NULL);
+
+    if (ret == 0) {
+        g_free(img->model);
+        img->size = k->size;
+        img->model = g_memdup2(k->data, k->size);
+    }
+    return ret;
+}
+
+static int do_delete(Image *img, guint index)
+{
+    const Kept *k = &g_array_index(img->kept, Kept, index);
+    int ret = bdrv_snapshot_delete(blk_bs(img->blk), NULL, k->name, NULL);
+
+    if (ret == 0) {
+        g_array_remove_index(img->kept, index);
+    }
+    return ret;
+}
+
+static void do_write(Image *img)
+{
+    int64_t cluster = img->create.cluster_size;
+    int64_t offset = g_test_rand_int_range(0, img->size);
+    int64_t bytes = g_test_rand_int_range(1, MIN(4 * cluster, 300 * KiB));
+    int kind = g_test_rand_int_range(0, 5);
+    g_autofree uint8_t *buf = NULL;
+
+    if (kind == 0) {
+        offset = ROUND_DOWN(offset, cluster);
+        bytes = cluster;
+    }
+    bytes = MIN(bytes, img->size - offset);
+    buf = g_malloc0(bytes);
+    if (kind == 1) {
+        g_assert_cmpint(blk_pwrite_zeroes(img->blk, offset, bytes,
+                                          BDRV_REQ_MAY_UNMAP), ==, 0);
+    } else {
+        memset(buf, g_test_rand_int_range(1, 256), bytes);
+        g_assert_cmpint(blk_pwrite(img->blk, offset, bytes, buf, kind ? 0 :
+                                   BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+    }
+    memcpy(img->model + offset, buf, bytes);
+}
+
+static void do_resize(Image *img)
+{
+    int64_t size = SECTOR * (int64_t)g_test_rand_int_range(1, 3 * MiB /
+                                                              SECTOR);
+
+    if (img->create.version == BLOCKDEV_QCOW2_VERSION_V2 && img->kept->len) {
+        return;
+    }
+    g_assert_cmpint(blk_truncate(img->blk, size, true, PREALLOC_MODE_OFF, 0,
+                                 &error_abort), ==, 0);
+    img->model = g_realloc(img->model, size);
+    if (size > img->size) {
+        memset(img->model + img->size, 0, size - img->size);
+    }
+    img->size = size;
+}
+
+static void step(Image *img)
+{
+    int op = g_test_rand_int_range(0, 100);
+    guint index = img->kept->len ? g_test_rand_int_range(0, img->kept->len)
+                                 : 0;
+
+    if (op < 60) {
+        do_write(img);
+    } else if (op < 64) {
+        do_resize(img);
+    } else if (op < 76) {
+        int ret = do_create(img);
+
+        /* Narrow refcounts come to their end. */
+        g_assert_true(ret == 0 || (ret == -EINVAL &&
+                                   img->create.refcount_bits < 8));
+    } else if (op < 84 && img->kept->len) {
+        int ret = do_goto(img, index);
+
+        g_assert_true(ret == 0 || (ret == -EINVAL &&
+                                   img->create.refcount_bits < 8));
+    } else if (op < 94 && img->kept->len) {
+        g_assert_cmpint(do_delete(img, index), ==, 0);
+    } else if (op < 97) {
+        image_close(img);
+        image_open(img);
+    }
+}
+
+static void image_init(Image *img, int max_bits)
+{
+    static const uint64_t widths[] = { 1, 2, 4, 8, 16, 32, 64 };
+    BlockdevCreateOptionsQcow2 *c = &img->create;
+
+    *img = (Image){ .path = g_build_filename(dir, "image.qcow2", NULL) };
+    img->size = SECTOR * (int64_t)g_test_rand_int_range(1, 2 * MiB / SECTOR);
+    img->model = g_malloc0(img->size);
+    img->kept = g_array_new(FALSE, FALSE, sizeof(Kept));
+    g_array_set_clear_func(img->kept, kept_clear);
+    c->size = img->size;
+    c->has_version = c->has_cluster_size = c->has_refcount_bits = true;
+    c->version = g_test_rand_int_range(0, 4) ? BLOCKDEV_QCOW2_VERSION_V3
+                                             : BLOCKDEV_QCOW2_VERSION_V2;
+    c->cluster_size = UINT64_C(1) << g_test_rand_int_range(9, max_bits);
+    c->refcount_bits = c->version == BLOCKDEV_QCOW2_VERSION_V2
+        ? 16 : widths[g_test_rand_int_range(0, ARRAY_SIZE(widths))];
+    c->has_lazy_refcounts = true;
+    c->lazy_refcounts = c->version == BLOCKDEV_QCOW2_VERSION_V3 &&
+                        g_test_rand_int_range(0, 4) == 0;
+    image_create(img);
+    image_open(img);
+}
+
+static void image_destroy(Image *img)
+{
+    g_unlink(img->path);
+    g_free(img->path);
+    g_free(img->model);
+    g_array_free(img->kept, TRUE);
+}
+
+static void test_random(void)
+{
+    int rounds = g_test_slow() ? 200 : 30;
+
+    for (int i = 0; i < rounds; i++) {
+        Image img;
+
+        image_init(&img, 18);
+        for (int k = 0; k < 80; k++) {
+            step(&img);
+            if (k % 8 == 0) {
+                check(&img, false);
+            }
+        }
+        g_assert_true(shows(&img, img.model, img.size));
+        check(&img, false);
+        image_close(&img);
+        peer_check(&img, false);
+        verify_snapshots(&img);
+        image_destroy(&img);
+    }
+}
+
+/* --- failures --- */
+
+typedef enum Verb { VERB_CREATE, VERB_GOTO, VERB_DELETE } Verb;
+
+static int do_verb(Image *img, Verb verb)
+{
+    switch (verb) {
+    case VERB_CREATE:
+        return do_create(img);
+    case VERB_GOTO:
+        return do_goto(img, 0);
+    default:
+        return do_delete(img, 0);
+    }
+}
+
+/*
+ * An image with two snapshots that share, and a disk that differs.  Lazy
+ * refcounts are wrong by design where power is lost.
+ */
+static void image_prepare(Image *img)
+{
+    image_init(img, 13);
+    while (img->create.refcount_bits < 4 || img->create.lazy_refcounts) {
+        image_close(img);
+        image_destroy(img);
+        image_init(img, 13);
+    }
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < 8; i++) {
+            do_write(img);
+        }
+        g_assert_cmpint(do_create(img), ==, 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        do_write(img);
+    }
+    g_assert_cmpint(blk_flush(img->blk), ==, 0);
+}
+
+static Kept *copy_kept(const Image *img, guint *n)
+{
+    Kept *copy = g_new0(Kept, img->kept->len + 1);
+
+    *n = img->kept->len;
+    for (guint i = 0; i < *n; i++) {
+        copy[i] = g_array_index(img->kept, Kept, i);
+        copy[i].name = g_strdup(copy[i].name);
+        copy[i].data = g_memdup2(copy[i].data, copy[i].size);
+    }
+    return copy;
+}
+
+/* The n-th write or flush fails, once: nothing has changed, work goes on. */
+static void fail_once(Verb verb, int n, bool *done)
+{
+    Image img;
+    int ret;
+
+    image_prepare(&img);
+    fault.countdown = n;
+    ret = do_verb(&img, verb);
+    *done = fault.countdown > 0;
+    fault.countdown = 0;
+    g_assert_true(ret == 0 || !*done);
+    g_assert_true(shows(&img, img.model, img.size));
+    check(&img, true);
+    do_write(&img);
+    g_assert_cmpint(do_verb(&img, verb), ==, 0);
+    do_write(&img);
+    g_assert_true(shows(&img, img.model, img.size));
+    check(&img, true);
+    image_close(&img);
+    if (n % 4 == 0) {
+        peer_check(&img, true);
+    }
+    verify_snapshots(&img);
+    image_destroy(&img);
+}
+
+static void test_fail(const void *opaque)
+{
+    Verb verb = GPOINTER_TO_INT(opaque);
+    bool done = false;
+
+    for (int n = 1; !done; n++) {
+        g_assert_cmpint(n, <, 1000);
+        fail_once(verb, n, &done);
+    }
+}
+
+/* Power goes at the n-th write or flush: it is as before, or as after. */
+static void lose_at(Verb verb, int n, bool *done)
+{
+    Image img;
+    guint nb_before;
+    Kept *before;
+    g_autofree uint8_t *model = NULL;
+    g_autoptr(GPtrArray) list = NULL;
+    int64_t size;
+    int ret;
+
+    image_prepare(&img);
+    before = copy_kept(&img, &nb_before);
+    model = g_memdup2(img.model, img.size);
+    size = img.size;
+    fault.sectors = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)
+                                          g_ptr_array_unref);
+    fault.power = true;
+    fault.countdown = n;
+    (void)do_verb(&img, verb);
+    *done = fault.countdown > 0;
+    fault.countdown = 0;
+    fault.dead = true;
+    image_close(&img);
+    lose_power(img.path);
+    g_hash_table_destroy(fault.sectors);
+    memset(&fault, 0, sizeof(fault));
+
+    if (n % 4 == 0) {
+        peer_check(&img, true);
+    }
+    image_open_flags(&img, 0);
+    check(&img, true);
+    list = bdrv_snapshot_list(blk_bs(img.blk), &ret);
+    if (!shows(&img, model, size)) {
+        g_assert_cmpint(verb, ==, VERB_GOTO);
+        /* What the model would be had it not failed. */
+        g_assert_true(shows(&img, before[0].data, before[0].size));
+    }
+    g_assert_true(list->len == nb_before ||
+                  (int)list->len == (int)nb_before + (verb == VERB_CREATE) -
+                                    (verb == VERB_DELETE));
+    image_close(&img);
+    g_array_set_size(img.kept, 0);
+    for (guint i = 0; i < nb_before; i++) {
+        if (bdrv_snapshot_find(list, NULL, before[i].name) >= 0) {
+            g_array_append_val(img.kept, before[i]);
+        } else {
+            kept_clear(&before[i]);
+        }
+    }
+    g_free(before);
+    verify_snapshots(&img);
+    image_destroy(&img);
+}
+
+static void test_power(const void *opaque)
+{
+    Verb verb = GPOINTER_TO_INT(opaque);
+    bool done = false;
+
+    for (int n = 1; !done; n++) {
+        g_assert_cmpint(n, <, 1000);
+        lose_at(verb, n, &done);
+    }
+}
+
+/* --- single facts --- */
+
+static void test_vm_state(void)
+{
+    uint8_t state[3000], buf[3000];
+    Image img;
+
+    image_init(&img, 13);
+    while (img.create.cluster_size < 4096 || img.create.refcount_bits < 4) {
+        image_close(&img);
+        image_destroy(&img);
+        image_init(&img, 13);
+    }
+    memset(state, 0x5a, sizeof(state));
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(BdrvSnapshot) sn = bdrv_snapshot_new(i ? "b" : "a");
+
+        do_write(&img);
+        state[0] = i;
+        sn->vm_state_size = sizeof(state);
+        g_assert_cmpint(bdrv_snapshot_create(blk_bs(img.blk), sn, state,
+                                             &error_abort), ==, 0);
+        g_assert_cmpstr(sn->id, ==, i ? "2" : "1");
+    }
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpint(bdrv_snapshot_read_vm_state(
+                            blk_bs(img.blk), i ? "b" : "a", buf, sizeof(buf),
+                            &error_abort), ==, 0);
+        state[0] = i;
+        g_assert_true(!memcmp(buf, state, sizeof(buf)));
+    }
+    g_assert_cmpint(bdrv_snapshot_read_vm_state(blk_bs(img.blk), "a", buf,
+                                                sizeof(buf) + 1, NULL), ==,
+                    -EINVAL);
+    g_assert_cmpint(bdrv_snapshot_goto(blk_bs(img.blk), "a", &error_abort), ==,
+                    0);
+    g_assert_cmpint(bdrv_snapshot_delete(blk_bs(img.blk), NULL, "b",
+                                         &error_abort), ==, 0);
+    check(&img, false);
+    image_close(&img);
+    peer_check(&img, false);
+    image_destroy(&img);
+}
+
+static void test_refused(void)
+{
+    g_autofree char *name = g_strnfill(256, 'n');
+    g_autoptr(BdrvSnapshot) long_name = bdrv_snapshot_new(name);
+    g_autoptr(BdrvSnapshot) sn = bdrv_snapshot_new("s");
+    BdrvDirtyBitmap *bitmap;
+    Error *err = NULL;
+    Image img;
+
+    image_init(&img, 13);
+    g_assert_cmpint(bdrv_snapshot_create(blk_bs(img.blk), long_name, NULL,
+                                         NULL), ==, -EINVAL);
+    g_assert_cmpint(bdrv_snapshot_goto(blk_bs(img.blk), "no", NULL), ==,
+                    -ENOENT);
+    g_assert_cmpint(bdrv_snapshot_delete(blk_bs(img.blk), "1", "no", NULL), ==,
+                    -ENOENT);
+    g_assert_cmpint(bdrv_snapshot_create(blk_bs(img.blk), sn, NULL,
+                                         &error_abort), ==, 0);
+    g_assert_cmpint(bdrv_snapshot_load_tmp(blk_bs(img.blk), NULL, "s", NULL),
+                    ==, -EINVAL);
+    bitmap = bdrv_dirty_bitmap_new(blk_bs(img.blk), 65536, "b", &error_abort);
+    bdrv_dirty_bitmap_disable(bitmap);
+    g_assert_cmpint(bdrv_snapshot_goto(blk_bs(img.blk), "s", &err), ==,
+                    -EBUSY);
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "Device has active dirty bitmaps");
+    error_free(err);
+    bdrv_dirty_bitmap_release(bitmap);
+    g_assert_cmpint(bdrv_snapshot_goto(blk_bs(img.blk), "s", &error_abort), ==,
+                    0);
+    image_close(&img);
+    image_destroy(&img);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const verbs[] = { "create", "goto", "delete" };
+    g_autofree char *peer = NULL;
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_abort);
+    peer = g_find_program_in_path("qemu-img");
+    have_peer = peer != NULL;
+    dir = g_dir_make_tmp("test-snapshot-XXXXXX", NULL);
+    g_test_add_func("/qcow2-snapshot/random", test_random);
+    for (int i = 0; i < 3; i++) {
+        g_autofree char *fail = g_strdup_printf("/qcow2-snapshot/fail/%s",
+                                                verbs[i]);
+        g_autofree char *power = g_strdup_printf("/qcow2-snapshot/power/%s",
+                                                 verbs[i]);
+
+        g_test_add_data_func(fail, GINT_TO_POINTER(i), test_fail);
+        g_test_add_data_func(power, GINT_TO_POINTER(i), test_power);
+    }
+    g_test_add_func("/qcow2-snapshot/vm-state", test_vm_state);
+    g_test_add_func("/qcow2-snapshot/refused", test_refused);
+    ret = g_test_run();
+    g_rmdir(dir);
+    g_free(dir);
+    aio_main_cleanup();
+    return ret;
+}
