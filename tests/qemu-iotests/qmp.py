@@ -125,6 +125,8 @@ class QmpClient:
         message = self.read_message(timeout)
         if 'event' in message:
             self.events.append(message)
+        elif 'QMP' in message:
+            self.greeting = message['QMP']      # the peer may greet twice
         else:
             self._replies.append(message)
 
