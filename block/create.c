@@ -462,6 +462,10 @@ static bool img_create_file(ImgCreate *c, Error **errp)
     const char *filename;
     bool unused;
 
+    if (!*c->in->filename) {
+        error_setg(errp, "Could not create '': %s", strerror(ENOENT));
+        return false;
+    }
     c->file = bdrv_options_from_filename(c->in->filename, NULL,
                                          BDRV_O_PROTOCOL, &unused, errp);
     if (!c->file) {

@@ -71,6 +71,7 @@ const BlockDriver bdrv_qcow2 = {
     .get_specific_info = qcow2_get_specific_info,
     .measure = qcow2_measure,
     .co_check = qcow2_co_check,
+    .co_amend = qcow2_co_amend,
     .change_backing_file = qcow2_change_backing_file,
     .has_zero_init = qcow2_has_zero_init,
     .bitmap_store = &qcow2_bitmap_store,

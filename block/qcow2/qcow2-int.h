@@ -310,6 +310,8 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
                                    BdrvRequestFlags flags, Error **errp);
 /* Entries that the L1 table of a disk of @size bytes needs. */
 uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size);
+int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
+                                Error **errp);
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
                                 int fix);
 /* The same under the lock (or while opening). */

@@ -69,6 +69,13 @@ enum {
     /* negative: -errno, the range is undefined */
 };
 
+/* What is to change of an existing image (qemu-img amend). */
+typedef struct BdrvAmend {
+    int version;        /* of the format; 0: stays */
+    int lazy_refcounts; /* 0, 1; -1: stays */
+    int refcount_bits;  /* 0: stays */
+} BdrvAmend;
+
 struct BlockDriver {
     const char *format_name;   /* the `driver` option; never NULL */
     const char *protocol_name; /* prefix "name:" of file names, or NULL */
@@ -221,6 +228,10 @@ struct BlockDriver {
     /* Writes a new backing file name into the header. */
     int (*change_backing_file)(BlockDriverState *bs, const char *backing_file,
                                const char *backing_fmt);
+    /* Changes what was chosen when the image was made; all or nothing, as far
+     * as it is checked beforehand. */
+    int coroutine_fn (*co_amend)(BlockDriverState *bs,
+                                 const struct BdrvAmend *amend, Error **errp);
     bool (*has_zero_init)(BlockDriverState *bs);
 
     /* Persistent dirty bitmaps (interface: block/dirty-bitmap.h). */

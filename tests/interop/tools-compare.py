@@ -487,6 +487,20 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
     ],
 }
 
+
+
+def read_scenarios(folder):
+    """Those of @folder, one a file: lines as above, '#' begins a comment."""
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding='utf-8') as f:
+            SCENARIOS[name.removesuffix('.txt')] = [
+                line for line in f.read().splitlines()
+                if line and line[0] != '#']
+
+
+read_scenarios(os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                            'tools'))
+
 FILTERS = [
     (r'; \d.* sec \(.*?/sec and .*? ops/sec\)', '; TIME'),
     (r'; \d+:\d\d:\d\d\.\d\d \(.*?/sec and .*? ops/sec\)', '; TIME'),

@@ -9,12 +9,15 @@
 /* A command: gets its own name as argv[0], returns the exit status. */
 typedef int ImgCommandFunc(int argc, char **argv);
 
+int img_amend(int argc, char **argv);
+int img_bench(int argc, char **argv);
 int img_bitmap(int argc, char **argv);
 int img_check(int argc, char **argv);
 int img_commit(int argc, char **argv);
 int img_compare(int argc, char **argv);
 int img_convert(int argc, char **argv);
 int img_create(int argc, char **argv);
+int img_dd(int argc, char **argv);
 int img_info(int argc, char **argv);
 int img_map(int argc, char **argv);
 int img_measure(int argc, char **argv);

@@ -17,8 +17,12 @@ typedef struct ImgCommand {
 } ImgCommand;
 
 static const ImgCommand commands[] = {
-    { "amend", NULL, NULL },
-    { "bench", NULL, NULL },
+    { "amend", img_amend,
+      IMAGE "[-p] [-q] [-t cache] [--force] -o options filename" },
+    { "bench", img_bench,
+      IMAGE "[-c count] [-d depth] [--flush-interval=flush_interval] [-i aio] "
+      "[-n] [--no-drain] [-o offset] [--pattern=pattern] [-q] "
+      "[-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename" },
     { "bitmap", img_bitmap,
       "(--merge SOURCE | --add | --remove | --clear | --enable | "
       "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
@@ -41,7 +45,9 @@ static const ImgCommand commands[] = {
     { "create", img_create,
       OBJECT "[-q] [-f fmt] [-b backing_file [-F backing_fmt]] [-u] "
       "[-o options] filename [size]" },
-    { "dd", NULL, NULL },
+    { "dd", img_dd,
+      IMAGE "[-U] [-O output_fmt] [bs=block_size] [count=blocks] "
+      "[skip=blocks] if=input of=output" },
     { "info", img_info,
       IMAGE "[--output=ofmt] [--backing-chain] [-U] filename" },
     { "map", img_map,

@@ -48,33 +48,32 @@ typedef struct OptionHelp {
 
 /* In alphabetical order, those of the file among them. */
 static const OptionHelp qcow2_help[] = {
-    { "backing_file=<str>", "Name of the image that this one is based on" },
-    { "backing_fmt=<str>", "Format of that image" },
-    { "cluster_size=<size>", "Unit of allocation, 512 to 2M" },
-    { "compat=<str>", "Version of the format: v2 (0.10) or v3 (1.1)" },
-    { "compression_type=<str>", "Compression of clusters: zlib or zstd" },
-    { "data_file_raw=<bool (on/off)>",
-      "Keep an external data file readable as a raw image" },
-    { "extended_l2=<bool (on/off)>", "Allocate parts of clusters" },
+    { "backing_file=<str>", "File name of a base image" },
+    { "backing_fmt=<str>", "Image format of the base image" },
+    { "cluster_size=<size>", "qcow2 cluster size" },
+    { "compat=<str>", "Compatibility level (v2 [0.10] or v3 [1.1])" },
+    { "compression_type=<str>",
+      "Compression method used for image cluster compression" },
     { "extent_size_hint=<size>",
-      "Unit in which the file system is to allocate, 0 for its own choice" },
-    { "lazy_refcounts=<bool (on/off)>", "Postpone reference count updates" },
+      "Extent size hint for the image file, 0 to disable" },
+    { "lazy_refcounts=<bool (on/off)>", "Postpone refcount updates" },
     { "nocow=<bool (on/off)>",
-      "Turn off copy-on-write, where the file system has it" },
-    { "preallocation=<str>",
-      "What is allocated at once: off, metadata, falloc, full" },
-    { "refcount_bits=<num>", "Width of reference counts: 1 to 64" },
-    { "size=<size>", "Size of the disk" },
+      "Turn off copy-on-write (valid only on btrfs)" },
+    { "preallocation=<str>", "Preallocation mode (allowed values: off, "
+      "metadata, falloc, full)" },
+    { "refcount_bits=<num>", "Width of a reference count entry in bits" },
+    { "size=<size>", "Virtual disk size" },
     { 0 },
 };
 
 static const OptionHelp raw_help[] = {
     { "extent_size_hint=<size>",
-      "Unit in which the file system is to allocate, 0 for its own choice" },
+      "Extent size hint for the image file, 0 to disable" },
     { "nocow=<bool (on/off)>",
-      "Turn off copy-on-write, where the file system has it" },
-    { "preallocation=<str>", "What is allocated at once: off, falloc, full" },
-    { "size=<size>", "Size of the disk" },
+      "Turn off copy-on-write (valid only on btrfs)" },
+    { "preallocation=<str>",
+      "Preallocation mode (allowed values: off, falloc, full)" },
+    { "size=<size>", "Virtual disk size" },
     { 0 },
 };
 
@@ -121,7 +120,8 @@ bool img_list_options(const char *format, bool with_file)
         printf("Supported %s options:\n", format);
     }
     for (; o->option; o++) {
-        if (with_file || !is_of_file(o->option)) {
+        if (with_file || !(is_of_file(o->option) ||
+                           (!is_qcow2 && !strncmp(o->option, "prea", 4)))) {
             printf("  %-22s - %s\n", o->option, o->text);
         }
     }

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Changing the version of an image that exists, and its lazy refcounts. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/qcow2-int.h"
+
+/* What version 2 cannot hold and what is not converted is refused. */
+static bool check_downgrade(BlockDriverState *bs, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+
+    if (s->refcount_bits != 16) {
+        error_setg(errp, "compat=0.10 requires refcount_bits=16");
+    } else if (s->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
+        error_setg(errp, "Cannot downgrade an image with incompatible "
+                   "features set");
+    } else if (s->bitmaps.nb_bitmaps) {
+        error_setg(errp, "Cannot downgrade an image with persistent dirty "
+                   "bitmaps: version 2 cannot keep them");
+    } else if (s->snapshots && s->snapshots->len) {
+        error_setg(errp, "Cannot downgrade an image with internal snapshots");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* Clusters of zeroes become data, or unallocated where that reads the same. */
+static int coroutine_fn replace_zeroes(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, void *zeroes)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    if (!qcow2_has_backing(bs)) {
+        co_mutex_lock(&s->lock);
+        ret = qcow2_drop_clusters(bs, offset,
+                                  ROUND_UP(bytes, s->cluster_size));
+        co_mutex_unlock(&s->lock);
+        return ret;
+    }
+    while (ret >= 0 && bytes > 0) {
+        int64_t n = MIN(bytes, s->cluster_size);
+        QEMUIOVector qiov;
+
+        qemu_iovec_init_buf(&qiov, zeroes, n);
+        ret = qcow2_co_pwritev(bs, offset, n, &qiov, 0, 0);
+        offset += n;
+        bytes -= n;
+    }
+    return ret;
+}
+
+static int coroutine_fn expand_zeroes(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    void *zeroes = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
+    Qcow2Map map;
+    int ret = zeroes ? 0 : -ENOMEM;
+
+    if (zeroes) {
+        memset(zeroes, 0, s->cluster_size);
+    }
+    for (int64_t pos = 0; ret >= 0 && pos < s->size; pos += map.bytes) {
+        ret = qcow2_co_map(bs, pos, s->size - pos, &map);
+        if (ret == 0 && (map.type == QCOW2_ZERO_PLAIN ||
+                         map.type == QCOW2_ZERO_ALLOC)) {
+            ret = replace_zeroes(bs, pos, map.bytes, zeroes);
+        }
+    }
+    qemu_vfree(zeroes);
+    return ret;
+}
+
+/* The header changes in one write, after all that it relies on. */
+static int coroutine_fn store_header(BlockDriverState *bs)
+{
+    int ret = bdrv_flush(bs->file->bs);
+
+    if (ret == 0) {
+        ret = qcow2_update_header(bs);
+    }
+    return ret < 0 ? ret : bdrv_flush(bs->file->bs);
+}
+
+static int coroutine_fn set_version(BlockDriverState *bs, uint32_t version)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t old_version = s->version;
+    uint64_t compatible = s->compatible, autoclear = s->autoclear;
+    int ret;
+
+    s->version = version;
+    if (version < 3) {
+        s->compatible = s->autoclear = 0;
+    }
+    ret = store_header(bs);
+    if (ret < 0) {
+        s->version = old_version;
+        s->compatible = compatible;
+        s->autoclear = autoclear;
+    } else if (version < 3) {
+        s->lazy_refcounts = false;
+    }
+    return ret;
+}
+
+static int coroutine_fn set_lazy(BlockDriverState *bs, bool on)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t old = s->compatible;
+    int ret = on ? 0 : qcow2_make_clean(bs);
+
+    if (ret == 0) {
+        s->compatible = on ? old | QCOW2_COMPAT_LAZY
+                           : old & ~(uint64_t)QCOW2_COMPAT_LAZY;
+        ret = s->compatible == old ? 0 : store_header(bs);
+    }
+    if (ret < 0) {
+        s->compatible = old;
+    } else {
+        s->lazy_refcounts = on;
+    }
+    return ret;
+}
+
+static bool check_amend(BlockDriverState *bs, const BdrvAmend *amend,
+                        Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+    uint32_t version = amend->version ? amend->version : s->version;
+    unsigned bits = amend->refcount_bits ? amend->refcount_bits
+                                         : s->refcount_bits;
+
+    if (bits > 64 || !is_power_of_2(bits)) {
+        error_setg(errp, "Refcount width must be a power of two and may not "
+                   "exceed 64 bits");
+    } else if (amend->lazy_refcounts == 1 && version < 3) {
+        error_setg(errp, "Lazy refcounts only supported with compatibility "
+                   "level 1.1 and above (use compat=1.1 or greater)");
+    } else if (amend->refcount_bits && bits != 16 && version < 3) {
+        error_setg(errp, "Refcount widths other than 16 bits require "
+                   "compatibility level 1.1 or above (use compat=1.1 or "
+                   "greater)");
+    } else if (bits != s->refcount_bits) {
+        error_setg(errp, "Changing refcount_bits of an existing image is not "
+                   "supported");
+    } else {
+        return version >= s->version || check_downgrade(bs, errp);
+    }
+    return false;
+}
+
+int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
+                                Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t version = amend->version ? amend->version : s->version;
+    int ret = 0;
+
+    if (!check_amend(bs, amend, errp)) {
+        return -ENOTSUP;
+    }
+    if (version < s->version) {
+        ret = expand_zeroes(bs);
+    }
+    co_mutex_lock(&s->lock);
+    if (ret >= 0 && version < s->version) {
+        ret = qcow2_make_clean(bs);
+    }
+    if (ret >= 0 && version != s->version) {
+        ret = set_version(bs, version);
+    }
+    if (ret >= 0 && version >= 3 && amend->lazy_refcounts >= 0) {
+        ret = set_lazy(bs, amend->lazy_refcounts);
+    }
+    co_mutex_unlock(&s->lock);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to change the header");
+    }
+    return ret < 0 ? ret : 0;
+}
