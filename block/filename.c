@@ -93,10 +93,15 @@ static bool backing_overridden(const BlockDriverState *bs)
 /* The strong options that are set; the file name apart. */
 static json_object *collect_strong(const BlockDriverState *bs)
 {
-    g_autoptr(json_object) all = qapi_BlockdevOptions_to_json(bs->options);
-    const QapiType *branch = bdrv_options_branch(bs->options->driver);
     json_object *strong = json_object_new_object();
+    g_autoptr(json_object) all = NULL;
+    const QapiType *branch;
 
+    if (!bs->options) {
+        return strong; /* bdrv_new_filter() */
+    }
+    all = qapi_BlockdevOptions_to_json(bs->options);
+    branch = bdrv_options_branch(bs->options->driver);
     for (unsigned i = 0; i < branch->n_members; i++) {
         const QapiMember *member = &branch->members[i];
         json_object *value = json_object_object_get(all, member->name);

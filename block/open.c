@@ -241,6 +241,35 @@ BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
     return g_steal_pointer(&bs);
 }
 
+BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
+                                  const char *node_name, Error **errp)
+{
+    g_autoptr(BlockDriverState) filter = NULL;
+
+    if (node_name && !bdrv_node_name_check(node_name, errp)) {
+        return NULL;
+    }
+    filter = bdrv_node_new();
+    if (node_name) {
+        g_strlcpy(filter->node_name, node_name, sizeof(filter->node_name));
+    } else {
+        bdrv_node_name_make(filter);
+        filter->implicit = true;
+    }
+    filter->drv = drv;
+    filter->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
+    filter->opened = true;
+    filter->read_only = true;
+    if (!bdrv_attach_child(filter, bs, "backing",
+                           BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp) ||
+        !node_refresh(filter, errp)) {
+        return NULL;
+    }
+    bdrv_node_publish(filter);
+    bdrv_refresh_filename(filter);
+    return g_steal_pointer(&filter);
+}
+
 typedef struct OpenCall {
     const BlockdevOptions *options;
     int flags;

@@ -313,6 +313,12 @@ static bool prepare_options(ReopenEntry *entry, Error **errp)
     g_autoptr(json_object) new = NULL;
     const char *change;
 
+    if (!bs->options) {
+        error_setg(errp, "Block format '%s' used by node '%s' does not "
+                   "support reopening files", bs->drv->format_name,
+                   bs->node_name);
+        return false;
+    }
     if (options->driver != bs->options->driver) {
         error_setg(errp, "Cannot change the option 'driver'");
         return false;

@@ -2,6 +2,7 @@
 /* Commands for block devices and their media. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "block/commit.h"
 #include "hmp.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
@@ -273,4 +274,46 @@ bool hmp_snapshot_blkdev(HmpCall *call, Error **errp)
                                hmp_flag(call, "reuse") ? "existing"
                                                        : "absolute-paths"));
     return hmp_qmp_do("blockdev-snapshot-sync", args, errp);
+}
+
+/* Of all devices that have a backing file; the first failure ends it. */
+static int commit_all(void)
+{
+    BlockBackend *blk = NULL;
+    int ret = 0;
+
+    while (ret == 0 && (blk = blk_next(blk))) {
+        BlockDriverState *bs = blk_bs(blk);
+
+        if (bs && bdrv_cow_child(bdrv_skip_filters(bs)) &&
+            blk_is_available(blk)) {
+            ret = bdrv_commit(bs);
+        }
+    }
+    return ret;
+}
+
+/* What it says of failures is no error of the monitor's. */
+bool hmp_commit(HmpCall *call, Error **errp)
+{
+    const char *device = hmp_str(call, "device");
+    BlockBackend *blk = blk_by_name(device);
+    int ret;
+
+    if (!strcmp(device, "all")) {
+        ret = commit_all();
+    } else if (!blk) {
+        hmp_print(call, "Device '%s' not found\n", device);
+        return true;
+    } else if (!blk_is_available(blk)) {
+        hmp_print(call, "Device '%s' has no medium\n", device);
+        return true;
+    } else {
+        ret = bdrv_commit(blk_bs(blk));
+    }
+    if (ret < 0) {
+        hmp_print(call, "'commit' error for '%s': %s\n", device,
+                  strerror(-ret));
+    }
+    return true;
 }

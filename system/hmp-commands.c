@@ -75,6 +75,9 @@ const HmpCommand hmp_commands[] = {
       "one that exists)", hmp_snapshot_blkdev,
       { FLAG('n', "reuse"), DEVICE("device"), MAYBE(STRING, "snapshot-file"),
         MAYBE(STRING, "format") } },
+    { "commit", "device|all",
+      "writes what a device's image holds into its backing file, and empties "
+      "it", hmp_commit, { DEVICE("device") } },
 
     /* --- jobs --- */
     { "block_job_cancel", "[-f] device",
@@ -123,8 +126,6 @@ const HmpCommand hmp_commands[] = {
     { "quit|q", "", "ends this program", hmp_quit },
 
     /* --- known by name, and not there yet --- */
-    { "commit", "device|all", "merges an image into its backing file",
-      .missing = "images cannot be merged into their backing file yet" },
     { "drive_mirror", "[-n] [-f] device target [format]",
       "copies a device while it is written to",
       .missing = "there is no mirror job yet" },

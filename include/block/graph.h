@@ -174,6 +174,12 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
 BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
                                    const BlockdevOptions *options, int flags,
                                    Error **errp);
+/*
+ * A filter over @bs that no options describe, for jobs: @drv needs no open.  It
+ * is read-only, and hidden where @node_name is NULL.  A new reference.
+ */
+BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
+                                  const char *node_name, Error **errp);
 /* Removes a filter: its parents get its filtered child.  The caller's
  * reference, if any, stays. */
 bool bdrv_drop_filter(BlockDriverState *filter, Error **errp);

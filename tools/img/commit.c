@@ -6,12 +6,8 @@
  * that only the one that is written to has to be locked for that.
  */
 #include "qemu/osdep.h"
-#include "block/graph.h"
-#include "block/io.h"
+#include "block/commit.h"
 #include "img.h"
-#include "qemu/ratelimit.h"
-
-#define COMMIT_CHUNK (2 * MiB)
 
 typedef struct CommitArgs {
     ToolImage image;
@@ -36,8 +32,6 @@ typedef struct Commit {
     GPtrArray *layers; /* of BlockBackend: the image, then what is below */
     BlockBackend *base;
     int64_t size;      /* of the image */
-    uint8_t *buf;      /* COMMIT_CHUNK bytes */
-    RateLimit limit;
 } Commit;
 
 /* --- opening --- */
@@ -103,100 +97,25 @@ static bool open_chain(Commit *c)
     return c->base != NULL;
 }
 
-/* --- copying --- */
+/* --- committing --- */
 
-enum { RUN_NOTHING, RUN_ZERO, RUN_DATA };
-
-/* What the run at @offset is, *@bytes cut to it, and in which layer. */
-static int look(const Commit *c, int64_t offset, int64_t *bytes,
-                BlockBackend **layer)
+static bool show_progress(void *opaque, int64_t done, int64_t total)
 {
-    for (guint i = 0; i < c->layers->len; i++) {
-        BlockBackend *blk = c->layers->pdata[i];
-        int64_t size = blk_getlength(blk), pnum;
-        int ret;
-
-        if (size < 0) {
-            return size;
-        }
-        if (offset >= size) {
-            return RUN_ZERO; /* a shorter layer hides what is below */
-        }
-        *bytes = MIN(*bytes, size - offset);
-        ret = bdrv_block_status(blk_bs(blk), offset, *bytes, &pnum, NULL,
-                                NULL);
-        if (ret < 0) {
-            return ret;
-        }
-        *bytes = pnum ? pnum : *bytes;
-        if (ret & BDRV_BLOCK_ALLOCATED) {
-            *layer = blk;
-            return ret & BDRV_BLOCK_ZERO ? RUN_ZERO : RUN_DATA;
-        }
-    }
-    return RUN_NOTHING;
-}
-
-static int copy_run(Commit *c, BlockBackend *layer, int64_t offset,
-                    int64_t bytes)
-{
-    int64_t ns = ratelimit_delay(&c->limit, bytes, aio_now_ns());
-    int ret;
-
-    if (ns > 0) {
-        g_usleep(ns / 1000);
-    }
-    ret = blk_pread(layer, offset, bytes, c->buf, 0);
-    if (ret < 0) {
-        return ret;
-    }
-    return buffer_is_zero(c->buf, bytes)
-        ? blk_pwrite_zeroes(c->base, offset, bytes, BDRV_REQ_MAY_UNMAP)
-        : blk_pwrite(c->base, offset, bytes, c->buf, 0);
-}
-
-static int copy_all(Commit *c)
-{
-    int64_t bytes;
-    int ret = 0;
-
-    for (int64_t offset = 0; ret >= 0 && offset < c->size; offset += bytes) {
-        BlockBackend *layer = NULL;
-        int kind;
-
-        bytes = MIN(c->size - offset, COMMIT_CHUNK);
-        kind = look(c, offset, &bytes, &layer);
-        if (kind < 0) {
-            return kind;
-        }
-        if (kind == RUN_DATA) {
-            ret = copy_run(c, layer, offset, bytes);
-        } else if (kind == RUN_ZERO) {
-            ret = blk_pwrite_zeroes(c->base, offset, bytes,
-                                    BDRV_REQ_MAY_UNMAP);
-        }
-        img_progress_set(offset + bytes, c->size);
-        if (tool_interrupted()) {
-            return -EINTR;
-        }
-    }
-    return ret < 0 ? ret : blk_flush(c->base);
+    img_progress_set(done, total);
+    return !tool_interrupted();
 }
 
 /* The base must hold all of the image. */
 static bool grow_base(Commit *c)
 {
-    int64_t size = blk_getlength(c->base);
     Error *err = NULL;
 
     c->size = blk_getlength(c->layers->pdata[0]);
-    if (size < 0 || c->size < 0) {
+    if (c->size < 0) {
         error_report("Could not get the size of the images");
         return false;
     }
-    if (c->size > size &&
-        blk_truncate(c->base, c->size, false, PREALLOC_MODE_OFF, 0,
-                     &err) < 0) {
+    if (commit_grow(c->base, c->size, &err) < 0) {
         error_prepend(&err, "Could not resize the backing file: ");
         error_report_err(err);
         return false;
@@ -206,14 +125,24 @@ static bool grow_base(Commit *c)
 
 static bool copy(Commit *c)
 {
+    g_autofree CommitLayer *layers = g_new(CommitLayer, c->layers->len);
+    CommitCopy copy = {
+        .layers = layers,
+        .n_layers = c->layers->len,
+        .base = c->base,
+        .size = c->size,
+        .speed = c->args->rate,
+        .progress = show_progress,
+    };
     int ret;
 
-    c->buf = bdrv_blockalign(blk_bs(c->base), COMMIT_CHUNK);
-    ratelimit_set_speed(&c->limit, c->args->rate);
+    for (guint i = 0; i < c->layers->len; i++) {
+        layers[i].blk = c->layers->pdata[i];
+        layers[i].bs = blk_bs(layers[i].blk);
+    }
     img_progress_begin(c->args->progress && !c->args->quiet);
-    ret = copy_all(c);
+    ret = commit_copy(&copy);
     img_progress_end();
-    qemu_vfree(c->buf);
     if (ret < 0) {
         error_report("Error while committing '%s': %s",
                      c->args->image.filename, strerror(-ret));
@@ -221,37 +150,19 @@ static bool copy(Commit *c)
     return ret >= 0;
 }
 
-/* --- the image is emptied --- */
-
-typedef struct EmptyCall {
-    BlockDriverState *bs;
-    int ret;
-} EmptyCall;
-
-static void coroutine_fn empty_entry(void *opaque)
-{
-    EmptyCall *call = opaque;
-
-    call->ret = call->bs->drv->co_make_empty(call->bs);
-}
-
 /* What it held is in its backing file now. */
 static bool empty(const Commit *c)
 {
-    EmptyCall call = { bdrv_skip_filters(blk_bs(c->layers->pdata[0])), 0 };
+    int ret = 0;
 
-    if (c->args->keep || c->args->base) {
-        return true;
+    if (!c->args->keep && !c->args->base) {
+        ret = commit_empty(bdrv_skip_filters(blk_bs(c->layers->pdata[0])));
     }
-    call.ret = -ENOTSUP;
-    if (call.bs->drv->co_make_empty) {
-        aio_run_co(empty_entry, &call);
-    }
-    if (call.ret < 0) {
+    if (ret < 0) {
         error_report("Could not empty %s: %s", c->args->image.filename,
-                     strerror(-call.ret));
+                     strerror(-ret));
     }
-    return call.ret >= 0;
+    return ret >= 0;
 }
 
 static int commit(const CommitArgs *args)

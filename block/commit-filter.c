@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * commit_top: stands between an image that is being committed and those who
+ * read it.  What is below it may be written, as what is seen through the image
+ * stays the same.  No driver that users could ask for.
+ */
+#include "qemu/osdep.h"
+#include "block/commit.h"
+
+static void commit_filter_child_perm(BlockDriverState *bs, BdrvChild *child,
+                                     BdrvChildRole role, uint64_t perm,
+                                     uint64_t shared, uint64_t *nperm,
+                                     uint64_t *nshared)
+{
+    *nperm = 0;
+    *nshared = BLK_PERM_ALL;
+}
+
+static const char *const no_options[] = { NULL };
+
+static const BlockDriver commit_filter = {
+    .format_name = "commit_top",
+    .is_filter = true,
+    .strong_options = no_options,
+    .child_perm = commit_filter_child_perm,
+};
+
+BlockDriverState *commit_filter_new(BlockDriverState *bs,
+                                    const char *node_name, Error **errp)
+{
+    return bdrv_new_filter(&commit_filter, bs, node_name, errp);
+}
+
+bool commit_is_filter(const BlockDriverState *bs)
+{
+    return bs->drv == &commit_filter;
+}

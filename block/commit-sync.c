@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Committing while nobody else uses the images: the copying, and all of it. */
+#include "qemu/osdep.h"
+#include "block/commit.h"
+#include "block/io.h"
+#include "qemu/ratelimit.h"
+
+/* --- copying --- */
+
+enum { RUN_NOTHING, RUN_ZERO, RUN_DATA };
+
+/* What the run at @offset is, *@bytes cut to it, and in which layer. */
+static int coroutine_mixed_fn look(const CommitCopy *c, int64_t offset,
+                                   int64_t *bytes, const CommitLayer **layer)
+{
+    for (unsigned i = 0; i < c->n_layers; i++) {
+        BlockDriverState *bs = c->layers[i].bs;
+        int64_t size = bdrv_getlength(bs), pnum;
+        int ret;
+
+        if (size < 0) {
+            return size;
+        }
+        if (offset >= size) {
+            return RUN_ZERO; /* a shorter layer hides what is below */
+        }
+        *bytes = MIN(*bytes, size - offset);
+        ret = bdrv_block_status(bs, offset, *bytes, &pnum, NULL, NULL);
+        if (ret < 0) {
+            return ret;
+        }
+        *bytes = pnum ? pnum : *bytes;
+        if (ret & BDRV_BLOCK_ALLOCATED) {
+            *layer = &c->layers[i];
+            return ret & BDRV_BLOCK_ZERO ? RUN_ZERO : RUN_DATA;
+        }
+    }
+    return RUN_NOTHING;
+}
+
+int64_t coroutine_mixed_fn commit_step(const CommitCopy *c, int64_t offset,
+                                       void *buf, int64_t *moved,
+                                       bool *is_read)
+{
+    int64_t bytes = MIN(c->size - offset, COMMIT_CHUNK);
+    const CommitLayer *layer = NULL;
+    int kind, ret = 0;
+
+    *is_read = true;
+    *moved = 0;
+    kind = look(c, offset, &bytes, &layer);
+    if (kind < 0 || kind == RUN_NOTHING) {
+        return kind < 0 ? kind : bytes;
+    }
+    if (kind == RUN_DATA) {
+        ret = blk_pread(layer->blk, offset, bytes, buf, 0);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    *is_read = false;
+    *moved = bytes;
+    if (kind == RUN_ZERO || buffer_is_zero(buf, bytes)) {
+        ret = blk_pwrite_zeroes(c->base, offset, bytes, BDRV_REQ_MAY_UNMAP);
+    } else {
+        ret = blk_pwrite(c->base, offset, bytes, buf, 0);
+    }
+    return ret < 0 ? ret : bytes;
+}
+
+static int copy_all(const CommitCopy *c, void *buf)
+{
+    RateLimit limit = {0};
+
+    ratelimit_set_speed(&limit, c->speed);
+    for (int64_t offset = 0; offset < c->size;) {
+        int64_t moved, ns, n;
+        bool is_read;
+
+        n = commit_step(c, offset, buf, &moved, &is_read);
+        if (n < 0) {
+            return n;
+        }
+        offset += n;
+        ns = ratelimit_delay(&limit, moved, aio_now_ns());
+        if (ns > 0) {
+            g_usleep(ns / 1000);
+        }
+        if (c->progress && !c->progress(c->opaque, offset, c->size)) {
+            return -EINTR;
+        }
+    }
+    return blk_flush(c->base);
+}
+
+int commit_copy(const CommitCopy *c)
+{
+    void *buf = bdrv_try_blockalign(blk_bs(c->base), COMMIT_CHUNK);
+    int ret = buf ? copy_all(c, buf) : -ENOMEM;
+
+    qemu_vfree(buf);
+    return ret;
+}
+
+int commit_grow(BlockBackend *base, int64_t size, Error **errp)
+{
+    int64_t old = blk_getlength(base);
+
+    if (old < 0) {
+        error_setg_errno(errp, -old, "Could not get the size of '%s'",
+                         blk_bs(base)->node_name);
+        return old;
+    }
+    return old >= size ? 0 : blk_truncate(base, size, false,
+                                          PREALLOC_MODE_OFF, 0, errp);
+}
+
+/* --- the image is emptied --- */
+
+typedef struct EmptyCall {
+    BlockDriverState *bs;
+    int ret;
+} EmptyCall;
+
+static void coroutine_fn empty_entry(void *opaque)
+{
+    EmptyCall *call = opaque;
+
+    call->ret = call->bs->drv->co_make_empty(call->bs);
+}
+
+int commit_empty(BlockDriverState *bs)
+{
+    EmptyCall call = { bs, -ENOTSUP };
+
+    if (bs->drv->co_make_empty) {
+        aio_run_co(empty_entry, &call);
+        bs->write_gen++; /* there is something to flush */
+    }
+    return call.ret;
+}
+
+/* --- an image that is open with its backing file --- */
+
+/* A user who goes on while the node is drained. */
+static BlockBackend *user_of(BlockDriverState *bs, uint64_t perm)
+{
+    BlockBackend *blk = blk_new_with_bs(bs, BLK_PERM_CONSISTENT_READ | perm,
+                                        BLK_PERM_ALL, NULL);
+
+    if (blk) {
+        blk_set_disable_request_queuing(blk, true);
+    }
+    return blk;
+}
+
+static int copy_down(BlockDriverState *bs, BlockDriverState *base)
+{
+    g_autoptr(BlockBackend) from = user_of(bs, 0);
+    g_autoptr(BlockBackend) to = user_of(base,
+                                         BLK_PERM_WRITE | BLK_PERM_RESIZE);
+    CommitLayer layer = { bs, from };
+    CommitCopy c = { .layers = &layer, .n_layers = 1, .base = to };
+    int ret;
+
+    if (!from || !to) {
+        return -EPERM;
+    }
+    c.size = blk_getlength(from);
+    if (c.size < 0) {
+        return c.size;
+    }
+    ret = commit_grow(to, c.size, NULL);
+    if (ret == 0) {
+        ret = commit_copy(&c);
+    }
+    return ret;
+}
+
+/* With the filter in between, so that the users of @bs allow it. */
+static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
+{
+    BlockDriverState *owner = base->inherits_from;
+    g_autoptr(BlockDriverState) filter = commit_filter_new(base, NULL, NULL);
+    int ret;
+
+    if (!filter || !bdrv_set_backing(bs, filter, NULL)) {
+        return -EPERM;
+    }
+    ret = copy_down(bs, base);
+    if (!bdrv_set_backing(bs, base, NULL)) {
+        /* It stays, and does no harm. */
+        return -EPERM;
+    }
+    base->inherits_from = owner;
+    if (ret == 0) {
+        /* Not before: until now the data of the base was not all there. */
+        ret = commit_empty(bs);
+    }
+    return ret < 0 ? ret : bdrv_flush(bs);
+}
+
+static int commit_writable(BlockDriverState *bs, BlockDriverState *base)
+{
+    bool read_only = base->read_only;
+    int ret;
+
+    if (read_only && !bdrv_reopen_set_read_only(base, false, NULL)) {
+        return -EACCES;
+    }
+    bdrv_drained_begin(base);
+    ret = commit_drained(bs, base);
+    bdrv_drained_end(base);
+    if (read_only) {
+        Error *err = NULL;
+
+        if (!bdrv_reopen_set_read_only(base, true, &err)) {
+            error_prepend(&err, "Node '%s' stays writable: ",
+                          base->node_name);
+            error_report_err(err);
+        }
+    }
+    return ret;
+}
+
+int bdrv_commit(BlockDriverState *bs)
+{
+    bool busy = !bdrv_op_check(bs, NULL);
+    BlockDriverState *base;
+    int ret;
+
+    bs = bdrv_skip_filters(bs);
+    if (!bdrv_cow_child(bs)) {
+        return -ENOTSUP;
+    }
+    base = bdrv_ref(bdrv_cow_child(bs)->bs);
+    bdrv_ref(bs);
+    bdrv_drained_begin(bs);
+    if (busy || !bdrv_op_check(bs, NULL) || !bdrv_op_check(base, NULL)) {
+        ret = -EBUSY;
+    } else if (bs->read_only) {
+        ret = -EACCES;
+    } else {
+        ret = commit_writable(bs, base);
+    }
+    bdrv_drained_end(bs);
+    bdrv_unref(bs);
+    bdrv_unref(base);
+    return ret;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing what images hold into one below them.
+ *
+ *       top
+ *        |            what top and middle hold goes to base, which then shows
+ *      middle         what top does
+ *        |
+ *       base
+ *
+ * Offsets and lengths are bytes.
+ */
+#ifndef BLOCK_COMMIT_H
+#define BLOCK_COMMIT_H
+
+#include "block/block-backend.h"
+#include "block/graph.h"
+
+/* An image whose own data, not that of its backing file, is looked at. */
+typedef struct CommitLayer {
+    BlockDriverState *bs; /* says what it holds */
+    BlockBackend *blk;    /* reads that */
+} CommitLayer;
+
+typedef struct CommitCopy {
+    const CommitLayer *layers; /* the topmost first */
+    unsigned n_layers;
+    BlockBackend *base;        /* at least as large as the topmost */
+    int64_t size;              /* of the topmost */
+    int64_t speed;             /* most bytes per second; 0: no limit */
+    /* Called (if not NULL) after each step; false: stop. */
+    bool (*progress)(void *opaque, int64_t done, int64_t total);
+    void *opaque;
+} CommitCopy;
+
+/* Buffer that a step needs, and the most it copies. */
+#define COMMIT_CHUNK (2 * MiB)
+
+/*
+ * Copies one run from @offset on, with @buf (COMMIT_CHUNK bytes).  Returns how
+ * many bytes are done now (> 0) or -errno; *@moved how many had to be copied,
+ * *@is_read whether it was reading that failed.
+ */
+int64_t coroutine_mixed_fn commit_step(const CommitCopy *c, int64_t offset,
+                                       void *buf, int64_t *moved,
+                                       bool *is_read);
+/* All of it, then flushes the base.  0 or -errno; -EINTR: was told to stop. */
+int commit_copy(const CommitCopy *c);
+/* Makes @base as large as the image on top; it never shrinks.  0 or -errno,
+ * with @errp. */
+int commit_grow(BlockBackend *base, int64_t size, Error **errp);
+/* Drops what @bs holds itself: its backing file shows.  0 or -errno. */
+int commit_empty(BlockDriverState *bs);
+/*
+ * Writes what @bs holds into its backing file, which grows where it is too
+ * small and is made writable for that time, and empties @bs.  Nothing of it
+ * can be in use by a job.  0 or -errno: -ENOTSUP without a backing file,
+ * -EBUSY, -EACCES.  Main thread.
+ */
+int bdrv_commit(BlockDriverState *bs);
+
+/*
+ * The filter between an image that is committed and its users: they only read,
+ * and allow that what is below changes, as it changes nothing they see.  NULL
+ * @node_name: one is made, and the node is hidden.  A new reference; nobody
+ * uses it yet.
+ */
+BlockDriverState *commit_filter_new(BlockDriverState *bs,
+                                    const char *node_name, Error **errp);
+/* Is @bs one of those? */
+bool commit_is_filter(const BlockDriverState *bs);
+
+#endif
