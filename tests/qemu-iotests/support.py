@@ -76,7 +76,9 @@ def accelerators():
 def verify_format(supported=(), unsupported=()):
     if imgfmt in unsupported:
         skip(f'not for the format {imgfmt}')
-    generic = 'generic' in supported and imgfmt not in READ_ONLY_FORMATS
+    generic = 'generic' in supported
+    if generic and imgfmt in READ_ONLY_FORMATS:
+        skip(f'images of the format {imgfmt} cannot just be made')
     if supported and not generic and imgfmt not in supported:
         skip(f"only for the format {' or '.join(supported)}")
 

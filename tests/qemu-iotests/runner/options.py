@@ -98,6 +98,23 @@ def _debugging(parser):
                        'none')
 
 
+def _unknown(parser, argv):
+    """Words that look like options and are none; -jN is one.
+
+    Left to itself the parser takes -nosuch for -n -o such.
+    """
+    known = parser._option_string_actions       # pylint: disable=W0212
+    words = []
+    for number, word in enumerate(argv):
+        before = known.get(argv[number - 1]) if number else None
+        is_value = before is not None and before.nargs != 0
+        if word[:1] == '-' and word != '-' and not is_value and \
+                word.split('=')[0] not in known and \
+                not (word[:2] == '-j' and word[2:].isdigit()):
+            words.append(word)
+    return words
+
+
 def parse(argv):
     parser = argparse.ArgumentParser(
         prog='check', allow_abbrev=False,
@@ -108,7 +125,9 @@ def parse(argv):
                         help='a name, a folder, or a number')
     for part in (_words, _choice, _ways, _debugging):
         part(parser)
-    args, unknown = parser.parse_known_intermixed_args(argv)
+    unknown = _unknown(parser, argv)
+    args, _ = parser.parse_known_intermixed_args(
+        [word for word in argv if word not in unknown])
     for word in unknown:
         sys.exit(f'check: {word} is no option, image format or protocol '
                  '(see --help)')
