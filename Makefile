@@ -4,7 +4,8 @@
 #   make             build everything in build/
 #   make demo        the main job on a real disk image (installs what is missing)
 #   make check       all tests, plainly and under ASan and UBSan
-#   make check-one T=backup/bitmap-sync    one iotest
+#   make check-one T=backup/bitmap-sync    one iotest; F=raw: another format
+#   make check-peer  the iotests on the installed QEMU
 #   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
 #   make fuzz        a minute of each fuzzer
 #   make bench       ours and the installed peer, in turn
@@ -38,10 +39,16 @@ check-unit: all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
 check-iotests: all
-	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check
+	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check \
+		$(addprefix -,$(F))
 
 check-one: all
-	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check $(T)
+	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check \
+		$(addprefix -,$(F)) $(T)
+
+check-peer:
+	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check --peer \
+		$(addprefix -,$(F)) $(T)
 
 check-asan: asan
 	@scripts/run-checks --only asan $(BUILD) $(BUILD_ASAN)
@@ -64,5 +71,5 @@ install: all
 clean:
 	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
 
-.PHONY: all deps asan check check-unit check-iotests check-one check-asan \
-	fuzz bench demo lint install clean
+.PHONY: all deps asan check check-unit check-iotests check-one check-peer \
+	check-asan fuzz bench demo lint install clean
