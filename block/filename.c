@@ -216,6 +216,16 @@ static char *inner_filename(const BlockDriverState *bs)
     return g_strdup(primary->bs->filename);
 }
 
+/* Name in a syntax of the driver's own. */
+static char *short_filename(const BlockDriverState *bs)
+{
+    BdrvChild *primary = bdrv_primary_child(bs);
+    g_autoptr(json_object) strong = collect_strong(bs);
+
+    return primary && !filename_is_plain(primary->bs->filename)
+        ? NULL : bs->drv->short_filename(bs, strong);
+}
+
 void bdrv_refresh_filename(BlockDriverState *bs)
 {
     g_autoptr(GString) out = NULL;
@@ -229,7 +239,8 @@ void bdrv_refresh_filename(BlockDriverState *bs)
     LIST_FOREACH(c, &bs->children, next) {
         bdrv_refresh_filename(c->bs);
     }
-    plain = bdrv_primary_child(bs) ? inner_filename(bs) : leaf_filename(bs);
+    plain = bs->drv->short_filename ? short_filename(bs)
+          : bdrv_primary_child(bs) ? inner_filename(bs) : leaf_filename(bs);
     g_free(bs->filename);
     if (plain) {
         bs->filename = plain;

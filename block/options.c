@@ -196,6 +196,32 @@ static bool tree_unflatten(json_object *tree, Error **errp)
     return true;
 }
 
+bool bdrv_driver_is_leaf(const char *format_name)
+{
+    int driver = BlockdevDriver_parse(format_name, NULL);
+    const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
+
+    for (unsigned i = 0; branch && i < branch->n_members; i++) {
+        if (bdrv_option_is_child(&branch->members[i])) {
+            return false;
+        }
+    }
+    return branch != NULL;
+}
+
+static bool driver_has_option(const char *format_name, const char *name)
+{
+    int driver = BlockdevDriver_parse(format_name, NULL);
+    const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
+
+    for (unsigned i = 0; branch && i < branch->n_members; i++) {
+        if (!strcmp(branch->members[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *tree_string(json_object *tree, const char *key)
 {
     json_object *value = json_object_object_get(tree, key);
@@ -250,26 +276,59 @@ static bool tree_probe(json_object *tree, bool keyval, bool *probed,
     return true;
 }
 
-static json_object *protocol_tree(const char *filename, Error **errp);
+static json_object *driver_tree(const BlockDriver *drv, const char *filename,
+                                Error **errp);
 
-/* Names the driver of a child that has just a file name. */
-static bool tree_complete_protocol(json_object *tree, Error **errp)
+/* What stands beside a file name counts more than what is in it. */
+static bool tree_merge(json_object *tree, json_object *from)
 {
-    const char *filename = tree_string(tree, "filename");
-    g_autoptr(json_object) protocol = NULL;
+    if (!from) {
+        return false;
+    }
+    json_object_object_foreach(from, key, value) {
+        if (!json_object_object_get_ex(tree, key, NULL)) {
+            json_object_object_add(tree, key, json_object_get(value));
+        }
+    }
+    return true;
+}
+
+/*
+ * Takes apart the file name of a node at the bottom: it may say which driver
+ * ("nbd://..."), and does not stay where that has no such option.
+ */
+static bool tree_take_filename(json_object *tree, Error **errp)
+{
+    g_autofree char *filename = g_strdup(tree_string(tree, "filename"));
+    const char *driver = tree_string(tree, "driver");
+    g_autoptr(json_object) from = NULL;
+    const BlockDriver *drv;
 
     if (!filename) {
         error_setg(errp, "Must specify either driver or file");
         return false;
     }
-    protocol = protocol_tree(filename, errp);
-    if (!protocol) {
+    if (!*filename) {
+        error_setg(errp, "The 'file' block driver requires a file name");
         return false;
     }
-    json_object_object_foreach(protocol, key, value) {
-        json_object_object_add(tree, key, json_object_get(value));
+    drv = driver ? bdrv_find_format(driver)
+                 : bdrv_find_protocol(filename, errp);
+    if (!drv) {
+        return false;
     }
-    return true;
+    json_object_object_del(tree, "filename");
+    from = driver_tree(drv, filename, errp);
+    return tree_merge(tree, from);
+}
+
+/* Drivers at the bottom whose file name stands for several options. */
+static bool driver_parses_filename(const char *format_name)
+{
+    const BlockDriver *drv = bdrv_find_format(format_name);
+
+    return drv && drv->parse_filename &&
+           !driver_has_option(format_name, "filename");
 }
 
 /*
@@ -286,6 +345,7 @@ static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
         {"file", true}, {"image", true}, {"data-file", true},
         {"backing", false}, {"target", false},
     };
+    const char *driver;
 
     for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
         json_object *child = json_object_object_get(tree, children[i].name);
@@ -297,14 +357,17 @@ static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
             return false;
         }
     }
-    if (json_object_object_get(tree, "driver")) {
-        return true;
+    driver = tree_string(tree, "driver");
+    if (driver) {
+        return !tree_string(tree, "filename") ||
+               !driver_parses_filename(driver) ||
+               tree_take_filename(tree, errp);
     }
     if (json_object_object_get(tree, "file")) {
         return tree_probe(tree, keyval, probed, errp);
     }
     if (is_storage) {
-        return tree_complete_protocol(tree, errp);
+        return tree_take_filename(tree, errp);
     }
     error_setg(errp, "Must specify either driver or file");
     return false;
@@ -337,7 +400,7 @@ BlockdevOptions *bdrv_options_from_json(json_object *obj, bool keyval,
                                         Error **errp)
 {
     return qapi_BlockdevOptions_from_json(
-        obj, keyval ? QAPI_INPUT_KEYVAL : QAPI_INPUT_STRICT, errp);
+        obj, keyval ? QAPI_INPUT_OPTIONS : QAPI_INPUT_STRICT, errp);
 }
 
 /* --- file names --- */
@@ -373,20 +436,6 @@ static json_object *parse_json_filename(const char *text, Error **errp)
     return obj;
 }
 
-/* Does @drv stand at the bottom, with a file name rather than a child? */
-static bool driver_is_leaf(const char *format_name)
-{
-    int driver = BlockdevDriver_parse(format_name, NULL);
-    const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
-
-    for (unsigned i = 0; branch && i < branch->n_members; i++) {
-        if (bdrv_option_is_child(&branch->members[i])) {
-            return false;
-        }
-    }
-    return branch != NULL;
-}
-
 /* @drv's options for @filename, by its own parser. */
 static json_object *driver_parse_filename(const BlockDriver *drv,
                                           const char *filename, Error **errp)
@@ -410,7 +459,9 @@ static json_object *driver_tree(const BlockDriver *drv, const char *filename,
     const char *prefix = drv->protocol_name;
     json_object *tree;
 
-    if (path_has_protocol(filename) && drv->parse_filename) {
+    if (drv->parse_filename &&
+        (path_has_protocol(filename) ||
+         !driver_has_option(drv->format_name, "filename"))) {
         return driver_parse_filename(drv, filename, errp);
     }
     if (prefix && g_str_has_prefix(filename, prefix) &&
@@ -440,7 +491,7 @@ static json_object *filename_tree(const char *filename, const char *format,
 {
     json_object *protocol, *tree;
 
-    if (format && driver_is_leaf(format)) {
+    if (format && bdrv_driver_is_leaf(format)) {
         return driver_tree(bdrv_find_format(format), filename, errp);
     }
     protocol = protocol_tree(filename, errp);

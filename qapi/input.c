@@ -34,7 +34,7 @@ static void path_append(GString *text, const Path *path)
                                path->name);
     } else if (path->up) {
         g_string_append_printf(text,
-                               path->mode == QAPI_INPUT_KEYVAL ? ".%u"
+                               path->mode != QAPI_INPUT_STRICT ? ".%u"
                                                                : "[%u]",
                                path->index);
     }
@@ -79,7 +79,7 @@ static bool is_string(struct json_object *obj)
 /* True, and the text, where scalars of this kind come as strings. */
 static const char *keyval_text(struct json_object *obj, const Path *path)
 {
-    return path->mode == QAPI_INPUT_KEYVAL && is_string(obj)
+    return path->mode != QAPI_INPUT_STRICT && is_string(obj)
                ? json_object_get_string(obj)
                : NULL;
 }
@@ -95,12 +95,20 @@ static bool input_bool(const QapiType *type, struct json_object *obj,
         return parse_bool("", text, slot, NULL) ||
                fail_expects(type, path, "'on' or 'off'", errp);
     }
-    if (path->mode == QAPI_INPUT_KEYVAL ||
+    if (path->mode != QAPI_INPUT_STRICT ||
         !json_object_is_type(obj, json_type_boolean)) {
         return fail_type(type, path, "boolean", errp);
     }
     *(bool *)slot = json_object_get_boolean(obj);
     return true;
+}
+
+/* A text to a whole number. */
+static bool parse_signed(const char *text, const Path *path, int64_t *v)
+{
+    return parse_int64(text, v, NULL) ||
+           (path->mode == QAPI_INPUT_OPTIONS &&
+            parse_size(text, 'b', v, NULL));
 }
 
 /* "uint32_t" and so on; the plain 64 bit types have no _t. */
@@ -121,10 +129,10 @@ static bool input_int(const QapiType *type, struct json_object *obj,
     int64_t v;
 
     if (text) {
-        if (!parse_int64(text, &v, NULL)) {
+        if (!parse_signed(text, path, &v)) {
             return fail_expects(type, path, "integer", errp);
         }
-    } else if (path->mode == QAPI_INPUT_KEYVAL ||
+    } else if (path->mode != QAPI_INPUT_STRICT ||
                !json_object_is_type(obj, json_type_int)) {
         return fail_type(type, path, "integer", errp);
     } else {
@@ -147,7 +155,7 @@ static bool parse_unsigned(const QapiType *type, const char *text,
 {
     int64_t bytes;
 
-    if (type->kind == QAPI_SIZE) {
+    if (type->kind == QAPI_SIZE || path->mode == QAPI_INPUT_OPTIONS) {
         if (!parse_size(text, 'b', &bytes, NULL) || bytes < 0) {
             return fail_expects(type, path, "a size", errp);
         }
@@ -170,7 +178,7 @@ static bool input_uint(const QapiType *type, struct json_object *obj,
         if (!parse_unsigned(type, text, path, &v, errp)) {
             return false;
         }
-    } else if (path->mode == QAPI_INPUT_KEYVAL ||
+    } else if (path->mode != QAPI_INPUT_STRICT ||
                !json_object_is_type(obj, json_type_int)) {
         return fail_type(type, path, "integer", errp);
     } else if (json_object_get_int64(obj) < 0) {
@@ -197,7 +205,7 @@ static bool input_number(const QapiType *type, struct json_object *obj,
         if (end == text || *end || !isfinite(v)) {
             return fail_expects(type, path, "a number", errp);
         }
-    } else if (path->mode == QAPI_INPUT_KEYVAL ||
+    } else if (path->mode != QAPI_INPUT_STRICT ||
                (!json_object_is_type(obj, json_type_int) &&
                 !json_object_is_type(obj, json_type_double))) {
         return fail_type(type, path, "number", errp);
@@ -398,13 +406,13 @@ static bool branch_takes(const QapiType *type, enum json_type json,
         return json == json_type_null;
     case QAPI_BOOL:
         return json == json_type_boolean ||
-               (mode == QAPI_INPUT_KEYVAL && json == json_type_string);
+               (mode != QAPI_INPUT_STRICT && json == json_type_string);
     case QAPI_NUMBER:
         return json == json_type_double || json == json_type_int ||
-               (mode == QAPI_INPUT_KEYVAL && json == json_type_string);
+               (mode != QAPI_INPUT_STRICT && json == json_type_string);
     default:
         return json == json_type_int ||
-               (mode == QAPI_INPUT_KEYVAL && json == json_type_string);
+               (mode != QAPI_INPUT_STRICT && json == json_type_string);
     }
 }
 

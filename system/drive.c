@@ -191,21 +191,6 @@ static bool merge_json(struct json_object *options, const char *text,
     return true;
 }
 
-/* Does the driver stand at the bottom of a chain, with a file name? */
-static bool is_protocol(const char *driver)
-{
-    static const char *const protocols[] = {
-        "file", "host_device", "host_cdrom", "nbd", "null-co", "null-aio",
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-        if (!strcmp(driver, protocols[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool complete_options(struct json_object *options,
                              const DriveConfig *config, Error **errp)
 {
@@ -218,7 +203,7 @@ static bool complete_options(struct json_object *options,
     if (file && g_str_has_prefix(file, "json:")) {
         return merge_json(options, file + strlen("json:"), errp);
     }
-    if (file && config->format && is_protocol(config->format)) {
+    if (file && config->format && bdrv_driver_is_leaf(config->format)) {
         json_object_object_add(options, "filename",
                                json_object_new_string(file));
     } else if (file && bdrv_find_node(file)) {
@@ -239,7 +224,7 @@ static void set_default(struct json_object *options, const char *key,
     }
 }
 
-/* "Parameter 'x' is unexpected", in the words of those who write -drive. */
+/* "Parameter 'x' is ...", in the words of those who write -drive. */
 static void explain(const DriveConfig *config, Error *err, Error **errp)
 {
     const char *text = error_get_pretty(err);
@@ -249,6 +234,13 @@ static void explain(const DriveConfig *config, Error *err, Error **errp)
         words[0] && words[1]) {
         error_setg(errp, "Block format '%s' does not support the option '%s'",
                    config->format, words[1]);
+        error_free(err);
+        return;
+    }
+    if (g_str_has_suffix(text, "' is missing") && words[0] && words[1] &&
+        (!strcmp(words[1], "file") || !strcmp(words[1], "image"))) {
+        error_setg(errp, "A block device must be specified for \"%s\"",
+                   words[1]);
         error_free(err);
         return;
     }
@@ -390,7 +382,8 @@ static bool fill_drive(Drive *drive, struct json_object *options,
         error_setg(errp, "Duplicate ID '%s' for drive", drive->id);
         return false;
     }
-    if ((config->file || json_object_object_length(options)) &&
+    if ((config->file || config->format ||
+         json_object_object_length(options)) &&
         !put_in_medium(drive->blk, options, config, errp)) {
         return false;
     }

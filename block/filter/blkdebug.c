@@ -4,6 +4,9 @@
  * when is in blkdebug-rules.c; here are options, limits and the requests.
  */
 #include "qemu/osdep.h"
+
+#include <json-c/json.h>
+
 #include "blkdebug-int.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -359,6 +362,16 @@ static bool blkdebug_is_suspended(BlockDriverState *bs, const char *tag)
     return blkdebug_break_suspended(s->rules, tag);
 }
 
+static char *blkdebug_short_filename(const BlockDriverState *bs,
+                                     struct json_object *strong)
+{
+    const char *config = bs->options->u.blkdebug.config;
+
+    return json_object_object_length(strong) == (config ? 1 : 0)
+        ? g_strdup_printf("blkdebug:%s:%s", config ?: "",
+                          bdrv_primary_child(bs)->bs->filename) : NULL;
+}
+
 extern const BlockDriver bdrv_blkdebug;
 
 const BlockDriver bdrv_blkdebug = {
@@ -370,6 +383,7 @@ const BlockDriver bdrv_blkdebug = {
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
     .parse_filename = blkdebug_parse_filename,
+    .short_filename = blkdebug_short_filename,
     .open = blkdebug_open,
     .close = blkdebug_close,
     .reopen_prepare = blkdebug_reopen_prepare,

@@ -16,9 +16,8 @@ static bool null_parse_filename(const char *filename,
 
     /* All there is to say is in the driver's options. */
     if (!rest || strcmp(rest, "://")) {
-        error_setg(errp, "The only file name that driver '%s' takes is "
-                   "'%s://'", BlockdevDriver_str(options->driver),
-                   BlockdevDriver_str(options->driver));
+        error_setg(errp, "The only allowed filename for this driver is "
+                   "'%s://'", BlockdevDriver_str(options->driver));
         return false;
     }
     return true;

@@ -108,6 +108,10 @@ struct BlockDriver {
     /* Fills the options of "prefix:..." file names. */
     bool (*parse_filename)(const char *filename, BlockdevOptions *options,
                            Error **errp);
+    /* The reverse: a name that says all of @strong, the options that matter
+     * and are set (children apart), or NULL where none can.  Caller frees. */
+    char *(*short_filename)(const BlockDriverState *bs,
+                            struct json_object *strong);
     /*
      * Opens its children with bdrv_open_child() and reads its metadata.  bs's
      * common fields (read_only, cache ...) are set already.  On failure what

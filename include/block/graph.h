@@ -86,7 +86,12 @@ BlockDriverState *bdrv_open_file_as(const char *filename, const char *format,
 /* A filter node on top of nothing yet: driver and options given by type.  For
  * jobs that insert filters; see bdrv_insert_node(). */
 
-/* The schema's struct from JSON; probing not done. */
+/* Does a driver stand at the bottom, with a file name rather than a child? */
+bool bdrv_driver_is_leaf(const char *format_name);
+/*
+ * The schema's struct from JSON; probing not done.  @keyval: scalars are
+ * strings, and whole numbers may have a suffix.
+ */
 BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
                                         Error **errp);
 /* Name by which the tree can be opened again: a path or json:{...}. */

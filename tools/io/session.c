@@ -298,7 +298,7 @@ static BlockdevOptions *changed_options(BlockDriverState *bs,
             json_object_object_add(tree, key, json_object_get(value));
         }
     }
-    return qapi_BlockdevOptions_from_json(tree, QAPI_INPUT_KEYVAL, errp);
+    return qapi_BlockdevOptions_from_json(tree, QAPI_INPUT_OPTIONS, errp);
 }
 
 /* Reopens @bs and what is below its primary child. */
