@@ -48,9 +48,9 @@ static bool create_target(const DriveBackup *arg, BlockDriverState *source,
 
 static int open_flags(const BlockDriverState *source)
 {
-    return BDRV_O_RDWR | (source->cache_direct ? BDRV_O_NOCACHE : 0) |
-           (source->cache_no_flush ? BDRV_O_NO_FLUSH : 0) |
-           (source->discard_unmap ? BDRV_O_UNMAP : 0);
+    return BDRV_O_RDWR | BDRV_O_UNMAP |
+           (source->cache_direct ? BDRV_O_NOCACHE : 0) |
+           (source->cache_no_flush ? BDRV_O_NO_FLUSH : 0);
 }
 
 /* Creates it where asked to, and opens it; a new reference or NULL. */
@@ -58,7 +58,7 @@ static BlockDriverState *get_target(const DriveBackup *arg,
                                     BlockDriverState *source, Error **errp)
 {
     bool existing = arg->mode == NEW_IMAGE_MODE_EXISTING;
-    bool over_source = !existing && arg->sync == MIRROR_SYNC_MODE_NONE;
+    bool over_source = arg->sync == MIRROR_SYNC_MODE_NONE;
     const char *format = arg->format;
     BlockDriverState *target;
 
@@ -75,6 +75,9 @@ static BlockDriverState *get_target(const DriveBackup *arg,
         bdrv_unref(target);
         return NULL;
     }
+    if (target) {
+        target->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
+    }
     return target;
 }
 
@@ -90,7 +93,8 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
     if (!source) {
         return false;
     }
-    if (arg->format && !bdrv_find_format(arg->format)) {
+    if (arg->mode != NEW_IMAGE_MODE_EXISTING && arg->format &&
+        !bdrv_find_format(arg->format)) {
         error_setg(errp, "Unknown file format '%s'", arg->format);
         return false;
     }

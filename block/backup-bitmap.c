@@ -46,13 +46,19 @@ static bool check_modes(const BackupCommon *o, BitmapSyncMode *mode,
 }
 
 /* What is known to be wrong only where the bitmap is there. */
-static bool check_use(const BackupCommon *o, Error **errp)
+static bool check_given(const BackupCommon *o, Error **errp)
 {
     if (!o->has_bitmap_mode && o->sync != MIRROR_SYNC_MODE_INCREMENTAL) {
         error_setg(errp,
                    "Bitmap sync mode must be given when providing a bitmap");
         return false;
     }
+    return true;
+}
+
+/* What is wrong though the bitmap may be used. */
+static bool check_use(const BackupCommon *o, Error **errp)
+{
     if (o->sync == MIRROR_SYNC_MODE_NONE) {
         error_setg(errp, "sync mode '%s' does not produce meaningful bitmap "
                    "outputs", MirrorSyncMode_str(o->sync));
@@ -72,8 +78,6 @@ static bool check_use(const BackupCommon *o, Error **errp)
 bool backup_bitmap_find(BackupBitmap *b, BlockDriverState *source,
                         const BackupCommon *o, Error **errp)
 {
-    BdrvBitmapOp op;
-
     *b = (BackupBitmap) {0};
     if (!check_modes(o, &b->mode, errp)) {
         return false;
@@ -86,17 +90,17 @@ bool backup_bitmap_find(BackupBitmap *b, BlockDriverState *source,
         error_setg(errp, "Bitmap '%s' could not be found", o->bitmap);
         return false;
     }
-    op = b->mode == BITMAP_SYNC_MODE_NEVER ? BDRV_BITMAP_OP_JOB_READ
-                                           : BDRV_BITMAP_OP_JOB;
     b->selects = o->sync == MIRROR_SYNC_MODE_BITMAP ||
                  o->sync == MIRROR_SYNC_MODE_INCREMENTAL;
     b->read_only = bdrv_dirty_bitmap_readonly(b->bitmap);
-    return check_use(o, errp) && bdrv_dirty_bitmap_check(b->bitmap, op, errp);
+    return check_given(o, errp) &&
+           bdrv_dirty_bitmap_check(b->bitmap, BDRV_BITMAP_OP_JOB_READ, errp) &&
+           check_use(o, errp);
 }
 
 bool backup_bitmap_freeze(BackupBitmap *b, Error **errp)
 {
-    if (b->bitmap && b->read_only) {
+    if (b->bitmap && b->read_only && b->mode == BITMAP_SYNC_MODE_NEVER) {
         bdrv_dirty_bitmap_set_busy(b->bitmap, true);
         return true;
     }

@@ -304,20 +304,23 @@ static bool can_compress(BlockDriverState *bs)
 static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
                         const BackupCommon *o, Error **errp)
 {
-    int64_t len = bdrv_getlength(source), target_len = bdrv_getlength(target);
-
     if (source == target) {
         error_setg(errp, "Source and target cannot be the same");
         return false;
     }
     if (o->compress && !can_compress(target)) {
         error_setg(errp, "Compression is not supported for this drive %s",
-                   bdrv_get_device_or_node_name(target));
+                   bdrv_get_device_name(target));
         return false;
     }
-    if (!bdrv_op_check(source, errp) || !bdrv_op_check(target, errp)) {
-        return false;
-    }
+    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp);
+}
+
+static bool check_sizes(BlockDriverState *source, BlockDriverState *target,
+                        Error **errp)
+{
+    int64_t len = bdrv_getlength(source), target_len = bdrv_getlength(target);
+
     if (len < 0 || target_len < 0) {
         error_setg_errno(errp, len < 0 ? -len : -target_len,
                          "Unable to get length for '%s'",
@@ -458,6 +461,7 @@ Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
     if (!backup_bitmap_find(&bitmap, source, o, errp) ||
         !check_nodes(source, target, o, errp) ||
         !check_perf(o->x_perf, errp) ||
+        !check_sizes(source, target, errp) ||
         !backup_bitmap_freeze(&bitmap, errp)) {
         return NULL;
     }

@@ -36,6 +36,7 @@ struct BlockCopyState {
     bool use_copy_range; /* until it fails for good */
     bool skip_unallocated;
     bool whole; /* the target gets all of the disk */
+    BdrvShownBits *shown; /* todo, on the source */
     bool fleecing; /* the source is below the target: serialise writes */
 
     /* --- the context's thread --- */

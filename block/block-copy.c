@@ -108,6 +108,7 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
     s->fast = true;
     s->todo = hbitmap_new(len, s->cluster_size);
     hbitmap_set_all(s->todo);
+    s->shown = bdrv_dirty_bitmap_show_bits(source->bs, s->todo);
     s->piece = BLOCK_COPY_CHUNK;
     s->pool = bufpool_new(s->piece, BLOCK_COPY_FAST_CHUNKS + 1);
     co_queue_init(&s->buffer_queue);
@@ -121,6 +122,7 @@ void block_copy_state_free(BlockCopyState *s)
     if (s) {
         g_assert(LIST_EMPTY(&s->reqs.reqs) && !s->batch);
         aio_bh_free(s->batch_bh);
+        bdrv_dirty_bitmap_hide_bits(s->shown);
         hbitmap_free(s->todo);
         bufpool_free(s->pool);
         g_free(s);

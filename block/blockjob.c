@@ -86,10 +86,6 @@ BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
     BlockJob *job;
     Job *j;
 
-    if (params->speed < 0) {
-        error_setg(errp, "Parameter 'speed' expects a non-negative value");
-        return NULL;
-    }
     if (!id && !(params->flags & JOB_INTERNAL)) {
         id = bdrv_get_device_name(params->bs);
     }
@@ -105,6 +101,11 @@ BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
     job->speed = params->speed;
     if (!block_job_add_bdrv(job, "main node", params->bs, 0, BLK_PERM_ALL,
                             errp)) {
+        job_early_fail(j);
+        return NULL;
+    }
+    if (params->speed < 0) {
+        error_setg(errp, "Parameter 'speed' expects a non-negative value");
         job_early_fail(j);
         return NULL;
     }

@@ -23,12 +23,14 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
         return false;
     }
     bitmap->busy = true;
+    bdrv_dirty_bitmap_show_successor(bitmap);
     return true;
 }
 
 BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
 {
     g_assert(bitmap->successor);
+    bdrv_dirty_bitmap_hide_successor(bitmap, true);
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
     bitmap->busy = false;
@@ -41,6 +43,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bool merged;
 
     g_assert(successor);
+    bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
     g_assert(merged); /* equal sizes: truncation keeps both in step */
     bitmap->busy = false;

@@ -20,6 +20,7 @@ struct BdrvDirtyBitmap {
     /* --- node's context --- */
     HBitmap *bits;
     HBitmap *successor; /* NULL: not frozen */
+    BdrvShownBits *successor_shown;
     bool disabled;      /* does not record */
 
     /* --- main thread --- */
@@ -29,10 +30,20 @@ struct BdrvDirtyBitmap {
     bool persistent;
     bool skip_store;
     bool counted; /* in bs->bitmaps.recording */
+    uint64_t seq; /* the list goes from the highest to the lowest */
     LIST_ENTRY(BdrvDirtyBitmap) list;
 };
 
 /* Restores invariant 1 after @bitmap->disabled changed. */
 void bdrv_dirty_bitmap_recount(BdrvDirtyBitmap *bitmap);
+/* Shows the successor of @bitmap as a bitmap without a name. */
+void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap);
+/*
+ * The successor is shown no more; @replaces: @bitmap takes its place among the
+ * bitmaps of the node, as the younger one.
+ */
+void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces);
+/* The node goes: whoever shows bits there may hide them all the same. */
+void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs);
 
 #endif

@@ -73,6 +73,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
     bitmap->bs = bs;
     bitmap->name = g_strdup(name);
     bitmap->bits = bits;
+    bitmap->seq = ++bs->bitmaps.seq;
     LIST_INSERT_HEAD(&bs->bitmaps.list, bitmap, list);
     bdrv_dirty_bitmap_recount(bitmap);
     return bitmap;
@@ -98,6 +99,7 @@ void bdrv_dirty_bitmap_release_all(BlockDriverState *bs)
             bdrv_dirty_bitmap_release(bitmap);
         }
     }
+    bdrv_dirty_bitmap_forget_shown(bs);
 }
 
 BdrvDirtyBitmap *bdrv_dirty_bitmap_find(BlockDriverState *bs, const char *name)
@@ -198,36 +200,6 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap)
 char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap)
 {
     return hbitmap_sha256(bitmap->bits);
-}
-
-static BlockDirtyInfo *query_one(const BdrvDirtyBitmap *bitmap)
-{
-    BlockDirtyInfo *info = g_new0(BlockDirtyInfo, 1);
-
-    info->name = g_strdup(bitmap->name);
-    /* Users count whole granules, the last one included. */
-    info->count = ROUND_UP(hbitmap_count(bitmap->bits),
-                           hbitmap_granularity(bitmap->bits));
-    info->granularity = hbitmap_granularity(bitmap->bits);
-    info->recording = bdrv_dirty_bitmap_recording(bitmap);
-    info->busy = bitmap->busy;
-    info->persistent = bitmap->persistent;
-    info->has_inconsistent = bitmap->inconsistent;
-    info->inconsistent = bitmap->inconsistent;
-    return info;
-}
-
-BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs)
-{
-    BlockDirtyInfoList *head = NULL, **tail = &head;
-    BdrvDirtyBitmap *bitmap;
-
-    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
-        if (bitmap->name) {
-            QAPI_LIST_APPEND(tail, query_one(bitmap));
-        }
-    }
-    return head;
 }
 
 /* --- content --- */

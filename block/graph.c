@@ -71,6 +71,9 @@ BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
 
     bdrv_drained_begin(bs);
     filter = bdrv_open(options, flags, errp);
+    if (!filter) {
+        error_prepend(errp, "Could not create node: ");
+    }
     if (filter && bdrv_replace_node(bs, filter, errp)) {
         /* Without parents nothing else would keep it. */
         filter->graph_ref = true;

@@ -49,6 +49,8 @@ typedef struct QmpRequest {
 static GQueue dispatch_queue = G_QUEUE_INIT;
 static QmpRequest *dispatch_running;
 static AioBH *dispatch_bh;
+static AioBH *reply_bh;
+static struct json_object *held_reply; /* of the running one */
 static QmpSession *current_session;
 
 static void update_handlers(QmpSession *session);
@@ -170,9 +172,8 @@ static void request_free(QmpRequest *req)
 }
 
 /* Takes @response. */
-static void request_done(struct json_object *response, void *opaque)
+static void request_reply(QmpRequest *req, struct json_object *response)
 {
-    QmpRequest *req = opaque;
     QmpSession *session = req->session;
 
     session->queued--;
@@ -187,6 +188,27 @@ static void request_done(struct json_object *response, void *opaque)
         aio_bh_schedule(dispatch_bh);
     }
     request_free(req);
+}
+
+static void reply_now(void *opaque)
+{
+    if (held_reply) {
+        request_reply(dispatch_running, g_steal_pointer(&held_reply));
+    }
+}
+
+/*
+ * Takes @response.  What a command has set going tells its first events before
+ * the command is answered: clients know that order.
+ */
+static void request_done(struct json_object *response, void *opaque)
+{
+    if (opaque == dispatch_running) {
+        held_reply = response;
+        aio_bh_schedule(reply_bh);
+    } else {
+        request_reply(opaque, response);
+    }
 }
 
 static void request_execute(QmpRequest *req)
@@ -222,6 +244,7 @@ void qmp_session_cleanup(void)
     }
     if (dispatch_bh) {
         aio_bh_free(g_steal_pointer(&dispatch_bh));
+        aio_bh_free(g_steal_pointer(&reply_bh));
     }
 }
 
@@ -405,6 +428,8 @@ QmpSession *qmp_session_new(int in_fd, int out_fd, bool pretty,
     if (!dispatch_bh) {
         dispatch_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_MAIN,
                                  dispatch_next, NULL);
+        reply_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_MAIN, reply_now,
+                              NULL);
     }
     session->refcnt = 1;
     session->in_fd = in_fd;
@@ -443,6 +468,7 @@ void qmp_session_flush(QmpSession *session, int timeout_ms)
 {
     int64_t end = aio_now_ns() + timeout_ms * INT64_C(1000000);
 
+    reply_now(NULL);
     while (session->open && session->out->len && write_out(session) &&
            session->out->len && aio_now_ns() < end) {
         struct pollfd pfd = { .fd = session->out_fd, .events = POLLOUT };

@@ -25,6 +25,7 @@ typedef struct CbwState {
     OnCbwError on_error;
     int64_t timeout_ns; /* 0: none */
     HBitmap *access, *done;
+    BdrvShownBits *access_shown, *done_shown;
     BlockReqList reads;
     int broken; /* -errno: not all was saved */
     void (*broken_hook)(void *opaque);
@@ -320,9 +321,10 @@ static bool use_bitmap(CbwState *s, const BlockdevOptionsCbw *o, Error **errp)
     return true;
 }
 
-static bool init_bitmaps(CbwState *s, const BlockdevOptionsCbw *o,
+static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
                          Error **errp)
 {
+    CbwState *s = bs->opaque;
     int64_t size = hbitmap_size(block_copy_todo(s->copy));
     uint64_t cluster = block_copy_cluster_size(s->copy);
 
@@ -332,6 +334,8 @@ static bool init_bitmaps(CbwState *s, const BlockdevOptionsCbw *o,
         return false;
     }
     hbitmap_merge(block_copy_todo(s->copy), NULL, s->access);
+    s->done_shown = bdrv_dirty_bitmap_show_bits(bs, s->done);
+    s->access_shown = bdrv_dirty_bitmap_show_bits(bs, s->access);
     return true;
 }
 
@@ -340,6 +344,8 @@ static void cbw_close(BlockDriverState *bs)
     CbwState *s = bs->opaque;
 
     block_copy_state_free(s->copy);
+    bdrv_dirty_bitmap_hide_bits(s->access_shown);
+    bdrv_dirty_bitmap_hide_bits(s->done_shown);
     hbitmap_free(s->access);
     hbitmap_free(s->done);
 }
@@ -363,7 +369,7 @@ static int cbw_open(BlockDriverState *bs, const BlockdevOptions *options,
     }
     s->copy = block_copy_state_new(bs->file, s->target, o->min_cluster_size,
                                    errp);
-    if (!s->copy || !init_bitmaps(s, o, errp)) {
+    if (!s->copy || !init_bitmaps(bs, o, errp)) {
         cbw_close(bs);
         return -EINVAL;
     }

@@ -31,7 +31,12 @@
 typedef struct BdrvDirtyBitmapList {
     LIST_HEAD(, BdrvDirtyBitmap) list;
     int recording; /* how many record now: 0 makes marking free */
+    LIST_HEAD(, BdrvShownBits) shown; /* without names, for queries only */
+    uint64_t seq; /* of the youngest in either list */
 } BdrvDirtyBitmapList;
+
+/* Bits that filters and jobs keep, and that queries tell of. */
+typedef struct BdrvShownBits BdrvShownBits;
 
 typedef enum BdrvBitmapState {
     BDRV_BITMAP_ACTIVE,
@@ -61,7 +66,7 @@ typedef enum BdrvBitmapOp {
 
 /*
  * A new bitmap on @bs, recording.  @granularity: power of two, 512 B ..
- * 2 GiB.  @name NULL: anonymous (jobs), not seen by queries.  NULL with @errp:
+ * 2 GiB.  @name NULL: anonymous (jobs).  NULL with @errp:
  * the name is taken, too long (> 1023 B) or the granularity is wrong.
  */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
@@ -105,8 +110,19 @@ bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
 /* The bits, to read (merge, iterate, serialise); owned by the bitmap. */
 const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap);
-/* For query-*: all named bitmaps of @bs. */
+/*
+ * For query-*: all named bitmaps of @bs and what is shown beside them, the
+ * youngest first.
+ */
 BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs);
+/*
+ * Has queries of @bs tell of @bits as of a bitmap that has no name and does
+ * not record.  The caller keeps @bits and hides them before it frees them.
+ */
+BdrvShownBits *bdrv_dirty_bitmap_show_bits(BlockDriverState *bs,
+                                           const HBitmap *bits);
+/* NULL is fine, and so is a node that is gone. */
+void bdrv_dirty_bitmap_hide_bits(BdrvShownBits *shown);
 /* See hbitmap_sha256(). */
 char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap);
 

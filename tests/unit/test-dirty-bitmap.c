@@ -146,10 +146,55 @@ static void test_new(void)
     refused(bs, 3000, "a");
     refused(bs, UINT64_C(1) << 32, "a");
     g_assert_true(bdrv_dirty_bitmap_find(bs, longest) == b);
-    g_assert_true(list && !list->next); /* the anonymous one is not seen */
+    /* The anonymous one is seen, without a name. */
+    g_assert_true(list && list->next && !list->next->next);
+    g_assert_null(list->value->name);
+    g_assert_cmpstr(list->next->value->name, ==, longest);
     bdrv_dirty_bitmap_release(anon);
     bdrv_dirty_bitmap_release(b);
     bdrv_unref(bs);
+}
+
+/* Names and counts of what queries tell, '-' for no name. */
+static void told(BlockDriverState *bs, const char *expected)
+{
+    g_autoptr(BlockDirtyInfoList) list = bdrv_dirty_bitmap_query(bs);
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    for (BlockDirtyInfoList *l = list; l; l = l->next) {
+        g_string_append_printf(text, "%s%s %d%s%s", text->len ? ", " : "",
+                               l->value->name ?: "-", (int)l->value->count,
+                               l->value->busy ? " busy" : "",
+                               l->value->recording ? " rec" : "");
+    }
+    g_assert_cmpstr(text->str, ==, expected);
+}
+
+/* What jobs keep is told, too, in the order of age. */
+static void test_shown(void)
+{
+    BlockDriverState *bs = open_disk("disk");
+    BdrvDirtyBitmap *a = bdrv_dirty_bitmap_new(bs, 512, "a", &error_abort);
+    BdrvDirtyBitmap *b;
+    g_autoptr(HBitmap) bits = hbitmap_new(4096, 1024);
+    BdrvShownBits *shown;
+
+    bdrv_dirty_bitmap_set(a, 0, 512);
+    bdrv_dirty_bitmap_freeze(a, &error_abort);
+    shown = bdrv_dirty_bitmap_show_bits(bs, bits);
+    hbitmap_set(bits, 0, 1);
+    b = bdrv_dirty_bitmap_new(bs, 512, "b", &error_abort);
+    bdrv_dirty_bitmap_mark(bs, 512, 1024);
+    told(bs, "b 1024 rec, - 1024, - 1024 rec, a 512 busy rec");
+    bdrv_dirty_bitmap_reclaim(a);
+    told(bs, "b 1024 rec, - 1024, a 1536 rec");
+    bdrv_dirty_bitmap_freeze(a, &error_abort);
+    bdrv_dirty_bitmap_abdicate(a);
+    told(bs, "a 0 rec, b 1024 rec, - 1024");
+    bdrv_dirty_bitmap_release(a);
+    bdrv_dirty_bitmap_release(b);
+    bdrv_unref(bs);
+    bdrv_dirty_bitmap_hide_bits(shown);
 }
 
 /* --- random lives --- */
@@ -341,6 +386,7 @@ int main(int argc, char **argv)
     aio_main_init(&error_abort);
     g_test_add_func("/dirty-bitmap/table", test_table);
     g_test_add_func("/dirty-bitmap/new", test_new);
+    g_test_add_func("/dirty-bitmap/shown", test_shown);
     g_test_add_func("/dirty-bitmap/random", test_random);
     ret = g_test_run();
     bdrv_close_all();

@@ -155,7 +155,7 @@ static void test_insert_refused(void)
 
     dummy.fail_open = "f";
     g_assert_null(bdrv_insert_node(q, options, 0, &err));
-    assert_error(&err, "'f' does not open");
+    assert_error(&err, "Could not create node: 'f' does not open");
     g_assert_cmpint(q->quiesce_counter, ==, 0);
     blk_unref(blk);
     bdrv_unref(q);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What queries tell of bitmaps: those with names, and in between, in the order
+ * in which they came to be, bits that jobs and filters keep on the node.
+ */
+#include "qemu/osdep.h"
+
+#include "block/dirty-bitmap-int.h"
+#include "block/graph.h"
+
+struct BdrvShownBits {
+    BlockDriverState *bs; /* NULL: the node is gone */
+    const HBitmap *bits;  /* NULL: the successor of @of */
+    const BdrvDirtyBitmap *of;
+    uint64_t seq;
+    LIST_ENTRY(BdrvShownBits) list;
+};
+
+/* --- bits without names --- */
+
+static BdrvShownBits *show(BlockDriverState *bs, const HBitmap *bits,
+                           const BdrvDirtyBitmap *of)
+{
+    BdrvShownBits *shown = g_new0(BdrvShownBits, 1);
+
+    shown->bs = bs;
+    shown->bits = bits;
+    shown->of = of;
+    shown->seq = ++bs->bitmaps.seq;
+    LIST_INSERT_HEAD(&bs->bitmaps.shown, shown, list);
+    return shown;
+}
+
+BdrvShownBits *bdrv_dirty_bitmap_show_bits(BlockDriverState *bs,
+                                           const HBitmap *bits)
+{
+    return show(bs, bits, NULL);
+}
+
+void bdrv_dirty_bitmap_hide_bits(BdrvShownBits *shown)
+{
+    if (shown && shown->bs) {
+        LIST_REMOVE(shown, list);
+    }
+    g_free(shown);
+}
+
+void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs)
+{
+    BdrvShownBits *shown;
+
+    while ((shown = LIST_FIRST(&bs->bitmaps.shown))) {
+        LIST_REMOVE(shown, list);
+        shown->bs = NULL;
+    }
+}
+
+void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap)
+{
+    bitmap->successor_shown = show(bitmap->bs, NULL, bitmap);
+}
+
+/* Puts @bitmap where its number belongs. */
+static void sort_in(BdrvDirtyBitmap *bitmap)
+{
+    BdrvDirtyBitmap *other, *before = NULL;
+    BdrvDirtyBitmapList *bitmaps = &bitmap->bs->bitmaps;
+
+    LIST_REMOVE(bitmap, list);
+    LIST_FOREACH(other, &bitmaps->list, list) {
+        if (other->seq < bitmap->seq) {
+            break;
+        }
+        before = other;
+    }
+    if (before) {
+        LIST_INSERT_AFTER(before, bitmap, list);
+    } else {
+        LIST_INSERT_HEAD(&bitmaps->list, bitmap, list);
+    }
+}
+
+void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces)
+{
+    if (replaces) {
+        bitmap->seq = bitmap->successor_shown->seq;
+        sort_in(bitmap);
+    }
+    bdrv_dirty_bitmap_hide_bits(g_steal_pointer(&bitmap->successor_shown));
+}
+
+/* --- answers --- */
+
+/* Users count whole granules, the last one included. */
+static BlockDirtyInfo *query_bits(const HBitmap *bits)
+{
+    BlockDirtyInfo *info = g_new0(BlockDirtyInfo, 1);
+
+    info->count = ROUND_UP(hbitmap_count(bits), hbitmap_granularity(bits));
+    info->granularity = hbitmap_granularity(bits);
+    return info;
+}
+
+static BlockDirtyInfo *query_shown(const BdrvShownBits *shown)
+{
+    BlockDirtyInfo *info = query_bits(shown->bits ?: shown->of->successor);
+
+    info->recording = shown->of && bdrv_dirty_bitmap_recording(shown->of);
+    return info;
+}
+
+static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
+{
+    BlockDirtyInfo *info = query_bits(bitmap->bits);
+
+    info->name = g_strdup(bitmap->name);
+    info->recording = bdrv_dirty_bitmap_recording(bitmap);
+    info->busy = bitmap->busy;
+    info->persistent = bitmap->persistent;
+    info->has_inconsistent = bitmap->inconsistent;
+    info->inconsistent = bitmap->inconsistent;
+    return info;
+}
+
+BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs)
+{
+    BlockDirtyInfoList *head = NULL, **tail = &head;
+    BdrvDirtyBitmap *bitmap = LIST_FIRST(&bs->bitmaps.list);
+    BdrvShownBits *shown = LIST_FIRST(&bs->bitmaps.shown);
+
+    while (bitmap || shown) {
+        if (!bitmap || (shown && shown->seq > bitmap->seq)) {
+            QAPI_LIST_APPEND(tail, query_shown(shown));
+            shown = LIST_NEXT(shown, list);
+        } else {
+            QAPI_LIST_APPEND(tail, query_bitmap(bitmap));
+            bitmap = LIST_NEXT(bitmap, list);
+        }
+    }
+    return head;
+}
