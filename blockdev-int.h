@@ -58,5 +58,8 @@ bool blockdev_action_snapshot(const TransactionAction *action,
                               BlockdevTransaction *btx, Error **errp);
 bool blockdev_action_snapshot_sync(const TransactionAction *action,
                                    BlockdevTransaction *btx, Error **errp);
+/* blockdev-snapshot-internal.c */
+bool blockdev_action_snapshot_internal(const TransactionAction *action,
+                                       BlockdevTransaction *btx, Error **errp);
 
 #endif

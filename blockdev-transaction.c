@@ -34,6 +34,8 @@ static const BlockdevActionOps actions[] = {
     {TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP, blockdev_action_backup},
     {TRANSACTION_ACTION_KIND_DRIVE_BACKUP, blockdev_action_drive_backup},
     {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT, blockdev_action_snapshot},
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC,
+     blockdev_action_snapshot_internal},
     {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC,
      blockdev_action_snapshot_sync},
 };

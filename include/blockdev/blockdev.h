@@ -14,5 +14,7 @@ void blockdev_init_events(void);
 const ObjectOptions *blockdev_next_object(const ObjectOptions *object);
 /* Is there an iothread object of this name? */
 bool blockdev_find_iothread(const char *id);
+/* How long the machine ran, for snapshots; NULL: there is no machine. */
+extern int64_t (*blockdev_vm_clock_ns)(void);
 
 #endif
