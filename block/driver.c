@@ -22,6 +22,15 @@ const BlockDriver *bdrv_find_driver(BlockdevDriver driver)
     return bdrv_find_format(BlockdevDriver_str(driver));
 }
 
+/* Is @prefix @name, or that over a transport: "nbd+unix"? */
+static bool prefix_matches(const char *prefix, const char *name)
+{
+    const char *rest = prefix + strlen(name);
+
+    return g_str_has_prefix(prefix, name) &&
+           (!*rest || !strcmp(rest, "+tcp") || !strcmp(rest, "+unix"));
+}
+
 static const BlockDriver *bdrv_find_prefix(const char *filename, Error **errp)
 {
     g_autofree char *prefix = g_strndup(filename, strcspn(filename, ":"));
@@ -29,7 +38,7 @@ static const BlockDriver *bdrv_find_prefix(const char *filename, Error **errp)
     for (size_t i = 0; bdrv_drivers[i]; i++) {
         const char *name = bdrv_drivers[i]->protocol_name;
 
-        if (name && !strcmp(name, prefix)) {
+        if (name && prefix_matches(prefix, name)) {
             return bdrv_drivers[i];
         }
     }

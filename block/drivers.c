@@ -9,6 +9,7 @@ extern const BlockDriver bdrv_copy_before_write;
 extern const BlockDriver bdrv_copy_on_read;
 extern const BlockDriver bdrv_file;
 extern const BlockDriver bdrv_host_device;
+extern const BlockDriver bdrv_nbd;
 extern const BlockDriver bdrv_null_aio;
 extern const BlockDriver bdrv_null_co;
 extern const BlockDriver bdrv_qcow2;
@@ -20,6 +21,7 @@ const BlockDriver *const bdrv_drivers[] = {
     /* protocols */
     &bdrv_file,
     &bdrv_host_device,
+    &bdrv_nbd,
     &bdrv_null_aio,
     &bdrv_null_co,
     /* formats */

@@ -181,11 +181,14 @@ static void append_json(GString *out, json_object *value)
 }
 
 /* Name of a protocol node whose options leave nothing but its path. */
-static char *leaf_filename(const BlockDriverState *bs)
+static char *leaf_filename(BlockDriverState *bs)
 {
     g_autoptr(json_object) strong = collect_strong(bs);
     json_object *filename = json_object_object_get(strong, "filename");
 
+    if (bs->drv->make_filename) {
+        return bs->drv->make_filename(bs);
+    }
     if (json_object_object_length(strong) == (filename ? 1 : 0)) {
         if (filename) {
             return g_strdup(json_object_get_string(filename));

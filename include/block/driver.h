@@ -105,6 +105,9 @@ struct BlockDriver {
     int (*probe)(const uint8_t *buf, size_t bytes, const char *filename);
     /* Protocols: does @filename (a path) need this driver? 0..100 */
     int (*probe_device)(const char *filename);
+    /* Its own form of file name by bs->options, NULL where there is none for
+     * them; caller frees.  For protocols without an option "filename". */
+    char *(*make_filename)(BlockDriverState *bs);
     /* Fills the options of "prefix:..." file names. */
     bool (*parse_filename)(const char *filename, BlockdevOptions *options,
                            Error **errp);
@@ -229,13 +232,13 @@ struct BlockDriver {
     /* Looks for inconsistencies; @fix: BDRV_FIX_* of block/graph.h. */
     int coroutine_fn (*co_check)(BlockDriverState *bs,
                                  struct BdrvCheckResult *result, int fix);
-    /* Writes a new backing file name into the header. */
-    int (*change_backing_file)(BlockDriverState *bs, const char *backing_file,
-                               const char *backing_fmt);
     /* Changes what was chosen when the image was made; all or nothing, as far
      * as it is checked beforehand. */
     int coroutine_fn (*co_amend)(BlockDriverState *bs,
                                  const struct BdrvAmend *amend, Error **errp);
+    /* Writes a new backing file name into the header. */
+    int (*change_backing_file)(BlockDriverState *bs, const char *backing_file,
+                               const char *backing_fmt);
     bool (*has_zero_init)(BlockDriverState *bs);
 
     /* Persistent dirty bitmaps (interface: block/dirty-bitmap.h). */

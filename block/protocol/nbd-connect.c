@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Connections to an NBD server.
+ *
+ *     connected --(breaks)--> waiting: requests sleep, attempts go on
+ *     waiting --(reconnect-delay is over)--> failing: requests fail; each
+ *                                            lets one attempt be made
+ *     waiting, failing --(an attempt succeeds)--> connected
+ *
+ * Names are resolved and sockets connected in a worker thread, the handshake
+ * is done by a coroutine: nothing here holds up the loop.
+ */
+#include "qemu/osdep.h"
+
+#include <sys/socket.h>
+
+#include "nbd-int.h"
+#include "qemu/sockets.h"
+
+#define NS_PER_S INT64_C(1000000000)
+#define FIRST_PAUSE (NS_PER_S / 10)
+#define LONGEST_PAUSE (16 * NS_PER_S)
+
+/* --- one attempt --- */
+
+typedef struct Dial {
+    const SocketAddress *addr;
+    int fd;
+    Error *err;
+} Dial;
+
+/* In a worker thread. */
+static int dial(void *opaque)
+{
+    Dial *d = opaque;
+    const InetSocketAddress *inet = &d->addr->u.inet;
+
+    if (d->addr->type == SOCKET_ADDRESS_TYPE_UNIX) {
+        d->fd = sock_connect_unix(d->addr->u.q_unix.path, &d->err);
+    } else {
+        d->fd = sock_connect_inet(&(SockInetAddress){
+                                      .host = inet->host,
+                                      .port = inet->port,
+                                      .ipv4 = inet->has_ipv4 ? inet->ipv4 : -1,
+                                      .ipv6 = inet->has_ipv6 ? inet->ipv6 : -1,
+                                  }, &d->err);
+    }
+    return 0;
+}
+
+/* A connected socket, or -1. */
+static int coroutine_fn open_socket(NBDState *s, Error **errp)
+{
+    const SocketAddress *addr = s->options->server;
+    Dial d = { .addr = addr, .fd = -1 };
+    int on = 1;
+
+    if (addr->type == SOCKET_ADDRESS_TYPE_FD) {
+        if (s->conn) {
+            error_setg(errp, "A file descriptor cannot be connected again");
+            return -1;
+        }
+        return sock_from_fd_str(addr->u.fd.str, errp);
+    }
+    thread_pool_co_run(dial, &d);
+    if (d.fd < 0) {
+        error_propagate(errp, d.err);
+    } else if (addr->type == SOCKET_ADDRESS_TYPE_INET &&
+               addr->u.inet.has_keep_alive && addr->u.inet.keep_alive) {
+        setsockopt(d.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    }
+    return d.fd;
+}
+
+/* Can @info stand in for what the node was opened with? */
+static bool check_same(const NBDState *s, const NBDInfo *info, Error **errp)
+{
+    if (info->size != s->info.size) {
+        error_setg(errp, "the size of the export has changed from %" PRIu64
+                   " to %" PRIu64, s->info.size, info->size);
+        return false;
+    }
+    if (info->flags & NBD_FLAG_READ_ONLY &&
+        !(s->info.flags & NBD_FLAG_READ_ONLY) && !s->bs->read_only) {
+        error_setg(errp, "the export has become read-only");
+        return false;
+    }
+    if (info->min_block > MAX(s->info.min_block, 1) ||
+        (info->max_block && info->max_block < NBD_MAX_PAYLOAD &&
+         (!s->info.max_block || info->max_block < s->info.max_block))) {
+        error_setg(errp, "the block sizes of the export have changed");
+        return false;
+    }
+    if (s->info.has_context && !info->has_context) {
+        error_setg(errp, "the export has lost its metadata context");
+        return false;
+    }
+    return true;
+}
+
+/* What the server did against the rules is worth telling; once. */
+static void on_break(void *opaque, const char *rule)
+{
+    NBDState *s = opaque;
+
+    if (rule) {
+        g_autofree char *name = nbd_server_name(s->options->server);
+
+        error_report("NBD server '%s' broke the protocol: it sent %s", name,
+                     rule);
+    }
+}
+
+/* A new connection becomes s->conn. */
+static bool coroutine_fn attempt(NBDState *s, Error **errp)
+{
+    NBDWish wish = {
+        .export = s->options->export ? s->options->export : "",
+        .context = s->options->x_dirty_bitmap ? s->options->x_dirty_bitmap
+                                              : NBD_CONTEXT_ALLOCATION,
+    };
+    int fd = open_socket(s, errp);
+    NBDConn *conn;
+
+    if (fd < 0) {
+        return false;
+    }
+    s->handshake_fd = fd;
+    if (s->closing) {
+        shutdown(fd, SHUT_RDWR);
+    }
+    conn = nbd_conn_new(fd, &wish, errp);
+    s->handshake_fd = -1;
+    if (!conn) {
+        return false;
+    }
+    if (s->conn && !check_same(s, nbd_conn_info(conn), errp)) {
+        nbd_conn_stop(conn);
+        nbd_conn_unref(conn);
+        return false;
+    }
+    nbd_conn_on_break(conn, on_break, s);
+    nbd_conn_unref(s->conn);
+    s->conn = conn;
+    return true;
+}
+
+/* --- the first connection --- */
+
+typedef struct First {
+    NBDState *s;
+    Error **errp;
+    bool ok;
+} First;
+
+static void coroutine_fn first_entry(void *opaque)
+{
+    First *f = opaque;
+    NBDState *s = f->s;
+    int64_t end = aio_now_ns() + s->options->open_timeout * NS_PER_S;
+    int64_t pause = FIRST_PAUSE;
+    Error *err = NULL;
+
+    while (!(f->ok = attempt(s, &err))) {
+        int64_t left = end - aio_now_ns();
+
+        if (s->options->server->type == SOCKET_ADDRESS_TYPE_FD || left <= 0) {
+            break;
+        }
+        g_clear_pointer(&err, error_free);
+        co_sleep_ns(MIN(pause, left));
+        pause = MIN(pause * 2, NS_PER_S);
+    }
+    error_propagate(f->errp, err);
+}
+
+static void handshake_timeout(void *opaque)
+{
+    NBDState *s = opaque;
+
+    if (s->handshake_fd >= 0) {
+        shutdown(s->handshake_fd, SHUT_RDWR);
+    }
+}
+
+bool nbd_connect_first(NBDState *s, Error **errp)
+{
+    First f = { .s = s, .errp = errp };
+    AioTimer *timer = NULL;
+
+    if (s->options->open_timeout) {
+        timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                              handshake_timeout, s);
+        aio_timer_mod(timer, aio_now_ns() +
+                      s->options->open_timeout * NS_PER_S);
+    }
+    aio_run_co(first_entry, &f);
+    if (timer) {
+        aio_timer_free(timer);
+    }
+    if (f.ok) {
+        s->info = *nbd_conn_info(s->conn);
+    }
+    s->was_up = f.ok;
+    return f.ok;
+}
+
+/* --- further ones --- */
+
+void nbd_delay_over(void *opaque)
+{
+    NBDState *s = opaque;
+
+    s->waiting = false;
+    co_queue_wake_all(&s->changed);
+}
+
+static void coroutine_fn reconnect_entry(void *opaque)
+{
+    NBDState *s = opaque;
+    int64_t pause = FIRST_PAUSE;
+
+    while (!s->closing && !attempt(s, NULL) && s->waiting && !s->closing) {
+        co_sleep_wakeable(&s->pause, pause);
+        pause = MIN(pause * 2, LONGEST_PAUSE);
+        if (!s->waiting) {
+            break;
+        }
+    }
+    s->connecting = false;
+    if (nbd_conn_ok(s->conn)) {
+        s->waiting = false;
+        aio_timer_del(s->delay_timer);
+    }
+    co_queue_wake_all(&s->changed);
+    aio_notify(aio_main_context());
+}
+
+/* The connection is found broken. */
+static void coroutine_fn start_connecting(NBDState *s)
+{
+    if (s->was_up && !s->connecting && s->options->reconnect_delay) {
+        s->waiting = true;
+        aio_timer_mod(s->delay_timer, aio_now_ns() +
+                      s->options->reconnect_delay * NS_PER_S);
+    }
+    s->was_up = false;
+    if (!s->connecting) {
+        s->connecting = true;
+        coroutine_enter(coroutine_create(reconnect_entry, s));
+    }
+}
+
+NBDConn *coroutine_fn nbd_connect_get(NBDState *s)
+{
+    while (!s->closing) {
+        if (nbd_conn_ok(s->conn)) {
+            s->was_up = true;
+            return nbd_conn_ref(s->conn);
+        }
+        start_connecting(s);
+        if (nbd_conn_ok(s->conn)) {
+            continue;
+        }
+        if (!s->waiting) {
+            return NULL;
+        }
+        co_queue_wait(&s->changed, NULL);
+    }
+    return NULL;
+}
+
+/* --- the end --- */
+
+static bool is_alive(const NBDState *s)
+{
+    return s->connecting || (s->conn && !nbd_conn_ended(s->conn));
+}
+
+void nbd_connect_close(NBDState *s)
+{
+    s->closing = true;
+    nbd_delay_over(s);
+    co_sleep_wake(&s->pause);
+    handshake_timeout(s);
+    if (s->conn) {
+        nbd_conn_stop(s->conn);
+    }
+    AIO_WAIT_WHILE(aio_main_context(), is_alive(s));
+    nbd_conn_unref(s->conn);
+    s->conn = NULL;
+    if (s->delay_timer) {
+        aio_timer_free(s->delay_timer);
+        s->delay_timer = NULL;
+    }
+    g_clear_pointer(&s->options, qapi_free_BlockdevOptionsNbd);
+}

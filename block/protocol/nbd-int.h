@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the NBD driver share.
+ *
+ *   nbd.c           the driver: opening, requests
+ *   nbd-connect.c   getting a connection, and another one when it breaks
+ *   nbd-filename.c  file names to options and back
+ */
+#ifndef BLOCK_PROTOCOL_NBD_INT_H
+#define BLOCK_PROTOCOL_NBD_INT_H
+
+#include "block/io.h"
+#include "nbd/client.h"
+
+typedef struct NBDState {
+    BlockDriverState *bs;
+
+    /* --- set once --- */
+    BlockdevOptionsNbd *options; /* a copy: bs->options may be replaced */
+    NBDInfo info;          /* of the first connection; later ones fit it */
+
+    /* --- the connection --- */
+    NBDConn *conn;         /* NULL: there never was one */
+    bool connecting;       /* a coroutine is at it */
+    bool was_up;           /* since it was last found broken */
+    bool waiting;          /* requests wait for it, until delay_timer */
+    bool closing;
+    int handshake_fd;      /* of the attempt that is in its handshake, or -1 */
+    CoSleep pause;         /* between attempts */
+    AioTimer *delay_timer;
+    CoQueue changed;       /* waits for the end of connecting or waiting */
+} NBDState;
+
+/* Connects for the first time, for at most open-timeout. */
+bool nbd_connect_first(NBDState *s, Error **errp);
+/* For s->delay_timer: requests wait no longer. */
+void nbd_delay_over(void *opaque);
+/* Ends everything; for close. */
+void nbd_connect_close(NBDState *s);
+/*
+ * A reference to a connection that works; waits for one while reconnect-delay
+ * allows.  NULL: there is none.
+ */
+NBDConn *coroutine_fn nbd_connect_get(NBDState *s);
+
+bool nbd_parse_filename(const char *filename, BlockdevOptions *options,
+                        Error **errp);
+char *nbd_make_filename(BlockDriverState *bs);
+/* "host:port" or the path: where the server is; caller frees. */
+char *nbd_server_name(const SocketAddress *addr);
+
+#endif

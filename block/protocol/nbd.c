@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nbd: a disk that is an export of an NBD server. */
+#include "qemu/osdep.h"
+
+#include "block/graph.h"
+#include "nbd-int.h"
+
+/* Most bytes of a request without payload: its length has 32 bits. */
+#define MAX_COMMAND (GiB)
+
+/* --- life cycle --- */
+
+static bool check_options(const BlockdevOptionsNbd *o, Error **errp)
+{
+    if (o->tls_creds) {
+        error_setg(errp, "No TLS credentials with id '%s': TLS is not "
+                   "supported", o->tls_creds);
+        return false;
+    }
+    if (o->tls_hostname) {
+        error_setg(errp, "tls-hostname is only supported with tls-creds");
+        return false;
+    }
+    if (o->server->type == SOCKET_ADDRESS_TYPE_VSOCK) {
+        error_setg(errp, "Socket addresses of type 'vsock' are not "
+                   "supported");
+        return false;
+    }
+    if (o->server->type == SOCKET_ADDRESS_TYPE_UNIX &&
+        o->server->u.q_unix.has_abstract && o->server->u.q_unix.abstract) {
+        error_setg(errp, "Abstract unix sockets are not supported");
+        return false;
+    }
+    return true;
+}
+
+/* What the server offers against what is wanted. */
+static bool check_info(BlockDriverState *bs, Error **errp)
+{
+    NBDState *s = bs->opaque;
+
+    if (s->options->x_dirty_bitmap && !s->info.has_context) {
+        error_setg(errp, "requested x-dirty-bitmap %s not found",
+                   s->options->x_dirty_bitmap);
+        return false;
+    }
+    if (s->info.flags & NBD_FLAG_READ_ONLY && !bs->read_only) {
+        if (!bs->auto_read_only) {
+            error_setg_errno(errp, EACCES, "Could not open image");
+            return false;
+        }
+        bs->read_only = true;
+    }
+    if (!s->info.min_block) {
+        /* Servers that say nothing are used to sectors. */
+        s->info.min_block = IS_ALIGNED(s->info.size, BDRV_SECTOR_SIZE)
+                                ? BDRV_SECTOR_SIZE : 1;
+    } else if (!IS_ALIGNED(s->info.size, s->info.min_block)) {
+        error_setg(errp, "the size %" PRIu64 " of the export is not a "
+                   "multiple of the server's minimum block size %" PRIu32,
+                   s->info.size, s->info.min_block);
+        return false;
+    }
+    return true;
+}
+
+static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
+                    int flags, Error **errp)
+{
+    NBDState *s = bs->opaque;
+
+    if (!check_options(&options->u.nbd, errp)) {
+        return -EINVAL;
+    }
+    s->bs = bs;
+    s->options = qapi_clone_BlockdevOptionsNbd(&options->u.nbd);
+    s->handshake_fd = -1;
+    co_queue_init(&s->changed);
+    s->delay_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                                   nbd_delay_over, s);
+    if (!nbd_connect_first(s, errp) || !check_info(bs, errp)) {
+        nbd_connect_close(s);
+        return -EIO;
+    }
+    return 0;
+}
+
+static void nbd_close(BlockDriverState *bs)
+{
+    nbd_connect_close(bs->opaque);
+}
+
+static void nbd_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    const NBDState *s = bs->opaque;
+    uint32_t min = s->info.min_block;
+    uint32_t max = s->info.max_block ? MIN(s->info.max_block, NBD_MAX_PAYLOAD)
+                                     : NBD_MAX_PAYLOAD;
+
+    bs->bl.request_alignment = min;
+    bs->bl.max_transfer = ROUND_DOWN(max, min);
+    bs->bl.max_pdiscard = bs->bl.max_pwrite_zeroes = MAX_COMMAND;
+    if (s->info.opt_block > min) {
+        bs->bl.opt_transfer = s->info.opt_block;
+    }
+}
+
+static int64_t nbd_getlength(BlockDriverState *bs)
+{
+    const NBDState *s = bs->opaque;
+
+    return s->info.size;
+}
+
+/* --- requests --- */
+
+/* One request, whatever its kind. */
+typedef struct NBDIo {
+    NBDRequest req;
+    QEMUIOVector *qiov;
+    size_t qiov_offset;
+    uint32_t *flags, *run;
+} NBDIo;
+
+static int coroutine_fn do_io(NBDConn *conn, const NBDIo *io)
+{
+    switch (io->req.type) {
+    case NBD_CMD_READ:
+        return nbd_conn_read(conn, io->req.from, io->req.len, io->qiov,
+                             io->qiov_offset);
+    case NBD_CMD_WRITE:
+        return nbd_conn_write(conn, &io->req, io->qiov, io->qiov_offset);
+    case NBD_CMD_BLOCK_STATUS:
+        return nbd_conn_status(conn, io->req.from, io->req.len, io->flags,
+                               io->run);
+    default:
+        return nbd_conn_command(conn, &io->req);
+    }
+}
+
+/*
+ * Carries out @io.  Where the connection breaks it is done again on the next
+ * one, while requests may wait for that: all of them may be done twice.
+ */
+static int coroutine_fn request(BlockDriverState *bs, const NBDIo *io)
+{
+    NBDState *s = bs->opaque;
+    NBDConn *conn;
+    int ret;
+
+    do {
+        conn = nbd_connect_get(s);
+        if (!conn) {
+            return -EIO;
+        }
+        ret = do_io(conn, io);
+        nbd_conn_unref(conn);
+    } while (ret == -ENOTCONN && s->options->reconnect_delay);
+    return ret == -ENOTCONN ? -EIO : ret;
+}
+
+static int coroutine_fn nbd_co_flush(BlockDriverState *bs)
+{
+    const NBDState *s = bs->opaque;
+    NBDIo io = { .req = { .type = NBD_CMD_FLUSH } };
+
+    return s->info.flags & NBD_FLAG_SEND_FLUSH ? request(bs, &io) : 0;
+}
+
+/* A change that is to be durable, on a server that may not know FUA. */
+static int coroutine_fn change(BlockDriverState *bs, NBDIo *io, bool fua)
+{
+    const NBDState *s = bs->opaque;
+    int ret;
+
+    if (fua && s->info.flags & NBD_FLAG_SEND_FUA) {
+        io->req.flags |= NBD_CMD_FLAG_FUA;
+        fua = false;
+    }
+    ret = request(bs, io);
+    return ret == 0 && fua ? nbd_co_flush(bs) : ret;
+}
+
+static int coroutine_fn nbd_co_preadv(BlockDriverState *bs, int64_t offset,
+                                      int64_t bytes, QEMUIOVector *qiov,
+                                      size_t qiov_offset,
+                                      BdrvRequestFlags flags)
+{
+    NBDIo io = {
+        .req = { .type = NBD_CMD_READ, .from = offset, .len = bytes },
+        .qiov = qiov,
+        .qiov_offset = qiov_offset,
+    };
+
+    return bytes ? request(bs, &io) : 0;
+}
+
+static int coroutine_fn nbd_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, QEMUIOVector *qiov,
+                                       size_t qiov_offset,
+                                       BdrvRequestFlags flags)
+{
+    NBDIo io = {
+        .req = { .type = NBD_CMD_WRITE, .from = offset, .len = bytes },
+        .qiov = qiov,
+        .qiov_offset = qiov_offset,
+    };
+
+    return bytes ? change(bs, &io, flags & BDRV_REQ_FUA) : 0;
+}
+
+static int coroutine_fn nbd_co_pwrite_zeroes(BlockDriverState *bs,
+                                             int64_t offset, int64_t bytes,
+                                             BdrvRequestFlags flags)
+{
+    const NBDState *s = bs->opaque;
+    NBDIo io = {
+        .req = { .type = NBD_CMD_WRITE_ZEROES, .from = offset, .len = bytes,
+                 .flags = flags & BDRV_REQ_MAY_UNMAP ? 0
+                              : NBD_CMD_FLAG_NO_HOLE },
+    };
+
+    if (!(s->info.flags & NBD_FLAG_SEND_WRITE_ZEROES)) {
+        return -ENOTSUP;
+    }
+    if (flags & BDRV_REQ_NO_FALLBACK) {
+        if (!(s->info.flags & NBD_FLAG_SEND_FAST_ZERO)) {
+            return -ENOTSUP;
+        }
+        io.req.flags |= NBD_CMD_FLAG_FAST_ZERO;
+    }
+    return bytes ? change(bs, &io, flags & BDRV_REQ_FUA) : 0;
+}
+
+static int coroutine_fn nbd_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes)
+{
+    const NBDState *s = bs->opaque;
+    NBDIo io = {
+        .req = { .type = NBD_CMD_TRIM, .from = offset, .len = bytes },
+    };
+
+    if (!(s->info.flags & NBD_FLAG_SEND_TRIM) || !bytes) {
+        return 0;
+    }
+    return request(bs, &io);
+}
+
+static int coroutine_fn nbd_co_block_status(BlockDriverState *bs,
+                                            bool want_zero, int64_t offset,
+                                            int64_t bytes, int64_t *pnum,
+                                            int64_t *map,
+                                            BlockDriverState **file)
+{
+    const NBDState *s = bs->opaque;
+    uint32_t flags = 0, run = 0, min = s->info.min_block;
+    NBDIo io = {
+        .req = { .type = NBD_CMD_BLOCK_STATUS, .from = offset,
+                 .len = MIN(bytes, MAX_COMMAND) },
+        .flags = &flags,
+        .run = &run,
+    };
+    int ret;
+
+    *pnum = bytes;
+    *map = offset;
+    *file = bs;
+    if (!s->info.has_context) {
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
+    }
+    ret = request(bs, &io);
+    if (ret < 0) {
+        return ret;
+    }
+    /* Of a run that ends within a block the block is data. */
+    *pnum = ROUND_DOWN(run, min);
+    if (!*pnum) {
+        *pnum = MIN(min, bytes);
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
+    }
+    return (flags & NBD_STATE_HOLE ? 0 : BDRV_BLOCK_DATA) |
+           (flags & NBD_STATE_ZERO ? BDRV_BLOCK_ZERO : 0) |
+           BDRV_BLOCK_OFFSET_VALID;
+}
+
+static int coroutine_fn nbd_co_truncate(BlockDriverState *bs, int64_t offset,
+                                        bool exact, PreallocMode prealloc,
+                                        BdrvRequestFlags flags, Error **errp)
+{
+    const NBDState *s = bs->opaque;
+
+    if (offset != s->info.size && exact) {
+        error_setg(errp, "Cannot resize NBD nodes");
+        return -ENOTSUP;
+    }
+    if (offset > s->info.size) {
+        error_setg(errp, "Cannot grow NBD nodes");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+extern const BlockDriver bdrv_nbd;
+
+const BlockDriver bdrv_nbd = {
+    .format_name = "nbd",
+    .protocol_name = "nbd",
+    .instance_size = sizeof(NBDState),
+    .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
+    .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
+                            BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
+    .make_filename = nbd_make_filename,
+    .parse_filename = nbd_parse_filename,
+    .open = nbd_open,
+    .close = nbd_close,
+    .refresh_limits = nbd_refresh_limits,
+    .co_preadv = nbd_co_preadv,
+    .co_pwritev = nbd_co_pwritev,
+    .co_pwrite_zeroes = nbd_co_pwrite_zeroes,
+    .co_pdiscard = nbd_co_pdiscard,
+    .co_flush = nbd_co_flush,
+    .co_block_status = nbd_co_block_status,
+    .co_truncate = nbd_co_truncate,
+    .getlength = nbd_getlength,
+};

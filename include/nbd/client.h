@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Client side of the NBD protocol: one connection to one export.
+ *
+ * Any number of coroutines may have requests in flight on a connection.  When
+ * it breaks, or the server breaks the rules, it ends: all requests in flight
+ * fail and so do all later ones; another connection is the user's business.
+ * Everything here runs in the thread of the main context.
+ *
+ * Sizes and offsets are bytes.
+ */
+#ifndef NBD_CLIENT_H
+#define NBD_CLIENT_H
+
+#include "nbd/proto.h"
+#include "qemu/coroutine.h"
+#include "qemu/error.h"
+#include "qemu/iov.h"
+
+typedef struct NBDConn NBDConn;
+
+/* What the client wants. */
+typedef struct NBDWish {
+    const char *export;  /* name */
+    const char *context; /* metadata context, e.g. base:allocation; NULL: none
+                            is wanted */
+} NBDWish;
+
+/* What the server offers. */
+typedef struct NBDInfo {
+    uint64_t size;        /* <= INT64_MAX */
+    uint16_t flags;       /* NBD_FLAG_* */
+    uint32_t min_block;   /* a power of two <= 64 KiB; 0: it did not say */
+    uint32_t opt_block;   /* 0: it did not say */
+    uint32_t max_block;   /* of the payload of a request; 0: it did not say */
+    bool structured;      /* replies */
+    bool has_context;     /* the wished one */
+    uint32_t context_id;
+} NBDInfo;
+
+/* An export as listed. */
+typedef struct NBDListedExport {
+    char *name, *description; /* description: NULL where there is none */
+    bool has_info;
+    NBDInfo info;
+    GPtrArray *contexts; /* of char *, owned */
+} NBDListedExport;
+
+/*
+ * The handshake on the connected socket @fd, which is taken over, also on
+ * failure.  NULL with @errp.  nbd_conn_stop() the result.
+ */
+NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp);
+const NBDInfo *nbd_conn_info(const NBDConn *conn);
+NBDConn *nbd_conn_ref(NBDConn *conn);
+void nbd_conn_unref(NBDConn *conn);
+/* Requests can be made. */
+bool nbd_conn_ok(const NBDConn *conn);
+/* Says goodbye if it can do so at once, and ends it: requests fail. */
+void nbd_conn_stop(NBDConn *conn);
+/* It has ended, and nothing of it waits any more: unref will free it. */
+bool nbd_conn_ended(const NBDConn *conn);
+/*
+ * Calls @broken(@opaque, @rule) once when it ends without nbd_conn_stop();
+ * @rule: what the server did against the rules, or NULL: it is just gone.
+ */
+void nbd_conn_on_break(NBDConn *conn,
+                       void (*broken)(void *opaque, const char *rule),
+                       void *opaque);
+
+/*
+ * Requests.  0 or -errno, as the server says; -ENOTCONN: the connection has
+ * ended (before or meanwhile), whether it was carried out is not known;
+ * -EINVAL also for an answer that breaks the rules.  Lengths are within the
+ * export and NBDInfo.max_block.  The caller has a reference.
+ */
+int coroutine_fn nbd_conn_read(NBDConn *conn, uint64_t from, uint32_t bytes,
+                               QEMUIOVector *qiov, size_t qiov_offset);
+/* @flags of @req: NBD_CMD_FLAG_FUA or 0; @from and @len say what. */
+int coroutine_fn nbd_conn_write(NBDConn *conn, const NBDRequest *req,
+                                const QEMUIOVector *qiov, size_t qiov_offset);
+/* A request without payload: @type, @flags, @from, @len of @req. */
+int coroutine_fn nbd_conn_command(NBDConn *conn, const NBDRequest *req);
+/*
+ * What the chosen context says of the run at @from: *@flags, *@run its length,
+ * 1 .. @bytes.  Only where NBDInfo.has_context.
+ */
+int coroutine_fn nbd_conn_status(NBDConn *conn, uint64_t from, uint32_t bytes,
+                                 uint32_t *flags, uint32_t *run);
+
+/*
+ * All exports that the server on @fd (taken over) lists, with infos: an array
+ * of NBDListedExport; g_ptr_array_unref() frees all.  NULL with @errp.
+ */
+GPtrArray *coroutine_fn nbd_list_exports(int fd, Error **errp);
+
+#endif
