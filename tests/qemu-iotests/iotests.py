@@ -402,12 +402,21 @@ class QemuStorageDaemon:
         try:
             self._wait_until_ready()
             if self.with_qmp:
-                self.client = self.connect(self.negotiate)
+                self.client = self._first_client()
         except BaseException:
             self.process.kill()
             self.process.wait()
             raise
         return self
+
+    def _first_client(self):
+        """Where devices come after the monitor, they may still end it."""
+        try:
+            return self.connect(self.negotiate)
+        except (QmpClosed, ConnectionError):
+            status = self.process.wait(TIMEOUT)
+            raise AssertionError(f'the daemon ended with {status}: '
+                                 + self.errors()) from None
 
     def _wait_until_ready(self):
         """The pid file is there once all of the command line is done."""

@@ -168,18 +168,18 @@ class VM(QemuStorageDaemon):
         function(*args, **kwargs)
         return self.errors()[before:]
 
-    def pause_drive(self, drive, event=None):
+    def pause_drive(self, drive, event=None, qdev=False):
         """Suspend the drive's next request at a point that blkdebug knows
         (default: wherever it reads or writes next); blkdebug is below."""
         for one in (event,) if event else ('read_aio', 'write_aio'):
-            self.hmp_qemu_io(drive, f'break {one} paused_{one}_{drive}')
+            self.hmp_qemu_io(drive, f'break {one} paused_{one}', qdev)
 
-    def wait_paused(self, drive, event):
-        self.hmp_qemu_io(drive, f'wait_break paused_{event}_{drive}')
+    def wait_paused(self, drive, event, qdev=False):
+        self.hmp_qemu_io(drive, f'wait_break paused_{event}', qdev)
 
-    def resume_drive(self, drive, event=None):
+    def resume_drive(self, drive, event=None, qdev=False):
         for one in (event,) if event else ('read_aio', 'write_aio'):
-            self.hmp_qemu_io(drive, f'remove_break paused_{one}_{drive}')
+            self.hmp_qemu_io(drive, f'remove_break paused_{one}', qdev)
 
     def devices(self):
         """What query-block says, by the device's name or the drive's."""
