@@ -89,6 +89,8 @@ bool qmp_object_add(ObjectOptions *arg, Error **errp)
 {
     if (!id_is_wellformed(arg->id)) {
         error_setg(errp, "Parameter 'id' expects an identifier");
+        error_append_hint(errp, "Identifiers consist of letters, digits, '-', "
+                          "'.', '_', starting with a letter.\n");
         return false;
     }
     if (find_object(arg->id)) {

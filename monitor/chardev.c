@@ -7,15 +7,23 @@
 #include <termios.h>
 
 #include "monitor/chardev.h"
+#include "qapi/optgroup.h"
 #include "qemu/aio.h"
+#include "qemu/fdset.h"
 #include "qemu/sockets.h"
+
+/* A terminal tells by looking only whether somebody has opened it. */
+#define PTY_INTERVAL_NS (50 * 1000 * 1000)
 
 struct Chardev {
     char *id;
     char *description;
+    int pty_fd;         /* our side of a terminal, -1: is none */
+    AioTimer *pty_timer;
     int listen_fd;      /* -1: does not listen */
     char *unlink_path;  /* of a listening unix socket */
     int in_fd, out_fd;  /* of the connection, -1: none */
+    bool restore_stdin; /* make it blocking again */
     bool owns_fds;      /* close them (not standard input and output) */
     ChardevOpened *opened;
     void *opaque;
@@ -23,6 +31,7 @@ struct Chardev {
 };
 
 static LIST_HEAD(, Chardev) chardevs = LIST_HEAD_INITIALIZER(chardevs);
+static bool stdio_forbidden, stdio_in_use;
 
 Chardev *chardev_find(const char *id)
 {
@@ -39,6 +48,26 @@ Chardev *chardev_find(const char *id)
 char *chardev_describe(const Chardev *chr)
 {
     return g_strdup(chr->description);
+}
+
+Chardev *chardev_next(Chardev *chr)
+{
+    return chr ? LIST_NEXT(chr, list) : LIST_FIRST(&chardevs);
+}
+
+const char *chardev_id(const Chardev *chr)
+{
+    return chr->id;
+}
+
+bool chardev_is_open(const Chardev *chr)
+{
+    return chr->opened && chr->out_fd >= 0;
+}
+
+void chardev_forbid_stdio(void)
+{
+    stdio_forbidden = true;
 }
 
 /* --- connections --- */
@@ -74,9 +103,21 @@ static void accept_connection(void *opaque)
     }
 }
 
+static void look_at_pty(void *opaque)
+{
+    Chardev *chr = opaque;
+    struct pollfd pfd = { .fd = chr->pty_fd, .events = POLLIN };
+
+    if (poll(&pfd, 1, 0) >= 0 && !(pfd.revents & POLLHUP)) {
+        connected(chr, chr->pty_fd, chr->pty_fd);
+    } else {
+        aio_timer_mod(chr->pty_timer, aio_now_ns() + PTY_INTERVAL_NS);
+    }
+}
+
 static void close_fds(Chardev *chr)
 {
-    if (chr->owns_fds) {
+    if (chr->owns_fds && chr->pty_fd < 0) {
         if (chr->in_fd >= 0 && chr->in_fd != chr->out_fd) {
             close(chr->in_fd);
         }
@@ -91,13 +132,16 @@ void chardev_close_connection(Chardev *chr)
 {
     close_fds(chr);
     listen_again(chr);
+    if (chr->pty_timer) {
+        aio_timer_mod(chr->pty_timer, aio_now_ns() + PTY_INTERVAL_NS);
+    }
 }
 
 bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
                           Error **errp)
 {
     if (chr->opened) {
-        error_setg(errp, "chardev '%s' is already in use", chr->id);
+        error_setg(errp, "Device '%s' is in use", chr->id);
         return false;
     }
     chr->opened = opened;
@@ -116,10 +160,10 @@ static bool open_null(Chardev *chr, const ChardevOptions *options,
     int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     if (fd < 0) {
-        error_setg_errno(errp, errno, "Could not open /dev/null");
+        error_setg_errno(errp, errno, "Could not open '/dev/null'");
         return false;
     }
-    chr->description = g_strdup("null");
+    chr->description = g_strdup(ChardevKind_str(options->backend));
     connected(chr, -1, fd);
     return true;
 }
@@ -127,34 +171,47 @@ static bool open_null(Chardev *chr, const ChardevOptions *options,
 static bool open_stdio(Chardev *chr, const ChardevOptions *options,
                        Error **errp)
 {
+    if (stdio_forbidden || stdio_in_use) {
+        error_setg(errp, stdio_forbidden ? "cannot use stdio with -daemonize"
+                   : "cannot use stdio by multiple character devices");
+        return false;
+    }
     chr->owns_fds = false;
     chr->description = g_strdup("stdio");
     if (!fd_set_nonblock(STDIN_FILENO, true)) {
         error_setg_errno(errp, errno, "Could not use standard input");
         return false;
     }
+    stdio_in_use = true;
+    chr->restore_stdin = true;
     connected(chr, STDIN_FILENO, STDOUT_FILENO);
     return true;
+}
+
+static int open_path(const char *path, int flags, Error **errp)
+{
+    int fd = fdset_open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Could not open '%s'", path);
+    }
+    return fd;
 }
 
 static bool open_file(Chardev *chr, const ChardevOptions *options,
                       Error **errp)
 {
     const ChardevOptionsFile *file = &options->u.file;
-    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK;
     int in_fd = -1, out_fd;
 
-    flags |= file->append ? O_APPEND : O_TRUNC;
-    out_fd = open(file->path, flags, 0666);
+    out_fd = open_path(file->path, O_WRONLY | O_CREAT |
+                       (file->append ? O_APPEND : O_TRUNC), errp);
     if (out_fd < 0) {
-        error_setg_errno(errp, errno, "Could not open '%s'", file->path);
         return false;
     }
     if (file->input_path) {
-        in_fd = open(file->input_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        in_fd = open_path(file->input_path, O_RDONLY, errp);
         if (in_fd < 0) {
-            error_setg_errno(errp, errno, "Could not open '%s'",
-                             file->input_path);
             close(out_fd);
             return false;
         }
@@ -171,8 +228,8 @@ static bool open_pipe(Chardev *chr, const ChardevOptions *options,
     const char *path = options->u.pipe.path;
     g_autofree char *in = g_strdup_printf("%s.in", path);
     g_autofree char *out = g_strdup_printf("%s.out", path);
-    int in_fd = open(in, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    int out_fd = open(out, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    int in_fd = open_path(in, O_RDWR, NULL);
+    int out_fd = open_path(out, O_RDWR, NULL);
 
     if (in_fd < 0 || out_fd < 0) {
         if (in_fd >= 0) {
@@ -181,14 +238,68 @@ static bool open_pipe(Chardev *chr, const ChardevOptions *options,
         if (out_fd >= 0) {
             close(out_fd);
         }
-        in_fd = out_fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        in_fd = out_fd = open_path(path, O_RDWR, errp);
     }
     if (in_fd < 0) {
-        error_setg_errno(errp, errno, "Could not open pipe '%s'", path);
         return false;
     }
     chr->description = g_strdup("pipe");
     connected(chr, in_fd, out_fd);
+    return true;
+}
+
+static void make_raw(int fd)
+{
+    struct termios attr;
+
+    if (tcgetattr(fd, &attr) == 0) {
+        cfmakeraw(&attr);
+        tcsetattr(fd, TCSANOW, &attr);
+    }
+}
+
+static bool open_serial(Chardev *chr, const ChardevOptions *options,
+                        Error **errp)
+{
+    int fd = open_path(options->u.serial.path, O_RDWR, errp);
+
+    if (fd < 0) {
+        return false;
+    }
+    make_raw(fd);
+    chr->description = g_strdup("serial");
+    connected(chr, fd, fd);
+    return true;
+}
+
+/* The user's side is opened once, so that there is somebody to leave it. */
+static bool open_pty(Chardev *chr, const ChardevOptions *options,
+                     Error **errp)
+{
+    char name[128];
+    int other;
+
+    chr->pty_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (chr->pty_fd < 0 || grantpt(chr->pty_fd) < 0 ||
+        unlockpt(chr->pty_fd) < 0 ||
+        ptsname_r(chr->pty_fd, name, sizeof(name)) ||
+        !fd_set_nonblock(chr->pty_fd, true)) {
+        error_setg_errno(errp, errno, "Failed to create PTY");
+        return false;
+    }
+    other = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (other < 0) {
+        error_setg_errno(errp, errno, "Could not open '%s'", name);
+        return false;
+    }
+    make_raw(other);
+    close(other);
+    printf("char device redirected to %s (label %s)\n", name, chr->id);
+    fflush(stdout);
+    chr->description = g_strdup_printf("pty:%s", name);
+    chr->pty_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_MAIN,
+                                   look_at_pty, chr);
+    look_at_pty(chr);
     return true;
 }
 
@@ -203,11 +314,6 @@ static int socket_fd(Chardev *chr, const ChardevOptionsSocket *opt,
         .ipv6 = opt->has_ipv6 ? opt->ipv6 : -1,
     };
 
-    if (!!opt->path + !!opt->fd + !!opt->port != 1) {
-        error_setg(errp, "chardev '%s': exactly one of 'path', 'fd' and "
-                   "'port' is needed", chr->id);
-        return -1;
-    }
     if (opt->fd) {
         chr->description = g_strdup_printf("fd:%s", opt->fd);
         return sock_from_fd_str(opt->fd, errp);
@@ -241,11 +347,6 @@ static bool open_socket(Chardev *chr, const ChardevOptions *options,
     const ChardevOptionsSocket *opt = &options->u.socket;
     int fd;
 
-    if (opt->reconnect || opt->has_abstract) {
-        error_setg(errp, "chardev '%s': option '%s' is not supported", chr->id,
-                   opt->reconnect ? "reconnect" : "abstract");
-        return false;
-    }
     fd = socket_fd(chr, opt, errp);
     if (fd < 0) {
         return false;
@@ -257,8 +358,8 @@ static bool open_socket(Chardev *chr, const ChardevOptions *options,
     chr->listen_fd = fd;
     chr->unlink_path = g_strdup(opt->path);
     if (opt->wait) {
-        fprintf(stderr, "%s: waiting for connection on: %s\n",
-                g_get_prgname() ?: "monitor", chr->description);
+        info_report("QEMU waiting for connection on: disconnected:%s",
+                    chr->description);
         wait_for_client(chr);
     }
     listen_again(chr);
@@ -272,13 +373,26 @@ static ChardevOpen *const openers[CHARDEV_KIND__MAX] = {
     [CHARDEV_KIND_FILE] = open_file,
     [CHARDEV_KIND_NULL] = open_null,
     [CHARDEV_KIND_PIPE] = open_pipe,
+    [CHARDEV_KIND_PTY] = open_pty,
+    [CHARDEV_KIND_SERIAL] = open_serial,
     [CHARDEV_KIND_SOCKET] = open_socket,
     [CHARDEV_KIND_STDIO] = open_stdio,
+    [CHARDEV_KIND_VC] = open_null,
 };
 
 static void chardev_free(Chardev *chr)
 {
     close_fds(chr);
+    if (chr->restore_stdin) {
+        fd_set_nonblock(STDIN_FILENO, false);
+        stdio_in_use = false;
+    }
+    if (chr->pty_timer) {
+        aio_timer_free(chr->pty_timer);
+    }
+    if (chr->pty_fd >= 0) {
+        close(chr->pty_fd);
+    }
     if (chr->listen_fd >= 0) {
         aio_set_fd_handler(aio_main_context(), chr->listen_fd, AIO_SCOPE_MAIN,
                            NULL, NULL, NULL);
@@ -297,18 +411,16 @@ bool chardev_add(const ChardevOptions *options, Error **errp)
 {
     Chardev *chr;
 
-    if (chardev_find(options->id)) {
-        error_setg(errp, "Chardev with id '%s' already exists", options->id);
+    if (!opt_check_id(options->id, errp)) {
         return false;
     }
-    if (options->logfile || options->mux) {
-        error_setg(errp, "chardev '%s': option '%s' is not supported",
-                   options->id, options->logfile ? "logfile" : "mux");
+    if (chardev_find(options->id)) {
+        error_setg(errp, "Duplicate ID '%s' for chardev", options->id);
         return false;
     }
     chr = g_new0(Chardev, 1);
     chr->id = g_strdup(options->id);
-    chr->listen_fd = chr->in_fd = chr->out_fd = -1;
+    chr->listen_fd = chr->in_fd = chr->out_fd = chr->pty_fd = -1;
     chr->owns_fds = true;
     if (!openers[options->backend](chr, options, errp)) {
         chardev_free(chr);

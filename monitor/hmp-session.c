@@ -229,8 +229,7 @@ bool hmp_monitor_add(const MonitorOptions *options, Error **errp)
         return false;
     }
     if (!hmp_have_commands()) {
-        error_setg(errp, "Monitor mode 'readline' is not supported, only "
-                   "'control'");
+        error_setg(errp, "Only QMP is supported");
         return false;
     }
     if (options->has_pretty && options->pretty) {

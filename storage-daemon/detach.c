@@ -5,7 +5,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "daemon.h"
+#include "program.h"
+#include "qemu/fdset.h"
 
 static int ready_fd = -1;
 
@@ -66,29 +67,57 @@ void daemon_detached_ready(void)
     ready_fd = -1;
 }
 
+/* A path that another has replaced or removed meanwhile is tried again. */
+static bool is_same_file(int fd, const char *path)
+{
+    struct stat a, b;
+
+    return g_str_has_prefix(path, "/dev/fdset/") ||
+           (fstat(fd, &a) == 0 && stat(path, &b) == 0 &&
+            a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+}
+
+static int open_locked(const char *path, Error **errp)
+{
+    for (;;) {
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        int fd = fdset_open(path, O_RDWR | O_CREAT, 0600);
+
+        if (fd < 0) {
+            error_setg_errno(errp, errno, "cannot create PID file: Could not "
+                             "create '%s'", path);
+            return -1;
+        }
+        if (fcntl(fd, F_SETLK, &lock) < 0) {
+            error_setg_errno(errp, errno, "cannot create PID file: Cannot "
+                             "lock pid file");
+            close(fd);
+            return -1;
+        }
+        if (is_same_file(fd, path)) {
+            return fd;
+        }
+        close(fd);
+    }
+}
+
 /* The descriptor stays open: the lock says that the process lives. */
 bool daemon_write_pidfile(const char *path, Error **errp)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     g_autofree char *text = g_strdup_printf("%d\n", getpid());
     int fd;
 
     if (!path) {
         return true;
     }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fd = open_locked(path, errp);
     if (fd < 0) {
-        error_setg_errno(errp, errno, "Cannot open pid file '%s'", path);
-        return false;
-    }
-    if (fcntl(fd, F_SETLK, &lock) < 0) {
-        error_setg_errno(errp, errno, "Cannot lock pid file '%s'", path);
-        close(fd);
         return false;
     }
     if (ftruncate(fd, 0) < 0 ||
         write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
-        error_setg_errno(errp, errno, "Cannot write pid file '%s'", path);
+        error_setg_errno(errp, errno, "cannot create PID file: Failed to "
+                         "write pid file");
         close(fd);
         return false;
     }

@@ -7,15 +7,11 @@
  */
 #include "qemu/osdep.h"
 
-#include <signal.h>
-
-#include "block/export.h"
-#include "block/graph.h"
 #include "daemon.h"
-#include "job/job.h"
-#include "monitor/chardev.h"
-#include "monitor/monitor.h"
+#include "program.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qmp-dispatch.h"
+#include "qemu/aio.h"
 
 bool qmp_quit(Error **errp)
 {
@@ -23,78 +19,24 @@ bool qmp_quit(Error **errp)
     return true;
 }
 
-static void on_signal(int sig)
+static bool setup(void *opaque)
 {
-    aio_main_quit();
-}
-
-static void setup_signals(void)
-{
-    struct sigaction quit = { .sa_handler = on_signal };
-    struct sigaction ignore = { .sa_handler = SIG_IGN };
-
-    sigaction(SIGINT, &quit, NULL);
-    sigaction(SIGTERM, &quit, NULL);
-    sigaction(SIGHUP, &quit, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
-
-/*
- * Jobs end before the nodes they use, exports before the nodes they serve;
- * the nodes' closing stores the persistent bitmaps.
- */
-static void shut_down(void)
-{
-    if (nbd_server_get()) {
-        nbd_server_stop(NULL);
-    } else {
-        blk_exp_close_all();
-    }
-    job_cancel_sync_all();
-    bdrv_close_all();
-    monitor_cleanup();
-    chardev_cleanup();
-    aio_main_cleanup();
+    return daemon_options_run(opaque);
 }
 
 int main(int argc, char **argv)
 {
     DaemonOptions options = {0};
-    Error *err = NULL;
-    bool ok;
+    Program program = { .setup = setup, .opaque = &options };
+    int status;
 
     qmp_set_program_table(&qmp_command_table);
     error_set_progname(argv[0]);
     g_set_prgname("qemu-storage-daemon");
     daemon_options_parse(&options, argc, argv);
-    if (options.daemonize && !daemon_detach(&err)) {
-        error_report_err(err);
-        return EXIT_FAILURE;
-    }
-    setup_signals();
-    if (!aio_main_init(&err)) {
-        error_report_err(err);
-        return EXIT_FAILURE;
-    }
-    blockdev_init_events();
-    aio_main_hold(); /* no commands in the middle of the command line */
-    ok = daemon_options_run(&options, &err) &&
-         daemon_write_pidfile(options.pidfile, &err);
-    aio_main_release();
-    if (!ok) {
-        error_report_err(err);
-        shut_down();
-        daemon_options_free(&options);
-        return EXIT_FAILURE;
-    }
-    if (options.daemonize) {
-        daemon_detached_ready();
-    }
-    aio_main_loop();
-    shut_down();
-    if (options.pidfile) {
-        unlink(options.pidfile);
-    }
+    program.daemonize = options.daemonize;
+    program.pidfile = options.pidfile;
+    status = program_run(&program);
     daemon_options_free(&options);
-    return EXIT_SUCCESS;
+    return status;
 }

@@ -2,29 +2,24 @@
 /* The command line: one table of options, each a QMP command in other words. */
 #include "qemu/osdep.h"
 
+#include <getopt.h>
+
 #include "block/export.h"
 #include "block/graph.h"
 #include "daemon.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
+#include "program.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands.h"
 
 typedef struct DaemonOption {
     const char *name;
-    const char *short_name; /* or NULL */
+    char letter; /* or 0 */
     bool (*run)(const char *value, Error **errp); /* NULL: a flag */
     const char *args;
     const char *help;
 } DaemonOption;
-
-static bool run_blockdev(const char *value, Error **errp)
-{
-    g_autoptr(BlockdevOptions) options =
-        keyval_to_type(value, "driver", &qapi_type_BlockdevOptions, errp);
-
-    return options && qmp_blockdev_add(options, errp);
-}
 
 static bool run_export(const char *value, Error **errp)
 {
@@ -47,21 +42,14 @@ static bool run_object(const char *value, Error **errp)
     g_autoptr(ObjectOptions) options = NULL;
 
     if (!strcmp(value, "help")) {
+        printf("List of user creatable objects:\n");
         for (int i = 0; i < OBJECT_TYPE__MAX; i++) {
-            printf("%s\n", ObjectType_str(i));
+            printf("  %s\n", ObjectType_str(i));
         }
         exit(EXIT_SUCCESS);
     }
     options = keyval_to_type(value, "qom-type", &qapi_type_ObjectOptions, errp);
     return options && qmp_object_add(options, errp);
-}
-
-static bool run_chardev(const char *value, Error **errp)
-{
-    g_autoptr(ChardevOptions) options =
-        keyval_to_type(value, "backend", &qapi_type_ChardevOptions, errp);
-
-    return options && chardev_add(options, errp);
 }
 
 static bool run_monitor(const char *value, Error **errp)
@@ -74,33 +62,34 @@ static bool run_monitor(const char *value, Error **errp)
 
 /* Flags and what ends the process have no run callback. */
 static const DaemonOption option_table[] = {
-    { "--help", "-h", NULL, "", "show this text and exit" },
-    { "--version", "-V", NULL, "", "show the version and exit" },
-    { "--blockdev", NULL, run_blockdev,
+    { "help", 'h', NULL, "", "show this text and exit" },
+    { "version", 'V', NULL, "", "show the version and exit" },
+    { "blockdev", 0, program_add_blockdev,
       "[driver=]DRIVER[,node-name=NAME][,OPTION=VALUE...]",
       "add a node, like blockdev-add; JSON is taken too" },
-    { "--chardev", NULL, run_chardev,
-      "socket|stdio|file|pipe|null,id=ID[,OPTION=VALUE...]",
+    { "chardev", 0, program_add_chardev,
+      "socket|stdio|file|pipe|pty|serial|null,id=ID[,OPTION=VALUE...] | help",
       "add a character device, for a monitor" },
-    { "--daemonize", NULL, NULL, "",
-      "go into the background once all is set up" },
-    { "--export", NULL, run_export,
+    { "daemonize", 0, NULL, "", "go into the background once all is set up" },
+    { "export", 0, run_export,
       "[type=]nbd,id=ID,node-name=NODE[,name=NAME][,writable=on|off]",
       "export a node, like block-export-add" },
-    { "--monitor", NULL, run_monitor,
+    { "monitor", 0, run_monitor,
       "[chardev=]ID[,mode=control][,pretty=on|off]",
       "speak QMP on a character device" },
-    { "--nbd-server", NULL, run_nbd_server,
+    { "nbd-server", 0, run_nbd_server,
       "addr.type=unix,addr.path=PATH | "
       "addr.type=inet,addr.host=HOST,addr.port=PORT[,max-connections=N]",
       "start the NBD server, like nbd-server-start" },
-    { "--object", NULL, run_object, "TYPE,id=ID[,PROPERTY=VALUE...] | help",
+    { "object", 0, run_object, "TYPE,id=ID[,PROPERTY=VALUE...] | help",
       "create an object, like object-add; or list the types" },
-    { "--pidfile", NULL, NULL, "PATH",
+    { "pidfile", 0, NULL, "PATH",
       "write the process id to a file once all is set up" },
+    { "trace", 'T', program_trace, "[[enable=]EVENT][,events=FILE]",
+      "taken; there are no events to trace" },
 };
 
-enum { OPT_HELP, OPT_VERSION, OPT_DAEMONIZE = 4, OPT_PIDFILE = 9 };
+enum { OPT_HELP, OPT_VERSION, OPT_CHARDEV = 3, OPT_DAEMONIZE, OPT_PIDFILE = 9 };
 
 static void print_help(void)
 {
@@ -110,41 +99,23 @@ static void print_help(void)
     for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
         const DaemonOption *opt = &option_table[i];
 
-        printf("  %s%s%s%s%s\n        %s\n", opt->short_name ?: "",
-               opt->short_name ? ", " : "", opt->name, *opt->args ? " " : "",
-               opt->args, opt->help);
+        if (opt->letter) {
+            printf("  -%c,", opt->letter);
+        }
+        printf(" %s--%s %s\n        %s\n", opt->letter ? "" : " ",
+               opt->name, opt->args, opt->help);
     }
     printf("\nValues are key=value,...; a comma in a value is doubled; or "
            "they are JSON objects.\n");
 }
 
-static int find_option(const char *arg)
+/* Values that are questions are answered at once. */
+static void answer_help(int i, const char *value)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
-        const DaemonOption *opt = &option_table[i];
-
-        if (!strcmp(arg, opt->name) ||
-            (opt->short_name && !strcmp(arg, opt->short_name)) ||
-            (arg[0] == '-' && arg[1] != '-' && strlen(arg) > 2 &&
-             !strcmp(arg + 1, opt->name + 2))) {
-            return i;
-        }
+    if (i == OPT_CHARDEV && (!strcmp(value, "help") || !strcmp(value, "?"))) {
+        chardev_print_help(true);
+        exit(EXIT_SUCCESS);
     }
-    return -1;
-}
-
-/* The value of option @i: after "=" in @arg itself, or the next argument. */
-static char *option_value(int i, const char *inline_value, int argc,
-                          char **argv, int *pos)
-{
-    if (inline_value) {
-        return g_strdup(inline_value);
-    }
-    if (*pos + 1 >= argc) {
-        error_report("option '%s' requires an argument", option_table[i].name);
-        exit(EXIT_FAILURE);
-    }
-    return g_strdup(argv[++*pos]);
 }
 
 static void take_option(DaemonOptions *options, int i, char *value)
@@ -165,47 +136,87 @@ static void take_option(DaemonOptions *options, int i, char *value)
         break;
     case OPT_PIDFILE:
         g_free(options->pidfile);
-        options->pidfile = g_canonicalize_filename(value, NULL);
+        options->pidfile = *value ? g_canonicalize_filename(value, NULL)
+                                  : g_strdup("");
         g_free(value);
         break;
     default:
+        answer_help(i, value);
         g_array_append_val(options->steps, step);
         break;
     }
 }
 
-void daemon_options_parse(DaemonOptions *options, int argc, char **argv)
+/* What getopt_long() wants; an option is known by its place in the table. */
+static void getopt_tables(struct option *longs, GString *letters)
 {
-    options->steps = g_array_new(false, false, sizeof(DaemonStep));
-    for (int pos = 1; pos < argc; pos++) {
-        g_auto(GStrv) parts = NULL;
-        char *value = NULL;
-        int i;
+    g_string_assign(letters, "-"); /* no reordering */
+    for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+        const DaemonOption *opt = &option_table[i];
 
-        parts = g_str_has_prefix(argv[pos], "--") ?
-            g_strsplit(argv[pos], "=", 2) : g_strsplit(argv[pos], "\n", 2);
-        i = parts[0] ? find_option(parts[0]) : -1;
-        if (i < 0) {
-            error_report(argv[pos][0] == '-' ? "unrecognized option '%s'"
-                                             : "Unexpected argument: %s",
-                         argv[pos]);
-            exit(EXIT_FAILURE);
+        longs[i] = (struct option) {
+            .name = opt->name,
+            .has_arg = *opt->args ? required_argument : no_argument,
+            .val = 0x100 + i,
+        };
+        if (opt->letter) {
+            g_string_append_printf(letters, "%c%s", opt->letter,
+                                   *opt->args ? ":" : "");
         }
-        if (*option_table[i].args) {
-            value = option_value(i, parts[1], argc, argv, &pos);
-        }
-        take_option(options, i, value);
     }
 }
 
-bool daemon_options_run(const DaemonOptions *options, Error **errp)
+static int option_of_letter(int letter)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+        if (option_table[i].letter == letter) {
+            return i;
+        }
+    }
+    exit(EXIT_FAILURE); /* getopt has said why */
+}
+
+void daemon_options_parse(DaemonOptions *options, int argc, char **argv)
+{
+    struct option longs[ARRAY_SIZE(option_table) + 1] = { { NULL } };
+    g_autoptr(GString) letters = g_string_new(NULL);
+    int c;
+
+    options->steps = g_array_new(false, false, sizeof(DaemonStep));
+    getopt_tables(longs, letters);
+    while ((c = getopt_long(argc, argv, letters->str, longs, NULL)) >= 0) {
+        if (c == 1) {
+            error_report("%s: Unexpected argument", optarg);
+            exit(EXIT_FAILURE);
+        }
+        take_option(options, c >= 0x100 ? c - 0x100 : option_of_letter(c),
+                    g_strdup(optarg));
+    }
+    if (optind < argc) {
+        error_report("%s: Unexpected argument", argv[optind]);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static bool run_step(const DaemonStep *step)
+{
+    const DaemonOption *opt = &option_table[step->option];
+    Error *err = NULL;
+    bool ok;
+
+    error_set_location(g_strdup_printf(" --%s %s", opt->name, step->value));
+    ok = opt->run(step->value, &err);
+    if (!ok) {
+        error_report_err(err);
+    }
+    g_free(error_set_location(NULL));
+    return ok;
+}
+
+bool daemon_options_run(const DaemonOptions *options)
 {
     for (guint i = 0; i < options->steps->len; i++) {
-        DaemonStep *step = &g_array_index(options->steps, DaemonStep, i);
-        const DaemonOption *opt = &option_table[step->option];
-
-        if (!opt->run(step->value, errp)) {
-            error_prepend(errp, "%s %s: ", opt->name, step->value);
+        if (!run_step(&g_array_index(options->steps, DaemonStep, i))) {
             return false;
         }
     }

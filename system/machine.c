@@ -2,9 +2,6 @@
 /* What the machine is, and what it is called. */
 #include "qemu/osdep.h"
 
-#include <json-c/json.h>
-
-#include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
 #include "system-int.h"
 
@@ -48,7 +45,7 @@ void machine_print_help(void)
     }
 }
 
-static bool machine_take(const char *type, Error **errp)
+bool machine_set_type(const char *type, Error **errp)
 {
     for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
         if (!strcmp(models[i].name, type) ||
@@ -62,48 +59,10 @@ static bool machine_take(const char *type, Error **errp)
     return false;
 }
 
-bool machine_set(const char *options, Error **errp)
+void machine_set_name(const char *name)
 {
-    struct json_object *obj = keyval_parse(options, "type", NULL, errp);
-    bool ok = obj != NULL;
-
-    if (!obj) {
-        return false;
-    }
-    json_object_object_foreach(obj, key, value) {
-        const char *text = json_object_get_string(value);
-
-        if (ok && !strcmp(key, "type")) {
-            ok = machine_take(text, errp);
-        } else if (ok && !strcmp(key, "accel") && strcmp(text, "qtest")) {
-            error_setg(errp, "invalid accelerator %s", text);
-            ok = false;
-        }
-    }
-    json_object_put(obj);
-    return ok;
-}
-
-/* [name=]NAME[,process=...][,debug-threads=on] */
-bool machine_set_name(const char *options, Error **errp)
-{
-    struct json_object *obj = keyval_parse(options, "guest", NULL, errp);
-
-    if (!obj) {
-        return false;
-    }
-    json_object_object_foreach(obj, key, value) {
-        if (!strcmp(key, "guest")) {
-            g_free(machine_name);
-            machine_name = g_strdup(json_object_get_string(value));
-        } else if (strcmp(key, "process") && strcmp(key, "debug-threads")) {
-            error_setg(errp, "Invalid parameter '%s'", key);
-            json_object_put(obj);
-            return false;
-        }
-    }
-    json_object_put(obj);
-    return true;
+    g_free(machine_name);
+    machine_name = g_strdup(name);
 }
 
 bool machine_set_uuid(const char *text, Error **errp)

@@ -5,103 +5,70 @@
  */
 #include "qemu/osdep.h"
 
-#include <signal.h>
-
-#include "block/export.h"
-#include "block/graph.h"
-#include "blockdev/blockdev.h"
 #include "hmp.h"
-#include "job/job.h"
-#include "monitor/chardev.h"
-#include "monitor/monitor.h"
+#include "monitor/hmp.h"
 #include "qapi/qapi-commands-system.h"
-#include "qemu/aio.h"
-#include "storage-daemon/daemon.h"
+#include "storage-daemon/program.h"
 #include "system-int.h"
 
-static volatile sig_atomic_t signal_seen;
-
-static void on_signal(int sig)
+/* The program that has sent the signal; caller frees.  NULL: not known. */
+static char *program_of(pid_t pid)
 {
-    signal_seen = sig;
-    aio_main_quit();
+    g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
+    char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) ? text : NULL;
 }
 
-static void setup_signals(void)
+static void signalled(int signum, pid_t sender)
 {
-    struct sigaction quit = { .sa_handler = on_signal };
-    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    g_autofree char *program = sender ? program_of(sender) : NULL;
 
-    sigaction(SIGINT, &quit, NULL);
-    sigaction(SIGTERM, &quit, NULL);
-    sigaction(SIGHUP, &quit, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
-
-/*
- * Jobs end before the nodes they use, and so do devices and exports; the
- * nodes' closing stores the persistent bitmaps.
- */
-static void shut_down(void)
-{
-    if (nbd_server_get()) {
-        nbd_server_stop(NULL);
+    if (sender) {
+        error_report("terminating on signal %d from pid %d (%s)", signum,
+                     sender, program ?: "<unknown process>");
     } else {
-        blk_exp_close_all();
+        error_report("terminating on signal %d", signum);
     }
-    job_cancel_sync_all();
+    system_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
+}
+
+static bool setup(void *opaque)
+{
+    return system_options_run(opaque);
+}
+
+static void ready(void *opaque)
+{
+    const SystemOptions *options = opaque;
+
+    runstate_begin(!options->stopped);
+}
+
+static void close_devices(void)
+{
     device_cleanup();
     drive_cleanup();
-    bdrv_close_all();
     qtest_cleanup();
-    monitor_cleanup();
-    chardev_cleanup();
-    aio_main_cleanup();
 }
 
 int main(int argc, char **argv)
 {
     SystemOptions options = {0};
-    Error *err = NULL;
-    bool ok;
+    Program program = {
+        .setup = setup, .ready = ready, .signalled = signalled,
+        .close_devices = close_devices, .opaque = &options,
+    };
+    int status;
 
     qmp_set_program_table(&qmp_command_table_system);
     hmp_set_commands(hmp_commands);
     error_set_progname(argv[0]);
     g_set_prgname("qemu-system-qtest");
     system_options_parse(&options, argc, argv);
-    if (options.daemonize && !daemon_detach(&err)) {
-        error_report_err(err);
-        return EXIT_FAILURE;
-    }
-    setup_signals();
-    if (!aio_main_init(&err)) {
-        error_report_err(err);
-        return EXIT_FAILURE;
-    }
-    blockdev_init_events();
-    aio_main_hold(); /* no commands in the middle of the command line */
-    ok = system_options_run(&options, &err) &&
-         daemon_write_pidfile(options.pidfile, &err);
-    aio_main_release();
-    if (!ok) {
-        error_report_err(err);
-        shut_down();
-        system_options_free(&options);
-        return EXIT_FAILURE;
-    }
-    if (options.daemonize) {
-        daemon_detached_ready();
-    }
-    runstate_begin(!options.stopped);
-    aio_main_loop();
-    if (signal_seen) {
-        system_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
-    }
-    shut_down();
-    if (options.pidfile) {
-        unlink(options.pidfile);
-    }
+    program.daemonize = options.daemonize;
+    program.pidfile = options.pidfile;
+    status = program_run(&program);
     system_options_free(&options);
-    return EXIT_SUCCESS;
+    return status;
 }

@@ -14,6 +14,9 @@ typedef struct Listener {
 
 static RunState current = RUN_STATE_PRELAUNCH;
 static bool shutting_down;
+static bool start_when_ready; /* once the other machine's state is here */
+static RebootAction reboot_action = REBOOT_ACTION_RESET;
+static ShutdownAction shutdown_action = SHUTDOWN_ACTION_POWEROFF;
 static LIST_HEAD(, Listener) listeners = LIST_HEAD_INITIALIZER(listeners);
 
 RunState runstate_get(void)
@@ -81,21 +84,42 @@ void vm_start(void)
 
 void runstate_begin(bool start)
 {
-    if (start) {
+    start_when_ready = start;
+    if (start && current != RUN_STATE_INMIGRATE) {
         vm_start();
     }
 }
 
+void runstate_await_incoming(void)
+{
+    current = RUN_STATE_INMIGRATE;
+}
+
+void runstate_set_actions(const RebootAction *reboot,
+                          const ShutdownAction *shutdown)
+{
+    reboot_action = reboot ? *reboot : reboot_action;
+    shutdown_action = shutdown ? *shutdown : shutdown_action;
+}
+
 void system_shutdown(ShutdownCause cause)
 {
+    bool ends = shutdown_action == SHUTDOWN_ACTION_POWEROFF ||
+                cause == SHUTDOWN_CAUSE_HOST_QMP_QUIT ||
+                cause == SHUTDOWN_CAUSE_HOST_SIGNAL;
+
     if (!shutting_down) {
-        shutting_down = true;
+        shutting_down = ends;
         qapi_event_send_shutdown(&(ShutdownEvent) {
             .guest = cause >= SHUTDOWN_CAUSE_GUEST_SHUTDOWN,
             .reason = cause,
         });
     }
-    aio_main_quit();
+    if (ends) {
+        aio_main_quit();
+    } else {
+        vm_stop(RUN_STATE_SHUTDOWN);
+    }
 }
 
 /* --- commands --- */
@@ -111,6 +135,9 @@ StatusInfo *qmp_query_status(Error **errp)
 
 bool qmp_stop(Error **errp)
 {
+    if (current == RUN_STATE_INMIGRATE) {
+        start_when_ready = false;
+    }
     vm_stop(RUN_STATE_PAUSED);
     return true;
 }
@@ -119,6 +146,14 @@ bool qmp_cont(Error **errp)
 {
     BlockBackend *blk = NULL;
 
+    if (current == RUN_STATE_INMIGRATE) {
+        start_when_ready = true;
+        return true;
+    }
+    if (current == RUN_STATE_SHUTDOWN || current == RUN_STATE_INTERNAL_ERROR) {
+        error_setg(errp, "Resetting the Virtual Machine is required");
+        return false;
+    }
     while ((blk = blk_next(blk))) {
         blk_iostatus_reset(blk);
     }
@@ -129,13 +164,25 @@ bool qmp_cont(Error **errp)
 /* Resetting a machine that does not run brings it to its beginning. */
 bool qmp_system_reset(Error **errp)
 {
+    if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
+        system_shutdown(SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET);
+        return true;
+    }
     qapi_event_send_reset(&(ResetEvent) {
         .guest = false,
         .reason = SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
     });
-    if (!runstate_is_running()) {
+    if (!runstate_is_running() && current != RUN_STATE_INMIGRATE) {
         current = RUN_STATE_PRELAUNCH;
     }
+    return true;
+}
+
+/* What neither a guest nor a watchdog can do needs no action. */
+bool qmp_set_action(SetActionArg *arg, Error **errp)
+{
+    runstate_set_actions(arg->has_reboot ? &arg->reboot : NULL,
+                         arg->has_shutdown ? &arg->shutdown : NULL);
     return true;
 }
 

@@ -17,8 +17,16 @@ bool runstate_is_running(void);
 void vm_stop(RunState state);
 /* RESUME, unless it runs already. */
 void vm_start(void);
-/* Ends the program for @cause: SHUTDOWN is sent at once, the loop ends. */
+/*
+ * SHUTDOWN is sent at once; then the loop ends, or the machine only stops where
+ * that was asked for (-no-shutdown) and nobody ends the program.
+ */
 void system_shutdown(ShutdownCause cause);
+/* What happens then, and when the machine is reset. */
+void runstate_set_actions(const RebootAction *reboot,
+                          const ShutdownAction *shutdown);
+/* The machine waits for the state of another one, with state inmigrate. */
+void runstate_await_incoming(void);
 /* Ready to run: starts, or waits for `cont` (-S) with state prelaunch. */
 void runstate_begin(bool start);
 /* Called after each change, until removed (guest requests that wait). */
@@ -29,8 +37,8 @@ void runstate_remove_listener(RunStateChanged *changed, void *opaque);
 /* --- what the machine is called (machine.c) --- */
 
 /* -machine: takes the name of a machine, refuses others. */
-bool machine_set(const char *options, Error **errp);
-bool machine_set_name(const char *options, Error **errp);
+bool machine_set_type(const char *type, Error **errp);
+void machine_set_name(const char *name);
 bool machine_set_uuid(const char *text, Error **errp);
 /* The models of machines, for people. */
 void machine_print_help(void);
@@ -38,6 +46,8 @@ const char *machine_type(void);
 /* --object iothread,... and others that need nothing of us. */
 bool system_object_add(struct json_object *options, QapiInputMode mode,
                        Error **errp);
+/* The types of objects, for people. */
+void object_print_help(void);
 
 /* --- -drive (drive.c, drive-options.c) --- */
 
@@ -272,20 +282,24 @@ void guest_detach(Device *dev);
 typedef struct SystemOptions {
     bool stopped;      /* -S */
     bool daemonize;
-    bool no_shutdown, no_reboot;
     bool no_defaults, nographic;
     bool monitor_given;
+    bool show_guest_name, show_time; /* -msg */
+    char *guest_name;
     char *pidfile;
-    GArray *steps;     /* of SystemStep */
+    char *accel;         /* -accel: names between ":", NULL: not given */
+    char *machine_accel; /* the same of -machine */
+    int phase;           /* being carried out, a Phase */
+    GArray *given_fds;   /* of -add-fd, to be closed; or NULL */
+    GArray *steps;       /* of SystemStep */
 } SystemOptions;
 
 void system_options_parse(SystemOptions *options, int argc, char **argv);
-/* Carries them out, in the order in which things need each other. */
-bool system_options_run(SystemOptions *options, Error **errp);
+/*
+ * Carries them out, in the order in which things need each other; false at the
+ * first that fails, which has been reported.
+ */
+bool system_options_run(SystemOptions *options);
 void system_options_free(SystemOptions *options);
-
-/* options-chardev.c: what -qmp, -monitor and -qtest take. */
-ChardevOptions *chardev_options_parse(const char *text, const char *id,
-                                      Error **errp);
 
 #endif

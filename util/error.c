@@ -18,6 +18,9 @@ Error *error_fatal;
 
 static char *progname;
 static GString *captured; /* NULL: reports go to stderr */
+static char *location;    /* NULL: none */
+static bool with_time;
+static char *guest_name;  /* NULL: not shown */
 
 void error_set_progname(const char *argv0)
 {
@@ -38,6 +41,40 @@ GString *error_capture(GString *text)
     return before;
 }
 
+char *error_set_location(char *text)
+{
+    char *before = location;
+
+    location = text;
+    return before;
+}
+
+void error_set_prefix(bool timestamp, const char *guest)
+{
+    with_time = timestamp;
+    g_free(guest_name);
+    guest_name = g_strdup(guest);
+}
+
+/* "2026-11-22T01:03:14.287138Z GUEST PROGRAM: LOCATION: " */
+static void print_prefix(void)
+{
+    if (with_time) {
+        g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+        g_autofree char *text = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S");
+
+        fprintf(stderr, "%s.%06dZ ", text, g_date_time_get_microsecond(now));
+    }
+    if (guest_name) {
+        fprintf(stderr, "%s ", guest_name);
+    }
+    fprintf(stderr, "%s:", error_progname());
+    if (location) {
+        fprintf(stderr, "%s:", location);
+    }
+    fputc(' ', stderr);
+}
+
 static void G_GNUC_PRINTF(2, 0)
 report(const char *level, const char *fmt, va_list ap)
 {
@@ -47,7 +84,8 @@ report(const char *level, const char *fmt, va_list ap)
         g_string_append_printf(captured, "%s%s\n", level, msg);
         return;
     }
-    fprintf(stderr, "%s: %s%s\n", error_progname(), level, msg);
+    print_prefix();
+    fprintf(stderr, "%s%s\n", level, msg);
 }
 
 void error_report(const char *fmt, ...)
@@ -65,6 +103,28 @@ void warn_report(const char *fmt, ...)
 
     va_start(ap, fmt);
     report("warning: ", fmt, ap);
+    va_end(ap);
+}
+
+void info_report(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    report("info: ", fmt, ap);
+    va_end(ap);
+}
+
+void report_hint(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (captured) {
+        g_string_append_vprintf(captured, fmt, ap);
+    } else {
+        vfprintf(stderr, fmt, ap);
+    }
     va_end(ap);
 }
 

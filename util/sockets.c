@@ -49,8 +49,9 @@ static bool sock_unix_address(struct sockaddr_un *un, const char *path,
         return false;
     }
     if (strlen(path) >= sizeof(un->sun_path)) {
-        error_setg(errp, "UNIX socket path '%s' is too long: at most %zu bytes",
-                   path, sizeof(un->sun_path) - 1);
+        error_setg(errp, "UNIX socket path '%s' is too long", path);
+        error_append_hint(errp, "Path must be less than %zu bytes\n",
+                          sizeof(un->sun_path));
         return false;
     }
     strcpy(un->sun_path, path);
@@ -81,8 +82,7 @@ int sock_listen_unix(const char *path, Error **errp)
     }
     if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
         listen(fd, SOCK_BACKLOG) < 0) {
-        error_setg_errno(errp, errno, "Cannot listen on UNIX socket '%s'",
-                         path);
+        error_setg_errno(errp, errno, "Failed to bind socket to %s", path);
         return sock_give_up(fd);
     }
     return fd;
@@ -99,8 +99,7 @@ int sock_connect_unix(const char *path, Error **errp)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
         !fd_set_nonblock(fd, true)) {
-        error_setg_errno(errp, errno, "Cannot connect to UNIX socket '%s'",
-                         path);
+        error_setg_errno(errp, errno, "Failed to connect to '%s'", path);
         return sock_give_up(fd);
     }
     return fd;
@@ -144,7 +143,7 @@ static struct addrinfo *sock_resolve(const SockInetAddress *addr, bool passive,
         ret = getaddrinfo(host, addr->port, &hints, &list);
     }
     if (ret) {
-        error_setg(errp, "Cannot resolve address '%s', port '%s': %s",
+        error_setg(errp, "address resolution failed for %s:%s: %s",
                    host ? host : "", addr->port,
                    ret == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(ret));
         return NULL;
@@ -231,8 +230,7 @@ int sock_listen_inet(const SockInetAddress *addr, Error **errp)
         }
     }
     if (fd < 0) {
-        error_setg_errno(errp, errno, "Cannot listen on '%s', port '%s'",
-                         addr->host ? addr->host : "", addr->port);
+        error_setg_errno(errp, errno, "Failed to find an available port");
     }
     freeaddrinfo(list);
     return fd;
@@ -263,7 +261,7 @@ int sock_connect_inet(const SockInetAddress *addr, Error **errp)
     }
     freeaddrinfo(list);
     if (fd < 0 || !fd_set_nonblock(fd, true)) {
-        error_setg_errno(errp, errno, "Cannot connect to '%s', port '%s'",
+        error_setg_errno(errp, errno, "Failed to connect to '%s:%s'",
                          addr->host ? addr->host : "", addr->port);
         return sock_give_up(fd);
     }
@@ -293,11 +291,11 @@ int sock_from_fd_str(const char *str, Error **errp)
     int64_t fd;
 
     if (!parse_int64(str, &fd, NULL) || fd < 0 || fd > INT_MAX) {
-        error_setg(errp, "'%s' is not the number of a file descriptor", str);
+        error_setg(errp, "Unable to parse FD number %s", str);
         return -1;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0) {
-        error_setg_errno(errp, errno, "File descriptor '%s' is no socket", str);
+        error_setg(errp, "File descriptor '%s' is not a socket", str);
         return -1;
     }
     if (type != SOCK_STREAM) {

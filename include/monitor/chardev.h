@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Character devices as far as monitors need them: sockets, standard input and
- * output, files, pipes.  Main thread.
+ * output, files, pipes, terminals.  Main thread.
  */
 #ifndef MONITOR_CHARDEV_H
 #define MONITOR_CHARDEV_H
@@ -15,6 +15,27 @@ typedef struct Chardev Chardev;
  * are non-blocking, may be the same, and stay the chardev's.
  */
 typedef void ChardevOpened(void *opaque, int in_fd, int out_fd);
+
+struct OptGroup;
+struct json_object;
+
+/* What --chardev takes. */
+extern const struct OptGroup chardev_opt_group;
+
+/* What the options of that group say. */
+ChardevOptions *chardev_options_from(struct json_object *opts, Error **errp);
+/* The value of --chardev: KIND,id=ID,...; NULL and @errp on failure. */
+ChardevOptions *chardev_options_parse(const char *text, Error **errp);
+/*
+ * The short way, as in "unix:/path,server=on"; the device gets @id.  What is
+ * wrong with the words is reported; @errp says which text they were in.
+ */
+ChardevOptions *chardev_options_parse_compat(const char *text, const char *id,
+                                             Error **errp);
+/* The kinds, on stdout; @monitors_only: without those of a screen. */
+void chardev_print_help(bool monitors_only);
+/* From now on stdio is refused: the program goes into the background. */
+void chardev_forbid_stdio(void);
 
 /*
  * Creates the device that @options (the value of --chardev) describe.  A
@@ -31,6 +52,11 @@ bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
                           Error **errp);
 /* The user is done with the connection: it is closed, the next is awaited. */
 void chardev_close_connection(Chardev *chr);
+/* The devices one by one; NULL starts and ends. */
+Chardev *chardev_next(Chardev *chr);
+const char *chardev_id(const Chardev *chr);
+/* Does somebody use it? */
+bool chardev_is_open(const Chardev *chr);
 /* "unix:/path,server=on" and the like; caller frees. */
 char *chardev_describe(const Chardev *chr);
 /* Closes and frees all; removes the paths of listening unix sockets. */

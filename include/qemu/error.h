@@ -70,11 +70,23 @@ void error_report_err(Error *err);
 /* Prints "PROGRAM: MESSAGE" on stderr. */
 void error_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void warn_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+void info_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /*
  * From now on reports are appended to @text, without the program's name; NULL:
  * they go to stderr.  Returns what was set before.  Main thread.
  */
 GString *error_capture(GString *text);
+/* Prints text as it is where the reports go: what belongs to the last one. */
+void report_hint(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+/*
+ * What the reports on stderr are about, such as the option of the command line
+ * that is carried out (" -drive file=x") or a place in a file ("file:3"),
+ * printed behind the program's name and a colon; NULL: nothing.  Takes @text
+ * and returns what was set before, for the caller to free or to set again.
+ */
+char *error_set_location(char *text);
+/* What reports on stderr begin with: the time, and @guest unless NULL. */
+void error_set_prefix(bool timestamp, const char *guest);
 /* The program name that the above use; default: the base name of argv[0]. */
 void error_set_progname(const char *argv0);
 

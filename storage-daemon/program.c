@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The frame of a program that is driven over QMP: signals, the loop, the end;
+ * and the options that such programs share.
+ */
+#include "qemu/osdep.h"
+
+#include <json-c/json.h>
+#include <signal.h>
+
+#include "block/export.h"
+#include "block/graph.h"
+#include "job/job.h"
+#include "monitor/chardev.h"
+#include "monitor/monitor.h"
+#include "program.h"
+#include "qapi/keyval.h"
+#include "qapi/optgroup.h"
+#include "qapi/qapi-commands.h"
+#include "qemu/aio.h"
+
+static volatile sig_atomic_t signal_seen;
+static volatile pid_t signal_sender;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    signal_seen = sig;
+    signal_sender = info->si_code > 0 ? 0 : info->si_pid;
+    aio_main_quit();
+}
+
+static void setup_signals(void)
+{
+    struct sigaction quit = {
+        .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO,
+    };
+    struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+    sigaction(SIGINT, &quit, NULL);
+    sigaction(SIGTERM, &quit, NULL);
+    sigaction(SIGHUP, &quit, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/*
+ * Jobs end before the nodes they use, and so do devices and exports; the
+ * nodes' closing stores the persistent bitmaps.
+ */
+static void shut_down(const Program *program)
+{
+    if (nbd_server_get()) {
+        nbd_server_stop(NULL);
+    } else {
+        blk_exp_close_all();
+    }
+    job_cancel_sync_all();
+    if (program->close_devices) {
+        program->close_devices();
+    }
+    bdrv_close_all();
+    monitor_cleanup();
+    chardev_cleanup();
+    aio_main_cleanup();
+}
+
+static int fail(Error *err)
+{
+    error_report_err(err);
+    return EXIT_FAILURE;
+}
+
+static bool set_up(const Program *program)
+{
+    Error *err = NULL;
+
+    if (!program->setup(program->opaque)) {
+        return false;
+    }
+    if (!daemon_write_pidfile(program->pidfile, &err)) {
+        fail(err);
+        return false;
+    }
+    return true;
+}
+
+static void serve(const Program *program)
+{
+    if (program->daemonize) {
+        daemon_detached_ready();
+    }
+    if (program->ready) {
+        program->ready(program->opaque);
+    }
+    aio_main_loop();
+    if (signal_seen && program->signalled) {
+        program->signalled(signal_seen, signal_sender);
+    }
+}
+
+int program_run(const Program *program)
+{
+    Error *err = NULL;
+    bool ok;
+
+    if (program->daemonize && !daemon_detach(&err)) {
+        return fail(err);
+    }
+    if (program->daemonize) {
+        chardev_forbid_stdio();
+    }
+    setup_signals();
+    if (!aio_main_init(&err)) {
+        return fail(err);
+    }
+    blockdev_init_events();
+    aio_main_hold(); /* no commands in the middle of the command line */
+    ok = set_up(program);
+    aio_main_release();
+    if (ok) {
+        serve(program);
+    }
+    shut_down(program);
+    if (ok && program->pidfile) {
+        unlink(program->pidfile);
+    }
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* --- options --- */
+
+bool program_add_blockdev(const char *value, Error **errp)
+{
+    g_autoptr(BlockdevOptions) options = NULL;
+
+    if (!strcmp(value, "help") || !strcmp(value, "?")) {
+        error_setg(errp, "Help is not available for this option");
+        return false;
+    }
+    options = keyval_to_type(value, "driver", &qapi_type_BlockdevOptions,
+                             errp);
+    return options && qmp_blockdev_add(options, errp);
+}
+
+bool program_add_chardev(const char *value, Error **errp)
+{
+    g_autoptr(ChardevOptions) options = chardev_options_parse(value, errp);
+
+    return options && chardev_add(options, errp);
+}
+
+static const OptParam trace_params[] = {
+    { "file", OPT_STRING }, { "events", OPT_STRING }, { "enable", OPT_STRING },
+    { NULL },
+};
+
+const OptGroup trace_opt_group = { "trace", "enable", trace_params };
+
+/* Where the trace would be written. */
+static bool touch_trace_file(const char *path, Error **errp)
+{
+    FILE *file = path ? fopen(path, "w") : NULL;
+
+    if (path && !file) {
+        g_free(error_set_location(NULL));
+        error_setg_errno(errp, errno, "Error opening logfile %s", path);
+        return false;
+    }
+    if (file) {
+        fclose(file);
+    }
+    return true;
+}
+
+/* A pattern is no name, and may match nothing. */
+static void miss_event(const char *name)
+{
+    name += *name == '-';
+    if (*name && *name != '#' && !strchr(name, '*')) {
+        warn_report("trace event '%s' does not exist", name);
+    }
+}
+
+static bool miss_events_of(const char *path, Error **errp)
+{
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        g_free(error_set_location(g_strdup(path)));
+        error_setg(errp, "%s", g_strerror(errno));
+        return false;
+    }
+    lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        miss_event(g_strstrip(*line));
+    }
+    return true;
+}
+
+bool program_trace(const char *value, Error **errp)
+{
+    struct json_object *opts;
+    const char *name;
+    bool ok = true;
+
+    if (!strcmp(value, "help") || !strcmp(value, "?")) {
+        exit(EXIT_SUCCESS); /* the list is empty */
+    }
+    opts = optgroup_parse(&trace_opt_group, value, errp);
+    if (!opts) {
+        return false;
+    }
+    name = opt_get(opts, "enable");
+    if (name) {
+        miss_event(name);
+    }
+    if (opt_get(opts, "events")) {
+        ok = miss_events_of(opt_get(opts, "events"), errp);
+    }
+    ok = ok && touch_trace_file(opt_get(opts, "file"), errp);
+    json_object_put(opts);
+    return ok;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The parts of the command line among themselves. */
+#ifndef SYSTEM_OPTIONS_H
+#define SYSTEM_OPTIONS_H
+
+#include "qapi/optgroup.h"
+#include "system-int.h"
+
+/* When an option is carried out: things need each other. */
+typedef enum Phase {
+    PHASE_NONE, /* taken when it is read, or needs nothing done */
+    PHASE_EARLY,
+    PHASE_OBJECT,
+    PHASE_CHARDEV,
+    PHASE_BLOCKDEV,
+    PHASE_DRIVE,
+    PHASE_MONITOR,
+    PHASE_DEVICE,
+    PHASE_LATE,
+    PHASE__MAX,
+} Phase;
+
+/* One use of an option. */
+typedef struct OptionCall {
+    SystemOptions *options;
+    const struct SystemOption *option;
+    const char *value;        /* "" for a flag */
+    struct json_object *opts; /* the value, where the option has a group */
+} OptionCall;
+
+/* Carries it out; with PHASE_NONE while the command line is read. */
+typedef bool OptionFunc(const OptionCall *call, Error **errp);
+
+typedef struct SystemOption {
+    const char *name;
+    const char *args; /* NULL: a flag */
+    const char *help; /* NULL: accepted, not shown */
+    Phase phase;
+    OptionFunc *run;  /* NULL: there is nothing that it could change */
+    const OptGroup *group; /* what its value is checked against, or NULL */
+} SystemOption;
+
+/* One option with its value, to be carried out. */
+typedef struct SystemStep {
+    const SystemOption *option;
+    char *shown; /* the value as it was written */
+    char *value; /* with what -set has added */
+    struct json_object *opts; /* NULL: the option has no group */
+} SystemStep;
+
+/* options.c */
+
+const SystemOption *option_find(const char *name);
+/* Reads one option; ends the program where it is wrong. */
+void option_take(SystemOptions *options, const SystemOption *option,
+                 const char *value);
+/* Fails without saying by which option, as there may be several. */
+void option_no_location(void);
+
+/* option-groups.c */
+extern const OptGroup machine_opt_group, sandbox_opt_group, action_opt_group,
+    name_opt_group, msg_opt_group, overcommit_opt_group, add_fd_opt_group,
+    boot_opt_group, smp_opt_group, memory_opt_group, mon_opt_group,
+    global_opt_group, rtc_opt_group, drive_opt_group, object_opt_group,
+    accel_opt_group, net_opt_group, nic_opt_group, device_opt_group;
+const OptGroup *option_group_find(const char *name);
+
+/* options-settings.c: -set, -global */
+OptionFunc option_set, option_global;
+/* @device with what -global says of its model; caller frees. */
+char *with_globals(const char *device);
+void settings_cleanup(void);
+
+/* options-run.c: what creates something */
+OptionFunc option_object, option_chardev, option_blockdev, option_drive,
+    option_disk, option_mon, option_qmp, option_qmp_pretty, option_monitor,
+    option_qtest, option_line, option_device, option_incoming, option_add_fd;
+
+/* options-machine.c: what describes the machine and the process */
+OptionFunc option_machine, option_accel, option_cpu, option_name, option_memory,
+    option_smp, option_boot, option_sandbox, option_msg, option_action,
+    option_no_reboot, option_no_shutdown, option_log_items, option_log_file,
+    option_display, option_vga, option_rtc, option_only_none,
+    option_readconfig;
+/* Accelerators are tried in the order given; false: none of them is there. */
+bool accelerators_settle(const SystemOptions *options);
+
+#endif
