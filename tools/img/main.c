@@ -120,6 +120,32 @@ static const char help_parameters[] =
     "  --merge SOURCE  adds what SOURCE has; -b, -F: in another image\n"
     "  -g granularity  of --add, a power of two\n";
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* One line, which scripts read. */
+static void print_formats(void)
+{
+    g_autofree const char **names = NULL;
+    size_t n = 0;
+
+    while (bdrv_drivers[n]) {
+        n++;
+    }
+    names = g_new(const char *, n);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = bdrv_drivers[i]->format_name;
+    }
+    qsort(names, n, sizeof(*names), compare_names);
+    printf("Supported formats:");
+    for (size_t i = 0; i < n; i++) {
+        printf(" %s", names[i]);
+    }
+    printf("\n");
+}
+
 void img_help(void)
 {
     cli_print_version();
@@ -135,11 +161,8 @@ void img_help(void)
             printf("  %s %s\n", commands[i].name, commands[i].arguments);
         }
     }
-    printf("%s\nSupported formats:", help_parameters);
-    for (size_t i = 0; bdrv_drivers[i]; i++) {
-        printf(" %s", bdrv_drivers[i]->format_name);
-    }
-    printf("\n");
+    printf("%s\n", help_parameters);
+    print_formats();
 }
 
 static bool print_version(void *dest, const char *arg)
