@@ -26,7 +26,7 @@ struct NBDServer {
     LIST_HEAD(, NBDExport) exports;
     LIST_HEAD(, NBDClient) clients;
     unsigned nclients;
-    void (*closed)(void *opaque);
+    void (*closed)(void *opaque, bool served);
     void *closed_opaque;
 };
 

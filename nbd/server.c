@@ -26,7 +26,8 @@ unsigned nbd_server_clients(const NBDServer *server)
     return server->nclients;
 }
 
-void nbd_server_on_close(NBDServer *server, void (*closed)(void *opaque),
+void nbd_server_on_close(NBDServer *server,
+                         void (*closed)(void *opaque, bool served),
                          void *opaque)
 {
     server->closed = closed;
@@ -97,7 +98,8 @@ static uint16_t export_flags(const NBDExportInfo *info,
                              const NBDExportOps *ops)
 {
     return NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-           NBD_FLAG_CAN_MULTI_CONN | (ops->cache ? NBD_FLAG_SEND_CACHE : 0) |
+           (info->exclusive ? 0 : NBD_FLAG_CAN_MULTI_CONN) |
+           (ops->cache ? NBD_FLAG_SEND_CACHE : 0) |
            (info->writable ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
                                  NBD_FLAG_SEND_FAST_ZERO
                            : NBD_FLAG_READ_ONLY);
@@ -248,6 +250,7 @@ static void handshake_timeout(void *opaque)
 static void client_free(NBDClient *client)
 {
     NBDServer *server = client->server;
+    bool served = client->exp;
 
     g_assert(TAILQ_EMPTY(&client->ready) && !client->in_flight);
     LIST_REMOVE(client, next);
@@ -262,7 +265,7 @@ static void client_free(NBDClient *client)
     g_free(client->contexts);
     g_free(client);
     if (server->closed) {
-        server->closed(server->closed_opaque);
+        server->closed(server->closed_opaque, served);
     }
 }
 

@@ -71,12 +71,16 @@ static bool check_options(const BlockExportOptions *options, Error **errp)
                    options->id);
         return false;
     }
-    if (options->iothread) {
-        error_setg(errp, "iothread \"%s\" not found: exports run in the main "
-                   "thread", options->iothread);
-        return false;
-    }
     return true;
+}
+
+/* Exports run in the main thread: no iothread can be found for them. */
+static bool check_iothread(const BlockExportOptions *options, Error **errp)
+{
+    if (options->iothread) {
+        error_setg(errp, "iothread \"%s\" not found", options->iothread);
+    }
+    return !options->iothread;
 }
 
 static BlockBackend *new_backend(const BlockExportOptions *options,
@@ -86,7 +90,7 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
     uint64_t perm = BLK_PERM_CONSISTENT_READ;
     BlockBackend *blk;
 
-    if (!bs) {
+    if (!bs || !check_iothread(options, errp)) {
         return NULL;
     }
     if (options->writable) {

@@ -12,6 +12,7 @@ typedef struct Listener {
     char *path; /* of a unix socket; removed at the end */
     uint32_t max_connections;
     bool accepting;
+    void (*idle)(void);
     bool starved; /* no descriptor was left; until a client goes */
 } Listener;
 
@@ -60,10 +61,23 @@ static void on_connection(void *opaque)
     update_accepting();
 }
 
-static void on_close(void *opaque)
+static void on_close(void *opaque, bool served)
 {
     listener.starved = false;
     update_accepting();
+    if (served && listener.idle && nbd_server_clients(listener.nbd) == 0) {
+        listener.idle();
+    }
+}
+
+bool nbd_server_is_exclusive(void)
+{
+    return listener.max_connections == 1;
+}
+
+void nbd_server_on_idle(void (*idle)(void))
+{
+    listener.idle = idle;
 }
 
 /* --- starting and ending --- */
@@ -126,8 +140,7 @@ bool nbd_server_start(const SocketAddress *addr, const char *tls_creds,
         return false;
     }
     if (tls_creds) {
-        error_setg(errp, "No TLS credentials with id '%s': TLS is not "
-                   "supported", tls_creds);
+        error_setg(errp, "No TLS credentials with id '%s'", tls_creds);
         return false;
     }
     if (tls_authz) {

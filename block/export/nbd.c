@@ -356,6 +356,7 @@ static bool nbd_create(BlockExport *common, const BlockExportOptions *options,
                                   .description = opts->description,
                                   .size = size,
                                   .writable = common->writable,
+                                  .exclusive = nbd_server_is_exclusive(),
                                   .contexts = (const char *const *)
                                       exp->contexts->pdata,
                               }, &nbd_ops, exp, errp);

@@ -78,6 +78,10 @@ bool nbd_server_start_options(const NbdServerOptions *options, Error **errp);
 bool nbd_server_stop(Error **errp);
 /* NULL: none is running. */
 struct NBDServer *nbd_server_get(void);
+/* It takes no more than one client at a time. */
+bool nbd_server_is_exclusive(void);
+/* Calls @idle when the last of the clients that used an export has gone. */
+void nbd_server_on_idle(void (*idle)(void));
 /* The export of type NBD with the name clients see; NULL: there is none. */
 BlockExport *nbd_server_find_export(const char *name);
 

@@ -68,6 +68,7 @@ typedef struct NBDExportInfo {
     const char *description; /* may be NULL */
     uint64_t size;
     bool writable;
+    bool exclusive; /* no more than one client at a time */
     uint32_t preferred_block; /* bytes, a power of two; 0: 4096 */
     const char *const *contexts; /* names, NULL at the end; may be NULL.  The
                                     first, if any, is base:allocation */
@@ -81,8 +82,10 @@ void nbd_server_disconnect_all(NBDServer *server);
 unsigned nbd_server_clients(const NBDServer *server);
 /* Frees it; must be without clients and exports. NULL is allowed. */
 void nbd_server_free(NBDServer *server);
-/* Called with @opaque whenever a connection has been closed. */
-void nbd_server_on_close(NBDServer *server, void (*closed)(void *opaque),
+/* Calls @closed(@opaque) whenever a connection has been closed; @served: the
+ * client had chosen an export. */
+void nbd_server_on_close(NBDServer *server,
+                         void (*closed)(void *opaque, bool served),
                          void *opaque);
 
 /*

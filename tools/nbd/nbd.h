@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The parts of qemu-nbd among themselves. */
+#ifndef TOOLS_NBD_H
+#define TOOLS_NBD_H
+
+#include "qapi/qapi-types.h"
+#include "tools/common/cli.h"
+#include "tools/common/image.h"
+
+typedef struct NbdArgs {
+    ToolImage image;
+    const char *port, *bind, *socket; /* NULL: not given */
+    const char *export, *description, *pid_file, *snapshot;
+    const char *tls_creds, *tls_authz;
+    const char *connect, *disconnect; /* kernel devices */
+    bool read_only, persistent, verbose, list, fork, depth, discard_unmap;
+    bool temporary, has_cache, has_aio, has_discard;
+    BlockdevDetectZeroesOptions detect_zeroes;
+    uint32_t shared;                  /* clients at a time; 0: no limit */
+    int64_t offset;                   /* bytes */
+    BlockDirtyBitmapOrStrList *bitmaps;
+} NbdArgs;
+
+/* options.c: reads the command line; mistakes end the program. */
+void nbd_args_parse(NbdArgs *args, int argc, char **argv);
+void nbd_args_free(NbdArgs *args);
+
+/* list.c: -L: prints what the server at @addr exports; the exit status. */
+int nbd_list(const SocketAddress *addr);
+
+/*
+ * background.c: --fork.  The parent shows what the child says on stderr and
+ * exits with 0 when that ends, or with 1 where there was anything.
+ */
+void nbd_background(void);
+/* The server runs: lets the parent go; @verbose: goes on with its stderr. */
+void nbd_background_ready(bool verbose);
+/* Writes the process id to @path; reported where it fails. */
+bool nbd_write_pid_file(const char *path);
+
+#endif
