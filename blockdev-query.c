@@ -134,7 +134,7 @@ static BlockLatencyHistogramInfo *histogram(const BlockHistogram *in)
 
 static void fill_device_counters(BlockDeviceStats *out, BlockBackend *blk)
 {
-    const BlockAcctStats *in = blk_get_stats(blk);
+    BlockAcctStats *in = blk_get_stats(blk);
 
     out->rd_bytes = in->bytes[BLOCK_ACCT_READ];
     out->wr_bytes = in->bytes[BLOCK_ACCT_WRITE];
@@ -161,7 +161,8 @@ static void fill_device_counters(BlockDeviceStats *out, BlockBackend *blk)
     out->wr_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_WRITE]);
     out->flush_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_FLUSH]);
     out->has_idle_time_ns = in->last_access_ns > 0;
-    out->idle_time_ns = aio_now_ns() - in->last_access_ns;
+    out->idle_time_ns = block_acct_now_ns() - in->last_access_ns;
+    out->timed_stats = block_acct_intervals(in);
 }
 
 static BlockStatsList *device_stats(void)

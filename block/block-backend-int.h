@@ -35,12 +35,7 @@ struct BlockBackend {
     BlockAcctStats stats;
 };
 
-/* accounting.c: one request of @type, of @bytes, that took from @start_ns. */
-void block_acct_done(BlockAcctStats *stats, BlockAcctType type, int64_t bytes,
-                     int64_t start_ns, int ret);
-/* Frees what the counters hold. */
+/* accounting.c: frees what the counters hold. */
 void block_acct_cleanup(BlockAcctStats *stats);
-/* A request that was refused at the door. */
-void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * I/O of a BlockBackend: waits while its node is drained, checks the range,
- * counts, and goes through the gate of the root edge.
+ * waits for its limits, and goes through the gate of the root edge.
  */
 #include "qemu/osdep.h"
 #include "block-backend-int.h"
@@ -37,31 +37,33 @@ static int check_range(const BlockBackend *blk, int64_t offset, int64_t bytes)
     return 0;
 }
 
+typedef enum RequestKind {
+    REQUEST_READ,
+    REQUEST_WRITE,
+    REQUEST_FLUSH,
+} RequestKind;
+
 /* Counts the request in and says whether it may go; see leave(). */
-static int coroutine_fn enter(BlockBackend *blk, BlockAcctType type,
-                              int64_t offset, int64_t bytes, int64_t *start)
+static int coroutine_fn enter(BlockBackend *blk, RequestKind kind,
+                              int64_t offset, int64_t bytes)
 {
     int ret;
 
     blk->in_flight++;
-    *start = aio_now_ns();
     if (G_UNLIKELY(blk->quiesce_counter)) {
         wait_while_drained(blk);
     }
     ret = check_range(blk, offset, bytes);
     if (ret < 0) {
-        block_acct_invalid(&blk->stats, type);
         blk->in_flight--;
-    } else if (G_UNLIKELY(blk->throttle.group) && type != BLOCK_ACCT_FLUSH) {
-        throttle_member_wait(&blk->throttle, type != BLOCK_ACCT_READ, bytes);
+    } else if (G_UNLIKELY(blk->throttle.group) && kind != REQUEST_FLUSH) {
+        throttle_member_wait(&blk->throttle, kind == REQUEST_WRITE, bytes);
     }
     return ret;
 }
 
-static int coroutine_fn leave(BlockBackend *blk, BlockAcctType type,
-                              int64_t bytes, int64_t start, int ret)
+static int coroutine_fn leave(BlockBackend *blk, int ret)
 {
-    block_acct_done(&blk->stats, type, bytes, start, ret);
     g_assert(blk->in_flight > 0);
     blk->in_flight--;
     return ret;
@@ -79,29 +81,27 @@ int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset,
                                int64_t bytes, QEMUIOVector *qiov,
                                BdrvRequestFlags flags)
 {
-    int64_t start;
-    int ret = enter(blk, BLOCK_ACCT_READ, offset, bytes, &start);
+    int ret = enter(blk, REQUEST_READ, offset, bytes);
 
     if (ret < 0) {
         return ret;
     }
     ret = bdrv_co_preadv(blk->root, offset, bytes, qiov, 0, flags);
-    return leave(blk, BLOCK_ACCT_READ, bytes, start, ret);
+    return leave(blk, ret);
 }
 
 int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset,
                                 int64_t bytes, QEMUIOVector *qiov,
                                 BdrvRequestFlags flags)
 {
-    int64_t start;
-    int ret = enter(blk, BLOCK_ACCT_WRITE, offset, bytes, &start);
+    int ret = enter(blk, REQUEST_WRITE, offset, bytes);
 
     if (ret < 0) {
         return ret;
     }
     ret = bdrv_co_pwritev(blk->root, offset, bytes, qiov, 0,
                           write_flags(blk, flags));
-    return leave(blk, BLOCK_ACCT_WRITE, bytes, start, ret);
+    return leave(blk, ret);
 }
 
 int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset,
@@ -127,40 +127,37 @@ int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset,
 int coroutine_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset,
                                       int64_t bytes, BdrvRequestFlags flags)
 {
-    int64_t start;
-    int ret = enter(blk, BLOCK_ACCT_WRITE, offset, bytes, &start);
+    int ret = enter(blk, REQUEST_WRITE, offset, bytes);
 
     if (ret < 0) {
         return ret;
     }
     ret = bdrv_co_pwrite_zeroes(blk->root, offset, bytes,
                                 write_flags(blk, flags));
-    return leave(blk, BLOCK_ACCT_WRITE, bytes, start, ret);
+    return leave(blk, ret);
 }
 
 int coroutine_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset,
                                  int64_t bytes)
 {
-    int64_t start;
-    int ret = enter(blk, BLOCK_ACCT_UNMAP, offset, bytes, &start);
+    int ret = enter(blk, REQUEST_WRITE, offset, bytes);
 
     if (ret < 0) {
         return ret;
     }
     ret = bdrv_co_pdiscard(blk->root, offset, bytes);
-    return leave(blk, BLOCK_ACCT_UNMAP, bytes, start, ret);
+    return leave(blk, ret);
 }
 
 int coroutine_fn blk_co_flush(BlockBackend *blk)
 {
-    int64_t start;
-    int ret = enter(blk, BLOCK_ACCT_FLUSH, 0, 0, &start);
+    int ret = enter(blk, REQUEST_FLUSH, 0, 0);
 
     if (ret < 0) {
         return ret;
     }
     ret = bdrv_co_flush(blk->root->bs);
-    return leave(blk, BLOCK_ACCT_FLUSH, 0, start, ret);
+    return leave(blk, ret);
 }
 
 static int coroutine_fn co_truncate(BlockBackend *blk, int64_t offset,

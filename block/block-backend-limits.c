@@ -78,6 +78,13 @@ void blk_io_limits_disable(BlockBackend *blk)
     group_put(name);
 }
 
+void blk_io_limits_let_pass(BlockBackend *blk)
+{
+    if (blk->throttle.group) {
+        throttle_member_unlimited_begin(&blk->throttle);
+    }
+}
+
 const char *blk_io_limits_group(const BlockBackend *blk)
 {
     return blk->throttle.group ? throttle_group_name(blk->throttle.group)

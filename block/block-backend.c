@@ -355,6 +355,11 @@ bool blk_is_available(const BlockBackend *blk)
     return blk->root && blk->root->bs->drv;
 }
 
+bool blk_is_busy(const BlockBackend *blk)
+{
+    return blk->in_flight > 0 || !co_queue_empty(&blk->queued);
+}
+
 void blk_drain(BlockBackend *blk)
 {
     BlockDriverState *bs = blk_bs(blk);

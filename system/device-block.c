@@ -75,9 +75,9 @@ static BlockBackend *backend_for(Device *dev, Error **errp)
     return blk_new(aio_main_context(), 0, BLK_PERM_ALL);
 }
 
-bool device_block_apply_perms(Device *dev, Error **errp)
+bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
+                                Error **errp)
 {
-    BlockDriverState *bs = blk_bs(dev->blk);
     uint64_t perm = BLK_PERM_CONSISTENT_READ;
     uint64_t shared = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED |
                       BLK_PERM_RESIZE;
@@ -96,14 +96,77 @@ bool device_block_apply_perms(Device *dev, Error **errp)
     return blk_set_perm(dev->blk, perm, shared, errp);
 }
 
-static bool check_sizes(const Device *dev, Error **errp)
+bool device_block_apply_perms(Device *dev, Error **errp)
 {
-    int64_t logical = device_prop_int(dev, "logical_block_size");
-    int64_t physical = device_prop_int(dev, "physical_block_size");
+    return device_block_prepare_perms(dev, blk_bs(dev->blk), errp);
+}
 
-    if (logical && physical && logical > physical) {
+/* --- properties --- */
+
+static void settle(Device *dev, const char *name, char *value)
+{
+    g_hash_table_insert(dev->props, g_strdup(name), value);
+}
+
+static bool check_multiple(const Device *dev, const char *name,
+                           int64_t logical, Error **errp)
+{
+    int64_t value = device_prop_int(dev, name);
+
+    if (value % logical && value != UINT32_MAX) {
+        error_setg(errp, "%s must be a multiple of logical_block_size", name);
+        return false;
+    }
+    return true;
+}
+
+/* Block sizes that were not given are those of a sector. */
+static bool settle_sizes(Device *dev, Error **errp)
+{
+    int64_t logical = device_prop_int(dev, "logical_block_size") ?: 512;
+    int64_t physical = device_prop_int(dev, "physical_block_size") ?: 512;
+
+    if (logical > physical) {
         error_setg(errp,
                    "logical_block_size > physical_block_size not supported");
+        return false;
+    }
+    if (!check_multiple(dev, "min_io_size", logical, errp) ||
+        !check_multiple(dev, "opt_io_size", logical, errp) ||
+        !check_multiple(dev, "discard_granularity", logical, errp)) {
+        return false;
+    }
+    settle(dev, "logical_block_size", g_strdup_printf("%" PRId64, logical));
+    settle(dev, "physical_block_size", g_strdup_printf("%" PRId64, physical));
+    return true;
+}
+
+static bool check_queues(Device *dev, Error **errp)
+{
+    int64_t queues = device_prop_int(dev, "num-queues");
+    int64_t size = device_prop_int(dev, "queue-size");
+
+    if (!device_model_prop(dev->model, "queue-size")) {
+        return true;
+    }
+    if (!queues) {
+        error_setg(errp, "num-queues property must be larger than 0");
+        return false;
+    }
+    if (size <= 2 || size > 1024 || (size & (size - 1))) {
+        error_setg(errp, "invalid queue-size property (%" PRId64 "), "
+                   "must be a power of 2 (max 1024)", size);
+        return false;
+    }
+    if (queues == UINT16_MAX) {
+        settle(dev, "num-queues", g_strdup("1"));
+    }
+    return true;
+}
+
+static bool check_props(Device *dev, Error **errp)
+{
+    if (!settle_sizes(dev, errp) || !check_queues(dev, errp)) {
         return false;
     }
     if ((dev->model->flags & MODEL_NEEDS_SERIAL) &&
@@ -112,6 +175,32 @@ static bool check_sizes(const Device *dev, Error **errp)
         return false;
     }
     return true;
+}
+
+/* What a SCSI disk says of itself, where nobody said otherwise. */
+static void settle_scsi(Device *dev)
+{
+    bool cdrom = dev->model->flags & MODEL_CDROM;
+    const char *serial = device_prop_text(dev, "serial");
+    const char *id = serial ? serial : blk_name(dev->blk);
+    const char *values[][2] = {
+        { "vendor", "QEMU" },
+        { "product", cdrom ? "QEMU CD-ROM" : "QEMU HARDDISK" },
+        { "ver", "2.5+" },
+        { "device_id", id && *id ? id : NULL },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        if (!device_prop_text(dev, values[i][0]) && values[i][1]) {
+            settle(dev, values[i][0], g_strdup(values[i][1]));
+        }
+    }
+    if (device_prop_int(dev, "discard_granularity") == UINT32_MAX) {
+        int64_t logical = device_prop_int(dev, "logical_block_size");
+
+        settle(dev, "discard_granularity",
+               g_strdup_printf("%" PRId64, MAX(logical, 4096)));
+    }
 }
 
 static bool check_medium(const Device *dev, Error **errp)
@@ -150,11 +239,26 @@ static void apply_policy(Device *dev)
     }
 }
 
+/* auto: as the drive says. */
+static void apply_accounting(Device *dev)
+{
+    BlockAcctStats *stats = blk_get_stats(dev->blk);
+    const char *invalid = device_prop_text(dev, "account-invalid");
+    const char *failed = device_prop_text(dev, "account-failed");
+
+    if (invalid && strcmp(invalid, "auto")) {
+        stats->account_invalid = !strcmp(invalid, "on");
+    }
+    if (failed && strcmp(failed, "auto")) {
+        stats->account_failed = !strcmp(failed, "on");
+    }
+}
+
 bool device_block_realize(Device *dev, Error **errp)
 {
     Drive *drive;
 
-    if (!check_sizes(dev, errp) || !(dev->blk = backend_for(dev, errp))) {
+    if (!check_props(dev, errp) || !(dev->blk = backend_for(dev, errp))) {
         return false;
     }
     /* First the name: messages about permissions have it. */
@@ -165,11 +269,22 @@ bool device_block_realize(Device *dev, Error **errp)
         return false;
     }
     apply_policy(dev);
+    apply_accounting(dev);
+    if (dev->model->bus == BUS_SCSI) {
+        settle_scsi(dev);
+    }
     drive = drive_of_backend(dev->blk);
     if (drive) {
         drive->claimed = true;
     }
+    dev->medium_read_only = blk_bs(dev->blk)
+        ? bdrv_is_read_only(blk_bs(dev->blk)) : !drive || drive->read_only;
     return true;
+}
+
+bool device_block_is_busy(const Device *dev)
+{
+    return dev->blk && blk_is_busy(dev->blk);
 }
 
 void device_block_unrealize(Device *dev)

@@ -17,6 +17,10 @@ static const DeviceProp block_props[] = {
     { "account-invalid", PROP_ON_OFF_AUTO, "auto" },
     { "account-failed", PROP_ON_OFF_AUTO, "auto" },
     { "backend_defaults", PROP_ON_OFF_AUTO, "auto" },
+    { NULL },
+};
+
+static const DeviceProp disk_props[] = {
     { "serial", PROP_STR, NULL },
     { "bootindex", PROP_INT32, NULL },
     { NULL },
@@ -25,6 +29,10 @@ static const DeviceProp block_props[] = {
 static const DeviceProp error_props[] = {
     { "rerror", PROP_ON_ERROR, "auto" },
     { "werror", PROP_ON_ERROR, "auto" },
+    { NULL },
+};
+
+static const DeviceProp chs_props[] = {
     { "cyls", PROP_UINT32, "0" },
     { "heads", PROP_UINT32, "0" },
     { "secs", PROP_UINT32, "0" },
@@ -45,12 +53,37 @@ static const DeviceProp scsi_props[] = {
     { "wwn", PROP_UINT64, "0" },
     { "port_wwn", PROP_UINT64, "0" },
     { "port_index", PROP_UINT16, "0" },
-    { "removable", PROP_BOOL, "false" },
+    { "max_io_size", PROP_UINT64, "2147483647" },
+    { "scsi_version", PROP_INT32, "5" },
+    { "quirk_mode_page_vendor_specific_apple", PROP_BIT, "false" },
+    { NULL },
+};
+
+static const DeviceProp scsi_hd_props[] = {
+    { "removable", PROP_BIT, "false" },
     { "rotation_rate", PROP_UINT16, "0" },
     { "max_unmap_size", PROP_UINT64, "1073741824" },
-    { "max_io_size", PROP_UINT64, "2147483647" },
-    { "dpofua", PROP_BOOL, "false" },
-    { "scsi_version", PROP_INT32, "5" },
+    { "dpofua", PROP_BIT, "false" },
+    { NULL },
+};
+
+static const DeviceProp scsi_cd_props[] = {
+    { "quirk_mode_page_apple_vendor", PROP_BIT, "false" },
+    { "quirk_mode_page_truncated", PROP_BIT, "false" },
+    { "quirk_mode_sense_rom_use_dbd", PROP_BIT, "false" },
+    { NULL },
+};
+
+static const DeviceProp virtio_props[] = {
+    { "event_idx", PROP_BIT, "true" },
+    { "indirect_desc", PROP_BIT, "true" },
+    { "packed", PROP_BIT, "false" },
+    { "any_layout", PROP_BIT, "true" },
+    { "notify_on_empty", PROP_BIT, "true" },
+    { "queue_reset", PROP_BIT, "true" },
+    { "iommu_platform", PROP_BIT, "false" },
+    { "use-disabled-flag", PROP_BOOL, "true" },
+    { "use-started", PROP_BOOL, "true" },
     { NULL },
 };
 
@@ -58,18 +91,15 @@ static const DeviceProp virtio_blk_props[] = {
     { "iothread", PROP_IOTHREAD, NULL },
     { "num-queues", PROP_UINT16, "65535" },
     { "queue-size", PROP_UINT16, "256" },
-    { "config-wce", PROP_BOOL, "true" },
-    { "scsi", PROP_BOOL, "false" },
-    { "request-merging", PROP_BOOL, "true" },
+    { "config-wce", PROP_BIT, "true" },
+    { "scsi", PROP_BIT, "false" },
+    { "request-merging", PROP_BIT, "true" },
     { "seg-max-adjust", PROP_BOOL, "true" },
-    { "discard", PROP_BOOL, "true" },
-    { "write-zeroes", PROP_BOOL, "true" },
+    { "discard", PROP_BIT, "true" },
+    { "write-zeroes", PROP_BIT, "true" },
     { "report-discard-granularity", PROP_BOOL, "true" },
     { "max-discard-sectors", PROP_UINT32, "4194303" },
     { "max-write-zeroes-sectors", PROP_UINT32, "4194303" },
-    { "event_idx", PROP_BOOL, "true" },
-    { "indirect_desc", PROP_BOOL, "true" },
-    { "packed", PROP_BOOL, "false" },
     { NULL },
 };
 
@@ -80,28 +110,37 @@ static const DeviceProp virtio_scsi_props[] = {
     { "seg_max_adjust", PROP_BOOL, "true" },
     { "max_sectors", PROP_UINT32, "65535" },
     { "cmd_per_lun", PROP_UINT32, "128" },
-    { "hotplug", PROP_BOOL, "true" },
-    { "param_change", PROP_BOOL, "true" },
-    { "event_idx", PROP_BOOL, "true" },
-    { "indirect_desc", PROP_BOOL, "true" },
-    { "packed", PROP_BOOL, "false" },
+    { "hotplug", PROP_BIT, "true" },
+    { "param_change", PROP_BIT, "true" },
     { NULL },
 };
 
 static const DeviceProp pci_props[] = {
-    { "addr", PROP_STR, NULL },
-    { "multifunction", PROP_BOOL, "false" },
+    { "addr", PROP_PCI_ADDR, "-1" },
+    { "multifunction", PROP_BIT, "false" },
     { "romfile", PROP_STR, NULL },
+    { "romsize", PROP_UINT32, "4294967295" },
     { "rombar", PROP_UINT32, "1" },
     { "acpi-index", PROP_UINT32, "0" },
     { "failover_pair_id", PROP_STR, NULL },
+    { NULL },
+};
+
+static const DeviceProp virtio_pci_props[] = {
     { "disable-legacy", PROP_ON_OFF_AUTO, "auto" },
     { "disable-modern", PROP_BOOL, "false" },
-    { "ioeventfd", PROP_BOOL, "true" },
+    { "ioeventfd", PROP_BIT, "true" },
     { "vectors", PROP_UINT32, "4294967295" },
-    { "iommu_platform", PROP_BOOL, "false" },
-    { "ats", PROP_BOOL, "false" },
-    { "page-per-vq", PROP_BOOL, "false" },
+    { "ats", PROP_BIT, "false" },
+    { "page-per-vq", PROP_BIT, "false" },
+    { "aer", PROP_BIT, "false" },
+    { "modern-pio-notify", PROP_BIT, "false" },
+    { "virtio-pci-bus-master-bug-migration", PROP_BIT, "false" },
+    { NULL },
+};
+
+static const DeviceProp virtio_blk_pci_props[] = {
+    { "class", PROP_UINT32, "0" },
     { NULL },
 };
 
@@ -109,16 +148,33 @@ static const DeviceProp port_props[] = {
     { "chassis", PROP_UINT8, "0" },
     { "slot", PROP_UINT16, "0" },
     { "port", PROP_UINT8, "0" },
-    { "chassis_nr", PROP_UINT8, "0" },
     { "hotplug", PROP_BOOL, "true" },
+    { "power_controller_present", PROP_BIT, "true" },
+    { "disable-acs", PROP_BOOL, "false" },
+    { "aer_log_max", PROP_UINT16, "8" },
+    { NULL },
+};
+
+static const DeviceProp reserve_props[] = {
+    { "bus-reserve", PROP_UINT32, "4294967295" },
+    { "io-reserve", PROP_SIZE, "18446744073709551615" },
+    { "mem-reserve", PROP_SIZE, "18446744073709551615" },
+    { "pref32-reserve", PROP_SIZE, "18446744073709551615" },
+    { "pref64-reserve", PROP_SIZE, "18446744073709551615" },
+    { NULL },
+};
+
+static const DeviceProp bridge_props[] = {
+    { "chassis_nr", PROP_UINT8, "0" },
+    { "msi", PROP_ON_OFF_AUTO, "auto" },
+    { "shpc", PROP_BIT, "true" },
     { NULL },
 };
 
 static const DeviceProp ccw_props[] = {
     { "devno", PROP_STR, NULL },
-    { "ioeventfd", PROP_BOOL, "true" },
+    { "ioeventfd", PROP_BIT, "true" },
     { "max_revision", PROP_UINT32, "2" },
-    { "iommu_platform", PROP_BOOL, "false" },
     { NULL },
 };
 
@@ -127,13 +183,30 @@ static const DeviceProp ide_props[] = {
     { "model", PROP_STR, NULL },
     { "ver", PROP_STR, NULL },
     { "wwn", PROP_UINT64, "0" },
+    { NULL },
+};
+
+static const DeviceProp ide_hd_props[] = {
+    { "bios-chs-trans", PROP_CHS_TRANS, "auto" },
     { "rotation_rate", PROP_UINT16, "0" },
     { NULL },
 };
 
 static const DeviceProp floppy_props[] = {
     { "unit", PROP_UINT32, "4294967295" },
-    { "drive-type", PROP_STR, "auto" },
+    { "drive-type", PROP_FLOPPY_TYPE, "auto" },
+    { NULL },
+};
+
+static const DeviceProp fdc_props[] = {
+    { "iobase", PROP_UINT32, "1008" },
+    { "irq", PROP_UINT32, "6" },
+    { "dma", PROP_UINT32, "2" },
+    { "fdtypeA", PROP_FLOPPY_TYPE, "auto" },
+    { "fdtypeB", PROP_FLOPPY_TYPE, "auto" },
+    { "fallback", PROP_FLOPPY_TYPE, "288" },
+    { "bootindexA", PROP_INT32, NULL },
+    { "bootindexB", PROP_INT32, NULL },
     { NULL },
 };
 
@@ -141,15 +214,53 @@ static const DeviceProp usb_props[] = {
     { "port", PROP_STR, NULL },
     { "removable", PROP_BOOL, "false" },
     { "commandlog", PROP_BOOL, "false" },
-    { "msos-desc", PROP_BOOL, "true" },
+    { "msos-desc", PROP_BIT, "true" },
     { "pcap", PROP_STR, NULL },
+    { "attached", PROP_BOOL, NULL },
     { NULL },
 };
 
-static const DeviceProp usb_host_props[] = {
+static const DeviceProp xhci_props[] = {
     { "p2", PROP_UINT32, "4" },
     { "p3", PROP_UINT32, "4" },
-    { "masterbus", PROP_STR, NULL },
+    { "streams", PROP_BIT, "true" },
+    { NULL },
+};
+
+static const DeviceProp nec_xhci_props[] = {
+    { "msi", PROP_ON_OFF_AUTO, "auto" },
+    { "msix", PROP_ON_OFF_AUTO, "auto" },
+    { "slots", PROP_UINT32, "64" },
+    { "intrs", PROP_UINT32, "16" },
+    { "superspeed-ports-first", PROP_BIT, "true" },
+    { "force-pcie-endcap", PROP_BIT, "false" },
+    { NULL },
+};
+
+static const DeviceProp ehci_props[] = {
+    { "maxframes", PROP_UINT32, "128" },
+    { NULL },
+};
+
+static const DeviceProp megasas_props[] = {
+    { "max_sge", PROP_UINT32, "80" },
+    { "max_cmds", PROP_UINT32, "1000" },
+    { "hba_serial", PROP_STR, NULL },
+    { "sas_address", PROP_UINT64, "0" },
+    { "msi", PROP_ON_OFF_AUTO, "auto" },
+    { "msix", PROP_ON_OFF_AUTO, "auto" },
+    { "use_jbod", PROP_BIT, "false" },
+    { NULL },
+};
+
+static const DeviceProp mptsas_props[] = {
+    { "sas_address", PROP_UINT64, "0" },
+    { "msi", PROP_ON_OFF_AUTO, "auto" },
+    { NULL },
+};
+
+static const DeviceProp pvscsi_props[] = {
+    { "use_msg", PROP_UINT8, "1" },
     { NULL },
 };
 
@@ -159,78 +270,100 @@ static const DeviceProp nvme_props[] = {
     { "msix_qsize", PROP_UINT16, "65" },
     { "cmb_size_mb", PROP_UINT32, "0" },
     { "mdts", PROP_UINT8, "7" },
+    { "vsl", PROP_UINT8, "7" },
     { "aerl", PROP_UINT8, "3" },
+    { "aer_max_queued", PROP_UINT32, "64" },
     { "use-intel-id", PROP_BOOL, "false" },
+    { "ioeventfd", PROP_BOOL, "false" },
+    { "msix-exclusive-bar", PROP_BOOL, "false" },
+    { "smart_critical_warning", PROP_UINT8, NULL },
+    { "sriov_max_vfs", PROP_UINT8, "0" },
+    { "sriov_max_vi_per_vf", PROP_UINT8, "0" },
+    { "sriov_max_vq_per_vf", PROP_UINT8, "0" },
+    { "sriov_vi_flexible", PROP_UINT16, "0" },
+    { "sriov_vq_flexible", PROP_UINT16, "0" },
+    { "zoned.auto_transition", PROP_BOOL, "true" },
+    { "zoned.zasl", PROP_UINT8, "0" },
     { NULL },
 };
 
 #define STORAGE "Storage"
 #define CONTROLLER "Controller/Bridge/Hub"
-#define VIRTIO_BLK (MODEL_BLOCK | MODEL_VIRTIO_PROXY)
+#define VIRTIO_BLK (MODEL_BLOCK | MODEL_VIRTIO_PROXY | MODEL_VIRTIO)
 
 static const DeviceModel models[] = {
     { "virtio-blk-pci", "virtio-blk-pci-base", STORAGE, BUS_PCI, BUS_NONE,
       VIRTIO_BLK,
-      { block_props, error_props, virtio_blk_props, pci_props } },
+      { block_props, disk_props, error_props, chs_props, virtio_props,
+        virtio_blk_props, pci_props, virtio_pci_props, virtio_blk_pci_props } },
     { "virtio-blk-ccw", "virtio-ccw-device", STORAGE, BUS_CCW, BUS_NONE,
       VIRTIO_BLK,
-      { block_props, error_props, virtio_blk_props, ccw_props } },
+      { block_props, disk_props, error_props, chs_props, virtio_props,
+        virtio_blk_props, ccw_props } },
     { "virtio-blk-device", "virtio-device", STORAGE, BUS_VIRTIO, BUS_NONE,
-      MODEL_BLOCK, { block_props, error_props, virtio_blk_props } },
+      MODEL_BLOCK,
+      { block_props, disk_props, error_props, chs_props, virtio_props,
+        virtio_blk_props } },
     { "virtio-scsi-pci", "virtio-scsi-pci-base", STORAGE, BUS_PCI, BUS_SCSI,
-      0, { virtio_scsi_props, pci_props } },
-    { "virtio-scsi-ccw", "virtio-ccw-device", STORAGE, BUS_CCW, BUS_SCSI, 0,
-      { virtio_scsi_props, ccw_props } },
+      MODEL_VIRTIO,
+      { virtio_props, virtio_scsi_props, pci_props, virtio_pci_props } },
+    { "virtio-scsi-ccw", "virtio-ccw-device", STORAGE, BUS_CCW, BUS_SCSI,
+      MODEL_VIRTIO, { virtio_props, virtio_scsi_props, ccw_props } },
     { "virtio-scsi-device", "virtio-scsi-common", STORAGE, BUS_VIRTIO,
-      BUS_SCSI, 0, { virtio_scsi_props } },
+      BUS_SCSI, 0, { virtio_props, virtio_scsi_props } },
     { "scsi-hd", "scsi-disk-base", STORAGE, BUS_SCSI, BUS_NONE, MODEL_BLOCK,
-      { block_props, error_props, scsi_props } },
+      { block_props, disk_props, error_props, chs_props, scsi_props,
+        scsi_hd_props } },
     { "scsi-cd", "scsi-disk-base", STORAGE, BUS_SCSI, BUS_NONE,
       MODEL_BLOCK | MODEL_REMOVABLE | MODEL_TRAY | MODEL_CDROM,
-      { block_props, error_props, scsi_props } },
+      { block_props, disk_props, error_props, scsi_props, scsi_cd_props } },
     { "scsi-block", "scsi-disk-base", STORAGE, BUS_SCSI, BUS_NONE,
-      MODEL_BLOCK, { block_props, error_props, scsi_props },
+      MODEL_BLOCK, { block_props, disk_props, error_props, scsi_props },
       "scsi-block needs a SCSI device of the host, which is not supported" },
     { "scsi-generic", "scsi-device", STORAGE, BUS_SCSI, BUS_NONE,
-      MODEL_BLOCK, { block_props, error_props, scsi_props },
+      MODEL_BLOCK, { block_props, disk_props, error_props, scsi_props },
       "scsi-generic needs a SCSI device of the host, which is not "
       "supported" },
     { "ide-hd", "ide-device", STORAGE, BUS_IDE, BUS_NONE,
       MODEL_BLOCK | MODEL_NEEDS_WRITE,
-      { block_props, error_props, ide_props } },
+      { block_props, disk_props, error_props, chs_props, ide_props,
+        ide_hd_props } },
     { "ide-cd", "ide-device", STORAGE, BUS_IDE, BUS_NONE,
       MODEL_BLOCK | MODEL_REMOVABLE | MODEL_TRAY | MODEL_CDROM,
-      { block_props, error_props, ide_props } },
+      { block_props, disk_props, error_props, ide_props } },
     { "floppy", "device", STORAGE, BUS_FLOPPY, BUS_NONE,
       MODEL_BLOCK | MODEL_REMOVABLE | MODEL_NO_IOSTATUS,
       { block_props, floppy_props } },
     { "usb-storage", "usb-storage-dev", STORAGE, BUS_USB, BUS_NONE,
-      MODEL_BLOCK | MODEL_USB_SCSI, { block_props, error_props, usb_props } },
+      MODEL_BLOCK | MODEL_USB_SCSI,
+      { block_props, disk_props, error_props, usb_props } },
     { "nvme", "pci-device", STORAGE, BUS_PCI, BUS_NONE,
       MODEL_BLOCK | MODEL_NO_IOSTATUS | MODEL_NEEDS_SERIAL,
-      { block_props, nvme_props, pci_props } },
+      { block_props, disk_props, nvme_props, pci_props } },
     { "lsi53c895a", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0,
       { pci_props } },
     { "megasas", "megasas-base", STORAGE, BUS_PCI, BUS_SCSI, 0,
-      { pci_props } },
+      { pci_props, megasas_props } },
     { "mptsas1068", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0,
-      { pci_props } },
-    { "pvscsi", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0, { pci_props } },
+      { pci_props, mptsas_props } },
+    { "pvscsi", "pci-device", STORAGE, BUS_PCI, BUS_SCSI, 0,
+      { pci_props, pvscsi_props } },
     { "ich9-ahci", "pci-device", STORAGE, BUS_PCI, BUS_IDE, 0,
       { pci_props } },
-    { "piix3-ide", "pci-device", STORAGE, BUS_PCI, BUS_IDE, 0,
+    { "piix3-ide", "pci-ide", STORAGE, BUS_PCI, BUS_IDE, 0,
       { pci_props } },
-    { "isa-fdc", "isa-device", STORAGE, BUS_ISA, BUS_FLOPPY, 0, { NULL } },
-    { "usb-ehci", "pci-device", CONTROLLER, BUS_PCI, BUS_USB, 0,
-      { pci_props, usb_host_props } },
-    { "qemu-xhci", "pci-device", CONTROLLER, BUS_PCI, BUS_USB, 0,
-      { pci_props, usb_host_props } },
-    { "nec-usb-xhci", "pci-device", CONTROLLER, BUS_PCI, BUS_USB, 0,
-      { pci_props, usb_host_props } },
+    { "isa-fdc", "isa-device", STORAGE, BUS_ISA, BUS_FLOPPY, 0,
+      { fdc_props } },
+    { "usb-ehci", "pci-ehci-usb", CONTROLLER, BUS_PCI, BUS_USB, 0,
+      { pci_props, ehci_props } },
+    { "qemu-xhci", "pci-xhci", CONTROLLER, BUS_PCI, BUS_USB, 0,
+      { pci_props, xhci_props } },
+    { "nec-usb-xhci", "pci-xhci", CONTROLLER, BUS_PCI, BUS_USB, 0,
+      { pci_props, xhci_props, nec_xhci_props } },
     { "pcie-root-port", "pcie-root-port-base", CONTROLLER, BUS_PCI, BUS_PCI,
-      0, { pci_props, port_props } },
+      0, { pci_props, port_props, reserve_props } },
     { "pci-bridge", "base-pci-bridge", CONTROLLER, BUS_PCI, BUS_PCI, 0,
-      { pci_props, port_props } },
+      { pci_props, reserve_props, bridge_props } },
 };
 
 static const struct {
@@ -300,7 +433,9 @@ static const char *prop_type(PropKind kind)
         [PROP_UINT32] = "uint32", [PROP_UINT64] = "uint64",
         [PROP_SIZE] = "size", [PROP_BLOCK_SIZE] = "size",
         [PROP_ON_ERROR] = "BlockdevOnError", [PROP_DRIVE] = "str",
-        [PROP_IOTHREAD] = "link<iothread>",
+        [PROP_IOTHREAD] = "link<iothread>", [PROP_BIT] = "bool",
+        [PROP_PCI_ADDR] = "int32", [PROP_CHS_TRANS] = "BiosAtaTranslation",
+        [PROP_FLOPPY_TYPE] = "FdcDriveType",
     };
 
     return names[kind];
@@ -309,7 +444,7 @@ static const char *prop_type(PropKind kind)
 static const char *prop_text(PropKind kind)
 {
     switch (kind) {
-    case PROP_BOOL:
+    case PROP_BIT:
         return "on/off";
     case PROP_ON_OFF_AUTO:
         return "on/off/auto";
@@ -319,6 +454,13 @@ static const char *prop_text(PropKind kind)
         return "Error handling policy, report/ignore/enospc/stop/auto";
     case PROP_DRIVE:
         return "Node name or ID of a block device to use as a backend";
+    case PROP_PCI_ADDR:
+        return "Slot and optional function number, example: 06.0 or 06";
+    case PROP_CHS_TRANS:
+        return "Logical CHS translation algorithm, "
+               "auto/none/lba/large/rechs";
+    case PROP_FLOPPY_TYPE:
+        return "FDC drive type, 144/288/120/none/auto";
     default:
         return NULL;
     }
@@ -328,13 +470,18 @@ static struct json_object *default_json(const DeviceProp *prop)
 {
     switch (prop->kind) {
     case PROP_BOOL:
+    case PROP_BIT:
         return json_object_new_boolean(!strcmp(prop->dflt, "true"));
     case PROP_STR:
     case PROP_ON_OFF_AUTO:
     case PROP_ON_ERROR:
+    case PROP_CHS_TRANS:
+    case PROP_FLOPPY_TYPE:
         return json_object_new_string(prop->dflt);
+    case PROP_PCI_ADDR:
+        return json_object_new_int64(-1);
     default:
-        return json_object_new_int64(g_ascii_strtoll(prop->dflt, NULL, 10));
+        return json_object_new_uint64(g_ascii_strtoull(prop->dflt, NULL, 10));
     }
 }
 
@@ -370,10 +517,14 @@ static void print_models(const char *group)
     }
 }
 
+/* As the lines are sorted that begin with them. */
 static gint compare_props(gconstpointer a, gconstpointer b)
 {
-    return strcmp((*(const DeviceProp *const *)a)->name,
-                  (*(const DeviceProp *const *)b)->name);
+    const DeviceProp *const *one = a, *const *two = b;
+    g_autofree char *left = g_strconcat((*one)->name, "=", NULL);
+    g_autofree char *right = g_strconcat((*two)->name, "=", NULL);
+
+    return strcmp(left, right);
 }
 
 static void print_props(const DeviceModel *model)
@@ -393,7 +544,9 @@ static void print_props(const DeviceModel *model)
                                                 prop_type(p->kind));
         const char *text = prop_text(p->kind);
         bool quoted = p->kind == PROP_STR || p->kind == PROP_ON_OFF_AUTO ||
-                      p->kind == PROP_ON_ERROR;
+                      p->kind == PROP_ON_ERROR ||
+                      p->kind == PROP_CHS_TRANS ||
+                      p->kind == PROP_FLOPPY_TYPE;
 
         if (p->dflt) {
             printf("%-24s - %s (default: %s%s%s)\n", left, text ? text : "",

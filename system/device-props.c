@@ -38,6 +38,14 @@ static bool check_enum(const DeviceProp *prop, const QapiType *type,
     return true;
 }
 
+static const char *range_type(int64_t min, uint64_t max)
+{
+    return min < 0 ? "int32_t"
+         : max == UINT8_MAX ? "uint8_t"
+         : max == UINT16_MAX ? "uint16_t"
+         : max == UINT32_MAX ? "uint32_t" : "uint64";
+}
+
 static bool check_range(const DeviceProp *prop, const char *text, int64_t min,
                         uint64_t max, char **normal, Error **errp)
 {
@@ -49,13 +57,16 @@ static bool check_range(const DeviceProp *prop, const char *text, int64_t min,
     errno = 0;
     value = g_ascii_strtoull(digits, &end, 0);
     if (!g_ascii_isdigit(*digits) || *end) {
-        error_setg(errp, "Parameter '%s' expects a number", prop->name);
+        error_setg(errp, "Parameter '%s' expects integer", prop->name);
         return false;
     }
+    if (negative && max == UINT64_MAX) {
+        negative = false; /* counted from the other end */
+        value = -value;
+    }
     if (errno || (negative ? value > (uint64_t)-min : value > max)) {
-        error_setg(errp, "Property .%s doesn't take value %s (minimum: %"
-                   PRId64 ", maximum: %" PRIu64 ")", prop->name, text, min,
-                   max);
+        error_setg(errp, "Parameter '%s' expects %s", prop->name,
+                   range_type(min, max));
         return false;
     }
     *normal = g_strdup_printf("%s%" PRIu64, negative ? "-" : "", value);
@@ -73,12 +84,12 @@ static bool check_size(const DeviceProp *prop, const char *text,
     value = g_ascii_strtoull(text, &end, 0);
     suffix = *end ? strchr(suffixes, *end == 'K' ? 'k' : *end) : suffixes;
     if (!g_ascii_isdigit(*text) || !suffix || (*end && end[1])) {
-        error_setg(errp, "Parameter '%s' expects a size", prop->name);
+        error_setg(errp, "Parameter '%s' expects size", prop->name);
         return false;
     }
     scaled = value << 10 * (suffix - suffixes);
     if (scaled >> 10 * (suffix - suffixes) != value) {
-        error_setg(errp, "Parameter '%s' expects a size below 2^64",
+        error_setg(errp, "Parameter '%s' expects size below 2^64",
                    prop->name);
         return false;
     }
@@ -86,8 +97,8 @@ static bool check_size(const DeviceProp *prop, const char *text,
     return true;
 }
 
-static bool check_block_size(const DeviceProp *prop, const char *text,
-                             char **normal, Error **errp)
+static bool check_block_size(const DeviceProp *prop, const char *id,
+                             const char *text, char **normal, Error **errp)
 {
     uint64_t value;
 
@@ -99,14 +110,14 @@ static bool check_block_size(const DeviceProp *prop, const char *text,
         return true;
     }
     if (value < BLOCK_SIZE_MIN || value > BLOCK_SIZE_MAX) {
-        error_setg(errp, "Property .%s doesn't take value %" PRIu64
-                   " (minimum: %d, maximum: %d)", prop->name, value,
+        error_setg(errp, "Property %s.%s doesn't take value %" PRIu64
+                   " (minimum: %d, maximum: %d)", id, prop->name, value,
                    BLOCK_SIZE_MIN, (int)BLOCK_SIZE_MAX);
         return false;
     }
     if (value & (value - 1)) {
-        error_setg(errp, "Property .%s doesn't take value '%" PRIu64 "', "
-                   "it's not a power of 2", prop->name, value);
+        error_setg(errp, "Property %s.%s doesn't take value '%" PRIu64 "', "
+                   "it's not a power of 2", id, prop->name, value);
         return false;
     }
     return true;
@@ -142,11 +153,52 @@ static bool check_iothread(const char *text, Error **errp)
     return true;
 }
 
+static bool check_word(const DeviceProp *prop, const char *words,
+                       const char *text, char **normal, Error **errp)
+{
+    g_auto(GStrv) list = g_strsplit(words, "/", -1);
+
+    if (!g_strv_contains((const char *const *)list, text)) {
+        error_setg(errp, "Parameter '%s' does not accept value '%s'",
+                   prop->name, text);
+        return false;
+    }
+    *normal = g_strdup(text);
+    return true;
+}
+
+/* "SLOT[.FUNCTION]" in hex; -1: chosen by the bus. */
+static bool check_pci_addr(const DeviceModel *model, const DeviceProp *prop,
+                           const char *text, char **normal, Error **errp)
+{
+    char *end = NULL;
+    uint64_t slot = g_ascii_strtoull(text, &end, 16), function = 0;
+    bool ok = g_ascii_isxdigit(*text) && slot < 32;
+
+    if (!strcmp(text, "-1")) {
+        *normal = g_strdup(text);
+        return true;
+    }
+    if (ok && *end == '.') {
+        ok = g_ascii_isxdigit(end[1]);
+        function = g_ascii_strtoull(end + 1, &end, 16);
+    }
+    if (!ok || *end || function > 7) {
+        error_setg(errp, "Property '%s.%s' doesn't take value '%s'",
+                   model->name, prop->name, text);
+        return false;
+    }
+    *normal = g_strdup_printf("%" PRIu64, slot << 3 | function);
+    return true;
+}
+
 static bool check(const DeviceModel *model, const DeviceProp *prop,
-                  const char *text, char **normal, Error **errp)
+                  const char *id, const char *text, char **normal,
+                  Error **errp)
 {
     switch (prop->kind) {
     case PROP_BOOL:
+    case PROP_BIT:
         return check_bool(prop, text, normal, errp);
     case PROP_ON_OFF_AUTO:
         return check_enum(prop, &qapi_type_OnOffAuto, text, normal, errp);
@@ -170,13 +222,20 @@ static bool check(const DeviceModel *model, const DeviceProp *prop,
     case PROP_SIZE:
         return check_size(prop, text, normal, errp);
     case PROP_BLOCK_SIZE:
-        return check_block_size(prop, text, normal, errp);
+        return check_block_size(prop, id, text, normal, errp);
     case PROP_DRIVE:
         *normal = g_strdup(text);
         return check_drive(model, text, errp);
     case PROP_IOTHREAD:
         *normal = g_strdup(text);
         return check_iothread(text, errp);
+    case PROP_PCI_ADDR:
+        return check_pci_addr(model, prop, text, normal, errp);
+    case PROP_CHS_TRANS:
+        return check_word(prop, "auto/none/lba/large/rechs", text, normal,
+                          errp);
+    case PROP_FLOPPY_TYPE:
+        return check_word(prop, "144/288/120/none/auto", text, normal, errp);
     default:
         *normal = g_strdup(text);
         return true;
@@ -184,16 +243,15 @@ static bool check(const DeviceModel *model, const DeviceProp *prop,
 }
 
 bool device_prop_check(const DeviceModel *model, const DeviceProp *prop,
-                       const char *text, char **normal, Error **errp)
+                       const char *id, const char *text, char **normal,
+                       Error **errp)
 {
     g_autofree char *value = NULL;
 
-    if (!check(model, prop, text, &value, errp)) {
+    if (!check(model, prop, id ? id : "", text, &value, errp)) {
         return false;
     }
-    if (normal) {
-        *normal = g_steal_pointer(&value);
-    }
+    *normal = g_steal_pointer(&value);
     return true;
 }
 
@@ -227,12 +285,15 @@ struct json_object *device_prop_json(const Device *dev,
 
     switch (prop->kind) {
     case PROP_BOOL:
+    case PROP_BIT:
         return json_object_new_boolean(device_prop_bool(dev, prop->name));
     case PROP_STR:
     case PROP_DRIVE:
     case PROP_IOTHREAD:
     case PROP_ON_OFF_AUTO:
     case PROP_ON_ERROR:
+    case PROP_CHS_TRANS:
+    case PROP_FLOPPY_TYPE:
         return json_object_new_string(text ? text : "");
     case PROP_UINT64:
         return json_object_new_uint64(

@@ -4,6 +4,7 @@
 
 #include <json-c/json.h>
 
+#include "block/blockjob.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
@@ -14,22 +15,54 @@ static LIST_HEAD(, DeviceBus) buses = LIST_HEAD_INITIALIZER(buses);
 static int anonymous_count;
 static int bus_count[BUS_ISA + 1];
 
-/* What the machine itself has. */
-static DeviceBus machine_buses[] = {
-    { .name = (char *)"pci.0", .kind = BUS_PCI },
-    { .name = (char *)"pcie.0", .kind = BUS_PCI },
-    { .name = (char *)"main-system-bus", .kind = BUS_VIRTIO },
-    { .name = (char *)"virtual-css", .kind = BUS_CCW },
-    { .name = (char *)"isa.0", .kind = BUS_ISA },
-    { .name = (char *)"ide.0", .kind = BUS_IDE },
-    { .name = (char *)"ide.1", .kind = BUS_IDE },
-    { .name = (char *)"ide.2", .kind = BUS_IDE },
-    { .name = (char *)"ide.3", .kind = BUS_IDE },
-    { .name = (char *)"ide.4", .kind = BUS_IDE },
-    { .name = (char *)"ide.5", .kind = BUS_IDE },
-    { .name = (char *)"floppy-bus.0", .kind = BUS_FLOPPY },
-    { .name = (char *)"usb-bus.0", .kind = BUS_USB },
+/* Those without a bus: gone for users, but with requests under way. */
+static struct DeviceList leaving = TAILQ_HEAD_INITIALIZER(leaving);
+static AioTimer *leaving_timer;
+/* The machine is complete: what comes and goes now is plugged. */
+static bool hotplug;
+static int unattached_count;
+
+#define BUS(n, k, ...) { .name = (char *)(n), .kind = (k), __VA_ARGS__ }
+#define IDE_BUS(n, u) BUS(n, BUS_IDE, .units = (u), .fixed = true)
+
+/* What the machines themselves have. */
+static DeviceBus any_buses[] = {
+    BUS("pci.0", BUS_PCI),
+    BUS("pcie.0", BUS_PCI),
+    BUS("main-system-bus", BUS_VIRTIO),
+    BUS("virtual-css", BUS_CCW),
+    BUS("isa.0", BUS_ISA, .fixed = true),
+    IDE_BUS("ide.0", 2), IDE_BUS("ide.1", 2), IDE_BUS("ide.2", 2),
+    IDE_BUS("ide.3", 2), IDE_BUS("ide.4", 2), IDE_BUS("ide.5", 2),
+    BUS("floppy-bus.0", BUS_FLOPPY, .units = 2, .fixed = true),
+    BUS("usb-bus.0", BUS_USB),
+    { NULL },
 };
+
+static DeviceBus pc_buses[] = {
+    BUS("pci.0", BUS_PCI),
+    BUS("isa.0", BUS_ISA, .fixed = true),
+    IDE_BUS("ide.0", 2), IDE_BUS("ide.1", 2),
+    BUS("floppy-bus.0", BUS_FLOPPY, .units = 2, .fixed = true),
+    { NULL },
+};
+
+static DeviceBus q35_buses[] = {
+    BUS("pcie.0", BUS_PCI, .fixed = true),
+    BUS("isa.0", BUS_ISA, .fixed = true),
+    IDE_BUS("ide.0", 1), IDE_BUS("ide.1", 1), IDE_BUS("ide.2", 1),
+    IDE_BUS("ide.3", 1), IDE_BUS("ide.4", 1), IDE_BUS("ide.5", 1),
+    BUS("floppy-bus.0", BUS_FLOPPY, .units = 2, .fixed = true),
+    { NULL },
+};
+
+static DeviceBus *machine_buses(void)
+{
+    const char *type = machine_type();
+
+    return !strcmp(type, "pc") ? pc_buses
+         : !strcmp(type, "q35") ? q35_buses : any_buses;
+}
 
 /* --- finding --- */
 
@@ -106,30 +139,45 @@ static DeviceBus *bus_by_name(const char *name)
             return bus;
         }
     }
-    for (size_t i = 0; i < ARRAY_SIZE(machine_buses); i++) {
-        if (!strcmp(machine_buses[i].name, name)) {
-            return &machine_buses[i];
+    for (bus = machine_buses(); bus->name; bus++) {
+        if (!strcmp(bus->name, name)) {
+            return bus;
         }
     }
     return NULL;
 }
 
-/* The oldest of the kind. */
+static int devices_on(const DeviceBus *bus)
+{
+    Device *dev;
+    int n = 0;
+
+    TAILQ_FOREACH(dev, &devices, next) {
+        n += dev->bus == bus;
+    }
+    return n;
+}
+
+/* The first of the kind that has room; a full one where there is no other. */
 static DeviceBus *bus_by_kind(BusKind kind)
 {
-    DeviceBus *bus, *found = NULL;
+    DeviceBus *bus, *found = NULL, *full = NULL;
 
-    for (size_t i = 0; i < ARRAY_SIZE(machine_buses); i++) {
-        if (machine_buses[i].kind == kind) {
-            return &machine_buses[i];
-        }
-    }
     LIST_FOREACH(bus, &buses, next) {
         if (bus->kind == kind) {
             found = bus;
         }
     }
-    return found;
+    for (bus = machine_buses(); bus->name; bus++) {
+        if (bus->kind != kind) {
+            continue;
+        }
+        if (!bus->units || devices_on(bus) < bus->units) {
+            return bus;
+        }
+        full = full ? full : bus;
+    }
+    return found ? found : full;
 }
 
 static DeviceBus *bus_for(const DeviceModel *model, const char *name,
@@ -148,7 +196,12 @@ static DeviceBus *bus_for(const DeviceModel *model, const char *name,
     }
     if (bus->kind != model->bus) {
         error_setg(errp, "Device '%s' can't go on %s bus", model->name,
-                   bus_kind_name(bus->kind));
+                   bus->kind == BUS_PCI && strstr(bus->name, "pcie")
+                   ? "PCIE" : bus_kind_name(bus->kind));
+        return NULL;
+    }
+    if (hotplug && bus->fixed) {
+        error_setg(errp, "Bus '%s' does not support hotplugging", bus->name);
         return NULL;
     }
     return bus;
@@ -165,6 +218,8 @@ static void bus_provide(Device *dev)
     bus = g_new0(DeviceBus, 1);
     bus->kind = kind;
     bus->owner = dev;
+    bus->fixed = kind == BUS_IDE || kind == BUS_FLOPPY;
+    bus->units = bus->fixed ? 2 : 0;
     if (dev->id) {
         bus->name = g_strdup_printf("%s.0", dev->id);
     } else {
@@ -234,6 +289,43 @@ static bool scsi_place(Device *dev, Error **errp)
     return true;
 }
 
+/* --- units of IDE and floppy buses --- */
+
+static Device *unit_at(const DeviceBus *bus, int64_t unit)
+{
+    Device *dev;
+
+    TAILQ_FOREACH(dev, &devices, next) {
+        if (dev->bus == bus && device_prop_int(dev, "unit") == unit) {
+            return dev;
+        }
+    }
+    return NULL;
+}
+
+static bool unit_place(Device *dev, Error **errp)
+{
+    const char *kind = dev->bus->kind == BUS_IDE ? "IDE" : "floppy";
+    int64_t unit = device_prop_int(dev, "unit");
+
+    if (unit == UINT32_MAX) {
+        unit = unit_at(dev->bus, 0) ? 1 : 0;
+    }
+    if (unit >= dev->bus->units) {
+        error_setg(errp, "Can't create %s unit %" PRId64 ", bus supports "
+                   "only %d units", kind, unit, dev->bus->units);
+        return false;
+    }
+    if (unit_at(dev->bus, unit)) {
+        error_setg(errp, "%s unit %" PRId64 " is in use",
+                   dev->bus->kind == BUS_IDE ? "IDE" : "Floppy", unit);
+        return false;
+    }
+    g_hash_table_insert(dev->props, g_strdup("unit"),
+                        g_strdup_printf("%" PRId64, unit));
+    return true;
+}
+
 /* --- adding --- */
 
 static void device_free(Device *dev)
@@ -267,8 +359,8 @@ static bool take_props(Device *dev, struct json_object *options, Error **errp)
             return false;
         }
         text = value_text(value);
-        if (!text || !device_prop_check(dev->model, prop, text, &normal,
-                                        errp)) {
+        if (!text || !device_prop_check(dev->model, prop, dev->id, text,
+                                        &normal, errp)) {
             if (!text) {
                 error_setg(errp, "Parameter '%s' expects a value", key);
             }
@@ -321,7 +413,11 @@ static bool check_id(const char *id, Error **errp)
 static bool device_realize(Device *dev, struct json_object *options,
                            Error **errp)
 {
+    bool has_units = dev->bus->kind == BUS_IDE ||
+                     dev->bus->kind == BUS_FLOPPY;
+
     if (!take_props(dev, options, errp) ||
+        (has_units && !unit_place(dev, errp)) ||
         ((dev->model->flags & MODEL_BLOCK) &&
          !device_block_realize(dev, errp))) {
         return false;
@@ -348,6 +444,7 @@ Device *device_add_json(struct json_object *options, Error **errp)
     dev->model = model;
     dev->bus = bus;
     dev->id = g_strdup(id);
+    dev->hotplugged = hotplug;
     dev->path = id ? g_strdup_printf("/machine/peripheral/%s", id)
                    : g_strdup_printf("/machine/peripheral-anon/device[%d]",
                                      anonymous_count);
@@ -392,35 +489,71 @@ static const char *model_for_drive(const Drive *drive)
     }
 }
 
+/* Where the machine itself puts a drive. */
+static void place_drive(struct json_object *options, const Drive *drive)
+{
+    char bus[16];
+
+    if (drive->interface == DRIVE_IF_IDE) {
+        snprintf(bus, sizeof(bus), "ide.%d", drive->bus);
+        json_object_object_add(options, "bus", json_object_new_string(bus));
+    }
+    if (drive->interface != DRIVE_IF_VIRTIO) {
+        json_object_object_add(options, "unit",
+                               json_object_new_int(drive->unit));
+    }
+}
+
+/* Parts of the board are no peripherals. */
+static void make_unattached(Device *dev)
+{
+    int first = !strcmp(machine_type(), "q35") ? 16 : 18;
+
+    if (dev->bus->kind == BUS_FLOPPY) {
+        first -= first == 16 ? 4 : 5; /* it comes before the IDE disks */
+    }
+    anonymous_count--;
+    g_free(dev->path);
+    dev->path = g_strdup_printf("/machine/unattached/device[%d]",
+                                first + unattached_count++);
+}
+
+static bool add_for_drive(const Drive *drive, Error **errp)
+{
+    const char *model = model_for_drive(drive);
+    struct json_object *options;
+    Device *dev;
+
+    if (!model) {
+        error_setg(errp, "machine type does not support if=%s,bus=%d,"
+                   "unit=%d", drive_interface_name(drive->interface),
+                   drive->bus, drive->unit);
+        return false;
+    }
+    options = json_object_new_object();
+    json_object_object_add(options, "driver", json_object_new_string(model));
+    json_object_object_add(options, "drive",
+                           json_object_new_string(drive->id));
+    place_drive(options, drive);
+    dev = device_add_json(options, errp);
+    json_object_put(options);
+    if (dev && drive->interface != DRIVE_IF_VIRTIO) {
+        make_unattached(dev);
+    }
+    return dev != NULL;
+}
+
 bool device_add_for_drives(Error **errp)
 {
     Drive *drive = NULL;
 
     while ((drive = drive_next(drive))) {
-        const char *model = model_for_drive(drive);
-        struct json_object *options;
-        bool ok;
-
-        if (drive->claimed || drive->interface == DRIVE_IF_NONE) {
-            continue;
-        }
-        if (!model) {
-            error_setg(errp, "machine type does not support if=%s,bus=%d,"
-                       "unit=%d", drive_interface_name(drive->interface),
-                       drive->bus, drive->unit);
-            return false;
-        }
-        options = json_object_new_object();
-        json_object_object_add(options, "driver",
-                               json_object_new_string(model));
-        json_object_object_add(options, "drive",
-                               json_object_new_string(drive->id));
-        ok = device_add_json(options, errp) != NULL;
-        json_object_put(options);
-        if (!ok) {
+        if (!drive->claimed && drive->interface != DRIVE_IF_NONE &&
+            !add_for_drive(drive, errp)) {
             return false;
         }
     }
+    hotplug = true;
     return true;
 }
 
@@ -441,35 +574,125 @@ static void remove_children(Device *dev)
     }
 }
 
-static void device_drop(Device *dev)
+static void bus_drop(DeviceBus *bus)
 {
-    TAILQ_REMOVE(&devices, dev, next);
-    if (dev->child_bus) {
-        LIST_REMOVE(dev->child_bus, next);
-        g_free(dev->child_bus->name);
-        g_free(dev->child_bus);
+    LIST_REMOVE(bus, next);
+    g_free(bus->name);
+    g_free(bus);
+}
+
+static void tell_deleted(const Device *dev)
+{
+    g_autofree char *part = NULL;
+
+    if (dev->model->flags & MODEL_VIRTIO) {
+        part = g_strdup_printf("%s/virtio-backend", dev->path);
+    } else if (dev->model->flags & MODEL_USB_SCSI) {
+        part = device_backend_path(dev);
     }
-    device_block_unrealize(dev);
+    if (part) {
+        qapi_event_send_device_deleted(&(DeviceDeletedEvent) { .path = part });
+    }
+    qapi_event_send_device_deleted(&(DeviceDeletedEvent) {
+        .device = dev->id,
+        .path = dev->path,
+    });
+}
+
+/*
+ * In the order in which they were removed.  The monitors go on meanwhile: it
+ * may be one of their commands that a request waits for.
+ */
+static void leave(void *opaque)
+{
+    Device *dev;
+
+    while ((dev = TAILQ_FIRST(&leaving))) {
+        if (device_block_is_busy(dev)) {
+            aio_timer_mod(leaving_timer, aio_now_ns() + 1000000);
+            return;
+        }
+        TAILQ_REMOVE(&leaving, dev, next);
+        device_block_unrealize(dev);
+        tell_deleted(dev);
+        device_free(dev);
+    }
+}
+
+static bool job_has_node(Job *job, const BlockDriverState *bs)
+{
+    BlockJob *bj = block_job_of(job);
+
+    for (guint i = 0; bj && i < bj->edges->len; i++) {
+        const BdrvChild *edge = g_ptr_array_index(bj->edges, i);
+
+        if (edge->bs == bs) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A drive goes with its device, and jobs of the disk with the drive. */
+static void cancel_jobs(const BlockDriverState *bs)
+{
+    Job *job = job_next(NULL), *next;
+
+    for (; job; job = next) {
+        next = job_next(job);
+        if (job_has_node(job, bs)) {
+            job_user_cancel(job, false, NULL);
+        }
+    }
 }
 
 void device_remove(Device *dev)
 {
     remove_children(dev);
-    device_drop(dev);
-    qapi_event_send_device_deleted(&(DeviceDeletedEvent) {
-        .device = dev->id,
-        .path = dev->path,
-    });
-    device_free(dev);
+    if (dev->blk && blk_bs(dev->blk) && drive_of_backend(dev->blk)) {
+        cancel_jobs(blk_bs(dev->blk));
+    }
+    TAILQ_REMOVE(&devices, dev, next);
+    TAILQ_INSERT_TAIL(&leaving, dev, next);
+    if (dev->child_bus) {
+        bus_drop(g_steal_pointer(&dev->child_bus));
+    }
+    if (dev->blk) {
+        guest_detach(dev);
+        blk_io_limits_let_pass(dev->blk);
+    }
+    if (!leaving_timer) {
+        leaving_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_MAIN,
+                                      leave, NULL);
+    }
+    /* The command is answered first. */
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, leave, NULL);
+}
+
+static void drop_all(struct DeviceList *list)
+{
+    Device *dev;
+
+    while ((dev = TAILQ_LAST(list, DeviceList))) {
+        TAILQ_REMOVE(list, dev, next);
+        if (dev->child_bus) {
+            bus_drop(dev->child_bus);
+        }
+        if (dev->blk) {
+            guest_detach(dev);
+            blk_drain(dev->blk);
+        }
+        device_block_unrealize(dev);
+        device_free(dev);
+    }
 }
 
 void device_cleanup(void)
 {
-    Device *dev;
-
-    while ((dev = TAILQ_LAST(&devices, DeviceList))) {
-        device_drop(dev);
-        device_free(dev);
+    drop_all(&leaving);
+    drop_all(&devices);
+    if (leaving_timer) {
+        aio_timer_free(g_steal_pointer(&leaving_timer));
     }
 }
 
@@ -493,6 +716,11 @@ bool qmp_device_del(DeviceDelArg *arg, Error **errp)
     if (!dev) {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
                   "Device '%s' not found", arg->id);
+        return false;
+    }
+    if (dev->bus->fixed) {
+        error_setg(errp, "Bus '%s' does not support hotplugging",
+                   dev->bus->name);
         return false;
     }
     device_remove(dev);

@@ -43,6 +43,8 @@ Drive *drive_of_backend(const BlockBackend *blk)
 void drive_delete(Drive *drive)
 {
     LIST_REMOVE(drive, next);
+    /* The name is free at once, whoever still uses the backend. */
+    blk_set_name(drive->blk, NULL, &error_abort);
     blk_unref(drive->blk);
     g_free(drive->id);
     g_free(drive);
@@ -73,7 +75,10 @@ static void drive_append(Drive *drive)
 
 static int units_per_bus(DriveInterface interface)
 {
-    return interface == DRIVE_IF_IDE ? 2 : interface == DRIVE_IF_SCSI ? 7 : 0;
+    bool one = !strcmp(machine_type(), "q35");
+
+    return interface == DRIVE_IF_IDE ? (one ? 1 : 2)
+         : interface == DRIVE_IF_SCSI ? 7 : 0;
 }
 
 static Drive *drive_at(DriveInterface interface, int bus, int unit)
@@ -374,6 +379,7 @@ static bool fill_drive(Drive *drive, struct json_object *options,
 {
     drive->interface = config->interface;
     drive->cdrom = config->cdrom;
+    drive->read_only = config->read_only;
     if (!place(drive, config, errp)) {
         return false;
     }

@@ -148,7 +148,6 @@ void guest_detach(Device *dev)
         return;
     }
     runstate_remove_listener(run_state_changed, queue);
-    blk_drain(dev->blk);
     queue->dev = NULL;
     while ((req = TAILQ_FIRST(&queue->waiting))) {
         TAILQ_REMOVE(&queue->waiting, req, next);

@@ -120,19 +120,19 @@ static bool remove_medium(Medium *m, Error **errp)
 static bool insert_medium(Medium *m, BlockDriverState *bs, Error **errp)
 {
     if (m->state.has_tray && !m->state.tray_open) {
-        error_setg(errp, "Tray of device '%s' is not open", m->name);
+        error_setg(errp, "Tray of the device is not open");
         return false;
     }
     if (blk_bs(m->blk)) {
-        error_setg(errp, "There already is a medium in device '%s'", m->name);
+        error_setg(errp, "There already is a medium in the device");
         return false;
     }
-    if (!blk_insert_bs(m->blk, bs, errp)) {
+    if ((m->dev && !device_block_prepare_perms(m->dev, bs, errp)) ||
+        !blk_insert_bs(m->blk, bs, errp)) {
         return false;
     }
-    if (m->dev && !device_block_apply_perms(m->dev, errp)) {
-        blk_remove_bs(m->blk);
-        return false;
+    if (m->dev) {
+        m->dev->medium_read_only = bdrv_is_read_only(bs);
     }
     return true;
 }
@@ -215,9 +215,9 @@ bool qmp_blockdev_insert_medium(BlockdevInsertMediumArg *arg, Error **errp)
 static BlockDriverState *open_medium(const BlockdevChangeMediumArg *arg,
                                      const Medium *m, Error **errp)
 {
-    const BlockDriverState *old = blk_bs(m->blk);
-    bool cdrom = m->dev && (m->dev->model->flags & MODEL_CDROM);
-    bool writable = !cdrom && (!old || !bdrv_is_read_only(old));
+    const Drive *drive = drive_of_backend(m->blk);
+    bool writable = m->dev ? !m->dev->medium_read_only
+                           : drive && !drive->read_only;
 
     if (arg->read_only_mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_ONLY) {
         writable = false;

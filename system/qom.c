@@ -96,6 +96,18 @@ static const struct {
     { "/machine/peripheral-anon", list_anonymous },
 };
 
+static const DeviceModel *backend_model(const Device *dev)
+{
+    return device_model_find(dev->model->flags & MODEL_BLOCK
+                             ? "virtio-blk-device" : "virtio-scsi-device");
+}
+
+static bool is_backend_path(const Device *dev, const char *path)
+{
+    return (dev->model->flags & MODEL_VIRTIO) &&
+           g_str_has_suffix(path, "/virtio-backend");
+}
+
 static void list_device(ObjectPropertyInfoList ***tail, const Device *dev)
 {
     append(tail, "parent_bus", "link<bus>");
@@ -107,8 +119,24 @@ static void list_device(ObjectPropertyInfoList ***tail, const Device *dev)
             QAPI_LIST_APPEND(*tail, device_prop_info(p, false));
         }
     }
-    if (dev->model->flags & MODEL_VIRTIO_PROXY) {
-        append_child(tail, "virtio-backend", "virtio-blk-device");
+    if (dev->model->flags & MODEL_VIRTIO) {
+        append_child(tail, "virtio-backend", backend_model(dev)->name);
+    }
+}
+
+/* The part of a virtio proxy that does the work. */
+static void list_backend(ObjectPropertyInfoList ***tail, const Device *dev)
+{
+    const DeviceModel *model = backend_model(dev);
+
+    append(tail, "parent_bus", "link<bus>");
+    append(tail, "realized", "bool");
+    append(tail, "hotplugged", "bool");
+    append(tail, "hotpluggable", "bool");
+    for (int set = 0; model->props[set]; set++) {
+        for (const DeviceProp *p = model->props[set]; p->name; p++) {
+            QAPI_LIST_APPEND(*tail, device_prop_info(p, false));
+        }
     }
 }
 
@@ -135,6 +163,99 @@ static const ObjectOptions *object_at(const char *path)
     return NULL;
 }
 
+/* --- objects of -object --- */
+
+static struct json_object *limits_of(const ObjectOptions *object)
+{
+    ThrottleConfig config;
+    struct json_object *limits = json_object_new_object();
+    static const char *const names[THROTTLE_BUCKETS] = {
+        "bps-total", "bps-read", "bps-write",
+        "iops-total", "iops-read", "iops-write",
+    };
+
+    throttle_group_get_config(throttle_group_find(object->id), &config);
+    for (int i = 0; i < THROTTLE_BUCKETS; i++) {
+        const ThrottleLimit *limit = &config.limit[i];
+        g_autofree char *max = g_strdup_printf("%s-max", names[i]);
+        g_autofree char *length = g_strdup_printf("%s-length", max);
+
+        json_object_object_add(limits, names[i],
+                               json_object_new_uint64(limit->avg));
+        json_object_object_add(limits, max,
+                               json_object_new_uint64(limit->max));
+        json_object_object_add(limits, length,
+                               json_object_new_uint64(limit->burst_length));
+    }
+    json_object_object_add(limits, "iops-size",
+                           json_object_new_uint64(config.op_size));
+    return limits;
+}
+
+/* Properties that were not given, as "name" and value. */
+static const struct {
+    const char *name;
+    int value;
+} iothread_props[] = {
+    { "poll-max-ns", 32768 }, { "poll-grow", 0 }, { "poll-shrink", 0 },
+    { "aio-max-batch", 0 }, { "thread-pool-min", 0 },
+    { "thread-pool-max", 64 },
+};
+
+/* All that can be asked for, beside the type; a new reference. */
+static struct json_object *object_values(const ObjectOptions *object)
+{
+    struct json_object *all = qapi_ObjectOptions_to_json(object);
+
+    if (object->qom_type == OBJECT_TYPE_THROTTLE_GROUP) {
+        struct json_object *limits = limits_of(object);
+
+        json_object_object_foreach(limits, key, value) {
+            g_autofree char *name = g_strdup_printf("x-%s", key);
+
+            json_object_object_add(all, name, json_object_get(value));
+        }
+        json_object_object_add(all, "limits", limits);
+    } else if (object->qom_type == OBJECT_TYPE_IOTHREAD) {
+        for (size_t i = 0; i < ARRAY_SIZE(iothread_props); i++) {
+            if (!json_object_object_get_ex(all, iothread_props[i].name,
+                                           NULL)) {
+                json_object_object_add(
+                    all, iothread_props[i].name,
+                    json_object_new_int(iothread_props[i].value));
+            }
+        }
+    }
+    json_object_object_del(all, "qom-type");
+    json_object_object_del(all, "id");
+    return all;
+}
+
+static const char *value_type(struct json_object *value)
+{
+    switch (json_object_get_type(value)) {
+    case json_type_object:
+        return "ThrottleLimits";
+    case json_type_int:
+        return "int";
+    case json_type_boolean:
+        return "bool";
+    default:
+        return "string";
+    }
+}
+
+static void list_object(ObjectPropertyInfoList ***tail,
+                        const ObjectOptions *object)
+{
+    struct json_object *all = object_values(object);
+
+    json_object_object_foreach(all, key, value) {
+        append(tail, key, value_type(value));
+    }
+    json_object_put(all);
+}
+
 ObjectPropertyInfoList *qmp_qom_list(QomListArg *arg, Error **errp)
 {
     ObjectPropertyInfoList *list = NULL, **tail = &list;
@@ -147,9 +268,13 @@ ObjectPropertyInfoList *qmp_qom_list(QomListArg *arg, Error **errp)
             return list;
         }
     }
-    if (dev) {
+    if (dev && is_backend_path(dev, arg->path)) {
+        list_backend(&tail, dev);
+    } else if (dev) {
         list_device(&tail, dev);
-    } else if (!object_at(arg->path)) {
+    } else if (object_at(arg->path)) {
+        list_object(&tail, object_at(arg->path));
+    } else {
         not_found(arg->path, errp);
     }
     return list;
@@ -165,6 +290,15 @@ static struct json_object *get_drive(const Device *dev)
     return json_object_new_string(*name ? name : bs ? bs->node_name : "");
 }
 
+static char *bus_path(const DeviceBus *bus)
+{
+    return bus->owner
+        ? g_strdup_printf("%s/%s%s", bus->owner->path,
+                          bus->owner->model->flags & MODEL_VIRTIO
+                          ? "virtio-backend/" : "", bus->name)
+        : g_strdup_printf("/machine/unattached/%s", bus->name);
+}
+
 static struct json_object *get_common(const Device *dev, const char *name)
 {
     if (!strcmp(name, "type")) {
@@ -174,10 +308,12 @@ static struct json_object *get_common(const Device *dev, const char *name)
         return json_object_new_boolean(true);
     }
     if (!strcmp(name, "hotplugged")) {
-        return json_object_new_boolean(false);
+        return json_object_new_boolean(dev->hotplugged);
     }
     if (!strcmp(name, "parent_bus")) {
-        return json_object_new_string(dev->bus->name);
+        g_autofree char *path = bus_path(dev->bus);
+
+        return json_object_new_string(path);
     }
     return NULL;
 }
@@ -209,12 +345,15 @@ struct json_object *qmp_qom_get(QomGetArg *arg, Error **errp)
         return get_device(dev, arg->property, errp);
     }
     if (object) {
-        struct json_object *all = qapi_ObjectOptions_to_json(object);
-        struct json_object *value = json_object_object_get(
-            all, strcmp(arg->property, "type") ? arg->property : "qom-type");
+        struct json_object *all = object_values(object);
+        struct json_object *value = json_object_object_get(all,
+                                                           arg->property);
 
         json_object_get(value);
         json_object_put(all);
+        if (!strcmp(arg->property, "type")) {
+            value = json_object_new_string(ObjectType_str(object->qom_type));
+        }
         if (!value) {
             error_setg(errp, "Property '%s.%s' not found",
                        ObjectType_str(object->qom_type), arg->property);
@@ -248,8 +387,15 @@ static bool set_object(const ObjectOptions *object, const QomSetArg *arg,
 
     if (object->qom_type != OBJECT_TYPE_THROTTLE_GROUP ||
         strcmp(arg->property, "limits")) {
-        error_setg(errp, "Property '%s.%s' is read-only",
-                   ObjectType_str(object->qom_type), arg->property);
+        struct json_object *all = object_values(object);
+
+        if (!json_object_object_get_ex(all, arg->property, NULL)) {
+            error_setg(errp, "Property '%s.%s' not found",
+                       ObjectType_str(object->qom_type), arg->property);
+        } else {
+            error_setg(errp, "Property cannot be set after initialization");
+        }
+        json_object_put(all);
         return false;
     }
     props = g_new0(ThrottleGroupProperties, 1);
@@ -272,6 +418,12 @@ bool qmp_qom_set(QomSetArg *arg, Error **errp)
         return not_found(arg->path, errp);
     }
     prop = device_model_prop(dev->model, arg->property);
+    if (!strcmp(arg->property, "type") ||
+        !strcmp(arg->property, "hotplugged")) {
+        error_setg(errp, "Property '%s.%s' is not writable", dev->model->name,
+                   arg->property);
+        return false;
+    }
     if (!prop) {
         error_setg(errp, "Property '%s.%s' not found", dev->model->name,
                    arg->property);
@@ -328,7 +480,7 @@ ObjectTypeInfoList *qmp_qom_list_types(QomListTypesArg *arg, Error **errp)
     while ((model = device_model_next(model))) {
         ObjectTypeInfo *info;
 
-        if (model->refused || !implements(model, arg->implements)) {
+        if (!implements(model, arg->implements)) {
             continue;
         }
         info = g_new0(ObjectTypeInfo, 1);

@@ -71,6 +71,7 @@ typedef struct Drive {
     DriveInterface interface;
     int bus, unit;
     bool cdrom;
+    bool read_only; /* so is a medium that comes later */
     bool claimed; /* a device was made of it */
     BlockBackend *blk; /* one reference */
     LIST_ENTRY(Drive) next;
@@ -140,6 +141,7 @@ typedef enum BusKind {
 typedef enum PropKind {
     PROP_STR,
     PROP_BOOL,
+    PROP_BIT, /* the same, described otherwise */
     PROP_ON_OFF_AUTO,
     PROP_INT32,
     PROP_UINT8,
@@ -151,6 +153,9 @@ typedef enum PropKind {
     PROP_ON_ERROR,
     PROP_DRIVE,
     PROP_IOTHREAD,
+    PROP_PCI_ADDR,    /* "slot.function" or a number */
+    PROP_CHS_TRANS,
+    PROP_FLOPPY_TYPE,
 } PropKind;
 
 typedef struct DeviceProp {
@@ -170,6 +175,7 @@ enum {
     MODEL_USB_SCSI = 1 << 7,     /* likewise */
     MODEL_NEEDS_SERIAL = 1 << 8,
     MODEL_ABSTRACT = 1 << 9,
+    MODEL_VIRTIO = 1 << 10, /* a proxy; the device proper is its part */
 };
 
 typedef struct DeviceModel {
@@ -178,7 +184,7 @@ typedef struct DeviceModel {
     const char *group;  /* "Storage" or "Controller/Bridge/Hub" */
     BusKind bus, provides;
     unsigned flags;
-    const DeviceProp *props[5]; /* lists, each ended by a NULL name */
+    const DeviceProp *props[10]; /* lists, each ended by a NULL name */
     const char *refused;        /* why it can not be had, or NULL */
 } DeviceModel;
 
@@ -189,6 +195,8 @@ typedef struct DeviceBus {
     char *name;
     BusKind kind;
     Device *owner; /* NULL: the machine */
+    int units;     /* devices that fit, 0: any number */
+    bool fixed;    /* nothing comes or goes while the machine runs */
     LIST_ENTRY(DeviceBus) next;
 } DeviceBus;
 
@@ -200,7 +208,9 @@ struct Device {
     DeviceBus *child_bus; /* what it provides, or NULL */
     GHashTable *props;    /* name -> text, of those that were given */
     BlockBackend *blk;    /* one reference, or NULL */
+    bool hotplugged; /* came while the machine was complete */
     bool tray_open, locked;
+    bool medium_read_only; /* was or is; media that come later are so, too */
     int64_t scsi_channel, scsi_id, scsi_lun;
     struct GuestQueue *guest; /* requests of the guest, guest-io.c */
     TAILQ_ENTRY(Device) next;
@@ -216,9 +226,10 @@ const char *bus_kind_name(BusKind kind);
 bool device_print_help(const char *options);
 ObjectPropertyInfo *device_prop_info(const DeviceProp *prop, bool dflt);
 /* device-props.c */
-/* Is @text a value of @prop?  *@normal (may be NULL) gets it, written anew. */
+/* Is @text a value of @prop of device @id?  *@normal: written anew. */
 bool device_prop_check(const DeviceModel *model, const DeviceProp *prop,
-                       const char *text, char **normal, Error **errp);
+                       const char *id, const char *text, char **normal,
+                       Error **errp);
 /* The text of a property, its default where it was not given, or NULL. */
 const char *device_prop_text(const Device *dev, const char *name);
 int64_t device_prop_int(const Device *dev, const char *name);
@@ -235,7 +246,10 @@ Device *device_next(Device *dev); /* NULL starts */
 /* By id or path (of itself or of its backend); NULL: there is none. */
 Device *device_find(const char *id_or_path);
 Device *device_of_backend(const BlockBackend *blk);
-/* Removes it with what is attached to it; DEVICE_DELETED for each. */
+/*
+ * Removes it with what is attached to it.  It can not be found any more; its
+ * backend goes, and DEVICE_DELETED comes, once no request is under way.
+ */
 void device_remove(Device *dev);
 /* Devices for drives with another interface than none. */
 bool device_add_for_drives(Error **errp);
@@ -250,6 +264,11 @@ void device_block_unrealize(Device *dev);
 bool device_set_drive(Device *dev, const char *value, Error **errp);
 /* Permissions for the medium that is there. */
 bool device_block_apply_perms(Device *dev, Error **errp);
+/* Those it would need for @bs, before that becomes its medium. */
+bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
+                                Error **errp);
+/* Are there requests that its removal has to wait for? */
+bool device_block_is_busy(const Device *dev);
 
 /* --- backends as commands name them (medium.c) --- */
 
@@ -274,7 +293,7 @@ typedef void GuestDone(void *opaque, int ret);
  */
 void guest_rw(Device *dev, bool is_write, int64_t offset, int64_t bytes,
               void *buf, GuestDone *done, void *opaque);
-/* Ends all that wait with -EIO; the device goes. */
+/* Ends all that wait for the machine to run with -EIO; the device goes. */
 void guest_detach(Device *dev);
 
 /* --- the command line (options.c) --- */

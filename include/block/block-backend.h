@@ -114,6 +114,8 @@ bool blk_is_writable(const BlockBackend *blk);
 bool blk_is_available(const BlockBackend *blk);
 /* Waits until this handle's requests are done. */
 void blk_drain(BlockBackend *blk);
+/* Are there requests under way, or some that wait for the end of a drain? */
+bool blk_is_busy(const BlockBackend *blk);
 /* Every write is durable when it completes (writethrough). */
 void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
 bool blk_enable_write_cache(const BlockBackend *blk);
@@ -145,6 +147,8 @@ BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
  */
 bool blk_io_limits_enable(BlockBackend *blk, const char *group, Error **errp);
 void blk_io_limits_disable(BlockBackend *blk);
+/* The handle is about to go: no request waits any more, none will. */
+void blk_io_limits_let_pass(BlockBackend *blk);
 /* The name of the group, or NULL. */
 const char *blk_io_limits_group(const BlockBackend *blk);
 
@@ -164,16 +168,48 @@ typedef struct BlockHistogram {
     uint64_t *bins;       /* n of them */
 } BlockHistogram;
 
+/* How long requests took during the last interval. */
+typedef struct BlockAcctInterval BlockAcctInterval;
+
 typedef struct BlockAcctStats {
     uint64_t bytes[BLOCK_ACCT__MAX];
     uint64_t ops[BLOCK_ACCT__MAX];
     uint64_t failed[BLOCK_ACCT__MAX];
     uint64_t invalid[BLOCK_ACCT__MAX];
     uint64_t time_ns[BLOCK_ACCT__MAX];
-    int64_t last_access_ns;
+    int64_t last_access_ns; /* of block_acct_now_ns(); 0: never */
     BlockHistogram histogram[BLOCK_ACCT__MAX];
-    bool account_invalid, account_failed; /* in the queries' answers */
+    LIST_HEAD(, BlockAcctInterval) intervals; /* the youngest first */
+    /* Do such requests count as time spent and as the last access? */
+    bool account_invalid, account_failed;
 } BlockAcctStats;
+
+/* What a request's caller keeps between its start and its end. */
+typedef struct BlockAcctCookie {
+    BlockAcctType type;
+    int64_t bytes;
+    int64_t start_ns;
+} BlockAcctCookie;
+
+/*
+ * Requests of a guest are counted by the device that sends them, not by the
+ * handle: what jobs, exports and monitors do through it are not the guest's.
+ */
+void block_acct_start(BlockAcctCookie *cookie, BlockAcctType type,
+                      int64_t bytes);
+/* @ret: of the request; negative: it failed. */
+void block_acct_done(BlockAcctStats *stats, const BlockAcctCookie *cookie,
+                     int ret);
+/* A request that makes no sense, refused by the device. */
+void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
+/* Nanoseconds of the clock that requests are measured with. */
+int64_t block_acct_now_ns(void);
+/* From now on that clock stands at @now_ns, until the next call. */
+void block_acct_set_clock(int64_t now_ns);
+/* Keeps minimum, average and maximum of the last @seconds (> 0). */
+void block_acct_add_interval(BlockAcctStats *stats, uint32_t seconds);
+/* For query-blockstats; shortest known first as they were added. */
+BlockDeviceTimedStatsList *block_acct_intervals(BlockAcctStats *stats);
 /* Of this handle; lives as long as it. */
 BlockAcctStats *blk_get_stats(BlockBackend *blk);
 /*

@@ -235,29 +235,80 @@ static void test_error_policy(void)
     blk_unref(blk);
 }
 
+static void count(BlockBackend *blk, BlockAcctType type, int64_t bytes,
+                  int64_t ns, int ret)
+{
+    BlockAcctCookie cookie;
+
+    block_acct_start(&cookie, type, bytes);
+    block_acct_set_clock(block_acct_now_ns() + ns);
+    block_acct_done(blk_get_stats(blk), &cookie, ret);
+}
+
 static void test_accounting(void)
 {
-    uint8_t buf[4096] = { 1 };
-    const BlockAcctStats *s;
+    uint8_t buf[512];
+    BlockAcctStats *s;
     Fixture f;
 
     fixture_init(&f);
-    f.disk->latency_ns = 1000000;
+    block_acct_set_clock(1000);
     s = blk_get_stats(f.blk);
-    blk_pwrite(f.blk, 0, 4096, buf, 0);
+    /* What goes through the handle is not the guest's by itself. */
     blk_pread(f.blk, 0, 512, buf, 0);
-    blk_pread(f.blk, 512, 512, buf, 0);
-    blk_flush(f.blk);
-    blk_pdiscard(f.blk, 0, 4096);
-    blk_pread(f.blk, DISK_BYTES, 1, buf, 0);
-    g_assert_cmpuint(s->bytes[BLOCK_ACCT_WRITE], ==, 4096);
-    g_assert_cmpuint(s->ops[BLOCK_ACCT_WRITE], ==, 1);
-    g_assert_cmpuint(s->bytes[BLOCK_ACCT_READ], ==, 1024);
+    g_assert_cmpuint(s->ops[BLOCK_ACCT_READ], ==, 0);
+    count(f.blk, BLOCK_ACCT_READ, 512, 10, 0);
+    count(f.blk, BLOCK_ACCT_READ, 512, 20, 512);
+    count(f.blk, BLOCK_ACCT_READ, 512, 5, -EIO);
     g_assert_cmpuint(s->ops[BLOCK_ACCT_READ], ==, 2);
-    g_assert_cmpuint(s->ops[BLOCK_ACCT_FLUSH], ==, 1);
-    g_assert_cmpuint(s->bytes[BLOCK_ACCT_UNMAP], ==, 4096);
-    g_assert_cmpuint(s->invalid[BLOCK_ACCT_READ], ==, 1);
-    g_assert_cmpuint(s->time_ns[BLOCK_ACCT_READ], >=, 2000000);
+    g_assert_cmpuint(s->bytes[BLOCK_ACCT_READ], ==, 1024);
+    g_assert_cmpuint(s->failed[BLOCK_ACCT_READ], ==, 1);
+    g_assert_cmpuint(s->time_ns[BLOCK_ACCT_READ], ==, 35);
+    g_assert_cmpint(s->last_access_ns, ==, 1035);
+    s->account_failed = s->account_invalid = false;
+    count(f.blk, BLOCK_ACCT_UNMAP, 4096, 100, -EIO);
+    block_acct_invalid(s, BLOCK_ACCT_WRITE);
+    g_assert_cmpuint(s->failed[BLOCK_ACCT_UNMAP], ==, 1);
+    g_assert_cmpuint(s->invalid[BLOCK_ACCT_WRITE], ==, 1);
+    g_assert_cmpuint(s->time_ns[BLOCK_ACCT_UNMAP], ==, 0);
+    g_assert_cmpint(s->last_access_ns, ==, 1035);
+    fixture_free(&f);
+}
+
+/* What intervals of 10 s tell, against all requests that there were. */
+static void test_intervals(void)
+{
+    const int64_t second = 1000000000;
+    BlockDeviceTimedStatsList *list;
+    BlockDeviceTimedStats *t;
+    Fixture f;
+
+    fixture_init(&f);
+    block_acct_set_clock(0);
+    block_acct_add_interval(blk_get_stats(f.blk), 10);
+    block_acct_add_interval(blk_get_stats(f.blk), 100);
+    for (int i = 1; i <= 100; i++) {
+        block_acct_set_clock(i * second);
+        count(f.blk, BLOCK_ACCT_WRITE, 1, i, 0);
+        list = block_acct_intervals(blk_get_stats(f.blk));
+        t = list->value;
+        g_assert_cmpint(t->interval_length, ==, 10);
+        g_assert_cmpint(t->max_wr_latency_ns, ==, i);
+        /* At least the last five are in, none older than ten. */
+        g_assert_cmpint(t->min_wr_latency_ns, >=, MAX(i - 10, 1));
+        g_assert_cmpint(t->min_wr_latency_ns, <=, MAX(i - 4, 1));
+        g_assert_cmpint(t->avg_wr_latency_ns, ==,
+                        (t->min_wr_latency_ns + i) / 2);
+        g_assert_cmpint(t->max_rd_latency_ns, ==, 0);
+        g_assert_cmpint(list->next->value->interval_length, ==, 100);
+        qapi_free_BlockDeviceTimedStatsList(list);
+    }
+    /* Long afterwards nothing is known. */
+    block_acct_set_clock(1000 * second);
+    list = block_acct_intervals(blk_get_stats(f.blk));
+    g_assert_cmpint(list->value->max_wr_latency_ns, ==, 0);
+    qapi_free_BlockDeviceTimedStatsList(list);
+    block_acct_set_clock(-1);
     fixture_free(&f);
 }
 
@@ -273,5 +324,6 @@ int main(int argc, char **argv)
     g_test_add_func("/block-backend/drain-waits", test_drain_waits);
     g_test_add_func("/block-backend/error-policy", test_error_policy);
     g_test_add_func("/block-backend/accounting", test_accounting);
+    g_test_add_func("/block-backend/intervals", test_intervals);
     return g_test_run();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qemu-io: requests that are not waited for. */
 #include "qemu/osdep.h"
+#include "block/graph.h"
 #include "io-int.h"
 
 typedef struct AioRequest {
@@ -12,6 +13,7 @@ typedef struct AioRequest {
     QEMUIOVector qiov;  /* empty with -z */
     void *buf;
     int64_t start_ns;
+    BlockAcctCookie acct;
 } AioRequest;
 
 /* How many are under way, of all handles. */
@@ -63,6 +65,10 @@ static void coroutine_fn aio_entry(void *opaque)
     AioRequest *r = opaque;
     int ret = perform(r);
 
+    /* Counted as a guest's would be, but for zeroes. */
+    if (!r->o.zero) {
+        block_acct_done(blk_get_stats(r->blk), &r->acct, ret);
+    }
     tell(r, ret);
     fflush(stdout);
     aio_request_free(r);
@@ -75,6 +81,8 @@ static void submit(AioRequest *r, BlockBackend *blk)
 {
     r->blk = blk_ref(blk);
     r->start_ns = aio_now_ns();
+    block_acct_start(&r->acct, r->is_write ? BLOCK_ACCT_WRITE
+                                           : BLOCK_ACCT_READ, r->bytes);
     in_flight++;
     coroutine_enter(coroutine_create(aio_entry, r));
 }
@@ -82,8 +90,8 @@ static void submit(AioRequest *r, BlockBackend *blk)
 static int aio_invalid(BlockBackend *blk, bool is_write)
 {
     printf("injecting invalid %s request\n", is_write ? "write" : "read");
-    blk_get_stats(blk)->invalid[is_write ? BLOCK_ACCT_WRITE
-                                         : BLOCK_ACCT_READ]++;
+    block_acct_invalid(blk_get_stats(blk),
+                       is_write ? BLOCK_ACCT_WRITE : BLOCK_ACCT_READ);
     return 0;
 }
 
@@ -161,6 +169,13 @@ void qemuio_drain(void)
 
 int io_aio_flush(BlockBackend *blk, int argc, char **argv)
 {
+    BlockAcctCookie acct;
+
+    block_acct_start(&acct, BLOCK_ACCT_FLUSH, 0);
+    /* Limits do not hold up what is waited for. */
+    bdrv_drain_all_begin();
+    bdrv_drain_all_end();
     qemuio_drain();
+    block_acct_done(blk_get_stats(blk), &acct, 0);
     return 0;
 }
