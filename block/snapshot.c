@@ -128,6 +128,22 @@ static bool has_bitmaps(BlockDriverState *bs)
     return false;
 }
 
+/* Does anything work with @bs, or what it shows itself in? */
+static bool is_idle(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *c;
+
+    if (!bdrv_op_check(bs, errp)) {
+        return false;
+    }
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->parent_is_bs && !is_idle(c->opaque, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool check_name(const char *name, Error **errp)
 {
     if (strlen(name) > BDRV_MAX_SNAPSHOT_NAME) {
@@ -246,6 +262,9 @@ int bdrv_snapshot_goto(BlockDriverState *bs, const char *id_or_name,
     if (!bs->drv) {
         error_setg(errp, "Block driver is closed");
         return -ENOMEDIUM;
+    }
+    if (call.node && !is_idle(call.node, errp)) {
+        return -EBUSY;
     }
     if (call.node && has_bitmaps(call.node)) {
         error_setg(errp, "Device has active dirty bitmaps");

@@ -79,6 +79,20 @@ const HmpCommand hmp_commands[] = {
       "writes what a device's image holds into its backing file, and empties "
       "it", hmp_commit, { DEVICE("device") } },
 
+    { "snapshot_blkdev_internal", "device name",
+      "makes a snapshot inside of an image", hmp_snapshot_blkdev_internal,
+      { DEVICE("device"), STRING("name") } },
+    { "snapshot_delete_blkdev_internal", "device name [id]",
+      "deletes a snapshot inside of an image",
+      hmp_snapshot_delete_blkdev_internal,
+      { DEVICE("device"), STRING("name"), MAYBE(STRING, "id") } },
+    { "savevm", "[tag]", "makes a snapshot of the machine and of all disks",
+      hmp_savevm, { MAYBE(STRING, "name") } },
+    { "loadvm", "tag", "goes back to a snapshot of the machine", hmp_loadvm,
+      { STRING("name") } },
+    { "delvm", "tag", "deletes a snapshot of the machine", hmp_delvm,
+      { STRING("name") } },
+
     /* --- jobs --- */
     { "block_job_cancel", "[-f] device",
       "ends a block job (-f: at once, also one that only waits to be "
@@ -132,17 +146,5 @@ const HmpCommand hmp_commands[] = {
     { "block_stream", "device [speed [base]]",
       "copies what is in backing files into an image",
       .missing = "there is no stream job yet" },
-    { "snapshot_blkdev_internal", "device name",
-      "makes a snapshot inside of an image",
-      .missing = "there are no internal snapshots yet" },
-    { "snapshot_delete_blkdev_internal", "device name [id]",
-      "deletes a snapshot inside of an image",
-      .missing = "there are no internal snapshots yet" },
-    { "savevm", "tag", "makes a snapshot of all disks",
-      .missing = "there are no internal snapshots yet" },
-    { "loadvm", "tag", "goes back to a snapshot",
-      .missing = "there are no internal snapshots yet" },
-    { "delvm", "tag", "deletes a snapshot of all disks",
-      .missing = "there are no internal snapshots yet" },
     { 0 },
 };

@@ -170,66 +170,6 @@ bool hmp_info_blockstats(HmpCall *call, Error **errp)
     return true;
 }
 
-/* --- snapshots --- */
-
-static void print_snapshot(HmpCall *call, const SnapshotInfo *s)
-{
-    g_autofree char *size = size_to_str(s->vm_state_size);
-    g_autoptr(GDateTime) date = g_date_time_new_from_unix_local(s->date_sec);
-    g_autofree char *made = date ? g_date_time_format(date, "%F %T")
-                                 : g_strdup("-");
-    int64_t sec = s->vm_clock_sec;
-    g_autofree char *clock = g_strdup_printf(
-        "%02d:%02d:%02d.%03d", (int)(sec / 3600), (int)(sec / 60 % 60),
-        (int)(sec % 60), (int)(s->vm_clock_nsec / 1000000));
-    g_autofree char *icount = s->has_icount
-                                  ? g_strdup_printf("%" PRId64, s->icount)
-                                  : g_strdup("");
-
-    hmp_print(call, "%-10s%-17s%8s%20s%13s%11s\n", s->id, s->name, size, made,
-              clock, icount);
-}
-
-static void print_snapshots(HmpCall *call, const char *device,
-                            const SnapshotInfoList *list)
-{
-    hmp_print(call, "\nList of partial (non-loadable) snapshots on '%s':\n",
-              device);
-    hmp_print(call, "%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE",
-              "DATE", "VM CLOCK", "ICOUNT");
-    for (; list; list = list->next) {
-        print_snapshot(call, list->value);
-    }
-}
-
-/* None can be loaded, as there is no state of a machine in any. */
-bool hmp_info_snapshots(HmpCall *call, Error **errp)
-{
-    BlockInfoList *list = qmp_query_block(errp);
-    bool any = false;
-
-    for (BlockInfoList *e = list; e; e = e->next) {
-        const BlockDeviceInfo *medium = e->value->inserted;
-
-        if (!medium || !medium->image->snapshots) {
-            continue;
-        }
-        if (!any) {
-            hmp_print(call, "List of snapshots present on all disks:\n"
-                      "None\n");
-        }
-        any = true;
-        print_snapshots(call, *e->value->device ? e->value->device
-                                                : medium->node_name,
-                        medium->image->snapshots);
-    }
-    if (!any) {
-        hmp_print(call, "There is no snapshot available.\n");
-    }
-    qapi_free_BlockInfoList(list);
-    return true;
-}
-
 /* --- info block --- */
 
 static void show_images(const void *opaque)

@@ -15,7 +15,7 @@ void hmp_print_stdout_of(HmpCall *call, void (*fn)(const void *),
 /* hmp-info.c */
 HmpFunc hmp_info_status, hmp_info_version, hmp_info_name, hmp_info_uuid;
 HmpFunc hmp_info_block_jobs, hmp_info_blockstats, hmp_info_iothreads;
-HmpFunc hmp_info_snapshots, hmp_info_block;
+HmpFunc hmp_info_block;
 /* hmp-block.c */
 HmpFunc hmp_qemu_io, hmp_block_resize, hmp_block_set_io_throttle, hmp_eject;
 HmpFunc hmp_change, hmp_drive_add, hmp_drive_del, hmp_drive_backup,
@@ -27,5 +27,8 @@ HmpFunc hmp_job_set_speed, hmp_job_cancel, hmp_job_complete, hmp_job_pause;
 HmpFunc hmp_job_resume;
 HmpFunc hmp_nbd_server_start, hmp_nbd_server_add, hmp_nbd_server_remove;
 HmpFunc hmp_nbd_server_stop;
+/* hmp-snapshot.c */
+HmpFunc hmp_info_snapshots, hmp_savevm, hmp_loadvm, hmp_delvm;
+HmpFunc hmp_snapshot_blkdev_internal, hmp_snapshot_delete_blkdev_internal;
 
 #endif

@@ -2,6 +2,7 @@
 /* The run state of a machine without processors. */
 #include "qemu/osdep.h"
 
+#include "blockdev/blockdev.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "system-int.h"
@@ -14,9 +15,14 @@ typedef struct Listener {
 
 static RunState current = RUN_STATE_PRELAUNCH;
 static bool shutting_down;
+<<<<<<< Updated upstream
 static bool start_when_ready; /* once the other machine's state is here */
 static RebootAction reboot_action = REBOOT_ACTION_RESET;
 static ShutdownAction shutdown_action = SHUTDOWN_ACTION_POWEROFF;
+=======
+static int64_t clock_ns;   /* ran so long, up to the last stop */
+static int64_t started_ns; /* when it began to run */
+>>>>>>> Stashed changes
 static LIST_HEAD(, Listener) listeners = LIST_HEAD_INITIALIZER(listeners);
 
 RunState runstate_get(void)
@@ -27,6 +33,17 @@ RunState runstate_get(void)
 bool runstate_is_running(void)
 {
     return current == RUN_STATE_RUNNING;
+}
+
+int64_t runstate_clock_ns(void)
+{
+    return clock_ns + (runstate_is_running() ? aio_now_ns() - started_ns : 0);
+}
+
+void runstate_set_clock_ns(int64_t ns)
+{
+    clock_ns = ns;
+    started_ns = aio_now_ns();
 }
 
 void runstate_add_listener(RunStateChanged *changed, void *opaque)
@@ -65,6 +82,7 @@ void vm_stop(RunState state)
     if (!runstate_is_running()) {
         return;
     }
+    clock_ns = runstate_clock_ns();
     current = state;
     tell(false);
     qapi_event_send_stop();
@@ -77,6 +95,7 @@ void vm_start(void)
     if (runstate_is_running()) {
         return;
     }
+    started_ns = aio_now_ns();
     current = RUN_STATE_RUNNING;
     qapi_event_send_resume();
     tell(true);
@@ -84,8 +103,13 @@ void vm_start(void)
 
 void runstate_begin(bool start)
 {
+<<<<<<< Updated upstream
     start_when_ready = start;
     if (start && current != RUN_STATE_INMIGRATE) {
+=======
+    blockdev_vm_clock_ns = runstate_clock_ns;
+    if (start) {
+>>>>>>> Stashed changes
         vm_start();
     }
 }

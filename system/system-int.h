@@ -13,6 +13,9 @@
 
 RunState runstate_get(void);
 bool runstate_is_running(void);
+/* How long the machine ran, in all. */
+int64_t runstate_clock_ns(void);
+void runstate_set_clock_ns(int64_t ns);
 /* STOP, and the state; nothing where it does not run already. */
 void vm_stop(RunState state);
 /* RESUME, unless it runs already. */

@@ -71,7 +71,7 @@ int bdrv_snapshot_find_any(const GPtrArray *list, const char *id_or_name);
  */
 int bdrv_snapshot_create(BlockDriverState *bs, BdrvSnapshot *sn,
                          const void *vm_state, Error **errp);
-/* Refused while anything follows the changes of the disk (dirty bitmaps). */
+/* Refused while anything follows the changes of the disk (bitmaps, jobs). */
 int bdrv_snapshot_goto(BlockDriverState *bs, const char *id_or_name,
                        Error **errp);
 /* -ENOENT: there is none that has @id and @name (one may be NULL). */
