@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 from runner import environ, judge
 
@@ -52,9 +53,17 @@ class Runner:
         return 1 if self.failed else 0
 
     def run_one(self, test):
+        """One test; whatever goes wrong with it, the others run."""
         if self.missing:
             self._report(test, 'skip', self.missing, 0, time.localtime())
             return
+        try:
+            self._run_and_judge(test)
+        except Exception:                       # pylint: disable=W0718
+            self._report(test, 'fail', 'check: ' + traceback.format_exc(), 0,
+                         time.localtime())
+
+    def _run_and_judge(self, test):
         scratch = tempfile.mkdtemp(prefix='iotest-', dir=self.args.scratch)
         sockets = tempfile.mkdtemp(prefix='sock-', dir='/tmp')
         began = time.localtime()
