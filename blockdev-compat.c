@@ -88,9 +88,15 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
     g_autoptr(BlockDriverState) target = NULL;
     BackupCommon opts = *qapi_DriveBackup_base(arg);
     BlockDriverState *source;
+    BlockdevBackupStep *step;
 
     source = bdrv_lookup_bs(arg->device, arg->device, errp);
     if (!source) {
+        return false;
+    }
+    step = blockdev_begin_backup(source, btx);
+    /* Before a file is made for nothing. */
+    if (!bdrv_op_check(source, errp)) {
         return false;
     }
     if (arg->mode != NEW_IMAGE_MODE_EXISTING && arg->format &&
@@ -103,7 +109,7 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
         opts.sync = MIRROR_SYNC_MODE_FULL; /* one image holds all */
     }
     target = get_target(arg, source, errp);
-    return target && blockdev_do_backup(&opts, source, target, btx, errp);
+    return target && blockdev_do_backup(step, &opts, target, btx, errp);
 }
 
 bool qmp_drive_backup(DriveBackup *arg, Error **errp)

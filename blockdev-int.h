@@ -46,8 +46,13 @@ bool blockdev_action_bitmap_merge(const TransactionAction *action,
 /* blockdev-job.c */
 bool blockdev_action_backup(const TransactionAction *action,
                             BlockdevTransaction *btx, Error **errp);
-/* The body of both backup commands; @source is drained until @btx ends. */
-bool blockdev_do_backup(const BackupCommon *opts, BlockDriverState *source,
+/* A backup from its beginning to the end of the transaction. */
+typedef struct BlockdevBackupStep BlockdevBackupStep;
+/* Drains @source until @btx ends, which frees what is returned. */
+BlockdevBackupStep *blockdev_begin_backup(BlockDriverState *source,
+                                          BlockdevTransaction *btx);
+/* The body of both backup commands; the job starts if @btx is committed. */
+bool blockdev_do_backup(BlockdevBackupStep *step, const BackupCommon *opts,
                         BlockDriverState *target, BlockdevTransaction *btx,
                         Error **errp);
 /* blockdev-compat.c */

@@ -6,15 +6,14 @@
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 
-/* A backup between its creation and the end of the transaction. */
-typedef struct BackupStep {
+struct BlockdevBackupStep {
     BlockDriverState *source; /* drained, so that the moment lasts */
-    Job *job;                 /* NULL: there is none (any more) */
-} BackupStep;
+    Job *job;                 /* NULL: there is none (yet, or any more) */
+};
 
 static void backup_commit(void *opaque)
 {
-    BackupStep *step = opaque;
+    BlockdevBackupStep *step = opaque;
 
     job_start(step->job);
 }
@@ -22,7 +21,7 @@ static void backup_commit(void *opaque)
 /* Another job of the group may have taken this one along. */
 static void backup_abort(void *opaque)
 {
-    BackupStep *step = opaque;
+    BlockdevBackupStep *step = opaque;
 
     if (step->job && step->job->status == JOB_STATUS_CREATED) {
         job_user_cancel(step->job, true, &error_abort);
@@ -31,7 +30,7 @@ static void backup_abort(void *opaque)
 
 static void backup_clean(void *opaque)
 {
-    BackupStep *step = opaque;
+    BlockdevBackupStep *step = opaque;
 
     bdrv_drained_end(step->source);
     bdrv_unref(step->source);
@@ -47,16 +46,23 @@ static const TransactionActionDrv backup_step = {
     .clean = backup_clean,
 };
 
-bool blockdev_do_backup(const BackupCommon *opts, BlockDriverState *source,
-                        BlockDriverState *target, BlockdevTransaction *btx,
-                        Error **errp)
+BlockdevBackupStep *blockdev_begin_backup(BlockDriverState *source,
+                                          BlockdevTransaction *btx)
 {
-    BackupStep *step = g_new0(BackupStep, 1);
+    BlockdevBackupStep *step = g_new0(BlockdevBackupStep, 1);
 
     step->source = bdrv_ref(source);
     bdrv_drained_begin(source);
     tran_add(btx->tran, &backup_step, step);
-    step->job = backup_job_create(source, target, opts, btx->job_txn, errp);
+    return step;
+}
+
+bool blockdev_do_backup(BlockdevBackupStep *step, const BackupCommon *opts,
+                        BlockDriverState *target, BlockdevTransaction *btx,
+                        Error **errp)
+{
+    step->job = backup_job_create(step->source, target, opts, btx->job_txn,
+                                  errp);
     if (!step->job) {
         return false;
     }
@@ -75,8 +81,9 @@ bool blockdev_action_backup(const TransactionAction *action,
         return false;
     }
     target = bdrv_lookup_bs(arg->target, arg->target, errp);
-    return target && blockdev_do_backup(qapi_BlockdevBackup_base(arg), source,
-                                        target, btx, errp);
+    return target && blockdev_do_backup(blockdev_begin_backup(source, btx),
+                                        qapi_BlockdevBackup_base(arg), target,
+                                        btx, errp);
 }
 
 bool qmp_blockdev_backup(BlockdevBackup *arg, Error **errp)

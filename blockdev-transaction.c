@@ -53,6 +53,20 @@ static bool prepare_action(const TransactionAction *action,
     return false;
 }
 
+/* Only jobs can wait for each other. */
+static bool check_grouped(TransactionActionKind kind, Error **errp)
+{
+    if (kind == TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP ||
+        kind == TRANSACTION_ACTION_KIND_DRIVE_BACKUP ||
+        kind == TRANSACTION_ACTION_KIND_ABORT) {
+        return true;
+    }
+    error_setg(errp, "Action '%s' does not support Transaction property "
+               "completion-mode = %s", TransactionActionKind_str(kind),
+               ActionCompletionMode_str(ACTION_COMPLETION_MODE_GROUPED));
+    return false;
+}
+
 static bool run_actions(TransactionActionList *list, bool grouped,
                         Error **errp)
 {
@@ -65,7 +79,8 @@ static bool run_actions(TransactionActionList *list, bool grouped,
     bool ok = true;
 
     for (; list && ok; list = list->next) {
-        ok = prepare_action(list->value, &btx, errp);
+        ok = (!grouped || check_grouped(list->value->type, errp)) &&
+             prepare_action(list->value, &btx, errp);
     }
     tran_finalize(btx.tran, ok);
     return ok;
@@ -75,27 +90,13 @@ bool blockdev_run_action(TransactionAction *action, Error **errp)
 {
     TransactionActionList list = {.value = action};
 
-    return run_actions(&list, false, errp);
-}
-
-/* Only jobs can wait for each other. */
-static bool check_grouped(const TransactionActionList *list, Error **errp)
-{
-    for (; list; list = list->next) {
-        TransactionActionKind kind = list->value->type;
-
-        if (kind != TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP &&
-            kind != TRANSACTION_ACTION_KIND_DRIVE_BACKUP &&
-            kind != TRANSACTION_ACTION_KIND_ABORT) {
-            error_setg(errp, "Action '%s' does not support Transaction "
-                       "property completion-mode = %s",
-                       TransactionActionKind_str(kind),
-                       ActionCompletionMode_str(
-                           ACTION_COMPLETION_MODE_GROUPED));
-            return false;
-        }
+    if (action->type == TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP ||
+        action->type == TRANSACTION_ACTION_KIND_DRIVE_BACKUP) {
+        /* Running jobs tell that they pause: clients count these events. */
+        bdrv_drain_all_begin();
+        bdrv_drain_all_end();
     }
-    return true;
+    return run_actions(&list, false, errp);
 }
 
 bool qmp_transaction(TransactionArg *arg, Error **errp)
@@ -104,9 +105,6 @@ bool qmp_transaction(TransactionArg *arg, Error **errp)
                                           ACTION_COMPLETION_MODE_GROUPED;
     bool ok;
 
-    if (grouped && !check_grouped(arg->actions, errp)) {
-        return false;
-    }
     bdrv_drain_all_begin();
     ok = run_actions(arg->actions, grouped, errp);
     bdrv_drain_all_end();

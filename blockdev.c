@@ -108,7 +108,9 @@ bool coroutine_fn qmp_block_resize(BlockResizeArg *arg, Error **errp)
         error_setg(errp, "Image is read-only");
         return false;
     }
-    if (!bdrv_op_check(bs, errp)) {
+    if (!bdrv_op_check(bs, NULL)) {
+        /* As clients know it, also where they gave no device. */
+        error_setg(errp, "Device '%s' is in use", arg->device ?: "(null)");
         return false;
     }
     bdrv_ref(bs);

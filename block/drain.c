@@ -178,13 +178,19 @@ void bdrv_drain_all_begin(void)
     bdrv_run_outside(bdrv_drain_all_begin_outside, NULL);
 }
 
+/* The oldest nodes first: jobs go on in the order in which they came. */
 static void bdrv_drain_all_end_outside(void *opaque)
 {
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
     BlockDriverState *bs = NULL;
 
     while ((bs = bdrv_next_node(bs))) {
-        bdrv_unquiesce(bs);
+        g_ptr_array_add(nodes, bdrv_ref(bs));
     }
+    for (int i = (int)nodes->len - 1; i >= 0; i--) {
+        bdrv_unquiesce(nodes->pdata[i]);
+    }
+    g_ptr_array_foreach(nodes, (GFunc)(void (*)(void))bdrv_unref, NULL);
     g_assert(drain_all_count > 0);
     drain_all_count--;
 }
