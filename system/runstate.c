@@ -15,14 +15,11 @@ typedef struct Listener {
 
 static RunState current = RUN_STATE_PRELAUNCH;
 static bool shutting_down;
-<<<<<<< Updated upstream
 static bool start_when_ready; /* once the other machine's state is here */
 static RebootAction reboot_action = REBOOT_ACTION_RESET;
 static ShutdownAction shutdown_action = SHUTDOWN_ACTION_POWEROFF;
-=======
 static int64_t clock_ns;   /* ran so long, up to the last stop */
 static int64_t started_ns; /* when it began to run */
->>>>>>> Stashed changes
 static LIST_HEAD(, Listener) listeners = LIST_HEAD_INITIALIZER(listeners);
 
 RunState runstate_get(void)
@@ -103,13 +100,9 @@ void vm_start(void)
 
 void runstate_begin(bool start)
 {
-<<<<<<< Updated upstream
+    blockdev_vm_clock_ns = runstate_clock_ns;
     start_when_ready = start;
     if (start && current != RUN_STATE_INMIGRATE) {
-=======
-    blockdev_vm_clock_ns = runstate_clock_ns;
-    if (start) {
->>>>>>> Stashed changes
         vm_start();
     }
 }
