@@ -250,6 +250,12 @@ int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
 
 /* --- areas --- */
 
+/* Does a speed hold for this call?  A guest's write never waits for it. */
+static bool is_limited(const BlockCopyCall *call)
+{
+    return !call->p.guest_write && ratelimit_is_set(&call->s->limit);
+}
+
 /*
  * The next area of what is left, at most as long as one kind of data goes on.
  * Takes it off todo.  NULL: there is none.
@@ -280,7 +286,9 @@ static CopyTask *coroutine_fn take_area(BlockCopyCall *call)
 
         if (call->status.kind != BLOCK_COPY_DATA && run > 0) {
             kind = call->status.kind;
-            max = MIN(run, MAX_ZERO_AREA);
+            /* Zeroes count where a speed is to be kept: no more at once. */
+            max = MIN(run, kind == BLOCK_COPY_SKIP || !is_limited(call)
+                               ? MAX_ZERO_AREA : max);
         } else {
             max = MIN(max, MAX(run, s->cluster_size));
         }
@@ -373,20 +381,31 @@ static void coroutine_fn wait_for_all(BlockCopyCall *call)
     }
 }
 
-/* Sleeps until the speed allows more; woken where it is changed. */
-static void coroutine_fn keep_speed(BlockCopyCall *call)
+/*
+ * Sleeps if the speed does not allow @task yet, having given it back; woken
+ * where the speed is changed.  What costs nothing does not wait, so that a
+ * call which has only that left ends at once.
+ */
+static bool coroutine_fn keep_speed(BlockCopyCall *call, CopyTask *task)
 {
     int64_t ns;
 
-    while (!must_stop(call) && !call->p.guest_write &&
-           (ns = ratelimit_delay(&call->s->limit, 0, aio_now_ns())) > 0) {
-        co_sleep_wakeable(&call->sleep, ns);
+    if (task->kind == BLOCK_COPY_SKIP || !is_limited(call)) {
+        return false;
     }
+    ns = ratelimit_delay(&call->s->limit, 0, aio_now_ns());
+    if (ns <= 0) {
+        return false;
+    }
+    call->pos = task->req.offset;
+    finish_area(task, -EAGAIN);
+    co_sleep_wakeable(&call->sleep, ns);
+    return true;
 }
 
 static void coroutine_fn start_area(BlockCopyCall *call, CopyTask *task)
 {
-    if (!call->p.guest_write && task->kind != BLOCK_COPY_SKIP) {
+    if (is_limited(call) && task->kind != BLOCK_COPY_SKIP) {
         ratelimit_delay(&call->s->limit, task->req.bytes, aio_now_ns());
     }
     call->in_flight++;
@@ -407,12 +426,13 @@ static bool coroutine_fn walk(BlockCopyCall *call)
     call->pos = call->p.offset;
     while (!must_stop(call)) {
         wait_for_room(call);
-        keep_speed(call);
         task = must_stop(call) ? NULL : take_area(call);
         if (!task) {
             break;
         }
-        start_area(call, task);
+        if (!keep_speed(call, task)) {
+            start_area(call, task);
+        }
     }
     wait_for_all(call);
     if (must_stop(call)) {

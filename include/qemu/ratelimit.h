@@ -13,6 +13,10 @@ typedef struct RateLimit {
 
 /* @bytes_per_second 0: no limit. */
 void ratelimit_set_speed(RateLimit *limit, uint64_t bytes_per_second);
+static inline bool ratelimit_is_set(const RateLimit *limit)
+{
+    return limit->slice_quota != 0;
+}
 /* Accounts for @bytes at time @now_ns; returns ns to wait, 0 for none. */
 int64_t ratelimit_delay(RateLimit *limit, uint64_t bytes, int64_t now_ns);
 

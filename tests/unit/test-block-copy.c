@@ -157,6 +157,30 @@ static void test_failure(void)
     }
 }
 
+/* The first chunk is free, the second would be due in years. */
+static void test_speed(void)
+{
+    uint64_t current, total;
+    BlockCopyCall *call;
+    bool is_read;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    block_copy_set_speed(f.s, 1);
+    call = start(&f, 4, 0);
+    do {
+        aio_poll(aio_main_context(), true);
+        progress_get(&f.progress, &current, &total);
+    } while (!current);
+    g_assert_cmpint(current, <=, MiB);
+    g_assert(!block_copy_call_finished(call));
+    /* Where nothing is left there is nothing to wait for. */
+    hbitmap_reset_all(block_copy_todo(f.s));
+    block_copy_call_kick(call);
+    g_assert_cmpint(finish(call, &is_read), ==, 0);
+    tear_down(&f);
+}
+
 /* --- guest writes --- */
 
 typedef struct GuestCopy {
@@ -308,6 +332,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block-copy/all", test_all);
     g_test_add_func("/block-copy/cluster-size", test_cluster_size);
     g_test_add_func("/block-copy/failure", test_failure);
+    g_test_add_func("/block-copy/speed", test_speed);
     g_test_add_func("/block-copy/guest", test_guest);
     g_test_add_func("/block-copy/guest-conflict", test_guest_conflict);
     g_test_add_func("/block-copy/random", test_random);
