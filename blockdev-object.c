@@ -55,7 +55,7 @@ static bool check_secret(const SecretProperties *secret, Error **errp)
     if (!secret->data == !secret->file) {
         error_setg(errp, secret->data
                    ? "'file' and 'data' are mutually exclusive"
-                   : "Must provide 'file' or 'data'");
+                   : "Either 'file' or 'data' must be provided");
         return false;
     }
     if (secret->keyid || secret->iv) {

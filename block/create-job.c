@@ -37,9 +37,21 @@ static const JobDriver create_job_driver = {
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options,
                       Error **errp)
 {
-    Job *job = job_create(job_id, &create_job_driver, NULL, aio_main_context(),
-                          JOB_MANUAL_DISMISS, errp);
+    const char *driver = BlockdevDriver_str(options->driver);
+    const BlockDriver *drv = bdrv_find_driver(options->driver);
+    Job *job;
 
+    if (!drv) {
+        error_setg(errp, "Block driver '%s' not found or not supported",
+                   driver);
+        return false;
+    }
+    if (!drv->co_create) {
+        error_setg(errp, "Driver does not support blockdev-create");
+        return false;
+    }
+    job = job_create(job_id, &create_job_driver, NULL, aio_main_context(),
+                     JOB_MANUAL_DISMISS, errp);
     if (!job) {
         return false;
     }

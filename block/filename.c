@@ -210,6 +210,11 @@ static char *inner_filename(const BlockDriverState *bs)
         backing_overridden(bs) || !filename_is_plain(primary->bs->filename)) {
         return NULL;
     }
+    /* Opened by that name, there would be only one of the two formats. */
+    if (!bs->drv->is_filter && bdrv_primary_child(bdrv_skip_filters(
+            primary->bs))) {
+        return NULL;
+    }
     LIST_FOREACH(c, &bs->children, next) {
         if (c != primary && !(c->role & BDRV_CHILD_COW) &&
             !bs->drv->is_filter) {

@@ -4,7 +4,7 @@
  *
  * Every JSON value must have the type the schema says, every member of an
  * object must be known, every mandatory one present.  In keyval mode scalars
- * are strings and are converted.  Errors name the member by its whole path:
+ * are strings and are converted.  Most errors name the member by its path:
  * 'actions[0].data.node', or in keyval mode 'inject-error.0.event'.
  */
 #include "qemu/osdep.h"
@@ -50,6 +50,13 @@ static char *path_str(const Path *path, const QapiType *type)
         g_string_append(text, type->name);
     }
     return g_string_free(text, false);
+}
+
+/* Clients know the values of an enum, and which alternate it may be, by the
+ * member's name alone. */
+static const char *last_name(const Path *path)
+{
+    return path->name ? path->name : "null";
 }
 
 static bool fail_type(const QapiType *type, const Path *path,
@@ -178,9 +185,10 @@ static bool input_uint(const QapiType *type, struct json_object *obj,
         if (!parse_unsigned(type, text, path, &v, errp)) {
             return false;
         }
-    } else if (path->mode != QAPI_INPUT_STRICT ||
-               !json_object_is_type(obj, json_type_int)) {
+    } else if (path->mode != QAPI_INPUT_STRICT) {
         return fail_type(type, path, "integer", errp);
+    } else if (!json_object_is_type(obj, json_type_int)) {
+        return fail_expects(type, path, "uint64", errp);
     } else if (json_object_get_int64(obj) < 0) {
         return fail_range(type, path, errp);
     } else {
@@ -229,7 +237,6 @@ static bool input_str(const QapiType *type, struct json_object *obj,
 static bool input_enum(const QapiType *type, struct json_object *obj,
                        const Path *path, void *slot, Error **errp)
 {
-    g_autofree char *name = NULL;
     int v;
 
     if (!is_string(obj)) {
@@ -237,9 +244,8 @@ static bool input_enum(const QapiType *type, struct json_object *obj,
     }
     v = qapi_enum_parse(type, json_object_get_string(obj), NULL);
     if (v < 0) {
-        name = path_str(path, type);
-        error_setg(errp, "Parameter '%s' does not accept value '%s'", name,
-                   json_object_get_string(obj));
+        error_setg(errp, "Parameter '%s' does not accept value '%s'",
+                   last_name(path), json_object_get_string(obj));
         return false;
     }
     memcpy(slot, &v, sizeof(v));
@@ -441,7 +447,9 @@ static bool input_alternate(const QapiType *type, struct json_object *obj,
     void *out;
 
     if (kind < 0) {
-        return fail_type(type, path, type->name, errp);
+        error_setg(errp, "Invalid parameter type for '%s', expected: %s",
+                   last_name(path), type->name);
+        return false;
     }
     m = &type->members[kind];
     out = g_malloc0(type->size);

@@ -243,7 +243,8 @@ bool blkdebug_rules_read(BlkdebugRules *rules, const char *filename,
 
     if (!g_file_get_contents(filename, &text, NULL, &err)) {
         error_setg(errp, "Could not read blkdebug config file: %s",
-                   err->message);
+                   err->code == G_FILE_ERROR_NOENT ? strerror(ENOENT)
+                                                   : err->message);
         return false;
     }
     lines = g_strsplit(text, "\n", -1);

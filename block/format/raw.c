@@ -46,8 +46,13 @@ static int raw_read_options(BlockDriverState *bs, const BlockdevOptionsRaw *o,
     s->size = o->has_size ? o->size : real - s->offset;
     if (s->size > real - s->offset) {
         error_setg(errp, "The sum of offset (%" PRId64 ") and size (%" PRId64
-                   ") has to be smaller or equal to the actual size of the "
+                   ") has to be smaller or equal to the  actual size of the "
                    "containing file (%" PRId64 ")", s->offset, s->size, real);
+        return -EINVAL;
+    }
+    if (o->has_size && o->size % BDRV_SECTOR_SIZE) {
+        error_setg(errp, "Specified size is not multiple of %d",
+                   (int)BDRV_SECTOR_SIZE);
         return -EINVAL;
     }
     return 0;

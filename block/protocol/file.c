@@ -114,7 +114,8 @@ static int open_fd(BlockDriverState *bs, FileState *s, Error **errp)
     int fd;
 
     /* Looked at before opening: that of a pipe would wait for a writer. */
-    if (stat(s->path, &st) == 0 && !check_file_type(bs, s->path, &st, errp)) {
+    if (stat(s->path, &st) == 0 && !S_ISDIR(st.st_mode) &&
+        !check_file_type(bs, s->path, &st, errp)) {
         return -EINVAL;
     }
     s->open_flags = access_flags(wants_write(bs->read_only,
@@ -143,6 +144,10 @@ static bool check_options(const BlockdevOptionsFile *opts, Error **errp)
         error_setg(errp, "Option 'pr-manager' is not supported: no "
                    "persistent reservation manager with id '%s'",
                    opts->pr_manager);
+        return false;
+    }
+    if (!*opts->filename) {
+        error_setg(errp, "The 'file' block driver requires a file name");
         return false;
     }
     if (opts->aio_max_batch < 0) {

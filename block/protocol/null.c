@@ -105,16 +105,6 @@ static int coroutine_fn null_co_block_status(BlockDriverState *bs,
            (s->read_zeroes ? BDRV_BLOCK_ZERO : BDRV_BLOCK_DATA);
 }
 
-static int coroutine_fn null_co_truncate(BlockDriverState *bs, int64_t offset,
-                                         bool exact, PreallocMode prealloc,
-                                         BdrvRequestFlags flags, Error **errp)
-{
-    NullState *s = bs->opaque;
-
-    s->size = offset;
-    return 0;
-}
-
 static int64_t null_getlength(BlockDriverState *bs)
 {
     const NullState *s = bs->opaque;
@@ -150,7 +140,6 @@ static bool null_has_zero_init(BlockDriverState *bs)
         .co_pdiscard = null_co_pdiscard, \
         .co_flush = null_wait, \
         .co_block_status = null_co_block_status, \
-        .co_truncate = null_co_truncate, \
         .getlength = null_getlength, \
         .get_allocated_file_size = null_get_allocated_file_size, \
         .has_zero_init = null_has_zero_init, \

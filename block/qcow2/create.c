@@ -263,7 +263,7 @@ static bool check_options(const BlockdevCreateOptionsQcow2 *o, Error **errp)
         error_setg(errp, "Backing format cannot be used without backing file");
     } else if (o->backing_file && o->preallocation != PREALLOC_MODE_OFF) {
         error_setg(errp, "Backing file and preallocation can only be used at "
-                   "the same time if extended_l2 is enabled");
+                   "the same time if extended_l2 is on");
     } else {
         return true;
     }

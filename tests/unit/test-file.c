@@ -90,8 +90,9 @@ static void test_open_errors(void)
 
     assert_open_fails("file", none, NULL,
                       "Could not open '%s': No such file or directory");
-    assert_open_fails("file", dir, NULL,
-                      "'file' driver requires '%s' to be a regular file");
+    assert_open_fails("file", dir, NULL, "Could not open '%s': Is a directory");
+    assert_open_fails("file", "", NULL,
+                      "The 'file' block driver requires a file name%s");
     assert_open_fails("file", "/dev/null", NULL,
                       "'file' driver requires '%s' to be a regular file");
     assert_open_fails("host_device", path, NULL,

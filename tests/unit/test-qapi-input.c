@@ -211,7 +211,7 @@ static const Case bad[] = {
      "Parameter 'granularity' expects uint32_t"},
     {&qapi_type_BlockDirtyBitmapMerge,
      "{'node':'a','target':'b','bitmaps':['a',1]}",
-     "Invalid parameter type for 'bitmaps[1]', expected: "
+     "Invalid parameter type for 'null', expected: "
      "BlockDirtyBitmapOrStr"},
     {&qapi_type_BlockDirtyBitmapMerge,
      "{'node':'a','target':'b','bitmaps':{}}",
@@ -248,7 +248,7 @@ static const Case bad[] = {
      "Invalid parameter type for 'inject-error.0', expected: object"},
     {&qapi_type_BlockdevOptions,
      "driver=blkdebug,image=x,inject-error.0.event=foo",
-     "Parameter 'inject-error.0.event' does not accept value 'foo'"},
+     "Parameter 'event' does not accept value 'foo'"},
     {&qapi_type_BlockdevOptions, "driver=raw,file.0=1",
      "Invalid parameter type for 'file', expected: BlockdevRef"},
     {&qapi_type_BlockdevCreateOptions, "driver=file,filename=x,size=y",
