@@ -13,6 +13,8 @@ typedef struct Monitor {
     LIST_ENTRY(Monitor) list;
 } Monitor;
 
+static int connected;           /* sessions that there are */
+static void (*deserted)(void);  /* called when the last one has gone */
 static LIST_HEAD(, Monitor) monitors = LIST_HEAD_INITIALIZER(monitors);
 
 static void monitor_session_closed(void *opaque)
@@ -21,14 +23,23 @@ static void monitor_session_closed(void *opaque)
 
     qmp_session_unref(g_steal_pointer(&mon->session));
     chardev_close_connection(mon->chr);
+    if (--connected == 0 && deserted) {
+        deserted();
+    }
 }
 
 static void monitor_opened(void *opaque, int in_fd, int out_fd)
 {
     Monitor *mon = opaque;
 
+    connected++;
     mon->session = qmp_session_new(in_fd, out_fd, mon->pretty,
                                    monitor_session_closed, mon);
+}
+
+void monitor_set_deserted(void (*fn)(void))
+{
+    deserted = fn;
 }
 
 bool monitor_add(const MonitorOptions *options, Error **errp)

@@ -5,6 +5,7 @@
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands-system.h"
 #include "qemu/fdset.h"
+#include "system-int.h"
 
 /* --- with names --- */
 
@@ -48,6 +49,22 @@ bool qmp_closefd(ClosefdArg *arg, Error **errp)
 
 /* --- sets --- */
 
+/*
+ * What clients have handed over and nobody uses goes with the last of them:
+ * nobody is left who could.
+ */
+static void clients_have_gone(void)
+{
+    if (runstate_is_running()) {
+        fdset_remove_unused();
+    }
+}
+
+void fdset_follow_monitors(void)
+{
+    monitor_set_deserted(clients_have_gone);
+}
+
 AddfdInfo *qmp_add_fd(AddFdArg *arg, Error **errp)
 {
     int fd = monitor_take_fd();
@@ -88,6 +105,7 @@ static void list_one(int64_t id, int fd, const char *opaque, void *arg)
 {
     FdsetInfoList **list = arg;
     FdsetFdInfo *info = g_new0(FdsetFdInfo, 1);
+    FdsetFdInfoList **tail;
 
     if (!*list || (*list)->value->fdset_id != id) {
         FdsetInfo *set = g_new0(FdsetInfo, 1);
@@ -97,7 +115,9 @@ static void list_one(int64_t id, int fd, const char *opaque, void *arg)
     }
     info->fd = fd;
     info->opaque = g_strdup(opaque);
-    QAPI_LIST_PREPEND((*list)->value->fds, info);
+    for (tail = &(*list)->value->fds; *tail; tail = &(*tail)->next) {
+    }
+    QAPI_LIST_APPEND(tail, info);
 }
 
 FdsetInfoList *qmp_query_fdsets(Error **errp)

@@ -65,6 +65,7 @@ int main(int argc, char **argv)
     hmp_set_commands(hmp_commands);
     error_set_progname(argv[0]);
     g_set_prgname("qemu-system-qtest");
+    fdset_follow_monitors();
     system_options_parse(&options, argc, argv);
     program.daemonize = options.daemonize;
     program.pidfile = options.pidfile;

@@ -37,6 +37,9 @@ typedef void RunStateChanged(void *opaque, bool running);
 void runstate_add_listener(RunStateChanged *changed, void *opaque);
 void runstate_remove_listener(RunStateChanged *changed, void *opaque);
 
+/* Descriptors that clients have sent go with them (fdset.c). */
+void fdset_follow_monitors(void);
+
 /* --- what the machine is called (machine.c) --- */
 
 /* -machine: takes the name of a machine, refuses others. */

@@ -2,6 +2,8 @@
 /* Sets of file descriptors.  Main thread. */
 #include "qemu/fdset.h"
 
+#include <sys/stat.h>
+
 #define FDSET_PREFIX "/dev/fdset/"
 
 typedef struct FdsetEntry {
@@ -10,6 +12,15 @@ typedef struct FdsetEntry {
     char *opaque;
 } FdsetEntry;
 
+/* A duplicate that somebody has opened, until it is found to be closed. */
+typedef struct FdsetUse {
+    int64_t id;
+    int fd;
+    dev_t dev;
+    ino_t ino;
+} FdsetUse;
+
+static GArray *uses; /* of FdsetUse; NULL: none */
 static GPtrArray *entries; /* sorted by set; oldest first within one */
 
 static void entry_free(gpointer data)
@@ -83,6 +94,61 @@ void fdset_foreach(void (*fn)(int64_t id, int fd, const char *opaque,
     }
 }
 
+static void note_use(int64_t id, int fd)
+{
+    struct stat st;
+    FdsetUse use = { .id = id, .fd = fd };
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return;
+    }
+    use.dev = st.st_dev;
+    use.ino = st.st_ino;
+    if (!uses) {
+        uses = g_array_new(false, false, sizeof(FdsetUse));
+    }
+    g_array_append_val(uses, use);
+}
+
+/* Nobody tells of closing: the number is free, or is another file's now. */
+static bool use_has_ended(const FdsetUse *use)
+{
+    struct stat st;
+
+    return fstat(use->fd, &st) < 0 || st.st_dev != use->dev ||
+           st.st_ino != use->ino;
+}
+
+static bool is_used(int64_t id)
+{
+    for (guint i = 0; uses && i < uses->len; i++) {
+        if (g_array_index(uses, FdsetUse, i).id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void fdset_remove_unused(void)
+{
+    for (guint i = uses ? uses->len : 0; i-- > 0;) {
+        if (use_has_ended(&g_array_index(uses, FdsetUse, i))) {
+            g_array_remove_index_fast(uses, i);
+        }
+    }
+    if (uses && !uses->len) {
+        g_array_unref(g_steal_pointer(&uses));
+    }
+    for (guint i = 0; entries && i < entries->len;) {
+        if (is_used(entry_at(i)->id)) {
+            i++;
+        } else {
+            fdset_remove(entry_at(i)->id, -1);
+            i = 0;
+        }
+    }
+}
+
 static int fdset_dup(int64_t id, int flags)
 {
     errno = ENOENT;
@@ -95,7 +161,10 @@ static int fdset_dup(int64_t id, int flags)
         }
         have = fcntl(entry->fd, F_GETFL);
         if (have >= 0 && (have & O_ACCMODE) == (flags & O_ACCMODE)) {
-            return fcntl(entry->fd, F_DUPFD_CLOEXEC, 0);
+            int fd = fcntl(entry->fd, F_DUPFD_CLOEXEC, 0);
+
+            note_use(id, fd);
+            return fd;
         }
         errno = EACCES;
     }

@@ -21,6 +21,8 @@ bool monitor_add(const MonitorOptions *options, Error **errp);
  * before it; the caller's now.  -1: there was none.
  */
 int monitor_take_fd(void);
+/* @fn is called whenever the last QMP client has gone. */
+void monitor_set_deserted(void (*fn)(void));
 /* Sends what is still to be sent (for at most a second), closes all. */
 void monitor_cleanup(void);
 

@@ -15,6 +15,8 @@
 int64_t fdset_add(int64_t id, int fd, const char *opaque);
 /* Removes @fd (< 0: all) of set @id; false where it is not there. */
 bool fdset_remove(int64_t id, int fd);
+/* Removes the sets of which nobody has anything open. */
+void fdset_remove_unused(void);
 /* Calls @fn for each descriptor, sets in rising order. */
 void fdset_foreach(void (*fn)(int64_t id, int fd, const char *opaque,
                               void *arg), void *arg);
