@@ -200,6 +200,10 @@ static void coroutine_fn queue_up(ThrottleMember *member, bool is_write)
         TAILQ_INSERT_TAIL(&group->dir[is_write].turns, member,
                           turn[is_write]);
     }
+    if (TAILQ_EMPTY(&group->dir[is_write].turns)) {
+        /* A drain may have let them go before their time. */
+        aio_timer_del(group->dir[is_write].timer);
+    }
 }
 
 void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,

@@ -25,9 +25,13 @@ class MachineDisk:
         self.model.data[:] = bytes([pattern]) * size
 
     def io(self, line):
-        """A qemu-io command on the device; return what it prints."""
-        return self.vm.printed_by(self.vm.hmp_qemu_io, self.qdev, line,
-                                  qdev=True)
+        """A qemu-io command on the device; return what comes of it."""
+        answers = []
+
+        def perform():
+            answers.append(self.vm.hmp_qemu_io(self.qdev, line, qdev=True))
+
+        return self.vm.printed_by(perform) + answers[0]
 
     def write(self, offset, length, pattern):
         printed = self.io(f'write -P {pattern} {offset} {length}')
