@@ -59,6 +59,8 @@ bool blockdev_do_backup(BlockdevBackupStep *step, const BackupCommon *opts,
 bool blockdev_action_drive_backup(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
 /* blockdev-snapshot.c */
+/* Is @bs the top of its chain: no other node is above it? */
+bool blockdev_check_root(BlockDriverState *bs, Error **errp);
 bool blockdev_action_snapshot(const TransactionAction *action,
                               BlockdevTransaction *btx, Error **errp);
 bool blockdev_action_snapshot_sync(const TransactionAction *action,

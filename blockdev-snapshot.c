@@ -233,22 +233,17 @@ bool qmp_blockdev_snapshot_sync(BlockdevSnapshotSync *arg, Error **errp)
 
 /* --- change-backing-file --- */
 
-/* The top of a chain: no other node is above it. */
-static BlockDriverState *lookup_root(const char *device, Error **errp)
+bool blockdev_check_root(BlockDriverState *bs, Error **errp)
 {
-    BlockDriverState *bs = bdrv_lookup_bs(device, device, errp);
     BdrvChild *c;
 
-    if (!bs) {
-        return NULL;
-    }
     LIST_FOREACH(c, &bs->parents, next_parent) {
         if (c->klass->parent_is_bs) {
             error_setg(errp, "Need a root block node");
-            return NULL;
+            return false;
         }
     }
-    return bs;
+    return true;
 }
 
 static int write_backing_name(BlockDriverState *bs, const char *name)
@@ -296,8 +291,11 @@ bool qmp_change_backing_file(ChangeBackingFileArg *arg, Error **errp)
     BlockDriverState *root, *bs;
     bool ok;
 
-    root = lookup_root(arg->device, errp);
-    bs = root ? bdrv_lookup_bs(NULL, arg->image_node_name, errp) : NULL;
+    root = bdrv_lookup_bs(arg->device, arg->device, errp);
+    if (!root || !blockdev_check_root(root, errp)) {
+        return false;
+    }
+    bs = bdrv_lookup_bs(NULL, arg->image_node_name, errp);
     if (!bs) {
         return false;
     }

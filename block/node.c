@@ -302,6 +302,9 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
 {
     BdrvChild *c;
 
+    if (!bdrv_op_check(bs, errp)) {
+        return false;
+    }
     LIST_FOREACH(c, &bs->parents, next_parent) {
         if (c->klass->parent_is_bs && (c->role & BDRV_CHILD_COW)) {
             error_setg(errp, "Node '%s' is busy: node is used as backing hd "
@@ -310,7 +313,7 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
             return false;
         }
     }
-    return bdrv_op_check(bs, errp);
+    return true;
 }
 
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp)

@@ -317,3 +317,17 @@ bool hmp_commit(HmpCall *call, Error **errp)
     }
     return true;
 }
+
+bool hmp_block_stream(HmpCall *call, Error **errp)
+{
+    struct json_object *args = json_object_new_object();
+
+    copy_string(call, args, "device");
+    copy_string(call, args, "base");
+    if (hmp_has(call, "speed")) {
+        copy_int(call, args, "speed");
+    }
+    json_object_object_add(args, "job-id", json_object_new_string(
+                               hmp_str(call, "device")));
+    return hmp_qmp_do("block-stream", args, errp);
+}

@@ -94,6 +94,10 @@ const HmpCommand hmp_commands[] = {
       { STRING("name") } },
 
     /* --- jobs --- */
+    { "block_stream", "device [speed [base]]",
+      "copies what is in backing files into an image, down to base",
+      hmp_block_stream,
+      { DEVICE("device"), MAYBE(SIZE, "speed"), MAYBE(STRING, "base") } },
     { "block_job_cancel", "[-f] device",
       "ends a block job (-f: at once, also one that only waits to be "
       "completed)", hmp_job_cancel, { FLAG('f', "force"), DEVICE("device") } },
@@ -143,8 +147,5 @@ const HmpCommand hmp_commands[] = {
     { "drive_mirror", "[-n] [-f] device target [format]",
       "copies a device while it is written to",
       .missing = "there is no mirror job yet" },
-    { "block_stream", "device [speed [base]]",
-      "copies what is in backing files into an image",
-      .missing = "there is no stream job yet" },
     { 0 },
 };

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The commit job, for images that nobody writes to.
+ *
+ *      overlay             overlay              overlay
+ *         |                   |                    |
+ *         |                filter                  |
+ *         |                   |                    |
+ *        top      ---->      top       ---->       |
+ *         |                   |                    |
+ *        base                base (written)       base
+ *
+ * What the overlay's users see does not change: only where top and those below
+ * it hold something is it written to the base.
+ */
+#include "qemu/osdep.h"
+#include "block/chain-jobs.h"
+#include "block/commit.h"
+#include "block/io.h"
+#include "qemu/ratelimit.h"
+
+typedef struct CommitJob {
+    BlockJob common;
+    BlockDriverState *top, *base;
+    BlockDriverState *filter; /* a reference of ours */
+    BlockBackend *from, *to;
+    bool in_place;  /* the filter is between overlay and top */
+    bool frozen;    /* so are the edges from it to the base */
+    bool read_only; /* the base was, and will be */
+    char *backing_file;
+    BlockdevOnError on_error;
+} CommitJob;
+
+static CommitJob *to_commit(Job *job)
+{
+    return container_of(job, CommitJob, common.job);
+}
+
+/* --- running --- */
+
+/* The images between top and base, and the user that reads them. */
+static GArray *collect_layers(const CommitJob *s)
+{
+    GArray *layers = g_array_new(false, false, sizeof(CommitLayer));
+    BlockDriverState *base = bdrv_skip_filters(s->base);
+    BlockDriverState *bs = bdrv_skip_filters(s->top);
+
+    for (; bs != base; bs = bdrv_backing_chain_next(bs)) {
+        CommitLayer layer = { bs, s->from };
+
+        g_array_append_val(layers, layer);
+    }
+    return layers;
+}
+
+static int coroutine_fn commit_loop(CommitJob *s, const CommitCopy *c,
+                                    void *buf)
+{
+    RateLimit limit = {0};
+
+    for (int64_t offset = 0; offset < c->size;) {
+        int64_t n, moved;
+        bool is_read;
+
+        job_pause_point(&s->common.job);
+        if (job_is_cancelled(&s->common.job)) {
+            return 0;
+        }
+        n = commit_step(c, offset, buf, &moved, &is_read);
+        if (n < 0) {
+            if (!chain_job_forgive(&s->common, s->on_error, is_read, n)) {
+                return n;
+            }
+            continue;
+        }
+        offset += n;
+        progress_done(&s->common.job.progress, n);
+        chain_job_pace(&s->common, &limit, moved);
+    }
+    return blk_co_flush(c->base);
+}
+
+static int coroutine_fn commit_run(Job *job, Error **errp)
+{
+    CommitJob *s = to_commit(job);
+    g_autoptr(GArray) layers = collect_layers(s);
+    CommitCopy c = {
+        .layers = (CommitLayer *)layers->data,
+        .n_layers = layers->len,
+        .base = s->to,
+        .size = blk_getlength(s->from),
+    };
+    void *buf;
+    int ret;
+
+    if (c.size < 0) {
+        return c.size;
+    }
+    ret = commit_grow(s->to, c.size, NULL);
+    if (ret < 0) {
+        return ret;
+    }
+    /* What is past the end of top reads as zeroes, and is to go on so. */
+    c.size = blk_getlength(s->to);
+    if (c.size < 0) {
+        return c.size;
+    }
+    progress_set_remaining(&job->progress, c.size);
+    buf = bdrv_try_blockalign(s->base, COMMIT_CHUNK);
+    ret = buf ? commit_loop(s, &c, buf) : -ENOMEM;
+    qemu_vfree(buf);
+    return ret;
+}
+
+/* --- the end --- */
+
+/* Gives up what it needs for copying. */
+static void let_go(CommitJob *s)
+{
+    if (s->frozen) {
+        bdrv_unfreeze_chain(s->filter, s->base);
+        s->frozen = false;
+    }
+    g_clear_pointer(&s->from, blk_unref);
+    g_clear_pointer(&s->to, blk_unref);
+}
+
+/* All images that are based on the filter. */
+static GPtrArray *find_overlays(const CommitJob *s)
+{
+    GPtrArray *overlays = g_ptr_array_new();
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &s->filter->parents, next_parent) {
+        if (c->klass->parent_is_bs && (c->role & BDRV_CHILD_COW)) {
+            g_ptr_array_add(overlays, c->opaque);
+        }
+    }
+    return overlays;
+}
+
+/* A header that names the base is right from now on, whatever comes. */
+static int commit_prepare(Job *job)
+{
+    CommitJob *s = to_commit(job);
+    g_autoptr(GPtrArray) overlays = find_overlays(s);
+    int ret = 0;
+
+    let_go(s);
+    for (guint i = 0; i < overlays->len && ret == 0; i++) {
+        ret = chain_job_rename(overlays->pdata[i], s->backing_file, s->base);
+    }
+    if (ret == 0 && !bdrv_replace_node(s->filter, s->base, NULL)) {
+        ret = -EPERM;
+    }
+    s->in_place = ret < 0;
+    return ret;
+}
+
+static void commit_abort(Job *job)
+{
+    CommitJob *s = to_commit(job);
+
+    let_go(s);
+    if (s->in_place) {
+        bdrv_replace_node(s->filter, s->top, &error_abort);
+        s->in_place = false;
+    }
+}
+
+static void forget_owner(BlockDriverState *bs)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->opaque == bs->inherits_from) {
+            return;
+        }
+    }
+    bs->inherits_from = NULL;
+}
+
+static void commit_clean(Job *job)
+{
+    CommitJob *s = to_commit(job);
+
+    block_job_remove_all_bdrv(&s->common);
+    bdrv_unref(s->filter);
+    forget_owner(s->top);
+    if (s->read_only) {
+        bdrv_reopen_set_read_only(s->base, true, NULL);
+    }
+    bdrv_unref(s->top);
+    bdrv_unref(s->base);
+}
+
+static void commit_free(Job *job)
+{
+    g_free(to_commit(job)->backing_file);
+    block_job_free(job);
+}
+
+static const JobDriver commit_driver = {
+    .instance_size = sizeof(CommitJob),
+    .type = JOB_TYPE_COMMIT,
+    .run = commit_run,
+    .user_resume = block_job_user_resume,
+    .prepare = commit_prepare,
+    .abort = commit_abort,
+    .clean = commit_clean,
+    .set_speed = block_job_set_speed,
+    .free = commit_free,
+};
+
+/* --- creation --- */
+
+static BlockBackend *user_of(BlockDriverState *bs, uint64_t perm,
+                             uint64_t shared, Error **errp)
+{
+    BlockBackend *blk = blk_new_with_bs(bs, perm, shared, errp);
+
+    if (blk) {
+        /* The job itself stands still when the nodes are drained. */
+        blk_set_disable_request_queuing(blk, true);
+    }
+    return blk;
+}
+
+static bool insert_filter(CommitJob *s, const char *name, Error **errp)
+{
+    s->filter = commit_filter_new(s->top, name, errp);
+    s->in_place = s->filter && bdrv_replace_node(s->top, s->filter, errp);
+    return s->in_place;
+}
+
+static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
+{
+    s->read_only = s->base->read_only;
+    if (s->read_only && !bdrv_reopen_set_read_only(s->base, false, errp)) {
+        s->read_only = false;
+        return false;
+    }
+    if (!insert_filter(s, p->filter_name, errp) ||
+        !chain_job_hold(&s->common, s->filter, s->base, errp)) {
+        return false;
+    }
+    s->from = user_of(s->top, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp);
+    s->to = s->from ? user_of(s->base, BLK_PERM_CONSISTENT_READ |
+                              BLK_PERM_WRITE | BLK_PERM_RESIZE,
+                              BLK_PERM_CONSISTENT_READ |
+                              BLK_PERM_WRITE_UNCHANGED, errp) : NULL;
+    s->frozen = s->to && bdrv_freeze_chain(s->filter, s->base, errp);
+    return s->frozen;
+}
+
+bool commit_job_start(BlockDriverState *bs, BlockDriverState *top,
+                      BlockDriverState *base, const ChainJobParams *p,
+                      Error **errp)
+{
+    BlockJobParams params = {
+        .id = p->job_id,
+        .driver = &commit_driver,
+        .bs = bs,
+        .speed = p->speed,
+        .flags = p->flags,
+    };
+    BlockJob *job = block_job_create(&params, errp);
+    CommitJob *s;
+
+    if (!job) {
+        return false;
+    }
+    s = container_of(job, CommitJob, common);
+    s->top = bdrv_ref(top);
+    s->base = bdrv_ref(base);
+    s->on_error = p->on_error;
+    s->backing_file = g_strdup(p->backing_file);
+    if (!attach(s, p, errp)) {
+        commit_abort(&job->job);
+        commit_clean(&job->job);
+        job_early_fail(&job->job);
+        return false;
+    }
+    job_start(&job->job);
+    return true;
+}
