@@ -329,11 +329,18 @@ static bool take_id(DriveConfig *config, struct json_object *options,
     return true;
 }
 
+static bool snapshot_default;
+
+void drive_snapshot_all(void)
+{
+    snapshot_default = true;
+}
+
 static bool take_switches(DriveConfig *config, struct json_object *options,
                           Error **errp)
 {
-    if (!drive_take_bool(options, "snapshot", false, &config->snapshot,
-                         errp) ||
+    if (!drive_take_bool(options, "snapshot", snapshot_default,
+                         &config->snapshot, errp) ||
         !drive_take_bool(options, "copy-on-read", false,
                          &config->copy_on_read, errp) ||
         !drive_take_bool(options, "stats-account-invalid", true,

@@ -277,14 +277,17 @@ static BlockDriverState *open_nodes(struct json_object *options,
 /* snapshot=on: what is written goes into a file that nobody sees. */
 static BlockDriverState *add_overlay(BlockDriverState *bs, Error **errp)
 {
-    g_autofree char *path = NULL;
+    /* It may become as large as the disk: not into a file system in memory. */
+    g_autofree char *path = g_build_filename(g_getenv("TMPDIR") ?: "/var/tmp",
+                                             "vl.XXXXXX", NULL);
     g_autoptr(json_object) options = json_object_new_object();
     BdrvImgCreate create = { .format = "qcow2", .quiet = true };
     BlockDriverState *top;
-    int fd = g_file_open_tmp("vl.XXXXXX", &path, NULL);
+    int fd = g_mkstemp(path);
 
     if (fd < 0) {
-        error_setg_errno(errp, errno, "Could not get temporary filename");
+        error_setg_errno(errp, errno, "Could not open temporary file '%s'",
+                         path);
         bdrv_unref(bs);
         return NULL;
     }
@@ -298,6 +301,9 @@ static BlockDriverState *add_overlay(BlockDriverState *bs, Error **errp)
                            json_object_new_string(path));
     json_object_object_add(options, "backing",
                            json_object_new_string(bs->node_name));
+    /* Nobody will see it again. */
+    json_object_object_add(options, "cache.no-flush",
+                           json_object_new_string("on"));
     top = bdrv_img_create(&create, errp)
         ? bdrv_open_json(options, true, BDRV_O_RDWR, errp) : NULL;
     unlink(path);

@@ -12,6 +12,7 @@
 #include "qapi/qapi-commands-system.h"
 #include "qemu/cutils.h"
 #include "qemu/fdset.h"
+#include "savevm.h"
 #include "storage-daemon/program.h"
 
 /* Said here in other words than by object-add. */
@@ -318,4 +319,10 @@ bool option_incoming(const OptionCall *call, Error **errp)
     }
     runstate_await_incoming();
     return true;
+}
+
+bool option_loadvm(const OptionCall *call, Error **errp)
+{
+    option_no_location();
+    return savevm_load(call->value, NULL, NULL, errp);
 }

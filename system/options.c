@@ -53,6 +53,12 @@ static bool option_nographic(const OptionCall *call, Error **errp)
     return true;
 }
 
+static bool option_snapshot(const OptionCall *call, Error **errp)
+{
+    drive_snapshot_all();
+    return true;
+}
+
 static bool option_pidfile(const OptionCall *call, Error **errp)
 {
     g_free(call->options->pidfile);
@@ -141,6 +147,8 @@ static const SystemOption option_table[] = {
     { "pflash", "FILE", NULL, PHASE_DRIVE, option_disk },
     { "sd", "FILE", NULL, PHASE_DRIVE, option_disk },
     { "mtdblock", "FILE", NULL, PHASE_DRIVE, option_disk },
+    { "snapshot", NULL, "writes of all drives go into temporary files",
+      PHASE_NONE, option_snapshot },
     { "device", "DRIVER[,PROPERTY=VALUE...]",
       "add a device; help lists them, DRIVER,help its properties",
       PHASE_DEVICE, option_device },
@@ -155,6 +163,8 @@ static const SystemOption option_table[] = {
       option_add_fd, &add_fd_opt_group },
     { "readconfig", "FILE", "read options from a file", PHASE_NONE,
       option_readconfig },
+    { "loadvm", "NAME", "go back to a snapshot of the machine", PHASE_LATE,
+      option_loadvm },
     { "incoming", "ADDRESS", "wait, with state inmigrate; nothing is received",
       PHASE_LATE, option_incoming },
     { "action", "reboot=reset|shutdown,shutdown=poweroff|pause[,...]",
@@ -177,6 +187,7 @@ static const SystemOption option_table[] = {
     { "boot", "...", NULL, PHASE_EARLY, option_boot },
     { "rtc", "...", NULL, PHASE_EARLY, option_rtc, &rtc_opt_group },
     { "L", "PATH", NULL },
+    { "usb", NULL, NULL },
     { "no-acpi", NULL, NULL },
     { "no-hpet", NULL, NULL },
     { "sandbox", "on|off[,...]", "accepted; system calls are not restricted",
@@ -199,7 +210,7 @@ static const SystemOption option_table[] = {
     MISSING("dtb"), MISSING("dump-vmstate"), MISSING("echr"),
     MISSING("fsdev"), MISSING("fw_cfg"), MISSING("g"), MISSING("gdb"),
     MISSING("icount"), MISSING("initrd"), MISSING("iscsi"), MISSING("k"),
-    MISSING("kernel"), MISSING("loadvm"), MISSING("mem-path"),
+    MISSING("kernel"), MISSING("mem-path"),
     MISSING("netdev"), MISSING("numa"), MISSING("option-rom"),
     MISSING("plugin"), MISSING("prom-env"), MISSING("runas"),
     MISSING("semihosting-config"), MISSING("smbios"), MISSING("spice"),
@@ -298,7 +309,10 @@ void option_take(SystemOptions *options, const SystemOption *option,
     char *before = error_set_location(NULL);
 
     answer_question(option->name, value);
-    options->monitor_given |= option->run == option_monitor;
+    options->monitor_given |= option->run == option_monitor ||
+                              option->run == option_mon ||
+                              option->run == option_qmp ||
+                              option->run == option_qmp_pretty;
     if (!run_step(options, &step)) {
         exit(EXIT_FAILURE);
     }

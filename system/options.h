@@ -74,7 +74,8 @@ void settings_cleanup(void);
 /* options-run.c: what creates something */
 OptionFunc option_object, option_chardev, option_blockdev, option_drive,
     option_disk, option_mon, option_qmp, option_qmp_pretty, option_monitor,
-    option_qtest, option_line, option_device, option_incoming, option_add_fd;
+    option_qtest, option_line, option_device, option_incoming, option_loadvm,
+    option_add_fd;
 
 /* options-machine.c: what describes the machine and the process */
 OptionFunc option_machine, option_accel, option_cpu, option_name, option_memory,

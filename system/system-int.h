@@ -88,6 +88,8 @@ typedef struct Drive {
  * holds where the options do not say.  NULL on failure.
  */
 Drive *drive_new(const char *options, DriveInterface interface, Error **errp);
+/* From now on snapshot=on is the default (-snapshot). */
+void drive_snapshot_all(void);
 Drive *drive_find(const char *id);
 Drive *drive_of_backend(const BlockBackend *blk);
 Drive *drive_next(Drive *drive); /* NULL starts; the oldest first */
