@@ -224,6 +224,46 @@ static void test_set_backing(void)
     dummy_reset();
 }
 
+/* An overlay comes and goes; who was above it before stays there. */
+static void test_append(void)
+{
+    BlockDriverState *bs = dummy_open(
+        "{'driver':'qcow2','node-name':'bs','file':" FILE_NODE("b") "}");
+    BlockDriverState *overlay = dummy_open(
+        "{'driver':'qcow2','node-name':'overlay','file':" FILE_NODE("o") "}");
+    BlockDriverState *above = dummy_open(
+        "{'driver':'raw','node-name':'above','file':'overlay'}");
+    BlockBackend *guest = blk_new_with_bs(
+        bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
+        BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED, &error_abort);
+    GPtrArray *moved = NULL;
+    Error *err = NULL;
+
+    g_assert_false(bdrv_append(bs, bs, &moved, &err));
+    assert_error(&err, "Making 'bs' a backing child of 'bs' would create a "
+                       "cycle");
+    g_assert_null(moved);
+    for (int i = 0; i < 2; i++) {
+        g_assert_true(bdrv_append(overlay, bs, &moved, &error_abort));
+        g_assert_true(blk_bs(guest) == overlay);
+        g_assert_true(above->file->bs == overlay);
+        g_assert_true(bdrv_backing_chain_next(overlay) == bs);
+        g_assert_false(bdrv_op_check_top(bs, &err));
+        assert_error(&err, "Node 'bs' is busy: node is used as backing hd of "
+                           "'overlay'");
+        g_assert_true(bdrv_unappend(overlay, bs, moved, &error_abort));
+        g_clear_pointer(&moved, g_ptr_array_unref);
+        g_assert_true(blk_bs(guest) == bs && !overlay->backing);
+        g_assert_true(above->file->bs == overlay);
+        g_assert_true(bdrv_op_check_top(bs, &error_abort));
+    }
+    blk_unref(guest);
+    bdrv_unref(above);
+    bdrv_unref(overlay);
+    bdrv_unref(bs);
+    dummy_reset();
+}
+
 /* --- reopening --- */
 
 static bool reopen(const char *json, Error **errp)
@@ -402,6 +442,7 @@ int main(int argc, char **argv)
     g_test_add_func("/graph/insert-refused", test_insert_refused);
     g_test_add_func("/graph/replace-refused", test_replace_refused);
     g_test_add_func("/graph/set-backing", test_set_backing);
+    g_test_add_func("/graph/append", test_append);
     g_test_add_func("/graph/reopen/read-only", test_reopen_read_only);
     g_test_add_func("/graph/reopen/refused", test_reopen_refused);
     g_test_add_func("/graph/reopen/backing", test_reopen_backing);
