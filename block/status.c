@@ -106,6 +106,8 @@ static void complete_flags(BlockDriverState *bs, Status *s, int64_t offset)
         s->flags |= BDRV_BLOCK_ALLOCATED;
     } else if (s->flags & BDRV_BLOCK_ALLOCATED) {
         /* as the driver says */
+    } else if (bs->drv->may_be_unallocated) {
+        /* and so is nowhere */
     } else if (!bs->drv->supports_backing) {
         s->flags |= BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED;
     } else if (!cow || offset >= cow->bs->total_bytes) {

@@ -246,6 +246,21 @@ static int coroutine_fn nbd_co_pdiscard(BlockDriverState *bs, int64_t offset,
     return request(bs, &io);
 }
 
+/*
+ * A hole that need not be zero must be read.  In a bitmap, what is dirty shows
+ * as not allocated: users know it so.
+ */
+static int status_flags(const NBDState *s, uint32_t flags)
+{
+    if (flags & NBD_STATE_HOLE && s->options->x_dirty_bitmap) {
+        return flags & NBD_STATE_ZERO ? BDRV_BLOCK_ZERO : 0;
+    }
+    return (flags & NBD_STATE_HOLE && flags & NBD_STATE_ZERO
+                ? 0 : BDRV_BLOCK_DATA) |
+           (flags & NBD_STATE_ZERO ? BDRV_BLOCK_ZERO : 0) |
+           BDRV_BLOCK_OFFSET_VALID;
+}
+
 static int coroutine_fn nbd_co_block_status(BlockDriverState *bs,
                                             bool want_zero, int64_t offset,
                                             int64_t bytes, int64_t *pnum,
@@ -278,9 +293,7 @@ static int coroutine_fn nbd_co_block_status(BlockDriverState *bs,
         *pnum = MIN(min, bytes);
         return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
     }
-    return (flags & NBD_STATE_HOLE ? 0 : BDRV_BLOCK_DATA) |
-           (flags & NBD_STATE_ZERO ? BDRV_BLOCK_ZERO : 0) |
-           BDRV_BLOCK_OFFSET_VALID;
+    return status_flags(s, flags);
 }
 
 static int coroutine_fn nbd_co_truncate(BlockDriverState *bs, int64_t offset,
@@ -305,6 +318,7 @@ extern const BlockDriver bdrv_nbd;
 const BlockDriver bdrv_nbd = {
     .format_name = "nbd",
     .protocol_name = "nbd",
+    .may_be_unallocated = true,
     .instance_size = sizeof(NBDState),
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |

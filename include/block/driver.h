@@ -83,6 +83,8 @@ struct BlockDriver {
     bool is_filter;
     bool is_format;            /* has a `file` child with its own metadata */
     bool supports_backing;
+    bool may_be_unallocated;   /* without backing files; a status that is
+                                  neither DATA nor ZERO is meant like that */
     bool has_variable_length;  /* ask getlength each time (host_device) */
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
