@@ -44,8 +44,7 @@ static int coroutine_fn call_truncate(const BdrvRequest *r, bool exact,
         return bdrv_co_truncate(bdrv_filter_child(bs), size, exact, prealloc,
                                 r->flags, errp);
     }
-    error_setg(errp, "Driver '%s' of node '%s' does not support resizing",
-               bs->drv->format_name, bs->node_name);
+    error_setg(errp, "Image format driver does not support resize");
     return -ENOTSUP;
 }
 

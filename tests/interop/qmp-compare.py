@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Gives QMP commands to the programs of this tree and to the installed peer
+and compares what they answer.
+
+Usage: qmp-compare.py BUILD-FOLDER [PEER-FOLDER] [-v] [daemon|machine]
+                      [COMMAND...]
+
+For every command that both have, arguments are made from its schema: none, all
+that must be, each of these missing, each of another type, an empty string, a
+name that is none, numbers at the ends of their range, a member too many.  Of an
+error its class and text count, of an answer which members of which type it has.
+So it is with the scenarios: qmp-scenarios/*.txt, a command and its arguments a
+line; a name that begins with machine- is for that program only.
+
+Ends with 1 where something differs, with 77 (skipped) where there is no peer.
+"""
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+
+# Commands that are not called: they end the program, wait, or are about
+# hardware that a machine without processors does not have.
+SKIPPED = {
+    'quit', 'qmp_capabilities', 'query-qmp-schema', 'query-commands',
+    'system_powerdown', 'system_reset', 'system_wakeup', 'stop', 'cont',
+    'human-monitor-command', 'inject-nmi', 'query-version', 'query-cpus-fast',
+    'query-machines', 'query-command-line-options', 'device-list-properties',
+    'qom-list-types', 'qom-list-properties', 'query-chardev-backends',
+}
+
+# What is known to differ: a pattern of the command with its arguments, and why.
+KNOWN = [
+    ('on-cbw-error', 'came after 7.2'),
+    ('blockdev-reopen {"options": \\[\\]}', 'the peer dies or does not answer'),
+    ('block-set-write-threshold .* -1}', 'the peer takes it for 2^64 - 1'),
+    ('nbd-server-start .*tls-', 'the peer looks at it when it listens'),
+    ('block-latency-histogram-set .*\\[null\\]', 'uint64 in a list'),
+    ('query-(cpu-definitions|hotpluggable-cpus|memdev|mice|pci|tpm-.*)',
+     'parts that the machine does not have'),
+    ('query-memory-size-summary', 'no memory to be plugged'),
+    ('"id": ""', 'an empty path is that of no device'),
+    ('(device_add|getfd|qom-list) .*""', 'an empty name is refused as such'),
+    ('device_add .*"id": "a', 'the model is looked for first'),
+    ('blockdev-insert-medium .*"node-name": ', 'the node is looked for first'),
+    ('blockdev-add .*"snapshot-access"', 'refused over other nodes'),
+    ('blockdev-add .*"node-name": "c[01]"', 'copy-on-read that only reads'),
+    ('blockdev-reopen .*"(aio|file": {)', 'can be changed'),
+    ('query-qmp-schema', 'not all of it'),
+    ('object-add .*(/nonexist|!!!)', 'the text is the C library\'s'),
+    ('blockdev-add .*"file": "nosuch"', 'its own name is looked at first'),
+    ('query-(block|named-block-nodes)', 'order of JSON in file names'),
+]
+
+
+class Program:
+    """A program with a monitor on standard input and output."""
+
+    def __init__(self, kind, folder, work):
+        self.work = work
+        if kind == 'daemon':
+            self.argv = [os.path.join(folder, 'qemu-storage-daemon'),
+                         '--chardev', 'stdio,id=c', '--monitor', 'c']
+        else:
+            argv = ['-nodefaults', '-S', '-display', 'none', '-qmp', 'stdio']
+            ours = os.path.join(folder, 'qemu-system-qtest')
+            self.argv = [ours, *argv] if os.path.exists(ours) else \
+                [os.path.join(folder, 'qemu-system-x86_64'), '-accel', 'tcg',
+                 '-machine', 'q35', *argv]
+        self.process = None
+        self.start()
+
+    def start(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.buffer = b''
+        self.events = []
+        self.process = subprocess.Popen(
+            self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, cwd=self.work)
+        self.read()
+        self.call('qmp_capabilities')
+
+    def read(self, timeout=10):
+        """The next object; None at the end or after a while."""
+        while b'\n' not in self.buffer:
+            fd = self.process.stdout.fileno()
+            if not select.select([fd], [], [], timeout)[0]:
+                return None
+            data = os.read(fd, 1 << 20)
+            if not data:
+                return None
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b'\n', 1)
+        try:
+            return json.loads(line)
+        except ValueError:
+            return self.read(timeout) # "Formatting ..."
+
+    def raw(self, text):
+        """The answer to @text; events are put aside."""
+        try:
+            self.process.stdin.write(text.encode() + b'\n')
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        while True:
+            answer = self.read()
+            if answer is None:
+                status = self.process.poll()
+                self.start()
+                return {'died': status}
+            if 'event' not in answer:
+                return answer
+            self.events.append(answer)
+
+    def call(self, name, arguments=None):
+        command = {'execute': name}
+        if arguments is not None:
+            command['arguments'] = arguments
+        return self.raw(json.dumps(command))
+
+    def drain(self, names, timeout=3):
+        """Waits until all of the events @names have come."""
+        want = list(names)
+        for event in self.events:
+            if event['event'] in want:
+                want.remove(event['event'])
+        while want:
+            event = self.read(timeout)
+            if event is None:
+                break
+            self.events.append(event)
+            if event.get('event') in want:
+                want.remove(event['event'])
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+
+
+# --- arguments from the schema ---
+
+class Schema:
+    def __init__(self, program):
+        entities = program.call('query-qmp-schema')['return']
+        self.by_name = {e['name']: e for e in entities}
+        self.commands = {e['name']: e for e in entities
+                         if e['meta-type'] == 'command'}
+
+    def members(self, name):
+        return {m['name']: m for m in self.by_name[name].get('members', [])}
+
+    def value(self, name, path='', depth=0):
+        """A value that the type @name takes."""
+        e = self.by_name[name]
+        kind = e['meta-type']
+        if kind == 'builtin':
+            return {'string': 'nosuch', 'int': 1, 'number': 1,
+                    'boolean': False, 'null': None, 'value': 'any',
+                    }.get(e['json-type'])
+        if kind == 'enum':
+            return e['values'][0]
+        if kind == 'array':
+            return []
+        if kind == 'alternate':
+            return self.value(e['members'][0]['type'], path, depth + 1)
+        if depth > 5:
+            return {}
+        result = {n: self.value(m['type'], n, depth + 1)
+                  for n, m in self.members(name).items()
+                  if 'default' not in m}
+        if 'tag' in e:
+            for v in e['variants']:
+                if v['case'] == result.get(e['tag']):
+                    more = self.value(v['type'], path, depth + 1)
+                    result.update(more if isinstance(more, dict) else {})
+        return result
+
+    def wrong(self, name):
+        """Values that the type @name does not take, or hardly."""
+        e = self.by_name[name]
+        kind = e['meta-type']
+        if kind == 'builtin':
+            return {'string': [1, '', None, 'a\u00e9 b'],
+                    'int': ['x', -1, 1 << 63, (1 << 63) - 1, 1.5, True, 0],
+                    'number': ['x', True, -1], 'boolean': ['on', 1, None],
+                    'null': [1], 'value': [],
+                    }.get(e['json-type'], [])
+        if kind == 'enum':
+            return ['nonsense', 1, '', *e['values'][1:3]]
+        if kind == 'array':
+            return [1, 'x', {}, [None]]
+        if kind == 'alternate':
+            return [[], None]
+        return [1, 'x', [], {'nosuch': 1}]
+
+
+def argument_sets(schema, command):
+    """(what it shows, arguments) for @command."""
+    e = schema.commands[command]
+    argument = e['arg-type']
+    members = schema.members(argument)
+    good = schema.value(argument)
+    yield 'none', None
+    yield 'no object', 'x'
+    yield 'an extra', dict(good, nosuch=1)
+    yield 'good', good
+    for name in good:
+        yield 'without ' + name, {k: v for k, v in good.items() if k != name}
+    for name, m in members.items():
+        if 'default' in m:
+            yield 'with ' + name, dict(good, **{name: schema.value(m['type'])})
+        for value in schema.wrong(m['type']):
+            yield 'wrong ' + name, dict(good, **{name: value})
+    tag = schema.by_name[argument].get('tag')
+    for v in schema.by_name[argument].get('variants', []):
+        with_tag = dict(good, **{tag: v['case']})
+        yield 'variant', with_tag
+        yield 'full variant', dict(with_tag, **schema.value(v['type']))
+
+
+def shape(value):
+    """Members and types of @value."""
+    if isinstance(value, dict):
+        return {k: shape(v) for k, v in sorted(value.items())}
+    if isinstance(value, list):
+        shapes = {json.dumps(shape(v), sort_keys=True) for v in value}
+        return [json.loads(s) for s in sorted(shapes)]
+    return type(value).__name__
+
+
+def outcome(answer):
+    """What of @answer counts where arguments are made up."""
+    if 'error' in answer:
+        return {'error': answer['error']}
+    if 'return' in answer:
+        return {'return': shape(answer['return'])}
+    return answer
+
+
+# --- comparing ---
+
+class Comparison:
+    def __init__(self, kind, verbose):
+        self.kind, self.verbose = kind, verbose
+        self.total = self.differences = 0
+
+    def known(self, text):
+        return any(re.search(pattern, text) for pattern, _ in KNOWN)
+
+    def look(self, text, peer, ours):
+        self.total += 1
+        if peer == ours:
+            if self.verbose:
+                print('same: ' + text)
+        elif not self.known(text):
+            self.differences += 1
+            print('%s: %s' % (self.kind, text))
+            print('  peer: ' + json.dumps(peer, sort_keys=True))
+            print('  ours: ' + json.dumps(ours, sort_keys=True))
+
+
+SETUP = [
+    ('blockdev-add', {'driver': 'null-co', 'node-name': 'n0',
+                      'size': 1 << 20, 'read-zeroes': True}),
+    ('object-add', {'qom-type': 'iothread', 'id': 'io0'}),
+]
+
+
+def setup(program):
+    for name, arguments in SETUP:
+        program.call(name, arguments)
+
+
+def compare_arguments(programs, comparison, only):
+    schemas = [Schema(p) for p in programs]
+    for p in programs:
+        setup(p)
+    for command in sorted(schemas[0].commands):
+        if command not in schemas[1].commands or \
+           (only and command not in only) or (not only and
+                                              command in SKIPPED):
+            continue
+        seen = set()
+        for _, arguments in argument_sets(schemas[1], command):
+            text = json.dumps(arguments)
+            if text in seen:
+                continue
+            seen.add(text)
+            answers = [outcome(p.call(command, arguments)) for p in programs]
+            comparison.look('%s %s' % (command, text), *answers)
+            if any('died' in a for a in answers):
+                for p in programs:
+                    p.start()
+                    setup(p)
+
+
+def concluded(events):
+    return any(e['event'] == 'JOB_STATUS_CHANGE' and
+               e['data']['status'] == 'concluded' for e in events)
+
+
+def run_line(program, command, arguments):
+    """The answer; a creation is waited for."""
+    program.events = []
+    answer = program.call(command, arguments)
+    while command == 'blockdev-create' and 'return' in answer and \
+            not concluded(program.events):
+        event = program.read(5)
+        if event is None:
+            break
+        program.events.append(event)
+    return outcome(answer)
+
+
+def compare_scenarios(programs, comparison):
+    folder = os.path.join(HERE, 'qmp-scenarios')
+    for name in sorted(os.listdir(folder)):
+        if name.startswith('machine-') and comparison.kind != 'machine':
+            continue
+        for p in programs:
+            p.start()
+        with open(os.path.join(folder, name), encoding='utf-8') as f:
+            lines = [li.strip() for li in f if li.strip() and li[0] != '#']
+        for line in lines:
+            command, _, text = line.partition(' ')
+            arguments = json.loads(text) if text else None
+            comparison.look('%s %s' % (command, json.dumps(arguments)),
+                            *[run_line(p, command, arguments)
+                              for p in programs])
+
+
+def main():
+    arguments = [a for a in sys.argv[1:] if a != '-v']
+    if not arguments:
+        sys.exit(__doc__)
+    ours, peer = os.path.abspath(arguments.pop(0)), '/usr/bin'
+    if arguments and os.path.isdir(arguments[0]):
+        peer = os.path.abspath(arguments.pop(0))
+    if not shutil.which('qemu-storage-daemon', path=peer):
+        print('skipped: no qemu-storage-daemon in ' + peer)
+        sys.exit(77)
+    kinds = [a for a in arguments if a in ('daemon', 'machine')]
+    only = [a for a in arguments if a not in kinds]
+    differences = 0
+    for kind in kinds or ('daemon', 'machine'):
+        if kind == 'machine' and not shutil.which('qemu-system-x86_64',
+                                                  path=peer):
+            continue
+        with tempfile.TemporaryDirectory(prefix='qmp-compare-') as top:
+            programs = []
+            for side, folder in ('peer', peer), ('ours', ours):
+                work = os.path.join(top, side)
+                os.mkdir(work)
+                programs.append(Program(kind, folder, work))
+            comparison = Comparison(kind, '-v' in sys.argv)
+            compare_arguments(programs, comparison, only)
+            if not only:
+                compare_scenarios(programs, comparison)
+            for p in programs:
+                p.end()
+        print('%s: %d calls, %d differ' % (kind, comparison.total,
+                                           comparison.differences))
+        differences += comparison.differences
+    sys.exit(1 if differences else 0)
+
+
+if __name__ == '__main__':
+    main()
