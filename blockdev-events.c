@@ -131,7 +131,8 @@ static void on_io_error(BlockBackend *blk, bool is_read, int error,
         .operation = is_read ? IO_OPERATION_TYPE_READ
                              : IO_OPERATION_TYPE_WRITE,
         .action = action,
-        .has_nospace = true,
+        /* Where query-block has an io-status, too. */
+        .has_nospace = blk_iostatus_is_enabled(blk),
         .nospace = error == ENOSPC,
         .reason = strerror(error),
     });

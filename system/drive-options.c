@@ -356,6 +356,32 @@ static bool take_switches(DriveConfig *config, struct json_object *options,
     return true;
 }
 
+/* stats-intervals.0=SECONDS, stats-intervals.1=... */
+static bool take_intervals(DriveConfig *config, struct json_object *options,
+                           Error **errp)
+{
+    for (int i = 0;; i++) {
+        g_autofree char *key = g_strdup_printf("stats-intervals.%d", i);
+        g_autofree char *text = drive_take(options, key);
+        uint64_t seconds;
+        uint32_t value;
+
+        if (!text) {
+            return true;
+        }
+        if (!parse_uint64(text, &seconds, NULL) || !seconds ||
+            seconds > UINT32_MAX) {
+            error_setg(errp, "Invalid interval length: %s", text);
+            return false;
+        }
+        if (!config->intervals) {
+            config->intervals = g_array_new(false, false, sizeof(uint32_t));
+        }
+        value = seconds;
+        g_array_append_val(config->intervals, value);
+    }
+}
+
 bool drive_config_take(DriveConfig *config, struct json_object *options,
                        Error **errp)
 {
@@ -366,6 +392,7 @@ bool drive_config_take(DriveConfig *config, struct json_object *options,
         !take_int(options, "index", &config->index, errp) ||
         !take_media(config, options, errp) ||
         !take_switches(config, options, errp) ||
+        !take_intervals(config, options, errp) ||
         !take_cache_mode(config, options, errp) ||
         !take_aio(config, options, errp) ||
         !drive_take_limits(config, options, errp) ||
@@ -395,6 +422,9 @@ void drive_config_free(DriveConfig *config)
     g_free(config->format);
     g_free(config->serial);
     g_free(config->group);
+    if (config->intervals) {
+        g_array_unref(config->intervals);
+    }
 }
 
 /* --- limits --- */
@@ -441,4 +471,44 @@ bool drive_take_limits(DriveConfig *config, struct json_object *options,
     return take_rate(options, "throttling.iops-size", &config->limits.op_size,
                      &config->limited, errp) &&
            throttle_config_check(&config->limits, errp);
+}
+
+/* --- help --- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* There are no drivers for reading only: both lines say the same. */
+static void print_formats(void)
+{
+    g_autofree const char **names = NULL;
+    g_autofree char *line = NULL;
+    size_t n = 0;
+
+    while (bdrv_drivers[n]) {
+        n++;
+    }
+    names = g_new0(const char *, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = bdrv_drivers[i]->format_name;
+    }
+    qsort(names, n, sizeof(*names), compare_names);
+    line = g_strjoinv(" ", (char **)names);
+    printf("Supported formats: %s\nSupported formats (read-only): %s\n", line,
+           line);
+}
+
+bool drive_print_formats(const char *options)
+{
+    struct json_object *parsed = drive_parse(options, NULL);
+    g_autofree char *format = parsed ? drive_take(parsed, "format") : NULL;
+
+    json_object_put(parsed);
+    if (!format || (strcmp(format, "help") && strcmp(format, "?"))) {
+        return false;
+    }
+    print_formats();
+    return true;
 }

@@ -367,6 +367,10 @@ static bool set_up_backend(Drive *drive, const DriveConfig *config,
     blk_set_on_error(drive->blk, config->rerror, config->werror);
     blk_get_stats(drive->blk)->account_invalid = config->account_invalid;
     blk_get_stats(drive->blk)->account_failed = config->account_failed;
+    for (guint i = 0; config->intervals && i < config->intervals->len; i++) {
+        block_acct_add_interval(blk_get_stats(drive->blk),
+                                g_array_index(config->intervals, uint32_t, i));
+    }
     if (config->limited) {
         const char *group = config->group ? config->group : drive->id;
 

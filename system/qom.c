@@ -147,16 +147,15 @@ static bool not_found(const char *path, Error **errp)
     return false;
 }
 
-/* An object of -object: /objects/ID. */
+/* An object of -object: /objects/ID, or the end of that path. */
 static const ObjectOptions *object_at(const char *path)
 {
     const ObjectOptions *object = NULL;
+    const char *id = g_str_has_prefix(path, "/objects/")
+        ? path + strlen("/objects/") : path;
 
-    if (!g_str_has_prefix(path, "/objects/")) {
-        return NULL;
-    }
     while ((object = blockdev_next_object(object))) {
-        if (!strcmp(object->id, path + strlen("/objects/"))) {
+        if (!strcmp(object->id, id)) {
             return object;
         }
     }

@@ -98,8 +98,8 @@ void drive_delete(Drive *drive);
 void drive_cleanup(void);
 /* Parses "key=value,..." into an object of strings, nothing nested. */
 struct json_object *drive_parse(const char *options, Error **errp);
-/* -set GROUP.ID.ARG=VALUE for drives and devices named later. */
-bool drive_print_formats(void);
+/* format=help or format=? in a -drive: prints the formats; false: neither. */
+bool drive_print_formats(const char *options);
 
 /* What the options of a drive say, beside those of its nodes. */
 typedef struct DriveConfig {
@@ -112,6 +112,7 @@ typedef struct DriveConfig {
     int flags; /* BDRV_O_* */
     BlockdevOnError rerror, werror;
     bool account_invalid, account_failed;
+    GArray *intervals; /* of uint32_t, seconds; NULL: none */
     ThrottleConfig limits;
     bool limited;
     char *group;
