@@ -59,6 +59,9 @@ bool option_blockdev(const OptionCall *call, Error **errp)
 
 bool option_drive(const OptionCall *call, Error **errp)
 {
+    if (drive_print_formats(call->value)) {
+        exit(EXIT_SUCCESS);
+    }
     return drive_new(call->value, DRIVE_IF_IDE, errp) != NULL;
 }
 
