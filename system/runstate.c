@@ -76,13 +76,13 @@ static void tell(bool running)
 
 void vm_stop(RunState state)
 {
-    if (!runstate_is_running()) {
-        return;
+    if (runstate_is_running()) {
+        clock_ns = runstate_clock_ns();
+        current = state;
+        tell(false);
+        qapi_event_send_stop();
     }
-    clock_ns = runstate_clock_ns();
-    current = state;
-    tell(false);
-    qapi_event_send_stop();
+    /* Whoever stops it may rely on this, whatever it did before. */
     bdrv_drain_all_begin();
     bdrv_drain_all_end();
 }
