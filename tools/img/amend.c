@@ -14,15 +14,7 @@ typedef struct AmendArgs {
 
 static bool add_extra(void *dest, const char *arg)
 {
-    size_t len = strlen(arg);
-
-    if (!len || *arg == ',' || (arg[len - 1] == ',' &&
-                                (len < 2 || arg[len - 2] != ','))) {
-        error_report("Invalid option list: %s", arg);
-        return false;
-    }
-    img_add_options(&((AmendArgs *)dest)->extra, arg);
-    return true;
+    return img_add_options(&((AmendArgs *)dest)->extra, arg);
 }
 
 static const CliOption amend_options[] = {

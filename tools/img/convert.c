@@ -6,8 +6,7 @@
 
 static bool add_extra(void *dest, const char *arg)
 {
-    img_add_options(&((ConvertArgs *)dest)->extra, arg);
-    return true;
+    return img_add_options(&((ConvertArgs *)dest)->extra, arg);
 }
 
 static const CliOption convert_options[] = {

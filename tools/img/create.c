@@ -12,8 +12,7 @@ typedef struct CreateArgs {
 
 static bool add_extra(void *dest, const char *arg)
 {
-    img_add_options(&((CreateArgs *)dest)->extra, arg);
-    return true;
+    return img_add_options(&((CreateArgs *)dest)->extra, arg);
 }
 
 static const CliOption create_options[] = {

@@ -46,8 +46,9 @@ void img_help(void);
 
 /* Opens, or reports "Could not open 'FILE': ..." and returns NULL. */
 BlockBackend *img_open(const ToolImage *image);
-/* Adds @more ("key=value,...") to *@options, which g_free() frees. */
-void img_add_options(char **options, const char *more);
+/* Adds @more ("key=value,...") to *@options, which g_free() frees; reports
+ * what is no such list. */
+bool img_add_options(char **options, const char *more);
 /* Is "help" or "?" among @options (may be NULL)? */
 bool img_wants_help(const char *options);
 /*

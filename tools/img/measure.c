@@ -17,8 +17,7 @@ typedef struct MeasureArgs {
 
 static bool add_extra(void *dest, const char *arg)
 {
-    img_add_options(&((MeasureArgs *)dest)->extra, arg);
-    return true;
+    return img_add_options(&((MeasureArgs *)dest)->extra, arg);
 }
 
 static const CliOption measure_options[] = {

@@ -24,13 +24,21 @@ BlockBackend *img_open(const ToolImage *image)
     return blk;
 }
 
-void img_add_options(char **options, const char *more)
+bool img_add_options(char **options, const char *more)
 {
-    char *joined = *options ? g_strdup_printf("%s,%s", *options, more)
-                            : g_strdup(more);
+    size_t len = strlen(more);
+    char *joined;
 
+    if (!len || *more == ',' ||
+        (more[len - 1] == ',' && (len < 2 || more[len - 2] != ','))) {
+        error_report("Invalid option list: %s", more);
+        return false;
+    }
+    joined = *options ? g_strdup_printf("%s,%s", *options, more)
+                      : g_strdup(more);
     g_free(*options);
     *options = joined;
+    return true;
 }
 
 bool img_wants_help(const char *options)
