@@ -43,7 +43,9 @@ NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp)
     conn->rx = qemu_memalign(4096, NBD_CLIENT_RX);
     conn->receiving = true;
     nbd_conn_ref(conn); /* the receiver's */
-    coroutine_enter(coroutine_create(nbd_receiver_entry, conn));
+    /* Later: what a server sends too early then meets the first requests. */
+    co_schedule(aio_main_context(),
+                coroutine_create(nbd_receiver_entry, conn));
     return conn;
 }
 
