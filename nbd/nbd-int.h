@@ -19,7 +19,7 @@
 #define NBD_MAX_IN_FLIGHT 64             /* requests of one client */
 #define NBD_MAX_BYTES_IN_FLIGHT (64 * MiB) /* their buffers */
 #define NBD_RX_SIZE (64 * KiB)
-#define NBD_KEEP_BUFFER (64 * KiB)       /* largest that is kept for reuse */
+#define NBD_KEEP_BUFFER (512 * KiB)      /* largest that is kept for reuse */
 #define NBD_KEEP_REQUESTS 32
 
 struct NBDServer {
