@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "block/throttle-group.h"
 #include "qapi/qapi-commands.h"
+#include "qemu/guest-clock.h"
 
 BlockDeviceInfoList *
 qmp_query_named_block_nodes(QueryNamedBlockNodesArg *arg, Error **errp)
@@ -161,7 +162,7 @@ static void fill_device_counters(BlockDeviceStats *out, BlockBackend *blk)
     out->wr_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_WRITE]);
     out->flush_latency_histogram = histogram(&in->histogram[BLOCK_ACCT_FLUSH]);
     out->has_idle_time_ns = in->last_access_ns > 0;
-    out->idle_time_ns = block_acct_now_ns() - in->last_access_ns;
+    out->idle_time_ns = guest_clock_ns() - in->last_access_ns;
     out->timed_stats = block_acct_intervals(in);
 }
 

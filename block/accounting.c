@@ -2,6 +2,7 @@
 /* Counters of a user's requests. */
 #include "qemu/osdep.h"
 #include "block-backend-int.h"
+#include "qemu/guest-clock.h"
 
 /* --- histograms --- */
 
@@ -122,7 +123,7 @@ static void intervals_count(BlockAcctStats *stats, BlockAcctType type,
 void block_acct_add_interval(BlockAcctStats *stats, uint32_t seconds)
 {
     BlockAcctInterval *interval = g_new0(BlockAcctInterval, 1);
-    int64_t now = block_acct_now_ns();
+    int64_t now = guest_clock_ns();
 
     interval->seconds = seconds;
     for (int i = 0; i < BLOCK_ACCT__MAX; i++) {
@@ -135,7 +136,7 @@ void block_acct_add_interval(BlockAcctStats *stats, uint32_t seconds)
 static Window ask(BlockAcctInterval *interval, BlockAcctType type)
 {
     return *windows_advance(interval, interval->windows[type],
-                            block_acct_now_ns());
+                            guest_clock_ns());
 }
 
 static int64_t average(const Window *w)
@@ -146,7 +147,7 @@ static int64_t average(const Window *w)
 /* Requests under way at a time, in the mean. */
 static double queue_depth(const BlockAcctInterval *interval, const Window *w)
 {
-    int64_t elapsed = block_acct_now_ns() -
+    int64_t elapsed = guest_clock_ns() -
                       (w->end_ns - length_ns(interval));
 
     return elapsed > 0 ? (double)w->sum / elapsed : 0;
@@ -188,16 +189,11 @@ BlockDeviceTimedStatsList *block_acct_intervals(BlockAcctStats *stats)
 
 /* --- counting --- */
 
-static int64_t clock_ns = -1; /* -1: the time that passes */
+static int64_t fixed_latency_ns; /* 0: as long as it took */
 
-int64_t block_acct_now_ns(void)
+void block_acct_fix_latency(int64_t ns)
 {
-    return clock_ns >= 0 ? clock_ns : aio_now_ns();
-}
-
-void block_acct_set_clock(int64_t now_ns)
-{
-    clock_ns = now_ns;
+    fixed_latency_ns = ns;
 }
 
 void block_acct_start(BlockAcctCookie *cookie, BlockAcctType type,
@@ -205,14 +201,14 @@ void block_acct_start(BlockAcctCookie *cookie, BlockAcctType type,
 {
     cookie->type = type;
     cookie->bytes = bytes;
-    cookie->start_ns = block_acct_now_ns();
+    cookie->start_ns = guest_clock_ns();
 }
 
 void block_acct_done(BlockAcctStats *stats, const BlockAcctCookie *cookie,
                      int ret)
 {
-    int64_t now = block_acct_now_ns();
-    int64_t latency = now - cookie->start_ns;
+    int64_t now = guest_clock_ns();
+    int64_t latency = fixed_latency_ns ?: now - cookie->start_ns;
     BlockAcctType type = cookie->type;
 
     if (ret < 0) {
@@ -235,7 +231,7 @@ void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type)
 {
     stats->invalid[type]++;
     if (stats->account_invalid) {
-        stats->last_access_ns = block_acct_now_ns();
+        stats->last_access_ns = guest_clock_ns();
     }
 }
 

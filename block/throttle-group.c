@@ -9,6 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
+#include "qemu/guest-clock.h"
 
 struct ThrottleGroup {
     char *name;
@@ -16,7 +17,7 @@ struct ThrottleGroup {
     ThrottleState ts;
     struct {
         TAILQ_HEAD(, ThrottleMember) turns; /* members with requests waiting */
-        AioTimer *timer;
+        GuestTimer *timer;
         bool granted; /* one was woken and has not accounted yet */
     } dir[2];
     LIST_ENTRY(ThrottleGroup) next;
@@ -43,12 +44,12 @@ ThrottleGroup *throttle_group_new(const char *name,
     }
     group = g_new0(ThrottleGroup, 1);
     group->name = g_strdup(name);
-    throttle_init(&group->ts, config, aio_now_ns());
+    throttle_init(&group->ts, config, guest_clock_ns());
     for (int i = 0; i < 2; i++) {
         TAILQ_INIT(&group->dir[i].turns);
-        group->dir[i].timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
-                                            i ? timer_write : timer_read,
-                                            group);
+        group->dir[i].timer = guest_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                                              i ? timer_write : timer_read,
+                                              group);
     }
     LIST_INSERT_HEAD(&groups, group, next);
     return group;
@@ -80,8 +81,8 @@ bool throttle_group_del(const char *name, Error **errp)
         return false;
     }
     LIST_REMOVE(group, next);
-    aio_timer_free(group->dir[0].timer);
-    aio_timer_free(group->dir[1].timer);
+    guest_timer_free(group->dir[0].timer);
+    guest_timer_free(group->dir[1].timer);
     g_free(group->name);
     g_free(group);
     return true;
@@ -106,19 +107,31 @@ static void wake_one(ThrottleGroup *group, bool is_write)
 /* Lets the next request of a direction go, now or later. */
 static void serve(ThrottleGroup *group, bool is_write)
 {
-    int64_t now = aio_now_ns(), wait;
+    int64_t now = guest_clock_ns(), wait;
 
     if (group->dir[is_write].granted ||
         TAILQ_EMPTY(&group->dir[is_write].turns) ||
-        aio_timer_pending(group->dir[is_write].timer)) {
+        guest_timer_pending(group->dir[is_write].timer)) {
         return;
     }
     wait = throttle_wait_ns(&group->ts, is_write, now);
     if (wait) {
-        aio_timer_mod(group->dir[is_write].timer, now + wait);
+        guest_timer_mod(group->dir[is_write].timer, now + wait);
     } else {
         wake_one(group, is_write);
     }
+}
+
+bool throttle_groups_waking(void)
+{
+    ThrottleGroup *group;
+
+    LIST_FOREACH(group, &groups, next) {
+        if (group->dir[0].granted || group->dir[1].granted) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void timer_read(void *opaque)
@@ -134,7 +147,7 @@ static void timer_write(void *opaque)
 static void reserve_anew(ThrottleGroup *group)
 {
     for (int i = 0; i < 2; i++) {
-        aio_timer_del(group->dir[i].timer);
+        guest_timer_del(group->dir[i].timer);
         serve(group, i);
     }
 }
@@ -151,7 +164,7 @@ bool throttle_group_set_config(ThrottleGroup *group,
     if (!throttle_config_check(config, errp)) {
         return false;
     }
-    throttle_init(&group->ts, config, aio_now_ns());
+    throttle_init(&group->ts, config, guest_clock_ns());
     reserve_anew(group);
     return true;
 }
@@ -202,7 +215,7 @@ static void coroutine_fn queue_up(ThrottleMember *member, bool is_write)
     }
     if (TAILQ_EMPTY(&group->dir[is_write].turns)) {
         /* A drain may have let them go before their time. */
-        aio_timer_del(group->dir[is_write].timer);
+        guest_timer_del(group->dir[is_write].timer);
     }
 }
 
@@ -216,7 +229,7 @@ void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
     }
     if (group->dir[is_write].granted ||
         !TAILQ_EMPTY(&group->dir[is_write].turns) ||
-        throttle_wait_ns(&group->ts, is_write, aio_now_ns())) {
+        throttle_wait_ns(&group->ts, is_write, guest_clock_ns())) {
         queue_up(member, is_write);
         group->dir[is_write].granted = false;
     }

@@ -313,6 +313,9 @@ void option_take(SystemOptions *options, const SystemOption *option,
                               option->run == option_mon ||
                               option->run == option_qmp ||
                               option->run == option_qmp_pretty;
+    if (option->run == option_qtest) {
+        qtest_hold_clock(); /* before anything has looked at it */
+    }
     if (!run_step(options, &step)) {
         exit(EXIT_FAILURE);
     }

@@ -3,8 +3,9 @@
  * The qtest protocol, as far as tests of block devices need it: lines of
  * words, each answered with OK, or with FAIL and the reason.
  *
- *     clock_step [NS]    the virtual clock goes on; OK and its new time
- *     clock_set NS       likewise
+ *     clock_step [NS]    the guest's clock goes on by NS, or until something
+ *                        is due; OK and its new time
+ *     clock_set NS       it goes on up to NS
  *     endianness         OK little
  *     irq_intercept_in, irq_intercept_out, rtas ...   refused
  *     blk_write DEVICE OFFSET BYTES PATTERN   as the guest; ours alone
@@ -14,19 +15,21 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/throttle-group.h"
 #include "monitor/chardev.h"
 #include "qemu/aio.h"
 #include "qemu/cutils.h"
+#include "qemu/guest-clock.h"
 #include "system-int.h"
 
 #define LINE_MAX_BYTES 4096
 #define GUEST_MAX_BYTES (64 * MiB)
+#define LATENCY_NS (1000 * 1000) /* of a request, while the clock stands */
 
 typedef struct Qtest {
     Chardev *chr;
     int in_fd, out_fd; /* -1: nobody is there */
     GString *line;
-    int64_t clock_ns;
     FILE *log;
 } Qtest;
 
@@ -105,20 +108,41 @@ static void guest_call(char **words, guint n, bool is_write)
 
 /* --- lines --- */
 
+/*
+ * Goes on from one thing that is due to the next: what is woken there sets
+ * the time of what comes after it, once the loop has let it run.
+ */
+static void clock_walk(void *opaque)
+{
+    int64_t *until = opaque;
+    int64_t next = guest_clock_next_ns();
+
+    if (next >= 0 && next <= *until) {
+        guest_clock_move(next);
+    }
+    if ((next >= 0 && next <= *until) || throttle_groups_waking()) {
+        aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, clock_walk, until);
+        return;
+    }
+    guest_clock_move(*until);
+    answer("OK %" PRId64, guest_clock_ns());
+    g_free(until);
+}
+
 static void clock_command(char **words, guint n)
 {
-    int64_t ns = 0;
+    bool set = !strcmp(words[0], "clock_set");
+    int64_t now = guest_clock_ns(), ns = 0;
+    int64_t *until;
 
-    if (n > 2 || (n == 2 && !parse_int64(words[1], &ns, NULL))) {
+    if (n > 2 || (n == 2 && !parse_int64(words[1], &ns, NULL)) ||
+        (n == 1 && set) || ns < 0 || (!set && ns > INT64_MAX - now)) {
         answer("FAIL %s [NS]", words[0]);
         return;
     }
-    if (!strcmp(words[0], "clock_set")) {
-        qtest.clock_ns = MAX(qtest.clock_ns, ns);
-    } else {
-        qtest.clock_ns += MAX(ns, 0);
-    }
-    answer("OK %" PRId64, qtest.clock_ns);
+    until = g_new(int64_t, 1);
+    *until = set ? ns : n == 2 ? now + ns : MAX(guest_clock_next_ns(), now);
+    clock_walk(until);
 }
 
 static void line_done(char *line)
@@ -187,6 +211,12 @@ static void opened(void *opaque, int in_fd, int out_fd)
         aio_set_fd_handler(aio_main_context(), in_fd, AIO_SCOPE_MAIN,
                            readable, NULL, NULL);
     }
+}
+
+void qtest_hold_clock(void)
+{
+    guest_clock_hold(0);
+    block_acct_fix_latency(LATENCY_NS);
 }
 
 bool qtest_start(const char *chardev, Error **errp)

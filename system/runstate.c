@@ -5,6 +5,7 @@
 #include "blockdev/blockdev.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
+#include "qemu/guest-clock.h"
 #include "system-int.h"
 
 typedef struct Listener {
@@ -34,13 +35,14 @@ bool runstate_is_running(void)
 
 int64_t runstate_clock_ns(void)
 {
-    return clock_ns + (runstate_is_running() ? aio_now_ns() - started_ns : 0);
+    return clock_ns +
+           (runstate_is_running() ? guest_clock_ns() - started_ns : 0);
 }
 
 void runstate_set_clock_ns(int64_t ns)
 {
     clock_ns = ns;
-    started_ns = aio_now_ns();
+    started_ns = guest_clock_ns();
 }
 
 void runstate_add_listener(RunStateChanged *changed, void *opaque)
@@ -92,7 +94,7 @@ void vm_start(void)
     if (runstate_is_running()) {
         return;
     }
-    started_ns = aio_now_ns();
+    started_ns = guest_clock_ns();
     current = RUN_STATE_RUNNING;
     qapi_event_send_resume();
     tell(true);

@@ -289,6 +289,8 @@ BlockBackend *system_backend_by_id(const char *id, Error **errp);
 
 /* --- -qtest (qtest.c) --- */
 
+/* The clock of the guest is moved by qtest only (qemu/guest-clock.h). */
+void qtest_hold_clock(void);
 bool qtest_start(const char *chardev, Error **errp);
 bool qtest_set_log(const char *path, Error **errp);
 void qtest_cleanup(void);

@@ -177,7 +177,7 @@ typedef struct BlockAcctStats {
     uint64_t failed[BLOCK_ACCT__MAX];
     uint64_t invalid[BLOCK_ACCT__MAX];
     uint64_t time_ns[BLOCK_ACCT__MAX];
-    int64_t last_access_ns; /* of block_acct_now_ns(); 0: never */
+    int64_t last_access_ns; /* of guest_clock_ns(); 0: never */
     BlockHistogram histogram[BLOCK_ACCT__MAX];
     LIST_HEAD(, BlockAcctInterval) intervals; /* the youngest first */
     /* Do such requests count as time spent and as the last access? */
@@ -202,10 +202,9 @@ void block_acct_done(BlockAcctStats *stats, const BlockAcctCookie *cookie,
                      int ret);
 /* A request that makes no sense, refused by the device. */
 void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
-/* Nanoseconds of the clock that requests are measured with. */
-int64_t block_acct_now_ns(void);
-/* From now on that clock stands at @now_ns, until the next call. */
-void block_acct_set_clock(int64_t now_ns);
+/* From now on every request counts as taking @ns (0: as long as it takes):
+ * for machines whose clock is held. */
+void block_acct_fix_latency(int64_t ns);
 /* Keeps minimum, average and maximum of the last @seconds (> 0). */
 void block_acct_add_interval(BlockAcctStats *stats, uint32_t seconds);
 /* For query-blockstats; shortest known first as they were added. */

@@ -84,6 +84,8 @@ void throttle_group_get_config(const ThrottleGroup *group,
 /* Changes limits; requests that wait are looked at anew. */
 bool throttle_group_set_config(ThrottleGroup *group,
                                const ThrottleConfig *config, Error **errp);
+/* Has a request been let go that does not run yet? */
+bool throttle_groups_waking(void);
 
 /* Joins the group called @name; false where there is none. */
 bool throttle_member_join(ThrottleMember *member, const char *name,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* BlockBackend: names, drain and queueing, error policy, counters. */
+#include "qemu/guest-clock.h"
 #include "test-disk.h"
 
 #define DISK_BYTES (64 * KiB)
@@ -241,7 +242,7 @@ static void count(BlockBackend *blk, BlockAcctType type, int64_t bytes,
     BlockAcctCookie cookie;
 
     block_acct_start(&cookie, type, bytes);
-    block_acct_set_clock(block_acct_now_ns() + ns);
+    guest_clock_move(guest_clock_ns() + ns);
     block_acct_done(blk_get_stats(blk), &cookie, ret);
 }
 
@@ -252,7 +253,7 @@ static void test_accounting(void)
     Fixture f;
 
     fixture_init(&f);
-    block_acct_set_clock(1000);
+    guest_clock_hold(1000);
     s = blk_get_stats(f.blk);
     /* What goes through the handle is not the guest's by itself. */
     blk_pread(f.blk, 0, 512, buf, 0);
@@ -272,6 +273,12 @@ static void test_accounting(void)
     g_assert_cmpuint(s->invalid[BLOCK_ACCT_WRITE], ==, 1);
     g_assert_cmpuint(s->time_ns[BLOCK_ACCT_UNMAP], ==, 0);
     g_assert_cmpint(s->last_access_ns, ==, 1035);
+    /* Where time stands still, requests take what is said of them. */
+    block_acct_fix_latency(7);
+    count(f.blk, BLOCK_ACCT_FLUSH, 0, 0, 0);
+    g_assert_cmpuint(s->time_ns[BLOCK_ACCT_FLUSH], ==, 7);
+    block_acct_fix_latency(0);
+    guest_clock_hold(-1);
     fixture_free(&f);
 }
 
@@ -284,11 +291,11 @@ static void test_intervals(void)
     Fixture f;
 
     fixture_init(&f);
-    block_acct_set_clock(0);
+    guest_clock_hold(0);
     block_acct_add_interval(blk_get_stats(f.blk), 10);
     block_acct_add_interval(blk_get_stats(f.blk), 100);
     for (int i = 1; i <= 100; i++) {
-        block_acct_set_clock(i * second);
+        guest_clock_move(i * second);
         count(f.blk, BLOCK_ACCT_WRITE, 1, i, 0);
         list = block_acct_intervals(blk_get_stats(f.blk));
         t = list->value;
@@ -304,11 +311,11 @@ static void test_intervals(void)
         qapi_free_BlockDeviceTimedStatsList(list);
     }
     /* Long afterwards nothing is known. */
-    block_acct_set_clock(1000 * second);
+    guest_clock_move(1000 * second);
     list = block_acct_intervals(blk_get_stats(f.blk));
     g_assert_cmpint(list->value->max_wr_latency_ns, ==, 0);
     qapi_free_BlockDeviceTimedStatsList(list);
-    block_acct_set_clock(-1);
+    guest_clock_hold(-1);
     fixture_free(&f);
 }
 
