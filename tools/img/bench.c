@@ -145,11 +145,11 @@ static int64_t next_offset(Bench *b)
 {
     int64_t offset = b->offset;
 
-    b->offset += b->args->step;
     if (b->image_size <= b->args->size) {
         b->offset = 0;
     } else {
-        b->offset %= b->image_size - b->args->size + 1;
+        b->offset = ((uint64_t)offset + b->args->step) %
+                    (b->image_size - b->args->size + 1);
     }
     return offset;
 }
