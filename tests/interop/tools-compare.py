@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 INJECT = ('driver=raw,file.driver=blkdebug,file.image.driver=file,'
           'file.image.filename=%s,file.inject-error.0.event=none,'
@@ -562,15 +563,16 @@ def relevant(kind, result):
 def compare(name, lines, paths, verbose):
     """Number of lines that differ."""
     differences = 0
-    with tempfile.TemporaryDirectory(prefix='tools-compare-') as top:
+    with tempfile.TemporaryDirectory(prefix='tools-compare-') as top, \
+            ThreadPoolExecutor(len(paths)) as pool:
         folders = [os.path.join(top, side) for side in ('peer', 'ours')]
         for folder in folders:
             os.mkdir(folder)
         for line in lines:
             kind = line[0] if line[0] in '~={!' else ''
             command = line[len(kind):]
-            results = [relevant(kind, run(command, f, p))
-                       for f, p in zip(folders, paths)]
+            results = [relevant(kind, result) for result in
+                       pool.map(run, (command, command), folders, paths)]
             if kind == '!':
                 if results[0] == results[1]:
                     print('no longer differs: %s' % command)
