@@ -30,15 +30,8 @@ typedef struct SnapshotStep {
 static void snapshot_commit(void *opaque)
 {
     SnapshotStep *step = opaque;
-    Error *err = NULL;
 
-    /* Data is safe as it is; only others could not open it meanwhile. */
-    if (!bdrv_reopen_set_read_only(step->bs, true, &err)) {
-        error_prepend(&err, "Node '%s' stays writable below its overlay: ",
-                      step->bs->node_name);
-        warn_report("%s", error_get_pretty(err));
-        error_free(err);
-    }
+    bdrv_reopen_read_only_again(step->bs);
 }
 
 static void snapshot_abort(void *opaque)

@@ -81,11 +81,10 @@ static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
     g_autoptr(BlockBackend) blk = NULL;
     int ret;
 
-    blk = blk_new_with_bs(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, errp);
+    blk = blk_new_unqueued(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, errp);
     if (!blk) {
         return false;
     }
-    blk_set_disable_request_queuing(blk, true);
     bdrv_drained_begin(bs);
     ret = blk_truncate(blk, size, false, PREALLOC_MODE_OFF, 0, errp);
     bdrv_drained_end(bs);

@@ -151,6 +151,17 @@ BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
     return blk;
 }
 
+BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
+                               uint64_t shared, Error **errp)
+{
+    BlockBackend *blk = blk_new_with_bs(bs, perm, shared, errp);
+
+    if (blk) {
+        blk_set_disable_request_queuing(blk, true);
+    }
+    return blk;
+}
+
 BlockBackend *blk_new_open(const char *filename, const char *format,
                            int flags, Error **errp)
 {

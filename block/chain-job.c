@@ -69,7 +69,7 @@ int chain_job_rename(BlockDriverState *bs, const char *name,
     ret = rename_drained(bs, name, base);
     bdrv_drained_end(bs);
     if (read_only) {
-        bdrv_reopen_set_read_only(bs, true, NULL);
+        bdrv_reopen_read_only_again(bs);
     }
     return ret;
 }

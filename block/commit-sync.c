@@ -142,23 +142,13 @@ int commit_empty(BlockDriverState *bs)
 
 /* --- an image that is open with its backing file --- */
 
-/* A user who goes on while the node is drained. */
-static BlockBackend *user_of(BlockDriverState *bs, uint64_t perm)
-{
-    BlockBackend *blk = blk_new_with_bs(bs, BLK_PERM_CONSISTENT_READ | perm,
-                                        BLK_PERM_ALL, NULL);
-
-    if (blk) {
-        blk_set_disable_request_queuing(blk, true);
-    }
-    return blk;
-}
-
 static int copy_down(BlockDriverState *bs, BlockDriverState *base)
 {
-    g_autoptr(BlockBackend) from = user_of(bs, 0);
-    g_autoptr(BlockBackend) to = user_of(base,
-                                         BLK_PERM_WRITE | BLK_PERM_RESIZE);
+    g_autoptr(BlockBackend) from =
+        blk_new_unqueued(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, NULL);
+    g_autoptr(BlockBackend) to =
+        blk_new_unqueued(base, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE |
+                         BLK_PERM_RESIZE, BLK_PERM_ALL, NULL);
     CommitLayer layer = { bs, from };
     CommitCopy c = { .layers = &layer, .n_layers = 1, .base = to };
     int ret;
@@ -212,13 +202,7 @@ static int commit_writable(BlockDriverState *bs, BlockDriverState *base)
     ret = commit_drained(bs, base);
     bdrv_drained_end(base);
     if (read_only) {
-        Error *err = NULL;
-
-        if (!bdrv_reopen_set_read_only(base, true, &err)) {
-            error_prepend(&err, "Node '%s' stays writable: ",
-                          base->node_name);
-            error_report_err(err);
-        }
+        bdrv_reopen_read_only_again(base);
     }
     return ret;
 }

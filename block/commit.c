@@ -188,7 +188,7 @@ static void commit_clean(Job *job)
     bdrv_unref(s->filter);
     forget_owner(s->top);
     if (s->read_only) {
-        bdrv_reopen_set_read_only(s->base, true, NULL);
+        bdrv_reopen_read_only_again(s->base);
     }
     bdrv_unref(s->top);
     bdrv_unref(s->base);
@@ -214,18 +214,6 @@ static const JobDriver commit_driver = {
 
 /* --- creation --- */
 
-static BlockBackend *user_of(BlockDriverState *bs, uint64_t perm,
-                             uint64_t shared, Error **errp)
-{
-    BlockBackend *blk = blk_new_with_bs(bs, perm, shared, errp);
-
-    if (blk) {
-        /* The job itself stands still when the nodes are drained. */
-        blk_set_disable_request_queuing(blk, true);
-    }
-    return blk;
-}
-
 static bool insert_filter(CommitJob *s, const char *name, Error **errp)
 {
     s->filter = commit_filter_new(s->top, name, errp);
@@ -244,11 +232,12 @@ static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
         !chain_job_hold(&s->common, s->filter, s->base, errp)) {
         return false;
     }
-    s->from = user_of(s->top, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp);
-    s->to = s->from ? user_of(s->base, BLK_PERM_CONSISTENT_READ |
-                              BLK_PERM_WRITE | BLK_PERM_RESIZE,
-                              BLK_PERM_CONSISTENT_READ |
-                              BLK_PERM_WRITE_UNCHANGED, errp) : NULL;
+    s->from = blk_new_unqueued(s->top, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                               errp);
+    s->to = s->from ? blk_new_unqueued(s->base, BLK_PERM_CONSISTENT_READ |
+                                       BLK_PERM_WRITE | BLK_PERM_RESIZE,
+                                       BLK_PERM_CONSISTENT_READ |
+                                       BLK_PERM_WRITE_UNCHANGED, errp) : NULL;
     s->frozen = s->to && bdrv_freeze_chain(s->filter, s->base, errp);
     return s->frozen;
 }

@@ -581,3 +581,14 @@ bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
     reopen_queue_clear(&queue);
     return ok;
 }
+
+void bdrv_reopen_read_only_again(BlockDriverState *bs)
+{
+    Error *err = NULL;
+
+    if (!bdrv_reopen_set_read_only(bs, true, &err)) {
+        warn_report("Node '%s' stays writable: %s", bs->node_name,
+                    error_get_pretty(err));
+        error_free(err);
+    }
+}

@@ -153,7 +153,7 @@ static void stream_clean(Job *job)
         bdrv_unref(s->filter);
     }
     if (s->read_only) {
-        bdrv_reopen_set_read_only(s->bs, true, NULL);
+        bdrv_reopen_read_only_again(s->bs);
     }
     bdrv_unref(s->bottom);
     bdrv_unref(s->bs);
@@ -215,12 +215,9 @@ static bool attach(StreamJob *s, const ChainJobParams *p, Error **errp)
         !chain_job_hold(&s->common, s->bs, s->bottom, errp)) {
         return false;
     }
-    s->blk = blk_new_with_bs(s->bs, BLK_PERM_CONSISTENT_READ |
-                             BLK_PERM_WRITE_UNCHANGED, BLK_PERM_ALL, errp);
+    s->blk = blk_new_unqueued(s->bs, BLK_PERM_CONSISTENT_READ |
+                              BLK_PERM_WRITE_UNCHANGED, BLK_PERM_ALL, errp);
     s->frozen = s->blk && bdrv_freeze_chain(s->bs, s->bottom, errp);
-    if (s->blk) {
-        blk_set_disable_request_queuing(s->blk, true);
-    }
     return s->frozen;
 }
 

@@ -100,11 +100,9 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
         }
         perm |= BLK_PERM_WRITE;
     }
-    blk = blk_new_with_bs(bs, perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE, errp);
+    blk = blk_new_unqueued(bs, perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE, errp);
     if (blk) {
         blk_set_enable_write_cache(blk, !options->writethrough);
-        /* The export itself holds requests back while it is drained. */
-        blk_set_disable_request_queuing(blk, true);
     }
     return blk;
 }

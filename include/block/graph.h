@@ -238,6 +238,11 @@ bool bdrv_reopen_multiple(BlockdevOptionsList *options, Error **errp);
 /* Turns @bs and what is below its primary child read-only or writable. */
 bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
                                Error **errp);
+/*
+ * @bs need not be writable any more.  That it stays so is only worth a warning:
+ * others cannot open the image meanwhile.
+ */
+void bdrv_reopen_read_only_again(BlockDriverState *bs);
 
 /* --- creation, check, information --- */
 
