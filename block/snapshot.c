@@ -288,6 +288,20 @@ int bdrv_snapshot_goto(BlockDriverState *bs, const char *id_or_name,
     return snapshot_call(&call);
 }
 
+/* The snapshots of @bs; NULL: it has none, and cannot do @what. */
+static GPtrArray *list_for(BlockDriverState *bs, const char *what, int *ret,
+                           Error **errp)
+{
+    GPtrArray *list = bdrv_snapshot_list(bs, ret);
+
+    if (!list) {
+        error_setg(errp, "Block format '%s' used by device '%s' does not "
+                   "support %s", bs->drv ? bs->drv->format_name : "",
+                   bdrv_get_device_or_node_name(bs), what);
+    }
+    return list;
+}
+
 int bdrv_snapshot_delete(BlockDriverState *bs, const char *id,
                          const char *name, Error **errp)
 {
@@ -299,12 +313,8 @@ int bdrv_snapshot_delete(BlockDriverState *bs, const char *id,
     g_autoptr(GPtrArray) list = NULL;
     int ret;
 
-    list = bdrv_snapshot_list(bs, &ret);
+    list = list_for(bs, "internal snapshot deletion", &ret, errp);
     if (!list) {
-        error_setg(errp, "Block format '%s' used by device '%s' does not "
-                   "support internal snapshot deletion",
-                   bs->drv ? bs->drv->format_name : "",
-                   bdrv_get_device_or_node_name(bs));
         return ret;
     }
     ret = bdrv_snapshot_find(list, id, name);
@@ -332,12 +342,8 @@ int bdrv_snapshot_load_tmp(BlockDriverState *bs, const char *id,
     g_autoptr(GPtrArray) list = NULL;
     int ret;
 
-    list = bdrv_snapshot_list(bs, &ret);
+    list = list_for(bs, "temporarily loading internal snapshots", &ret, errp);
     if (!list) {
-        error_setg(errp, "Block format '%s' used by device '%s' does not "
-                   "support temporarily loading internal snapshots",
-                   bs->drv ? bs->drv->format_name : "",
-                   bdrv_get_device_name(bs));
         return ret;
     }
     if (!bs->read_only || !call.node->read_only) {

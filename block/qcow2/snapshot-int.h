@@ -42,14 +42,19 @@ typedef struct Qcow2Switch {
 /* Nothing changes yet: size, L1 table and snapshots are to be set. */
 void qcow2_switch_init(Qcow2Switch *sw, BlockDriverState *bs);
 void qcow2_switch_free(Qcow2Switch *sw);
+/* An L1 table: @n entries in host byte order, with flags or without. */
+typedef struct Qcow2L1 {
+    const uint64_t *entries;
+    uint32_t n;
+} Qcow2L1;
+
 /*
- * References of an L1 table of @n entries come (@delta 1) or go (-1): all of
- * its L2 tables and what they refer to.  Entries for which @same (may be NULL)
- * has the same table are left out.
+ * References of @l1 come (@delta 1) or go (-1): all of its L2 tables and what
+ * they refer to.  Entries for which @same (may be empty) has the same table
+ * are left out.
  */
-int coroutine_fn qcow2_switch_refs(Qcow2Switch *sw, const uint64_t *l1,
-                                   uint32_t n, const uint64_t *same,
-                                   uint32_t same_n, int delta, Error **errp);
+int coroutine_fn qcow2_switch_refs(Qcow2Switch *sw, Qcow2L1 l1, Qcow2L1 same,
+                                   int delta, Error **errp);
 /* New clusters for @bytes; writes @buf there, and zeroes up to their end. */
 int coroutine_fn qcow2_switch_new(Qcow2Switch *sw, const void *buf,
                                   uint64_t bytes, uint64_t *offset,

@@ -144,11 +144,12 @@ static int coroutine_fn create_locked(Qcow2Switch *sw, Qcow2Snapshot *sn,
 
     sw->l1 = l1;
     sw->l1_size = n;
-    ret = qcow2_switch_refs(sw, s->l1, n, NULL, 0, 1, errp);
+    ret = qcow2_switch_refs(sw, (Qcow2L1){ s->l1, n }, (Qcow2L1){ 0 }, 1,
+                            errp);
     if (ret == 0) {
         /* What is behind the disk is a state that was loaded from there. */
-        ret = qcow2_switch_refs(sw, s->l1 + n, s->l1_size - n, NULL, 0, -1,
-                                errp);
+        ret = qcow2_switch_refs(sw, (Qcow2L1){ s->l1 + n, s->l1_size - n },
+                                (Qcow2L1){ 0 }, -1, errp);
     }
     if (ret == 0) {
         ret = qcow2_switch_check(sw, errp);
@@ -214,6 +215,7 @@ static int coroutine_fn goto_locked(Qcow2Switch *sw, const Qcow2Snapshot *sn,
 {
     Qcow2State *s = sw->bs->opaque;
     uint64_t n = qcow2_l1_entries(s, sn->disk_size);
+    Qcow2L1 now = { s->l1, s->l1_size }, then;
     g_autofree uint64_t *l1 = NULL;
     int ret = 0;
 
@@ -221,12 +223,13 @@ static int coroutine_fn goto_locked(Qcow2Switch *sw, const Qcow2Snapshot *sn,
     if (!l1) {
         return ret;
     }
+    then = (Qcow2L1){ l1, n };
     sw->l1 = l1;
     sw->l1_size = n;
     sw->size = sn->disk_size;
-    ret = qcow2_switch_refs(sw, l1, n, s->l1, s->l1_size, 1, errp);
+    ret = qcow2_switch_refs(sw, then, now, 1, errp);
     if (ret == 0) {
-        ret = qcow2_switch_refs(sw, s->l1, s->l1_size, l1, n, -1, errp);
+        ret = qcow2_switch_refs(sw, now, then, -1, errp);
     }
     if (ret < 0) {
         return ret;
@@ -269,7 +272,8 @@ static int coroutine_fn delete_locked(Qcow2Switch *sw, unsigned index,
     l1 = g_memdup2(s->l1, MAX(s->l1_size, 1) * 8ULL);
     sw->l1 = l1;
     sw->l1_size = s->l1_size;
-    ret = qcow2_switch_refs(sw, gone, sn->l1_size, NULL, 0, -1, errp);
+    ret = qcow2_switch_refs(sw, (Qcow2L1){ gone, sn->l1_size },
+                            (Qcow2L1){ 0 }, -1, errp);
     if (ret < 0) {
         return ret;
     }

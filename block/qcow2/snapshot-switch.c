@@ -155,16 +155,16 @@ static int coroutine_fn refs_l2(Qcow2Switch *sw, uint64_t l2, int delta,
     return ret;
 }
 
-int coroutine_fn qcow2_switch_refs(Qcow2Switch *sw, const uint64_t *l1,
-                                   uint32_t n, const uint64_t *same,
-                                   uint32_t same_n, int delta, Error **errp)
+int coroutine_fn qcow2_switch_refs(Qcow2Switch *sw, Qcow2L1 l1, Qcow2L1 same,
+                                   int delta, Error **errp)
 {
     int ret = 0;
 
-    for (uint32_t i = 0; ret == 0 && i < n; i++) {
-        uint64_t l2 = l1[i] & QCOW2_OFFSET_MASK;
+    for (uint32_t i = 0; ret == 0 && i < l1.n; i++) {
+        uint64_t l2 = l1.entries[i] & QCOW2_OFFSET_MASK;
 
-        if (l2 && !(i < same_n && (same[i] & QCOW2_OFFSET_MASK) == l2)) {
+        if (l2 && !(i < same.n &&
+                    (same.entries[i] & QCOW2_OFFSET_MASK) == l2)) {
             ret = refs_l2(sw, l2, delta, errp);
         }
     }
