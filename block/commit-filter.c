@@ -30,8 +30,3 @@ BlockDriverState *commit_filter_new(BlockDriverState *bs,
 {
     return bdrv_new_filter(&commit_filter, bs, node_name, errp);
 }
-
-bool commit_is_filter(const BlockDriverState *bs)
-{
-    return bs->drv == &commit_filter;
-}

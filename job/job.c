@@ -137,11 +137,6 @@ void job_early_fail(Job *job)
 
 /* --- the coroutine --- */
 
-bool job_started(const Job *job)
-{
-    return job->started;
-}
-
 static void coroutine_fn job_entry(void *opaque)
 {
     Job *job = opaque;

@@ -45,26 +45,6 @@ Chardev *chardev_find(const char *id)
     return NULL;
 }
 
-char *chardev_describe(const Chardev *chr)
-{
-    return g_strdup(chr->description);
-}
-
-Chardev *chardev_next(Chardev *chr)
-{
-    return chr ? LIST_NEXT(chr, list) : LIST_FIRST(&chardevs);
-}
-
-const char *chardev_id(const Chardev *chr)
-{
-    return chr->id;
-}
-
-bool chardev_is_open(const Chardev *chr)
-{
-    return chr->opened && chr->out_fd >= 0;
-}
-
 void chardev_forbid_stdio(void)
 {
     stdio_forbidden = true;

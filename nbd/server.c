@@ -184,19 +184,9 @@ void nbd_export_free(NBDExport *exp)
     g_free(exp);
 }
 
-const char *nbd_export_name(const NBDExport *exp)
-{
-    return exp->name;
-}
-
 void *nbd_export_opaque(const NBDExport *exp)
 {
     return exp->opaque;
-}
-
-unsigned nbd_export_clients(const NBDExport *exp)
-{
-    return exp->nclients;
 }
 
 void nbd_export_set_size(NBDExport *exp, uint64_t size)

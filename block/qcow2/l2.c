@@ -196,16 +196,6 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset,
     return ret;
 }
 
-int coroutine_mixed_fn qcow2_get_entry(BlockDriverState *bs, int64_t offset,
-                                       uint64_t *entry)
-{
-    Qcow2Map map;
-    int ret = qcow2_map(bs, offset, 1, &map);
-
-    *entry = ret == 0 ? map.entry : 0;
-    return ret;
-}
-
 /* --- tables --- */
 
 int coroutine_mixed_fn qcow2_write_table(BlockDriverState *bs, uint64_t offset,

@@ -463,9 +463,6 @@ int coroutine_mixed_fn qcow2_map(BlockDriverState *bs, int64_t offset,
 /* Either of them; takes the lock where needed. */
 int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset,
                               int64_t bytes, Qcow2Map *map);
-/* The raw entry of the cluster at @offset. */
-int coroutine_mixed_fn qcow2_get_entry(BlockDriverState *bs, int64_t offset,
-                                       uint64_t *entry);
 /* Makes the L2 table for @offset ours, and there. */
 int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset);
 /*

@@ -67,7 +67,5 @@ int bdrv_commit(BlockDriverState *bs);
  */
 BlockDriverState *commit_filter_new(BlockDriverState *bs,
                                     const char *node_name, Error **errp);
-/* Is @bs one of those? */
-bool commit_is_filter(const BlockDriverState *bs);
 
 #endif

@@ -151,7 +151,6 @@ bool job_set_speed(Job *job, int64_t speed, Error **errp);
 void job_cancel_sync_all(void);
 /* The work is over, well or not; what remains is to make it final. */
 bool job_is_completed(const Job *job);
-bool job_started(const Job *job);
 /* Ready or standby: can be completed. */
 bool job_is_ready(const Job *job);
 bool job_is_internal(const Job *job);

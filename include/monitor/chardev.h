@@ -52,13 +52,6 @@ bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
                           Error **errp);
 /* The user is done with the connection: it is closed, the next is awaited. */
 void chardev_close_connection(Chardev *chr);
-/* The devices one by one; NULL starts and ends. */
-Chardev *chardev_next(Chardev *chr);
-const char *chardev_id(const Chardev *chr);
-/* Does somebody use it? */
-bool chardev_is_open(const Chardev *chr);
-/* "unix:/path,server=on" and the like; caller frees. */
-char *chardev_describe(const Chardev *chr);
 /* Closes and frees all; removes the paths of listening unix sockets. */
 void chardev_cleanup(void);
 

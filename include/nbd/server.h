@@ -105,10 +105,8 @@ NBDExport *nbd_export_find(NBDServer *server, const char *name);
 void nbd_export_shutdown(NBDExport *exp);
 /* Must have no clients any more. */
 void nbd_export_free(NBDExport *exp);
-const char *nbd_export_name(const NBDExport *exp);
 /* As given to nbd_export_new(). */
 void *nbd_export_opaque(const NBDExport *exp);
-unsigned nbd_export_clients(const NBDExport *exp);
 /* New clients see the size, requests of all are checked against it. */
 void nbd_export_set_size(NBDExport *exp, uint64_t size);
 /* Requests are not started between a true and a false. */
