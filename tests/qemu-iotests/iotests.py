@@ -239,6 +239,13 @@ def qemu_img_create(fmt, path, size=None, backing=None, backing_fmt=None,
     return qemu_img(*args, prog=prog)
 
 
+def new_image(name, size=4 * MIB, fmt='qcow2', **options):
+    """Make an image in the test's folder; return its path."""
+    path = scratch(name)
+    qemu_img_create(fmt, path, size, **options)
+    return path
+
+
 def qemu_io(path, *commands, fmt=None, prog=None, args=()):
     """Run qemu-io commands on an image; return the output."""
     words = ['-f', fmt or imgfmt, *args]
@@ -634,6 +641,12 @@ class QemuStorageDaemon:
 
     def jobs(self):
         return {j['id']: j for j in self.cmd('query-jobs')}
+
+
+def action(kind, **data):
+    """An action of QMP's `transaction`."""
+    return {'type': kind,
+            'data': {k.replace('_', '-'): v for k, v in data.items()}}
 
 
 class JobRun:
