@@ -93,8 +93,7 @@ static bool put_value(struct json_object *top, const char *key,
     return true;
 }
 
-/* Takes one value, doubled commas undone; *@pos goes behind its comma. */
-static char *take_value(const char **pos)
+char *keyval_take_value(const char **pos)
 {
     GString *value = g_string_new(NULL);
     const char *s = *pos;
@@ -126,7 +125,7 @@ static bool take_param(struct json_object *top, const char **pos,
 
     if ((*pos)[len] == '=') {
         *pos += len + 1;
-        value = take_value(pos);
+        value = keyval_take_value(pos);
         return put_value(top, key, value, errp);
     }
     if (help && is_help(key, len)) {
@@ -135,7 +134,7 @@ static bool take_param(struct json_object *top, const char **pos,
         return true;
     }
     if (implied && len) {
-        value = take_value(pos);
+        value = keyval_take_value(pos);
         return put_value(top, implied, value, errp);
     }
     if (!len) {

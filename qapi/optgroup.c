@@ -4,6 +4,7 @@
 
 #include <json-c/json.h>
 
+#include "qapi/keyval.h"
 #include "qapi/optgroup.h"
 #include "qemu/cutils.h"
 
@@ -114,20 +115,6 @@ bool optgroup_check(const OptGroup *group, const char *key, const char *value,
 
 /* --- the text --- */
 
-/* A value up to a single comma; *@pos goes behind it. */
-static char *take_value(const char **pos)
-{
-    GString *value = g_string_new(NULL);
-    const char *s = *pos;
-
-    while (*s && (*s != ',' || s[1] == ',')) {
-        s += *s == ',';
-        g_string_append_c(value, *s++);
-    }
-    *pos = s + (*s == ',');
-    return g_string_free(value, false);
-}
-
 /* "key" alone: what it stands for. */
 static void short_form(const OptGroup *group, char **key, char **value)
 {
@@ -154,10 +141,10 @@ static void take_param(const OptGroup *group, const char **pos, bool first,
     if ((*pos)[len] == '=') {
         *key = g_strndup(*pos, len);
         *pos += len + 1;
-        *value = take_value(pos);
+        *value = keyval_take_value(pos);
     } else if (first && group->implied) {
         *key = g_strdup(group->implied);
-        *value = take_value(pos);
+        *value = keyval_take_value(pos);
     } else {
         *key = g_strndup(*pos, len);
         *pos += len + ((*pos)[len] == ',');
@@ -176,7 +163,7 @@ static bool find_id(const char *text, char **id, Error **errp)
         g_autofree char *value = NULL;
 
         pos += len + (pos[len] == '=');
-        value = take_value(&pos);
+        value = keyval_take_value(&pos);
         if (is_id && !*id) {
             *id = g_steal_pointer(&value);
         }

@@ -42,6 +42,11 @@ struct json_object *keyval_parse_or_json(const char *text,
 void *keyval_to_type(const char *text, const char *implied_key,
                      const QapiType *type, Error **errp);
 
+/*
+ * The text at *@pos up to a single comma, doubled ones undone; *@pos goes
+ * behind that comma.  Caller frees.
+ */
+char *keyval_take_value(const char **pos);
 /* A new string with each comma doubled, to be put into a value. */
 char *keyval_escape(const char *value);
 

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "img.h"
+#include "qapi/keyval.h"
 #include "qemu/cutils.h"
 
 typedef struct AmendArgs {
@@ -208,26 +209,18 @@ static bool take_option(Amend *a, const char *name, const char *value,
     return false;
 }
 
-/* A comma in a value is doubled. */
 static bool take_options(Amend *a, const char *text, Error **errp)
 {
     bool ok = true;
 
     while (ok && *text) {
-        g_autoptr(GString) part = g_string_new("");
-        const char *p = text;
-        char *value;
+        g_autofree char *name = keyval_take_value(&text);
+        char *value = strchr(name, '=');
 
-        while (*p && (*p != ',' || p[1] == ',')) {
-            p += *p == ',';
-            g_string_append_c(part, *p++);
-        }
-        text = *p == ',' ? p + 1 : p;
-        value = strchr(part->str, '=');
         if (value) {
             *value++ = '\0';
         }
-        ok = take_option(a, part->str, value ? value : "on", errp);
+        ok = take_option(a, name, value ? value : "on", errp);
     }
     return ok;
 }
