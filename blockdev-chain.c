@@ -61,18 +61,14 @@ static int job_flags(bool auto_finalize, bool auto_dismiss)
 
 static bool stream_check_args(const BlockStreamArg *arg, Error **errp)
 {
-    const char *a = arg->base ? "base" : "bottom";
-    const char *b = arg->base_node ? "base-node" : "base";
+    bool two_bases = arg->base && arg->base_node;
 
-    if (arg->base && arg->base_node) {
-        a = "base";
-    } else if (arg->bottom && (arg->base || arg->base_node)) {
-        a = "bottom";
-    } else {
+    if (!two_bases && !(arg->bottom && (arg->base || arg->base_node))) {
         return true;
     }
-    error_setg(errp, "'%s' and '%s' cannot be specified at the same time", a,
-               b);
+    error_setg(errp, "'%s' and '%s' cannot be specified at the same time",
+               two_bases ? "base" : "bottom",
+               arg->base_node ? "base-node" : "base");
     return false;
 }
 

@@ -210,10 +210,32 @@ static int coroutine_fn co_create(BlockDriverState *bs, BdrvSnapshot *sn,
 
 /* --- applying --- */
 
-static int coroutine_fn goto_locked(Qcow2Switch *sw, const Qcow2Snapshot *sn,
+typedef int coroutine_fn SwitchFunc(Qcow2Switch *sw, unsigned index,
+                                    Error **errp);
+
+/* @fn with the snapshot at @index, under the lock. */
+static int coroutine_fn switch_to(BlockDriverState *bs, unsigned index,
+                                  SwitchFunc *fn, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Switch sw;
+    int ret;
+
+    CO_MUTEX_GUARD(&s->lock);
+    ret = settle(bs, errp);
+    if (ret == 0) {
+        qcow2_switch_init(&sw, bs);
+        ret = fn(&sw, index, errp);
+        qcow2_switch_free(&sw);
+    }
+    return ret;
+}
+
+static int coroutine_fn goto_locked(Qcow2Switch *sw, unsigned index,
                                     Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
+    const Qcow2Snapshot *sn = snapshot_at(s, index);
     uint64_t n = qcow2_l1_entries(s, sn->disk_size);
     Qcow2L1 now = { s->l1, s->l1_size }, then;
     g_autofree uint64_t *l1 = NULL;
@@ -241,18 +263,7 @@ static int coroutine_fn goto_locked(Qcow2Switch *sw, const Qcow2Snapshot *sn,
 static int coroutine_fn co_goto(BlockDriverState *bs, unsigned index,
                                 Error **errp)
 {
-    Qcow2State *s = bs->opaque;
-    Qcow2Switch sw;
-    int ret;
-
-    CO_MUTEX_GUARD(&s->lock);
-    ret = settle(bs, errp);
-    if (ret == 0) {
-        qcow2_switch_init(&sw, bs);
-        ret = goto_locked(&sw, snapshot_at(s, index), errp);
-        qcow2_switch_free(&sw);
-    }
-    return ret;
+    return switch_to(bs, index, goto_locked, errp);
 }
 
 /* --- deleting --- */
@@ -285,18 +296,7 @@ static int coroutine_fn delete_locked(Qcow2Switch *sw, unsigned index,
 static int coroutine_fn co_delete(BlockDriverState *bs, unsigned index,
                                   Error **errp)
 {
-    Qcow2State *s = bs->opaque;
-    Qcow2Switch sw;
-    int ret;
-
-    CO_MUTEX_GUARD(&s->lock);
-    ret = settle(bs, errp);
-    if (ret == 0) {
-        qcow2_switch_init(&sw, bs);
-        ret = delete_locked(&sw, index, errp);
-        qcow2_switch_free(&sw);
-    }
-    return ret;
+    return switch_to(bs, index, delete_locked, errp);
 }
 
 /* --- looking into one --- */
