@@ -4,13 +4,13 @@
 #include "qemu/osdep.h"
 
 #include <glib/gstdio.h>
-#include <json-c/json.h>
 
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/qcow2-int.h"
 #include "qemu/aio.h"
+#include "test-qcow2.h"
 
 extern const BlockDriver bdrv_file;
 
@@ -21,38 +21,11 @@ const BlockDriver *const bdrv_drivers[] = { &bdrv_file, &bdrv_qcow2, NULL };
 static char *dir, *path;
 static bool have_peer;
 
-static BlockDriverState *open_text(const char *text, Error **errp)
-{
-    g_autofree char *json = g_strdup(text);
-    json_object *obj;
-    BlockDriverState *bs;
-
-    g_strdelimit(json, "'", '"');
-    obj = json_tokener_parse(json);
-    g_assert_nonnull(obj);
-    bs = bdrv_open_json(obj, false, BDRV_O_RDWR, errp);
-    json_object_put(obj);
-    return bs;
-}
-
 static void create(int64_t size, uint64_t cluster)
 {
-    g_autofree char *text = g_strdup_printf(
-        "{'driver': 'file', 'filename': '%s', 'node-name': 'target'}", path);
-    g_autoptr(BlockDriverState) bs = NULL;
-    BlockdevRef ref = {
-        .type = BLOCKDEV_REF_KIND_REFERENCE,
-        .u.reference = (char *)"target",
-    };
-    BlockdevCreateOptions options = {
-        .driver = BLOCKDEV_DRIVER_QCOW2,
-        .u.qcow2 = { .file = &ref, .size = size, .has_cluster_size = true,
-                     .cluster_size = cluster },
-    };
-
-    g_assert_true(g_file_set_contents(path, "", 0, NULL));
-    bs = open_text(text, &error_abort);
-    bdrv_create(&options, &error_abort);
+    create_image(path, &(BlockdevCreateOptionsQcow2) {
+                           .size = size, .has_cluster_size = true,
+                           .cluster_size = cluster });
 }
 
 static BlockDriverState *open_image(bool read_only)
@@ -62,7 +35,7 @@ static BlockDriverState *open_image(bool read_only)
         "'file': {'driver': 'file', 'filename': '%s'}}",
         read_only ? "true" : "false", path);
 
-    return open_text(text, &error_abort);
+    return open_text(text, BDRV_O_RDWR, &error_abort);
 }
 
 static BlockBackend *use(BlockDriverState *bs)

@@ -9,13 +9,13 @@
 #include "qemu/osdep.h"
 
 #include <glib/gstdio.h>
-#include <json-c/json.h>
 
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/qcow2-int.h"
 #include "qemu/aio.h"
+#include "test-qcow2.h"
 
 extern const BlockDriver bdrv_file;
 
@@ -89,39 +89,14 @@ const BlockDriver *const bdrv_drivers[] = {
 
 static char *dir, *path, *crash_path;
 
-static BlockDriverState *open_text(const char *text, int flags)
-{
-    g_autofree char *json = g_strdup(text);
-    json_object *obj;
-    BlockDriverState *bs;
-
-    g_strdelimit(json, "'", '"');
-    obj = json_tokener_parse(json);
-    bs = bdrv_open_json(obj, false, BDRV_O_RDWR | flags, &error_abort);
-    json_object_put(obj);
-    return bs;
-}
-
 static void create(uint64_t cluster, bool lazy, int refcount_bits)
 {
-    g_autofree char *text = g_strdup_printf(
-        "{'driver': 'file', 'filename': '%s', 'node-name': 'target'}", path);
-    g_autoptr(BlockDriverState) bs = NULL;
-    BlockdevRef ref = {
-        .type = BLOCKDEV_REF_KIND_REFERENCE,
-        .u.reference = (char *)"target",
-    };
-    BlockdevCreateOptions options = {
-        .driver = BLOCKDEV_DRIVER_QCOW2,
-        .u.qcow2 = { .file = &ref, .size = DISK, .has_cluster_size = true,
-                     .cluster_size = cluster, .has_lazy_refcounts = true,
-                     .lazy_refcounts = lazy, .has_refcount_bits = true,
-                     .refcount_bits = refcount_bits },
-    };
-
-    g_assert_true(g_file_set_contents(path, "", 0, NULL));
-    bs = open_text(text, 0);
-    bdrv_create(&options, &error_abort);
+    create_image(path, &(BlockdevCreateOptionsQcow2) {
+                           .size = DISK, .has_cluster_size = true,
+                           .cluster_size = cluster,
+                           .has_lazy_refcounts = true, .lazy_refcounts = lazy,
+                           .has_refcount_bits = true,
+                           .refcount_bits = refcount_bits });
 }
 
 static BlockDriverState *open_recorded(void)
@@ -130,7 +105,7 @@ static BlockDriverState *open_recorded(void)
         "{'driver': 'qcow2', 'discard': 'unmap', 'file': {'driver': "
         "'compress', 'file': {'driver': 'file', 'filename': '%s'}}}", path);
 
-    return open_text(text, 0);
+    return open_text(text, BDRV_O_RDWR, &error_abort);
 }
 
 /* The disk as acknowledged by the flush that is events[index]. */
@@ -212,7 +187,7 @@ static BlockDriverState *open_crashed(int flags)
         "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': '%s'}}",
         crash_path);
 
-    return open_text(text, flags);
+    return open_text(text, BDRV_O_RDWR | flags, &error_abort);
 }
 
 static void check_consistent(void)
@@ -248,7 +223,7 @@ static bool check_bitmap(const char *sha256)
     g_autofree char *text = g_strdup_printf(
         "{'driver': 'qcow2', 'read-only': true, 'file': {'driver': 'file', "
         "'filename': '%s'}}", crash_path);
-    g_autoptr(BlockDriverState) bs = open_text(text, 0);
+    g_autoptr(BlockDriverState) bs = open_text(text, BDRV_O_RDWR, &error_abort);
     BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(bs, "b0");
     g_autofree char *found = NULL;
 
@@ -266,7 +241,7 @@ static void add_bitmap(void)
     g_autofree char *text = g_strdup_printf(
         "{'driver': 'qcow2', 'file': {'driver': 'file', 'filename': '%s'}}",
         path);
-    BlockDriverState *bs = open_text(text, 0);
+    BlockDriverState *bs = open_text(text, BDRV_O_RDWR, &error_abort);
     BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_new(bs, 512, "b0",
                                                     &error_abort);
 

@@ -7,13 +7,13 @@
 #include "qemu/osdep.h"
 
 #include <glib/gstdio.h>
-#include <json-c/json.h>
 
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/qcow2-int.h"
 #include "qemu/aio.h"
+#include "test-qcow2.h"
 
 extern const BlockDriver bdrv_file, bdrv_raw;
 
@@ -69,41 +69,6 @@ typedef struct Image {
 static void make_file(const char *path, const uint8_t *data, int64_t bytes)
 {
     g_assert_true(g_file_set_contents(path, (const char *)data, bytes, NULL));
-}
-
-static BlockDriverState *open_text(const char *text, int flags, Error **errp)
-{
-    g_autofree char *json = g_strdup(text);
-    json_object *obj;
-    BlockDriverState *bs;
-
-    g_strdelimit(json, "'", '"');
-    obj = json_tokener_parse(json);
-    g_assert_nonnull(obj);
-    bs = bdrv_open_json(obj, false, flags, errp);
-    json_object_put(obj);
-    return bs;
-}
-
-static void create_image(const char *path,
-                         const BlockdevCreateOptionsQcow2 *create)
-{
-    g_autofree char *text = g_strdup_printf(
-        "{'driver': 'file', 'filename': '%s', 'node-name': 'target'}", path);
-    g_autoptr(BlockDriverState) bs = NULL;
-    BlockdevRef ref = {
-        .type = BLOCKDEV_REF_KIND_REFERENCE,
-        .u.reference = (char *)"target",
-    };
-    BlockdevCreateOptions options = {
-        .driver = BLOCKDEV_DRIVER_QCOW2,
-        .u.qcow2 = *create,
-    };
-
-    make_file(path, NULL, 0);
-    bs = open_text(text, BDRV_O_RDWR, &error_abort);
-    options.u.qcow2.file = &ref;
-    bdrv_create(&options, &error_abort);
 }
 
 static void image_open(Image *img)

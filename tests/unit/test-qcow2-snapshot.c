@@ -7,7 +7,6 @@
 #include "qemu/osdep.h"
 
 #include <glib/gstdio.h>
-#include <json-c/json.h>
 
 #include "block/block-backend.h"
 #include "block/graph.h"
@@ -15,6 +14,7 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/snapshot.h"
 #include "qemu/aio.h"
+#include "test-qcow2.h"
 
 extern const BlockDriver bdrv_file, bdrv_raw;
 
@@ -171,41 +171,6 @@ static void kept_clear(void *opaque)
 
     g_free(k->name);
     g_free(k->data);
-}
-
-static BlockDriverState *open_text(const char *text, int flags, Error **errp)
-{
-    g_autofree char *json = g_strdup(text);
-    json_object *obj;
-    BlockDriverState *bs;
-
-    g_strdelimit(json, "'", '"');
-    obj = json_tokener_parse(json);
-    g_assert_nonnull(obj);
-    bs = bdrv_open_json(obj, false, flags, errp);
-    json_object_put(obj);
-    return bs;
-}
-
-static void image_create(Image *img)
-{
-    g_autofree char *text = g_strdup_printf(
-        "{'driver': 'file', 'filename': '%s', 'node-name': 'target'}",
-        img->path);
-    g_autoptr(BlockDriverState) bs = NULL;
-    BlockdevRef ref = {
-        .type = BLOCKDEV_REF_KIND_REFERENCE,
-        .u.reference = (char *)"target",
-    };
-    BlockdevCreateOptions options = {
-        .driver = BLOCKDEV_DRIVER_QCOW2,
-        .u.qcow2 = img->create,
-    };
-
-    g_assert_true(g_file_set_contents(img->path, "", 0, NULL));
-    bs = open_text(text, BDRV_O_RDWR, &error_abort);
-    options.u.qcow2.file = &ref;
-    bdrv_create(&options, &error_abort);
 }
 
 static void image_open_flags(Image *img, int flags)
@@ -422,7 +387,7 @@ static void image_init(Image *img, int max_bits)
     c->has_lazy_refcounts = true;
     c->lazy_refcounts = c->version == BLOCKDEV_QCOW2_VERSION_V3 &&
                         g_test_rand_int_range(0, 4) == 0;
-    image_create(img);
+    create_image(img->path, &img->create);
     image_open(img);
 }
 
