@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sets of file descriptors.  Main thread. */
-#include "qemu/fdset.h"
+#include "qemu/osdep.h"
 
 #include <sys/stat.h>
+
+#include "qemu/fdset.h"
 
 #define FDSET_PREFIX "/dev/fdset/"
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* BlockBackend: names, drain and queueing, error policy, counters. */
+#include "qemu/osdep.h"
+
 #include "qemu/guest-clock.h"
 #include "test-disk.h"
 
