@@ -28,7 +28,6 @@ static bool create_target(const DriveBackup *arg, BlockDriverState *source,
         .filename = arg->target,
         .format = format,
         .size = bdrv_getlength(source),
-        .quiet = true,
     };
 
     if (create.size < 0) {

@@ -90,6 +90,35 @@ static bool backing_overridden(const BlockDriverState *bs)
     return strcmp(path, bs->backing->bs->filename) != 0;
 }
 
+/* Adds @value as @name; what is inside of it as NAME.MEMBER, NAME.0. */
+static void add_flat(json_object *out, const char *name, json_object *value)
+{
+    if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, key, member) {
+            g_autofree char *path = g_strdup_printf("%s.%s", name, key);
+
+            add_flat(out, path, member);
+        }
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            g_autofree char *path = g_strdup_printf("%s.%zu", name, i);
+
+            add_flat(out, path, json_object_array_get_idx(value, i));
+        }
+    } else {
+        json_object_object_add(out, name, json_object_get(value));
+    }
+}
+
+/* Option @name as the user wrote it, else as it is in @options. */
+static json_object *option_text(const BlockDriverState *bs,
+                                json_object *options, const char *name)
+{
+    json_object *given = json_object_object_get(bs->given, name);
+
+    return given ?: json_object_object_get(options, name);
+}
+
 /* The strong options that are set; the file name apart. */
 static json_object *collect_strong(const BlockDriverState *bs)
 {
@@ -104,12 +133,11 @@ static json_object *collect_strong(const BlockDriverState *bs)
     branch = bdrv_options_branch(bs->options->driver);
     for (unsigned i = 0; i < branch->n_members; i++) {
         const QapiMember *member = &branch->members[i];
-        json_object *value = json_object_object_get(all, member->name);
+        json_object *value = option_text(bs, all, member->name);
 
         if (value && is_strong(bs, branch, member->name) &&
             !bdrv_option_is_child(member)) {
-            json_object_object_add(strong, member->name,
-                                   json_object_get(value));
+            add_flat(strong, member->name, value);
         }
     }
     return strong;

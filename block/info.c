@@ -92,7 +92,7 @@ ImageInfo *bdrv_query_image_info(BlockDriverState *bs, Error **errp)
     bdrv_refresh_filename(bs);
     info->filename = g_strdup(bs->filename);
     info->format = g_strdup(bdrv_get_format_name(bs));
-    info->virtual_size = size;
+    info->virtual_size = ROUND_UP(size, BDRV_SECTOR_SIZE);
     info->actual_size = bdrv_get_allocated_file_size(bs);
     info->has_actual_size = info->actual_size >= 0;
     if (bdrv_get_info(bs, &bdi) >= 0) {

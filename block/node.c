@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/graph-int.h"
+#include <json-c/json.h>
 #include "block/io.h"
 
 static LIST_HEAD(, BlockDriverState) all_nodes =
@@ -86,6 +87,7 @@ static void bdrv_delete(void *opaque)
     g_assert(bs->in_flight == 0);
     qapi_free_BlockdevOptions(bs->options);
     qapi_free_BlockdevOptions(bs->explicit_options);
+    json_object_put(bs->given);
     g_ptr_array_unref(bs->op_blockers);
     g_free(bs->filename);
     g_free(bs->backing_file);

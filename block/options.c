@@ -196,6 +196,48 @@ static bool tree_unflatten(json_object *tree, Error **errp)
     return true;
 }
 
+/* A new array of the values of @obj, if its keys are the numbers from 0 on. */
+static json_object *tree_array(json_object *obj)
+{
+    int n = json_object_object_length(obj);
+    json_object *array = json_object_new_array();
+
+    for (int i = 0; i < n; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        json_object *element;
+
+        if (!json_object_object_get_ex(obj, key, &element)) {
+            json_object_put(array);
+            return NULL;
+        }
+        json_object_array_add(array, json_object_get(element));
+    }
+    return array;
+}
+
+/* {"a": {"0": x, "1": y}} becomes {"a": [x, y]}. */
+static void tree_make_arrays(json_object *tree)
+{
+    struct lh_entry *entry;
+
+    lh_foreach(json_object_get_object(tree), entry)
+    {
+        json_object *member = (json_object *)lh_entry_v(entry);
+        json_object *array;
+
+        if (!json_object_is_type(member, json_type_object) ||
+            !json_object_object_length(member)) {
+            continue;
+        }
+        tree_make_arrays(member);
+        array = tree_array(member);
+        if (array) {
+            /* The value of a key that exists: the table does not change. */
+            json_object_object_add(tree, lh_entry_k(entry), array);
+        }
+    }
+}
+
 bool bdrv_driver_is_leaf(const char *format_name)
 {
     int driver = BlockdevDriver_parse(format_name, NULL);
@@ -393,6 +435,7 @@ static BlockdevOptions *tree_to_options(json_object *tree, bool keyval,
         !tree_complete(tree, keyval, is_storage, probed, errp)) {
         return NULL;
     }
+    tree_make_arrays(tree);
     return bdrv_options_from_json(tree, keyval, errp);
 }
 
@@ -506,30 +549,60 @@ static json_object *filename_tree(const char *filename, const char *format,
     return tree;
 }
 
-BlockdevOptions *bdrv_options_from_filename(const char *filename,
-                                            const char *format, int flags,
-                                            bool *probed, Error **errp)
+static bool is_json(const char *filename)
 {
-    g_autoptr(json_object) tree = NULL;
+    return g_str_has_prefix(filename, "json:");
+}
 
-    *probed = false;
+/* What @filename says, a new reference. */
+static json_object *any_tree(const char *filename, const char *format,
+                             int flags, Error **errp)
+{
+    json_object *tree;
+
     if (format && !bdrv_find_format(format)) {
         error_setg(errp, "Unknown driver '%s'", format);
         return NULL;
     }
-    if (!g_str_has_prefix(filename, "json:")) {
-        tree = filename_tree(filename, format, flags, errp);
-    } else {
-        tree = parse_json_filename(filename + strlen("json:"), errp);
-        if (tree && format && !json_object_object_get(tree, "driver")) {
-            tree_set_string(tree, "driver", format);
-        }
+    if (!is_json(filename)) {
+        return filename_tree(filename, format, flags, errp);
     }
-    return tree ? tree_to_options(tree, false, flags & BDRV_O_PROTOCOL, probed,
-                                  errp) : NULL;
+    tree = parse_json_filename(filename + strlen("json:"), errp);
+    if (tree && format && !json_object_object_get(tree, "driver")) {
+        tree_set_string(tree, "driver", format);
+    }
+    return tree;
+}
+
+BlockdevOptions *bdrv_options_from_filename(const char *filename,
+                                            const char *format, int flags,
+                                            bool *probed, Error **errp)
+{
+    g_autoptr(json_object) tree = any_tree(filename, format, flags, errp);
+
+    *probed = false;
+    return tree ? tree_to_options(tree, is_json(filename),
+                                  flags & BDRV_O_PROTOCOL, probed, errp)
+                : NULL;
 }
 
 /* --- opening by these --- */
+
+/* Lets @bs and those opened with it remember how its options were written. */
+static void remember_given(BlockDriverState *bs, json_object *tree)
+{
+    BdrvChild *c;
+
+    bs->given = json_object_get(tree);
+    LIST_FOREACH(c, &bs->children, next) {
+        json_object *sub = json_object_object_get(tree, c->name);
+
+        if (json_object_is_type(sub, json_type_object) && !c->bs->given &&
+            c->bs->inherits_from == bs) {
+            remember_given(c->bs, sub);
+        }
+    }
+}
 
 typedef struct OpenByName {
     const char *filename, *format;
@@ -545,19 +618,21 @@ static void bdrv_open_by_name(void *opaque)
 {
     OpenByName *open = opaque;
     g_autoptr(BlockdevOptions) options = NULL;
+    g_autoptr(json_object) tree = NULL;
     bool probed = false;
 
-    if (open->tree) {
-        g_autoptr(json_object) tree = NULL;
+    bool written = open->tree || is_json(open->filename);
 
+    if (open->tree) {
         json_object_deep_copy(open->tree, &tree, NULL);
-        options = tree_to_options(tree, open->keyval,
+    } else {
+        tree = any_tree(open->filename, open->format, open->flags,
+                        open->errp);
+    }
+    if (tree) {
+        options = tree_to_options(tree, open->tree ? open->keyval : written,
                                   open->flags & BDRV_O_PROTOCOL, &probed,
                                   open->errp);
-    } else {
-        options = bdrv_options_from_filename(open->filename, open->format,
-                                             open->flags, &probed,
-                                             open->errp);
     }
     if (options) {
         if (open->node_name) {
@@ -567,6 +642,10 @@ static void bdrv_open_by_name(void *opaque)
         bdrv_options_apply_flags(options, open->flags);
         open->bs = bdrv_open_node(options, NULL, open->flags, probed,
                                   open->errp);
+    }
+    if (open->bs && written) {
+        remember_given(open->bs, tree);
+        bdrv_refresh_filename(open->bs);
     }
 }
 

@@ -503,6 +503,7 @@ static void entry_finish(ReopenEntry *entry)
     qapi_free_BlockdevOptions(bs->options);
     bs->options = g_steal_pointer(&entry->state.options);
     qapi_free_BlockdevOptions(bs->explicit_options);
+    g_clear_pointer(&bs->given, json_object_put);
     bs->explicit_options = g_steal_pointer(&entry->explicit_options);
     forget_lost_children(bs);
     bdrv_refresh_limits(bs, NULL, NULL);

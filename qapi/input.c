@@ -102,7 +102,7 @@ static bool input_bool(const QapiType *type, struct json_object *obj,
         return parse_bool("", text, slot, NULL) ||
                fail_expects(type, path, "'on' or 'off'", errp);
     }
-    if (path->mode != QAPI_INPUT_STRICT ||
+    if (path->mode == QAPI_INPUT_KEYVAL ||
         !json_object_is_type(obj, json_type_boolean)) {
         return fail_type(type, path, "boolean", errp);
     }
@@ -139,7 +139,7 @@ static bool input_int(const QapiType *type, struct json_object *obj,
         if (!parse_signed(text, path, &v)) {
             return fail_expects(type, path, "integer", errp);
         }
-    } else if (path->mode != QAPI_INPUT_STRICT ||
+    } else if (path->mode == QAPI_INPUT_KEYVAL ||
                !json_object_is_type(obj, json_type_int)) {
         return fail_type(type, path, "integer", errp);
     } else {
@@ -185,7 +185,7 @@ static bool input_uint(const QapiType *type, struct json_object *obj,
         if (!parse_unsigned(type, text, path, &v, errp)) {
             return false;
         }
-    } else if (path->mode != QAPI_INPUT_STRICT) {
+    } else if (path->mode == QAPI_INPUT_KEYVAL) {
         return fail_type(type, path, "integer", errp);
     } else if (!json_object_is_type(obj, json_type_int)) {
         return fail_expects(type, path, "uint64", errp);
@@ -213,7 +213,7 @@ static bool input_number(const QapiType *type, struct json_object *obj,
         if (end == text || *end || !isfinite(v)) {
             return fail_expects(type, path, "a number", errp);
         }
-    } else if (path->mode != QAPI_INPUT_STRICT ||
+    } else if (path->mode == QAPI_INPUT_KEYVAL ||
                (!json_object_is_type(obj, json_type_int) &&
                 !json_object_is_type(obj, json_type_double))) {
         return fail_type(type, path, "number", errp);

@@ -502,13 +502,16 @@ static void print_formats(void)
 
 bool drive_print_formats(const char *options)
 {
-    struct json_object *parsed = drive_parse(options, NULL);
-    g_autofree char *format = parsed ? drive_take(parsed, "format") : NULL;
+    bool asked = false;
 
-    json_object_put(parsed);
-    if (!format || (strcmp(format, "help") && strcmp(format, "?"))) {
-        return false;
+    /* Read on its own: what is wrong in the options is told later, once. */
+    while (*options && !asked) {
+        g_autofree char *word = next_word(&options);
+
+        asked = !strcmp(word, "format=help") || !strcmp(word, "format=?");
     }
-    print_formats();
-    return true;
+    if (asked) {
+        print_formats();
+    }
+    return asked;
 }

@@ -143,40 +143,11 @@ static char *default_id(const Drive *drive)
 
 /* --- its nodes --- */
 
-/* JSON to strings, as options on a command line are. */
-static struct json_object *as_strings(struct json_object *value)
-{
-    struct json_object *copy;
-
-    if (json_object_is_type(value, json_type_object)) {
-        copy = json_object_new_object();
-        json_object_object_foreach(value, key, member) {
-            json_object_object_add(copy, key, as_strings(member));
-        }
-        return copy;
-    }
-    if (json_object_is_type(value, json_type_array)) {
-        copy = json_object_new_array();
-        for (size_t i = 0; i < json_object_array_length(value); i++) {
-            json_object_array_add(
-                copy, as_strings(json_object_array_get_idx(value, i)));
-        }
-        return copy;
-    }
-    if (json_object_is_type(value, json_type_boolean)) {
-        return json_object_new_string(json_object_get_boolean(value) ? "on"
-                                                                     : "off");
-    }
-    return value ? json_object_new_string(json_object_get_string(value))
-                 : NULL;
-}
-
 static bool merge_json(struct json_object *options, const char *text,
                        Error **errp)
 {
     g_autoptr(json_object) parsed = json_parse_strict(text, strlen(text),
                                                       errp);
-    g_autoptr(json_object) strings = NULL;
 
     if (!parsed) {
         error_prepend(errp, "Could not parse the JSON options: ");
@@ -186,8 +157,7 @@ static bool merge_json(struct json_object *options, const char *text,
         error_setg(errp, "Invalid JSON object given");
         return false;
     }
-    strings = as_strings(parsed);
-    json_object_object_foreach(strings, key, value) {
+    json_object_object_foreach(parsed, key, value) {
         /* What is said beside the file name counts. */
         if (!json_object_object_get_ex(options, key, NULL)) {
             json_object_object_add(options, key, json_object_get(value));

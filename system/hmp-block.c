@@ -12,7 +12,8 @@
 /* Adds the error to the answer as it is; for commands that always did so. */
 static bool print_error(HmpCall *call, Error *err)
 {
-    hmp_print(call, "%s\n", error_get_pretty(err));
+    hmp_print(call, "%s\n%s", error_get_pretty(err),
+              error_get_hint(err) ?: "");
     error_free(err);
     return true;
 }
@@ -157,6 +158,8 @@ static bool add_node(HmpCall *call, Error **errp)
     }
     if (!json_object_object_get_ex(json, "node-name", NULL)) {
         error_setg(errp, "'node-name' needs to be specified");
+    } else if (!json_object_object_get_ex(json, "driver", NULL)) {
+        error_setg(errp, "Must specify either driver or file");
     } else if (json_object_object_get_ex(json, "driver", &driver) &&
                BlockdevDriver_parse(json_object_get_string(driver),
                                     NULL) < 0) {

@@ -11,6 +11,7 @@
 #define MAYBE(kind, name) { HMP_##kind, name, .optional = true }
 
 static const HmpCommand info_commands[] = {
+    { "balloon", "", "how much memory the guest has", hmp_info_balloon },
     { "block", "[-n] [-v] [device]",
       "the block devices, or one of them (-n: all nodes, -v: with what is "
       "known of their images)", hmp_info_block,
@@ -19,12 +20,21 @@ static const HmpCommand info_commands[] = {
       hmp_info_block_jobs },
     { "blockstats", "", "counters of the block devices",
       hmp_info_blockstats },
+    { "capture", "", "sound that is recorded", hmp_info_nothing },
+    { "dump", "", "how far a dump of the memory is", hmp_info_dump },
     { "iothreads", "", "threads for requests", hmp_info_iothreads },
+    { "kvm", "", "whether processors run in the kernel", hmp_info_kvm },
+    { "memory-devices", "", "memory that was plugged in", hmp_info_nothing },
     { "name", "", "the name of the machine", hmp_info_name },
+    { "network", "", "network devices", hmp_info_nothing },
     { "snapshots", "", "snapshots inside of the images", hmp_info_snapshots },
     { "status", "", "whether the machine runs", hmp_info_status },
+    { "tpm", "", "TPM devices", hmp_info_nothing },
+    { "usb", "", "USB devices of the guest", hmp_info_usb },
     { "uuid", "", "the UUID of the machine", hmp_info_uuid },
     { "version", "", "the version of this program", hmp_info_version },
+    { "vm-generation-id", "", "the generation ID of the machine",
+      hmp_info_vm_generation_id },
     { 0 },
 };
 
@@ -136,11 +146,26 @@ const HmpCommand hmp_commands[] = {
       { { HMP_REST, "object" } } },
     { "object_del", "id", "removes an object", hmp_object_del,
       { STRING("id") } },
+    { "qom-list", "path", "the properties of an object", hmp_qom_list,
+      { MAYBE(STRING, "path") } },
+    { "qom-get", "path property", "shows a property of an object",
+      hmp_qom_get, { STRING("path"), STRING("property") } },
+    { "qom-set", "[-j] path property value",
+      "changes a property of an object (-j: the value is JSON)", hmp_qom_set,
+      { FLAG('j', "json"), STRING("path"), STRING("property"),
+        { HMP_REST, "value" } } },
+    { "getfd", "getfd name", "takes a descriptor that comes with it",
+      hmp_getfd, { STRING("fdname") } },
+    { "closefd", "closefd name", "closes a descriptor taken before",
+      hmp_closefd, { STRING("fdname") } },
 
     /* --- the machine --- */
     { "stop|s", "", "stops the machine", hmp_stop },
     { "cont|c", "", "lets the machine run", hmp_cont },
     { "system_reset", "", "resets the machine", hmp_system_reset },
+    { "system_powerdown", "", "asks the guest to turn itself off",
+      hmp_system_powerdown },
+    { "system_wakeup", "", "wakes the guest up", hmp_system_wakeup },
     { "quit|q", "", "ends this program", hmp_quit },
 
     /* --- known by name, and not there yet --- */

@@ -118,9 +118,14 @@ bool hmp_info_block_jobs(HmpCall *call, Error **errp)
     for (BlockJobInfoList *e = list; e; e = e->next) {
         const BlockJobInfo *job = e->value;
 
-        hmp_print(call, "Type %s, device %s: Completed %" PRId64 " of %"
-                  PRId64 " bytes, speed limit %" PRId64 " bytes/s\n",
-                  job->type, job->device, job->offset, job->len, job->speed);
+        if (!strcmp(job->type, "stream")) {
+            hmp_print(call, "Streaming device %s", job->device);
+        } else {
+            hmp_print(call, "Type %s, device %s", job->type, job->device);
+        }
+        hmp_print(call, ": Completed %" PRId64 " of %" PRId64 " bytes, speed "
+                  "limit %" PRId64 " bytes/s\n", job->offset, job->len,
+                  job->speed);
     }
     qapi_free_BlockJobInfoList(list);
     return true;

@@ -27,6 +27,11 @@ HmpFunc hmp_job_set_speed, hmp_job_cancel, hmp_job_complete, hmp_job_pause;
 HmpFunc hmp_job_resume;
 HmpFunc hmp_nbd_server_start, hmp_nbd_server_add, hmp_nbd_server_remove;
 HmpFunc hmp_nbd_server_stop;
+/* hmp-qom.c */
+HmpFunc hmp_qom_list, hmp_qom_get, hmp_qom_set, hmp_getfd, hmp_closefd;
+HmpFunc hmp_system_powerdown, hmp_system_wakeup, hmp_info_balloon;
+HmpFunc hmp_info_vm_generation_id, hmp_info_kvm, hmp_info_usb, hmp_info_dump;
+HmpFunc hmp_info_nothing; /* there is none of these */
 /* hmp-snapshot.c */
 HmpFunc hmp_info_snapshots, hmp_savevm, hmp_loadvm, hmp_delvm;
 HmpFunc hmp_snapshot_blkdev_internal, hmp_snapshot_delete_blkdev_internal;

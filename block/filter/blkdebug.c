@@ -362,6 +362,12 @@ static bool blkdebug_is_suspended(BlockDriverState *bs, const char *tag)
     return blkdebug_break_suspended(s->rules, tag);
 }
 
+/* Clients know that nothing is said of it. */
+static int64_t blkdebug_get_allocated_file_size(BlockDriverState *bs)
+{
+    return -ENOTSUP;
+}
+
 static char *blkdebug_short_filename(const BlockDriverState *bs,
                                      struct json_object *strong)
 {
@@ -387,6 +393,7 @@ const BlockDriver bdrv_blkdebug = {
     .open = blkdebug_open,
     .close = blkdebug_close,
     .reopen_prepare = blkdebug_reopen_prepare,
+    .get_allocated_file_size = blkdebug_get_allocated_file_size,
     .child_perm = blkdebug_child_perm,
     .refresh_limits = blkdebug_refresh_limits,
     .co_preadv = blkdebug_co_preadv,

@@ -124,11 +124,17 @@ static bool null_has_zero_init(BlockDriverState *bs)
     return s->read_zeroes;
 }
 
+/* How long requests take changes nothing in what is read. */
+static const char *const null_strong_options[] = {
+    "size", "read-zeroes", NULL,
+};
+
 #define NULL_DRIVER(name) \
     { \
         .format_name = name, \
         .protocol_name = name, \
         .instance_size = sizeof(NullState), \
+        .strong_options = null_strong_options, \
         .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED, \
         .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP | \
                                 BDRV_REQ_NO_FALLBACK, \

@@ -304,6 +304,11 @@ struct BlockDriverState {
     BlockdevOptions *options; /* as given, completed; owned */
     bool probed;              /* format was guessed: guard the first sector */
     bool implicit;            /* inserted by a job: hidden from queries */
+    /*
+     * What the user wrote, until it is reopened: numbers may be "1M" in it.
+     * NULL: the options are typed from the start.
+     */
+    struct json_object *given;
     BlockdevOptions *explicit_options; /* before what a parent handed down */
     BlockDriverState *inherits_from; /* parent that defined it in place, or
                                         NULL; no reference */

@@ -43,7 +43,7 @@ typedef enum QapiKind {
 typedef enum QapiInputMode {
     QAPI_INPUT_STRICT, /* JSON: values must have the type of the schema */
     QAPI_INPUT_KEYVAL, /* key=value: all scalars are strings, converted here */
-    QAPI_INPUT_OPTIONS, /* as before; whole numbers may have a suffix: 64k */
+    QAPI_INPUT_OPTIONS, /* either; texts of whole numbers may end in k, M... */
 } QapiInputMode;
 
 /* The C type of JSON null: it carries nothing. */

@@ -134,7 +134,8 @@ static void test_keyval(void)
     g_assert_cmpint(bs->options->u.raw.size, ==, 4096);
     g_assert_cmpstr(bs->filename, ==,
                     "json:{\"driver\": \"raw\", \"file\": {\"driver\": "
-                    "\"file\", \"filename\": \"/d/x\"}, \"size\": 4096}");
+                    "\"file\", \"filename\": \"/d/x\"}, "
+                    "\"size\": \"4096\"}");
     json_object_put(tree);
     bdrv_unref(bs);
     dummy_reset();

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Gives lines to the human monitor on standard input of our machine and of the
+installed peer's and compares what comes back, byte for byte.
+
+Usage: hmp-compare.py BUILD-FOLDER [PEER-FOLDER] [-v] [NAME...]
+
+Ends with 1 where something differs, with 77 (skipped) where there is no peer.
+
+Scenarios are hmp-scenarios/NAME.txt: '$ WORDS' is given to a shell, '@ WORDS'
+starts a machine with these options, 'qmp JSON' asks through a QMP monitor
+beside it ('qmp' alone: shows the events so far), any other line goes to the
+human monitor.  What is known to differ begins with '!' and is reported when it
+does not any more (the line before says why); of '~' nothing is compared; '#'
+begins a comment.
+
+Not compared at all: the words that explain a command, versions, generated
+names, times and rates, sizes of what a machine with memory keeps of itself.
+"""
+import json
+import os
+import re
+import select
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+PROMPT = b'(qemu) '
+
+# What is never the same: generated names, addresses, times.
+VOLATILE = [
+    (r'(\d+(\.\d+)? [KMGT]?i?B) (DATE|\d{4}-)', r'SIZE \3'),
+    (r'disk size: .*?(?=\r)', 'disk size: N'),
+    (r'vm-\d{14}', 'vm-DATE'), (r' +SIZE', ' SIZE'),
+    (r'#block\d+', '#blockN'),
+    (r'0x[0-9a-f]{6,}', '0xADDR'),
+    (r'_ns=\d+', '_ns=T'),
+    (r'thread[_-]id"?[=:] ?\d+', 'thread-id=N'),
+    (r'\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d', 'DATE'),
+    (r'\d\d:\d\d:\d\d\.\d\d\d', 'CLOCK'),
+    (r'\d+(\.\d+)?( [KMGTE]i?B| bytes)?/sec', 'RATE'),
+    (r' \d+\.\d+ (sec|ops)', ' T'), (r'; \d\d\.\d\d sec', '; T'),
+    (r'\d+\.\d+ ops/sec', 'OPS'),
+    (r'"(micro)?seconds": \d+', '"TIME'),
+    (r'\d+:\d+:\d+\.\d+', 'CLOCK'),
+    # Each explains its commands in its own words, and has its own version.
+    (r' -- [^\r"]+', ' -- TEXT'), (r'7\.2\.\d+[^\r"]*', 'VERSION'),
+]
+
+
+class Machine:
+    """A machine with a human monitor on stdin and stdout, QMP on a socket."""
+
+    def __init__(self, program, accel, options, work):
+        self.work = work
+        ours, theirs = socket.socketpair()
+        self.qmp = ours.makefile('rw', encoding='utf-8')
+        fd = theirs.fileno()
+        os.set_inheritable(fd, True)
+        self.out = b''
+        self.process = subprocess.Popen(
+            [program, '-accel', accel, '-nodefaults', '-display', 'none',
+             '-machine', 'q35', '-monitor', 'stdio',
+             '-chardev', 'socket,id=ask,fd=%d' % fd,
+             '-mon', 'ask,mode=control'] + shlex.split(options),
+            cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, close_fds=False)
+        theirs.close()
+        self.socket = ours
+        self.events = []
+        ours.settimeout(10)
+        self.first = self.until_prompt()
+        if '<end' not in self.first and self.qmp.readline():
+            self.ask({'execute': 'qmp_capabilities'})
+
+    def until_prompt(self, timeout=10):
+        out = b''
+        while not out.endswith(PROMPT):
+            fd = self.process.stdout.fileno()
+            if not select.select([fd], [], [], timeout)[0]:
+                out += b'<no prompt>'
+                break
+            data = os.read(fd, 65536)
+            if not data:
+                out += b'<end: %d>' % self.process.wait()
+                break
+            out += data
+        return out.decode(errors='replace').replace(self.work, 'DIR')
+
+    def line(self, text):
+        try:
+            self.process.stdin.write(text.encode() + b'\n')
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return '<gone>'
+        return self.until_prompt()
+
+    def ask(self, command):
+        self.qmp.write(json.dumps(command) + '\n')
+        self.qmp.flush()
+        while True:
+            answer = json.loads(self.qmp.readline())
+            if 'event' not in answer:
+                return answer
+            self.events.append(answer)
+
+    def query(self, text):
+        """The answer to the QMP command @text, or the events till now."""
+        if self.process.poll() is not None:
+            return '<gone>'
+        if not text:
+            self.ask({'execute': 'query-status'})
+            out = [{k: e[k] for k in ('event', 'data') if k in e}
+                   for e in self.events]
+            self.events = []
+        elif text[0] == '{':
+            out = self.ask(json.loads(text))
+        else:
+            out = self.ask({'execute': 'human-monitor-command',
+                            'arguments': {'command-line': text}})
+        return json.dumps(out, sort_keys=True).replace(self.work, 'DIR')
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.socket.close()
+
+
+def sort_names(text):
+    """json: file names with their members in order; the peer's is its own."""
+    out, decoder = '', json.JSONDecoder()
+    while 'json:{' in text:
+        before, text = text.split('json:', 1)
+        try:
+            value, end = decoder.raw_decode(text)
+        except ValueError:
+            out += before + 'json:'
+            continue
+        out += before + 'json:' + json.dumps(value, sort_keys=True)
+        text = text[end:]
+    return out + text
+
+
+def plain(text):
+    text = sort_names(text)
+    for pattern, to in VOLATILE:
+        text = re.sub(pattern, to, text)
+    return text.replace('qemu-system-qtest:', 'qemu-system-x86_64:')
+
+
+class Comparison:
+    def __init__(self, ours, peer, verbose):
+        self.sides = [(os.path.join(peer, 'qemu-system-x86_64'), 'tcg', peer),
+                      (os.path.join(ours, 'qemu-system-qtest'), 'qtest',
+                       peer)]
+        self.verbose = verbose
+        self.total = self.different = 0
+
+    def look(self, mark, name, line, texts):
+        peer, ours = (plain(t) for t in texts)
+        self.total += 1
+        if mark == '~' or (peer == ours) != (mark == '!'):
+            if self.verbose:
+                print('same: %s: %s\n%s' % (name, line, peer))
+            return
+        self.different += 1
+        print('%s: %s%s' % (name, line, ' (not any more)' if mark else ''))
+        for who, text in (('peer', peer), ('ours', ours)):
+            # All but the echo, where it is the same.
+            print('  %s: %s' % (who, '\n        '.join(
+                text.split('\033[K')[-1].splitlines())))
+            if mark:
+                break
+        if not mark and peer.split('\033[K')[-1] == ours.split('\033[K')[-1]:
+            print('  only the echo: %r\n  %r' % (peer, ours))
+
+    def run(self, name, lines):
+        with tempfile.TemporaryDirectory(prefix='hmp-compare-') as top:
+            works, machines = [], []
+            for side in 'peer', 'ours':
+                works.append(os.path.join(top, side))
+                os.mkdir(works[-1])
+            for line in lines:
+                self.step(name, line, works, machines)
+            for machine in machines:
+                machine.end()
+
+    def step(self, name, line, works, machines):
+        mark = line[0] if line[0] in '!~' else ''
+        text = line[len(mark):]
+        if text[0] == '$':
+            for work, side in zip(works, self.sides):
+                subprocess.run(text[1:], shell=True, cwd=work, check=True,
+                               stdout=subprocess.DEVNULL,
+                               env=dict(os.environ, PATH=side[2] + ':' +
+                                        os.environ['PATH']))
+            return
+        if text[0] == '@':
+            for machine in machines:
+                machine.end()
+            machines[:] = [Machine(program, accel, text[1:], work)
+                           for (program, accel, _), work
+                           in zip(self.sides, works)]
+            answers = [m.first for m in machines]
+        elif text.split()[0] == 'qmp':
+            answers = [m.query(text[3:].strip()) for m in machines]
+        else:
+            answers = [m.line(text) for m in machines]
+        self.look(mark, name, text, answers)
+
+
+def main():
+    arguments = [a for a in sys.argv[1:] if a != '-v']
+    if not arguments:
+        sys.exit(__doc__)
+    ours, peer = os.path.abspath(arguments.pop(0)), '/usr/bin'
+    if arguments and os.path.isdir(arguments[0]):
+        peer = os.path.abspath(arguments.pop(0))
+    if not shutil.which('qemu-system-x86_64', path=peer):
+        print('skipped: no qemu-system-x86_64 in ' + peer)
+        sys.exit(77)
+    comparison = Comparison(ours, peer, '-v' in sys.argv)
+    folder = os.path.join(HERE, 'hmp-scenarios')
+    names = [n.removesuffix('.txt') for n in sorted(os.listdir(folder))]
+    for name in arguments or names:
+        with open(os.path.join(folder, name + '.txt'), encoding='utf-8') as f:
+            comparison.run(name, [li for li in f.read().splitlines()
+                                  if li and li[0] != '#'])
+    print('%d lines, %d differ' % (comparison.total, comparison.different))
+    sys.exit(1 if comparison.different else 0)
+
+
+if __name__ == '__main__':
+    main()
