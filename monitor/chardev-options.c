@@ -38,8 +38,8 @@ static const OptGroup rest_group = {
 
 /* Kinds that others have and we do not. */
 static const char *const missing_kinds[] = {
-    "braille", "dbus", "memory", "msmouse", "mux", "parallel", "qemu-vdagent",
-    "ringbuf", "spiceport", "spicevmc", "testdev", "udp", "wctablet", NULL,
+    "braille", "dbus", "msmouse", "mux", "parallel", "qemu-vdagent",
+    "spiceport", "spicevmc", "testdev", "udp", "wctablet", NULL,
 };
 
 /* --- from the options to the struct --- */
@@ -144,6 +144,19 @@ static bool take_socket(ChardevOptionsSocket *socket, struct json_object *opts,
     return take_mode(socket, opts, errp);
 }
 
+static bool take_size(uint64_t *size, struct json_object *opts, Error **errp)
+{
+    const char *text = opt_get(opts, "size");
+
+    int64_t bytes = 65536;
+
+    if (text && !parse_size(text, 'B', &bytes, errp)) {
+        return false;
+    }
+    *size = bytes;
+    return true;
+}
+
 static bool take_kind(ChardevOptions *options, struct json_object *opts,
                       Error **errp)
 {
@@ -160,6 +173,10 @@ static bool take_kind(ChardevOptions *options, struct json_object *opts,
                          "serial/tty: no device path", errp);
     case CHARDEV_KIND_SOCKET:
         return take_socket(&options->u.socket, opts, errp);
+    case CHARDEV_KIND_RINGBUF:
+        return take_size(&options->u.ringbuf.size, opts, errp);
+    case CHARDEV_KIND_MEMORY:
+        return take_size(&options->u.memory.size, opts, errp);
     case CHARDEV_KIND_STDIO:
         options->u.stdio.signal = opt_get_bool(opts, "signal", true);
         return true;

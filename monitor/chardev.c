@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
 
@@ -11,6 +12,7 @@
 #include "qemu/aio.h"
 #include "qemu/fdset.h"
 #include "qemu/sockets.h"
+#include "qemu/yank.h"
 
 /* A terminal tells by looking only whether somebody has opened it. */
 #define PTY_INTERVAL_NS (50 * 1000 * 1000)
@@ -24,6 +26,8 @@ struct Chardev {
     char *unlink_path;  /* of a listening unix socket */
     int in_fd, out_fd;  /* of the connection, -1: none */
     bool restore_stdin; /* make it blocking again */
+    ChardevRing *ring;  /* of a ring buffer */
+    YankEntry *yank;    /* of a socket */
     bool owns_fds;      /* close them (not standard input and output) */
     ChardevOpened *opened;
     void *opaque;
@@ -43,6 +47,36 @@ Chardev *chardev_find(const char *id)
         }
     }
     return NULL;
+}
+
+char *chardev_describe(const Chardev *chr)
+{
+    return g_strdup(chr->description);
+}
+
+Chardev *chardev_next(Chardev *chr)
+{
+    return chr ? LIST_NEXT(chr, list) : LIST_FIRST(&chardevs);
+}
+
+const char *chardev_id(const Chardev *chr)
+{
+    return chr->id;
+}
+
+bool chardev_is_used(const Chardev *chr)
+{
+    return chr->opened;
+}
+
+ChardevRing *chardev_ring(const Chardev *chr)
+{
+    return chr->ring;
+}
+
+bool chardev_is_open(const Chardev *chr)
+{
+    return chr->opened && chr->out_fd >= 0;
 }
 
 void chardev_forbid_stdio(void)
@@ -283,6 +317,22 @@ static bool open_pty(Chardev *chr, const ChardevOptions *options,
     return true;
 }
 
+static bool open_ring(Chardev *chr, const ChardevOptions *options,
+                      Error **errp)
+{
+    bool is_memory = options->backend == CHARDEV_KIND_MEMORY;
+    int fd;
+
+    chr->ring = chardev_ring_new(is_memory ? options->u.memory.size
+                                 : options->u.ringbuf.size, &fd, errp);
+    if (!chr->ring) {
+        return false;
+    }
+    chr->description = g_strdup(ChardevKind_str(options->backend));
+    connected(chr, -1, fd);
+    return true;
+}
+
 static int socket_fd(Chardev *chr, const ChardevOptionsSocket *opt,
                      Error **errp)
 {
@@ -321,6 +371,16 @@ static void wait_for_client(Chardev *chr)
     }
 }
 
+/* Whoever reads or writes finds the connection closed, and ends it. */
+static void cut_connection(void *opaque)
+{
+    Chardev *chr = opaque;
+
+    if (chr->out_fd >= 0) {
+        shutdown(chr->out_fd, SHUT_RDWR);
+    }
+}
+
 static bool open_socket(Chardev *chr, const ChardevOptions *options,
                         Error **errp)
 {
@@ -331,6 +391,7 @@ static bool open_socket(Chardev *chr, const ChardevOptions *options,
     if (fd < 0) {
         return false;
     }
+    chr->yank = yank_add(YANK_CHARDEV, chr->id, cut_connection, chr);
     if (!opt->server) {
         connected(chr, fd, fd);
         return true;
@@ -351,9 +412,11 @@ typedef bool ChardevOpen(Chardev *chr, const ChardevOptions *options,
 
 static ChardevOpen *const openers[CHARDEV_KIND__MAX] = {
     [CHARDEV_KIND_FILE] = open_file,
+    [CHARDEV_KIND_MEMORY] = open_ring,
     [CHARDEV_KIND_NULL] = open_null,
     [CHARDEV_KIND_PIPE] = open_pipe,
     [CHARDEV_KIND_PTY] = open_pty,
+    [CHARDEV_KIND_RINGBUF] = open_ring,
     [CHARDEV_KIND_SERIAL] = open_serial,
     [CHARDEV_KIND_SOCKET] = open_socket,
     [CHARDEV_KIND_STDIO] = open_stdio,
@@ -363,6 +426,8 @@ static ChardevOpen *const openers[CHARDEV_KIND__MAX] = {
 static void chardev_free(Chardev *chr)
 {
     close_fds(chr);
+    chardev_ring_free(chr->ring);
+    yank_remove(chr->yank);
     if (chr->restore_stdin) {
         fd_set_nonblock(STDIN_FILENO, false);
         stdio_in_use = false;
@@ -387,6 +452,21 @@ static void chardev_free(Chardev *chr)
     g_free(chr);
 }
 
+/* A device that is not in the list; NULL on failure. */
+static Chardev *create(const ChardevOptions *options, Error **errp)
+{
+    Chardev *chr = g_new0(Chardev, 1);
+
+    chr->id = g_strdup(options->id);
+    chr->listen_fd = chr->in_fd = chr->out_fd = chr->pty_fd = -1;
+    chr->owns_fds = true;
+    if (!openers[options->backend](chr, options, errp)) {
+        chardev_free(chr);
+        return NULL;
+    }
+    return chr;
+}
+
 bool chardev_add(const ChardevOptions *options, Error **errp)
 {
     Chardev *chr;
@@ -398,15 +478,30 @@ bool chardev_add(const ChardevOptions *options, Error **errp)
         error_setg(errp, "Duplicate ID '%s' for chardev", options->id);
         return false;
     }
-    chr = g_new0(Chardev, 1);
-    chr->id = g_strdup(options->id);
-    chr->listen_fd = chr->in_fd = chr->out_fd = chr->pty_fd = -1;
-    chr->owns_fds = true;
-    if (!openers[options->backend](chr, options, errp)) {
-        chardev_free(chr);
+    chr = create(options, errp);
+    if (!chr) {
         return false;
     }
     LIST_INSERT_HEAD(&chardevs, chr, list);
+    return true;
+}
+
+void chardev_remove(Chardev *chr)
+{
+    LIST_REMOVE(chr, list);
+    chardev_free(chr);
+}
+
+bool chardev_change(const ChardevOptions *options, Error **errp)
+{
+    Chardev *old = chardev_find(options->id);
+    Chardev *chr = create(options, errp);
+
+    if (!chr) {
+        return false;
+    }
+    LIST_INSERT_AFTER(old, chr, list);
+    chardev_remove(old);
     return true;
 }
 

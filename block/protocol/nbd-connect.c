@@ -6,6 +6,7 @@
  *     waiting --(reconnect-delay is over)--> failing: requests fail; each
  *                                            lets one attempt be made
  *     waiting, failing --(an attempt succeeds)--> connected
+ *     any --(yank)--> failing, and no attempts are made
  *
  * Names are resolved and sockets connected in a worker thread, the handshake
  * is done by a coroutine: nothing here holds up the loop.
@@ -20,6 +21,11 @@
 #define NS_PER_S INT64_C(1000000000)
 #define FIRST_PAUSE (NS_PER_S / 10)
 #define LONGEST_PAUSE (16 * NS_PER_S)
+
+static bool given_up(const NBDState *s)
+{
+    return s->closing || s->yanked;
+}
 
 /* --- one attempt --- */
 
@@ -126,7 +132,7 @@ static bool coroutine_fn attempt(NBDState *s, Error **errp)
         return false;
     }
     s->handshake_fd = fd;
-    if (s->closing) {
+    if (given_up(s)) {
         shutdown(fd, SHUT_RDWR);
     }
     conn = nbd_conn_new(fd, &wish, errp);
@@ -220,7 +226,7 @@ static void coroutine_fn reconnect_entry(void *opaque)
     NBDState *s = opaque;
     int64_t pause = FIRST_PAUSE;
 
-    while (!s->closing && !attempt(s, NULL) && s->waiting && !s->closing) {
+    while (!given_up(s) && !attempt(s, NULL) && s->waiting && !given_up(s)) {
         co_sleep_wakeable(&s->pause, pause);
         pause = MIN(pause * 2, LONGEST_PAUSE);
         if (!s->waiting) {
@@ -253,7 +259,7 @@ static void coroutine_fn start_connecting(NBDState *s)
 
 NBDConn *coroutine_fn nbd_connect_get(NBDState *s)
 {
-    while (!s->closing) {
+    while (!given_up(s)) {
         if (nbd_conn_ok(s->conn)) {
             s->was_up = true;
             return nbd_conn_ref(s->conn);
@@ -277,15 +283,24 @@ static bool is_alive(const NBDState *s)
     return s->connecting || (s->conn && !nbd_conn_ended(s->conn));
 }
 
-void nbd_connect_close(NBDState *s)
+void nbd_connect_cut(void *opaque)
 {
-    s->closing = true;
+    NBDState *s = opaque;
+
+    s->yanked = true;
     nbd_delay_over(s);
     co_sleep_wake(&s->pause);
     handshake_timeout(s);
     if (s->conn) {
         nbd_conn_stop(s->conn);
     }
+}
+
+void nbd_connect_close(NBDState *s)
+{
+    s->closing = true;
+    yank_remove(g_steal_pointer(&s->yank));
+    nbd_connect_cut(s);
     AIO_WAIT_WHILE(aio_main_context(), is_alive(s));
     nbd_conn_unref(s->conn);
     s->conn = NULL;

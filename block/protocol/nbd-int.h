@@ -11,6 +11,7 @@
 
 #include "block/io.h"
 #include "nbd/client.h"
+#include "qemu/yank.h"
 
 typedef struct NBDState {
     BlockDriverState *bs;
@@ -25,6 +26,8 @@ typedef struct NBDState {
     bool was_up;           /* since it was last found broken */
     bool waiting;          /* requests wait for it, until delay_timer */
     bool closing;
+    bool yanked;           /* cut from outside: nothing connects any more */
+    YankEntry *yank;
     int handshake_fd;      /* of the attempt that is in its handshake, or -1 */
     CoSleep pause;         /* between attempts */
     AioTimer *delay_timer;
@@ -35,6 +38,8 @@ typedef struct NBDState {
 bool nbd_connect_first(NBDState *s, Error **errp);
 /* For s->delay_timer: requests wait no longer. */
 void nbd_delay_over(void *opaque);
+/* For s->yank: requests fail from now on. */
+void nbd_connect_cut(void *opaque);
 /* Ends everything; for close. */
 void nbd_connect_close(NBDState *s);
 /*

@@ -82,6 +82,7 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
         nbd_connect_close(s);
         return -EIO;
     }
+    s->yank = yank_add(YANK_BLOCK_NODE, bs->node_name, nbd_connect_cut, s);
     return 0;
 }
 

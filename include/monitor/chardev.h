@@ -52,7 +52,38 @@ bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
                           Error **errp);
 /* The user is done with the connection: it is closed, the next is awaited. */
 void chardev_close_connection(Chardev *chr);
+/* Puts a new device into the place of that with @options' id. */
+bool chardev_change(const ChardevOptions *options, Error **errp);
+/* Closes and frees @chr, which nobody uses. */
+void chardev_remove(Chardev *chr);
+/* The devices one by one; NULL starts and ends. */
+Chardev *chardev_next(Chardev *chr);
+const char *chardev_id(const Chardev *chr);
+/* Does somebody use it? */
+bool chardev_is_open(const Chardev *chr);
+/* Has it a user, connected or not? */
+bool chardev_is_used(const Chardev *chr);
+/* "unix:/path,server=on" and the like; caller frees. */
+char *chardev_describe(const Chardev *chr);
 /* Closes and frees all; removes the paths of listening unix sockets. */
 void chardev_cleanup(void);
+
+/* --- ring buffers --- */
+
+typedef struct ChardevRing ChardevRing;
+
+/* NULL: @chr is no ring buffer. */
+ChardevRing *chardev_ring(const Chardev *chr);
+/*
+ * Keeps the latest @size bytes, a power of two.  What is written to *@fd,
+ * which becomes the caller's, comes into it.
+ */
+ChardevRing *chardev_ring_new(uint64_t size, int *fd, Error **errp);
+/* NULL is allowed. */
+void chardev_ring_free(ChardevRing *ring);
+/* Forgets the oldest bytes where there is no room. */
+void chardev_ring_write(ChardevRing *ring, const uint8_t *bytes, size_t len);
+/* Takes out the oldest bytes, @max at most; *@len of them, caller frees. */
+uint8_t *chardev_ring_read(ChardevRing *ring, uint64_t max, size_t *len);
 
 #endif

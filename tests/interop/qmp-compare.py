@@ -56,6 +56,7 @@ KNOWN = [
     ('query-qmp-schema', 'not all of it'),
     ('object-add .*(/nonexist|!!!)', 'the text is the C library\'s'),
     ('blockdev-add .*"file": "nosuch"', 'its own name is looked at first'),
+    ('chardev-.*"id": "a.u00e9', 'their names are identifiers'),
     ('query-(block|named-block-nodes)', 'order of JSON in file names'),
 ]
 
