@@ -50,6 +50,86 @@ bool blockdev_find_iothread(const char *id)
     return object && object->qom_type == OBJECT_TYPE_IOTHREAD;
 }
 
+/* --- help --- */
+
+static const char *type_name(const QapiType *type)
+{
+    switch (type->kind) {
+    case QAPI_STR:
+        return "string";
+    case QAPI_BOOL:
+        return "bool";
+    case QAPI_INT:
+    case QAPI_UINT:
+        return "int";
+    default:
+        return type->name;
+    }
+}
+
+static int compare_lines(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void print_properties(ObjectType type)
+{
+    const QapiType *props = qapi_type_ObjectOptions.branches[type];
+    g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
+
+    for (int i = 0; i < props->n_members; i++) {
+        const QapiMember *member = &props->members[i];
+
+        if (strcmp(member->name, "loaded")) { /* it says nothing any more */
+            g_ptr_array_add(lines, g_strdup_printf("  %s=<%s>", member->name,
+                                                   type_name(member->type)));
+        }
+    }
+    g_ptr_array_sort(lines, compare_lines);
+    printf("%s options:\n", ObjectType_str(type));
+    for (guint i = 0; i < lines->len; i++) {
+        printf("%s\n", (char *)g_ptr_array_index(lines, i));
+    }
+}
+
+static bool is_help(const char *word)
+{
+    return !strcmp(word, "help") || !strcmp(word, "?");
+}
+
+bool blockdev_object_help(const char *value)
+{
+    g_auto(GStrv) words = g_strsplit(value, ",", -1);
+    const char *type = NULL;
+    bool asked = false;
+    int known;
+
+    for (int i = 0; words[i]; i++) {
+        if (is_help(words[i])) {
+            asked = true;
+        } else if (g_str_has_prefix(words[i], "qom-type=")) {
+            type = words[i] + strlen("qom-type=");
+        } else if (i == 0 && !strchr(words[i], '=')) {
+            type = words[i];
+        }
+    }
+    if (!asked || (!type && words[1])) {
+        return false;
+    }
+    known = type ? ObjectType_parse(type, NULL) : -1;
+    if (known >= 0) {
+        print_properties(known);
+    } else if (!type) {
+        printf("List of user creatable objects:\n");
+        for (int i = 0; i < OBJECT_TYPE__MAX; i++) {
+            printf("  %s\n", ObjectType_str(i));
+        }
+    }
+    return known >= 0 || !type;
+}
+
+/* --- creating --- */
+
 static bool check_secret(const SecretProperties *secret, Error **errp)
 {
     if (!secret->data == !secret->file) {

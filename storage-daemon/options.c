@@ -6,6 +6,7 @@
 
 #include "block/export.h"
 #include "block/graph.h"
+#include "blockdev/blockdev.h"
 #include "daemon.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
@@ -41,11 +42,7 @@ static bool run_object(const char *value, Error **errp)
 {
     g_autoptr(ObjectOptions) options = NULL;
 
-    if (!strcmp(value, "help")) {
-        printf("List of user creatable objects:\n");
-        for (int i = 0; i < OBJECT_TYPE__MAX; i++) {
-            printf("  %s\n", ObjectType_str(i));
-        }
+    if (blockdev_object_help(value)) {
         exit(EXIT_SUCCESS);
     }
     options = keyval_to_type(value, "qom-type", &qapi_type_ObjectOptions, errp);
@@ -81,7 +78,7 @@ static const DaemonOption option_table[] = {
       "addr.type=unix,addr.path=PATH | "
       "addr.type=inet,addr.host=HOST,addr.port=PORT[,max-connections=N]",
       "start the NBD server, like nbd-server-start" },
-    { "object", 0, run_object, "TYPE,id=ID[,PROPERTY=VALUE...] | help",
+    { "object", 0, run_object, "TYPE,id=ID[,PROPERTY=VALUE...] | [TYPE,]help",
       "create an object, like object-add; or list the types" },
     { "pidfile", 0, NULL, "PATH",
       "write the process id to a file once all is set up" },

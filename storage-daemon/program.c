@@ -145,6 +145,11 @@ bool program_add_chardev(const char *value, Error **errp)
 {
     g_autoptr(ChardevOptions) options = chardev_options_parse(value, errp);
 
+    if (options && chardev_find(options->id)) {
+        error_setg(errp, "attempt to add duplicate property '%s' to object "
+                   "(type 'container')", options->id);
+        return false;
+    }
     return options && chardev_add(options, errp);
 }
 

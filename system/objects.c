@@ -31,14 +31,6 @@ bool system_object_add(struct json_object *options, QapiInputMode mode,
     return object && qmp_object_add(object, errp);
 }
 
-void object_print_help(void)
-{
-    printf("List of user creatable objects:\n");
-    for (int i = 0; i < OBJECT_TYPE__MAX; i++) {
-        printf("  %s\n", ObjectType_str(i));
-    }
-}
-
 IOThreadInfoList *qmp_query_iothreads(Error **errp)
 {
     IOThreadInfoList *list = NULL, **tail = &list;

@@ -7,6 +7,7 @@
 
 #include <json-c/json.h>
 
+#include "blockdev/blockdev.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
 #include "options.h"
@@ -292,8 +293,7 @@ static void answer_question(const char *option, const char *value)
     } else if (!strcmp(option, "chardev") && help) {
         chardev_print_help(false);
         exit(EXIT_SUCCESS);
-    } else if (!strcmp(option, "object") && help) {
-        object_print_help();
+    } else if (!strcmp(option, "object") && blockdev_object_help(value)) {
         exit(EXIT_SUCCESS);
     } else if (!strcmp(option, "device") && device_print_help(value)) {
         exit(EXIT_SUCCESS);

@@ -52,8 +52,6 @@ const char *machine_type(void);
 /* --object iothread,... and others that need nothing of us. */
 bool system_object_add(struct json_object *options, QapiInputMode mode,
                        Error **errp);
-/* The types of objects, for people. */
-void object_print_help(void);
 
 /* --- -drive (drive.c, drive-options.c) --- */
 

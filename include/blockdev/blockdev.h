@@ -12,6 +12,12 @@ void blockdev_init_events(void);
  * ends.  They live until object-del.
  */
 const ObjectOptions *blockdev_next_object(const ObjectOptions *object);
+/*
+ * Answers on stdout where @value, that of an option that creates an object,
+ * asks: "help", or "TYPE,help" for the properties of a type.  False: it does
+ * not ask, or about a type that there is not.
+ */
+bool blockdev_object_help(const char *value);
 /* Is there an iothread object of this name? */
 bool blockdev_find_iothread(const char *id);
 /* How long the machine ran, for snapshots; NULL: there is no machine. */
