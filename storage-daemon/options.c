@@ -124,7 +124,8 @@ static void take_option(DaemonOptions *options, int i, char *value)
         print_help();
         exit(EXIT_SUCCESS);
     case OPT_VERSION:
-        printf("qemu-storage-daemon version %d.%d.%d (%s)\n",
+        printf("qemu-storage-daemon version %d.%d.%d (%s)\n"
+               "A block layer compatible with QEMU; GPL-2.0-or-later\n",
                TIDEMARK_QEMU_MAJOR, TIDEMARK_QEMU_MINOR, TIDEMARK_QEMU_MICRO,
                TIDEMARK_PACKAGE);
         exit(EXIT_SUCCESS);
