@@ -94,12 +94,17 @@ static void coroutine_fn request_entry(void *opaque)
 {
     GuestRequest *req = opaque;
     BlockBackend *blk = blk_ref(req->queue->dev->blk);
+    BlockAcctCookie acct;
     int ret;
 
+    block_acct_start(&acct, req->is_write ? BLOCK_ACCT_WRITE
+                                          : BLOCK_ACCT_READ, req->bytes);
     ret = req->is_write
         ? blk_co_pwrite(blk, req->offset, req->bytes, req->buf, 0)
         : blk_co_pread(blk, req->offset, req->bytes, req->buf, 0);
     if (ret >= 0 || !req->queue->dev || handle_error(req, blk, &ret)) {
+        /* One that will be tried again counts then. */
+        block_acct_done(blk_get_stats(blk), &acct, ret);
         finish(req, MIN(ret, 0));
     }
     blk_unref(blk);

@@ -444,10 +444,21 @@ bool qmp_qom_set(QomSetArg *arg, Error **errp)
 
 /* --- types --- */
 
+static ObjectPropertyInfoList *model_properties(const DeviceModel *model)
+{
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
+
+    for (int set = 0; model->props[set]; set++) {
+        for (const DeviceProp *p = model->props[set]; p->name; p++) {
+            QAPI_LIST_APPEND(tail, device_prop_info(p, true));
+        }
+    }
+    return list;
+}
+
 ObjectPropertyInfoList *
 qmp_device_list_properties(DeviceListPropertiesArg *arg, Error **errp)
 {
-    ObjectPropertyInfoList *list = NULL, **tail = &list;
     const DeviceModel *model = device_model_find(arg->typename);
 
     if (!model) {
@@ -455,11 +466,26 @@ qmp_device_list_properties(DeviceListPropertiesArg *arg, Error **errp)
                   "Device '%s' not found", arg->typename);
         return NULL;
     }
-    for (int set = 0; model->props[set]; set++) {
-        for (const DeviceProp *p = model->props[set]; p->name; p++) {
-            QAPI_LIST_APPEND(tail, device_prop_info(p, true));
-        }
+    return model_properties(model);
+}
+
+ObjectPropertyInfoList *
+qmp_qom_list_properties(QomListPropertiesArg *arg, Error **errp)
+{
+    const DeviceModel *model = device_model_find(arg->typename);
+    ObjectPropertyInfoList *list;
+    ObjectPropertyInfo *type;
+
+    if (!model) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                  "Class '%s' not found", arg->typename);
+        return NULL;
     }
+    list = model_properties(model);
+    type = g_new0(ObjectPropertyInfo, 1);
+    type->name = g_strdup("type");
+    type->type = g_strdup("string");
+    QAPI_LIST_PREPEND(list, type);
     return list;
 }
 
