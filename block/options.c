@@ -238,10 +238,17 @@ static void tree_make_arrays(json_object *tree)
     }
 }
 
-bool bdrv_driver_is_leaf(const char *format_name)
+/* The options of a driver by its name; NULL: there is none. */
+static const QapiType *branch_by_name(const char *format_name)
 {
     int driver = BlockdevDriver_parse(format_name, NULL);
-    const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
+
+    return driver >= 0 ? bdrv_options_branch(driver) : NULL;
+}
+
+bool bdrv_driver_is_leaf(const char *format_name)
+{
+    const QapiType *branch = branch_by_name(format_name);
 
     for (unsigned i = 0; branch && i < branch->n_members; i++) {
         if (bdrv_option_is_child(&branch->members[i])) {
@@ -253,8 +260,7 @@ bool bdrv_driver_is_leaf(const char *format_name)
 
 static bool driver_has_option(const char *format_name, const char *name)
 {
-    int driver = BlockdevDriver_parse(format_name, NULL);
-    const QapiType *branch = driver >= 0 ? bdrv_options_branch(driver) : NULL;
+    const QapiType *branch = branch_by_name(format_name);
 
     for (unsigned i = 0; branch && i < branch->n_members; i++) {
         if (!strcmp(branch->members[i].name, name)) {
@@ -320,6 +326,7 @@ static bool tree_probe(json_object *tree, bool keyval, bool *probed,
 
 static json_object *driver_tree(const BlockDriver *drv, const char *filename,
                                 Error **errp);
+static json_object *protocol_tree(const char *filename, Error **errp);
 
 /* What stands beside a file name counts more than what is in it. */
 static bool tree_merge(json_object *tree, json_object *from)
@@ -344,23 +351,14 @@ static bool tree_take_filename(json_object *tree, Error **errp)
     g_autofree char *filename = g_strdup(tree_string(tree, "filename"));
     const char *driver = tree_string(tree, "driver");
     g_autoptr(json_object) from = NULL;
-    const BlockDriver *drv;
 
     if (!filename) {
         error_setg(errp, "Must specify either driver or file");
         return false;
     }
-    if (!*filename) {
-        error_setg(errp, "The 'file' block driver requires a file name");
-        return false;
-    }
-    drv = driver ? bdrv_find_format(driver)
-                 : bdrv_find_protocol(filename, errp);
-    if (!drv) {
-        return false;
-    }
+    from = driver ? driver_tree(bdrv_find_format(driver), filename, errp)
+                  : protocol_tree(filename, errp);
     json_object_object_del(tree, "filename");
-    from = driver_tree(drv, filename, errp);
     return tree_merge(tree, from);
 }
 
@@ -399,9 +397,9 @@ static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
             return false;
         }
     }
-    driver = tree_string(tree, "driver");
-    if (driver) {
-        return !tree_string(tree, "filename") ||
+    if (json_object_object_get(tree, "driver")) {
+        driver = tree_string(tree, "driver"); /* else refused later */
+        return !driver || !tree_string(tree, "filename") ||
                !driver_parses_filename(driver) ||
                tree_take_filename(tree, errp);
     }
@@ -619,9 +617,8 @@ static void bdrv_open_by_name(void *opaque)
     OpenByName *open = opaque;
     g_autoptr(BlockdevOptions) options = NULL;
     g_autoptr(json_object) tree = NULL;
-    bool probed = false;
-
     bool written = open->tree || is_json(open->filename);
+    bool probed = false;
 
     if (open->tree) {
         json_object_deep_copy(open->tree, &tree, NULL);

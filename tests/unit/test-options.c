@@ -49,6 +49,9 @@ static void test_refused(void)
     assert_refused("json:{\"driver\":\"foo\"}", NULL, "Unknown driver 'foo'");
     assert_refused("json:{\"filename\":\"x\"}", NULL,
                    "Must specify either driver or file");
+    assert_refused("json:{\"driver\":5,\"file\":{\"driver\":\"file\","
+                   "\"filename\":\"x\"}}", NULL,
+                   "Invalid parameter type for 'driver', expected: string");
     assert_refused("json:[]", NULL, "Invalid JSON object given");
     assert_refused("json:{\"driver\":\"raw\"}", NULL,
                    "Parameter 'file' is missing");
