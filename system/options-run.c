@@ -175,12 +175,8 @@ bool option_monitor(const OptionCall *call, Error **errp)
 
 bool option_qtest(const OptionCall *call, Error **errp)
 {
-    g_autofree char *id = NULL;
+    g_autofree char *id = short_chardev(call->value, "qtest", errp);
 
-    if (!strcmp(call->value, "none")) {
-        return true;
-    }
-    id = short_chardev(call->value, "qtest", errp);
     return id && qtest_start(id, errp);
 }
 
