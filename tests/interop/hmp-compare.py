@@ -12,24 +12,25 @@ starts a machine with these options, 'qmp JSON' asks through a QMP monitor
 beside it ('qmp' alone: shows the events so far), any other line goes to the
 human monitor.  What is known to differ begins with '!' and is reported when it
 does not any more (the line before says why); of '~' nothing is compared; '#'
-begins a comment.
+begins a comment.  A line that no machine is there for, or that is not answered,
+counts as one that differs.
 
 Not compared at all: the words that explain a command, versions, generated
 names, times and rates, sizes of what a machine with memory keeps of itself.
 """
 import json
 import os
-import re
 import select
 import shlex
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
+
+import peercompare
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROMPT = b'(qemu) '
+GONE, NO_PROMPT = '<gone>', '<no prompt>'
 
 # What is never the same: generated names, addresses, times.
 VOLATILE = [
@@ -82,7 +83,7 @@ class Machine:
         while not out.endswith(PROMPT):
             fd = self.process.stdout.fileno()
             if not select.select([fd], [], [], timeout)[0]:
-                out += b'<no prompt>'
+                out += NO_PROMPT.encode()
                 break
             data = os.read(fd, 65536)
             if not data:
@@ -96,7 +97,7 @@ class Machine:
             self.process.stdin.write(text.encode() + b'\n')
             self.process.stdin.flush()
         except BrokenPipeError:
-            return '<gone>'
+            return GONE
         return self.until_prompt()
 
     def ask(self, command):
@@ -111,7 +112,7 @@ class Machine:
     def query(self, text):
         """The answer to the QMP command @text, or the events till now."""
         if self.process.poll() is not None:
-            return '<gone>'
+            return GONE
         if not text:
             self.ask({'execute': 'query-status'})
             out = [{k: e[k] for k in ('event', 'data') if k in e}
@@ -146,37 +147,36 @@ def sort_names(text):
 
 
 def plain(text):
-    text = sort_names(text)
-    for pattern, to in VOLATILE:
-        text = re.sub(pattern, to, text)
+    text = peercompare.normal(sort_names(text), VOLATILE)
     return text.replace('qemu-system-qtest:', 'qemu-system-x86_64:')
 
 
-class Comparison:
-    def __init__(self, ours, peer, verbose):
+def answer_of(text):
+    """@text without the echo."""
+    return text.split('\033[K')[-1]
+
+
+class Comparison(peercompare.Comparison):
+    def __init__(self, ours, peer):
+        super().__init__()
         self.sides = [(os.path.join(peer, 'qemu-system-x86_64'), 'tcg', peer),
                       (os.path.join(ours, 'qemu-system-qtest'), 'qtest',
                        peer)]
-        self.verbose = verbose
-        self.total = self.different = 0
 
     def look(self, mark, name, line, texts):
         peer, ours = (plain(t) for t in texts)
-        self.total += 1
-        if mark == '~' or (peer == ours) != (mark == '!'):
-            if self.verbose:
-                print('same: %s: %s\n%s' % (name, line, peer))
-            return
-        self.different += 1
-        print('%s: %s%s' % (name, line, ' (not any more)' if mark else ''))
-        for who, text in (('peer', peer), ('ours', ours)):
-            # All but the echo, where it is the same.
-            print('  %s: %s' % (who, '\n        '.join(
-                text.split('\033[K')[-1].splitlines())))
-            if mark:
-                break
-        if not mark and peer.split('\033[K')[-1] == ours.split('\033[K')[-1]:
-            print('  only the echo: %r\n  %r' % (peer, ours))
+        title = '%s: %s' % (name, line)
+        unanswered = any(t == GONE or t.endswith(NO_PROMPT) for t in texts)
+        if not unanswered and (mark == '~' or
+                               (peer == ours) != (mark == '!')):
+            self.same('%s\n%s' % (title, peer))
+        elif mark == '!' and not unanswered:
+            self.not_any_more(title)
+        elif answer_of(peer) == answer_of(ours) and peer != ours:
+            self.differs(title + ' (only the echo)', repr(peer), repr(ours))
+        else:
+            self.differs(title, *('\n'.join(answer_of(t).splitlines())
+                                  for t in (peer, ours)))
 
     def run(self, name, lines):
         with tempfile.TemporaryDirectory(prefix='hmp-compare-') as top:
@@ -214,24 +214,14 @@ class Comparison:
 
 
 def main():
-    arguments = [a for a in sys.argv[1:] if a != '-v']
-    if not arguments:
-        sys.exit(__doc__)
-    ours, peer = os.path.abspath(arguments.pop(0)), '/usr/bin'
-    if arguments and os.path.isdir(arguments[0]):
-        peer = os.path.abspath(arguments.pop(0))
-    if not shutil.which('qemu-system-x86_64', path=peer):
-        print('skipped: no qemu-system-x86_64 in ' + peer)
-        sys.exit(77)
-    comparison = Comparison(ours, peer, '-v' in sys.argv)
-    folder = os.path.join(HERE, 'hmp-scenarios')
-    names = [n.removesuffix('.txt') for n in sorted(os.listdir(folder))]
-    for name in arguments or names:
-        with open(os.path.join(folder, name + '.txt'), encoding='utf-8') as f:
-            comparison.run(name, [li for li in f.read().splitlines()
-                                  if li and li[0] != '#'])
-    print('%d lines, %d differ' % (comparison.total, comparison.different))
-    sys.exit(1 if comparison.different else 0)
+    ours, peer, names = peercompare.command_line(__doc__,
+                                                 'qemu-system-x86_64')
+    comparison = Comparison(ours, peer)
+    scenarios = peercompare.read_scenarios(os.path.join(HERE,
+                                                        'hmp-scenarios'))
+    for name in names or scenarios:
+        comparison.run(name, scenarios[name])
+    comparison.end('lines')
 
 
 if __name__ == '__main__':

@@ -10,17 +10,18 @@ Ends with 1 where something differs, with 77 (skipped) where there is no peer.
 
 A scenario is a list of lines, each a shell command.  What a line may differ in
 is said before it: '~' only the exit status counts, '=' standard output and the
-exit status, '{' standard output is JSON, '!' it is known to differ (and is
-reported when it does not any more); nothing: both outputs count.
+exit status, '{' standard output is JSON, '!' it is known to differ (that it
+does not any more counts as a difference); nothing: both outputs count.
 """
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+
+import peercompare
 
 INJECT = ('driver=raw,file.driver=blkdebug,file.image.driver=file,'
           'file.image.filename=%s,file.inject-error.0.event=none,'
@@ -487,20 +488,8 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
         '-c "writev 0 512 512"' % (INJECT % ('r.raw', 28, 'write')),
     ],
 }
-
-
-
-def read_scenarios(folder):
-    """Those of @folder, one a file: lines as above, '#' begins a comment."""
-    for name in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, name), encoding='utf-8') as f:
-            SCENARIOS[name.removesuffix('.txt')] = [
-                line for line in f.read().splitlines()
-                if line and line[0] != '#']
-
-
-read_scenarios(os.path.join(os.path.dirname(os.path.realpath(__file__)),
-                            'tools'))
+SCENARIOS.update(peercompare.read_scenarios(os.path.join(
+    os.path.dirname(os.path.realpath(__file__)), 'tools')))
 
 FILTERS = [
     (r'; \d.* sec \(.*?/sec and .*? ops/sec\)', '; TIME'),
@@ -519,10 +508,7 @@ FILTERS = [
 
 
 def normal(text):
-    """@text without what differs between two runs of the same program."""
-    for pattern, by in FILTERS:
-        text = re.sub(pattern, by, text)
-    return text
+    return peercompare.normal(text, FILTERS)
 
 
 def normal_json(text):
@@ -560,9 +546,17 @@ def relevant(kind, result):
     return (normal(out), normal(err), status)
 
 
-def compare(name, lines, paths, verbose):
-    """Number of lines that differ."""
-    differences = 0
+def look(comparison, title, kind, peer, ours):
+    if (peer == ours) != (kind == '!'):
+        comparison.same(title)
+    elif kind == '!':
+        comparison.not_any_more(title)
+    else:
+        comparison.differs(title, *('\n'.join(str(r).rstrip() for r in side)
+                                    for side in (peer, ours)))
+
+
+def compare(comparison, name, lines, paths):
     with tempfile.TemporaryDirectory(prefix='tools-compare-') as top, \
             ThreadPoolExecutor(len(paths)) as pool:
         folders = [os.path.join(top, side) for side in ('peer', 'ours')]
@@ -571,43 +565,21 @@ def compare(name, lines, paths, verbose):
         for line in lines:
             kind = line[0] if line[0] in '~={!' else ''
             command = line[len(kind):]
-            results = [relevant(kind, result) for result in
-                       pool.map(run, (command, command), folders, paths)]
-            if kind == '!':
-                if results[0] == results[1]:
-                    print('no longer differs: %s' % command)
-            elif results[0] != results[1]:
-                differences += 1
-                print('%s: %s' % (name, command))
-                for side, result in zip(('peer', 'ours'), results):
-                    print('  %s: %s' % (side, '\n        '.join(
-                        str(r).rstrip() for r in result)))
-            elif verbose:
-                print('same: %s' % command)
-    return differences
+            look(comparison, '%s: %s' % (name, command), kind,
+                 *[relevant(kind, result) for result in
+                   pool.map(run, (command, command), folders, paths)])
 
 
 def main():
-    arguments = [a for a in sys.argv[1:] if a != '-v']
-    if not arguments:
-        sys.exit(__doc__)
-    ours = os.path.abspath(arguments.pop(0))
-    peer = '/usr/bin'
-    if arguments and os.path.isdir(arguments[0]):
-        peer = os.path.abspath(arguments.pop(0))
-    for tool in ('qemu-img', 'qemu-io'):
-        if not shutil.which(tool, path=peer):
-            print('skipped: no %s in %s' % (tool, peer))
-            sys.exit(77)
+    tools = ('qemu-img', 'qemu-io')
+    ours, peer, names = peercompare.command_line(__doc__, *tools)
+    for tool in tools:
         if not shutil.which(tool, path=ours):
             sys.exit('no %s in %s: build it' % (tool, ours))
-    total = differences = 0
-    for name in arguments or SCENARIOS:
-        total += len(SCENARIOS[name])
-        differences += compare(name, SCENARIOS[name], (peer, ours),
-                               '-v' in sys.argv)
-    print('%d command lines, %d differ' % (total, differences))
-    sys.exit(1 if differences else 0)
+    comparison = peercompare.Comparison()
+    for name in names or SCENARIOS:
+        compare(comparison, name, SCENARIOS[name], (peer, ours))
+    comparison.end('command lines')
 
 
 if __name__ == '__main__':
