@@ -399,7 +399,9 @@ static bool coroutine_fn keep_speed(BlockCopyCall *call, CopyTask *task)
     }
     call->pos = task->req.offset;
     finish_area(task, -EAGAIN);
-    co_sleep_wakeable(&call->sleep, ns);
+    if (!must_stop(call)) { /* told while the area was looked for */
+        co_sleep_wakeable(&call->sleep, ns);
+    }
     return true;
 }
 

@@ -27,6 +27,9 @@ typedef struct MemoryDisk {
     void coroutine_fn (*on_write)(int64_t offset, int64_t bytes);
     /* The same for reads. */
     void coroutine_fn (*on_read)(int64_t offset, int64_t bytes);
+    /* The same where it is asked what is data. */
+    void coroutine_fn (*on_status)(int64_t offset);
+    int64_t zeroes_from; /* to the end; 0: it is all said to be data */
 } MemoryDisk;
 
 static MemoryDisk *memory_disk(BlockDriverState *bs)
@@ -144,6 +147,27 @@ static int coroutine_fn memory_co_pwrite_zeroes(BlockDriverState *bs,
     return ret;
 }
 
+static int coroutine_fn memory_co_block_status(BlockDriverState *bs,
+                                               bool want_zero, int64_t offset,
+                                               int64_t bytes, int64_t *pnum,
+                                               int64_t *map,
+                                               BlockDriverState **file)
+{
+    MemoryDisk *d = memory_disk(bs);
+
+    if (d->on_status) {
+        d->on_status(offset);
+    }
+    *pnum = bytes;
+    if (d->zeroes_from && offset >= d->zeroes_from) {
+        return BDRV_BLOCK_ZERO;
+    }
+    if (d->zeroes_from) {
+        *pnum = MIN(bytes, d->zeroes_from - offset);
+    }
+    return BDRV_BLOCK_DATA;
+}
+
 static const BlockDriver bdrv_memory = {
     .format_name = "null-co",
     .instance_size = sizeof(MemoryDisk *),
@@ -155,6 +179,7 @@ static const BlockDriver bdrv_memory = {
     .co_preadv = memory_co_preadv,
     .co_pwritev = memory_co_pwritev,
     .co_pwrite_zeroes = memory_co_pwrite_zeroes,
+    .co_block_status = memory_co_block_status,
 };
 
 /* A new node with a reference. */

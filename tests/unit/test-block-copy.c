@@ -301,6 +301,42 @@ static void test_cancel(void)
     tear_down(&f);
 }
 
+static int n_status;
+
+/* Asked first, it is looked how far the data goes; then for what follows. */
+static void coroutine_fn third_status_yields(int64_t offset)
+{
+    if (++n_status == 3) {
+        co_yield_to_loop();
+    }
+}
+
+/* It comes while the next area is looked for, which would be due in years. */
+static void test_cancel_before_sleep(void)
+{
+    BlockCopyCall *call;
+    bool is_read;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    memset(memory_disk(f.source)->data + 1 * MiB, 0, MEMORY_BYTES - 1 * MiB);
+    memory_disk(f.source)->zeroes_from = 1 * MiB;
+    memory_disk(f.source)->on_status = third_status_yields;
+    n_status = 0;
+    block_copy_set_speed(f.s, 1);
+    call = start(&f, 4, 0);
+    g_assert_cmpint(n_status, ==, 3);
+    block_copy_call_cancel(call);
+    for (int i = 0; i < 1000; i++) {
+        aio_poll(aio_main_context(), false);
+    }
+    g_assert(block_copy_call_finished(call));
+    g_assert(block_copy_call_cancelled(call));
+    g_assert_cmpint(finish(call, &is_read), ==, 0);
+    g_assert(hbitmap_get(block_copy_todo(f.s), 1 * MiB));
+    tear_down(&f);
+}
+
 /* Only what is asked for, and clusters as a whole, is written. */
 static void test_todo(void)
 {
@@ -337,6 +373,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block-copy/guest-conflict", test_guest_conflict);
     g_test_add_func("/block-copy/random", test_random);
     g_test_add_func("/block-copy/cancel", test_cancel);
+    g_test_add_func("/block-copy/cancel-before-sleep",
+                    test_cancel_before_sleep);
     g_test_add_func("/block-copy/todo", test_todo);
     ret = g_test_run();
     bdrv_close_all();
