@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* object-add and object-del: throttle groups. */
+/* object-add and object-del: throttle groups, secrets and iothreads. */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
-
-static bool id_is_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    while (*++id) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
-}
+#include "qemu/cutils.h"
 
 /* All objects, the oldest first. */
 static GPtrArray *objects;
@@ -167,10 +155,7 @@ static bool object_create(const ObjectOptions *arg, Error **errp)
 
 bool qmp_object_add(ObjectOptions *arg, Error **errp)
 {
-    if (!id_is_wellformed(arg->id)) {
-        error_setg(errp, "Parameter 'id' expects an identifier");
-        error_append_hint(errp, "Identifiers consist of letters, digits, '-', "
-                          "'.', '_', starting with a letter.\n");
+    if (!id_check(arg->id, errp)) {
         return false;
     }
     if (find_object(arg->id)) {

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block-backend-int.h"
 #include "block/graph-int.h"
+#include "qemu/cutils.h"
 
 static TAILQ_HEAD(, BlockBackend) all_backends =
     TAILQ_HEAD_INITIALIZER(all_backends);
@@ -250,26 +251,13 @@ AioContext *blk_get_aio_context(const BlockBackend *blk)
 
 /* --- names --- */
 
-static bool name_is_wellformed(const char *name)
-{
-    if (!g_ascii_isalpha(*name)) {
-        return false;
-    }
-    while (*++name) {
-        if (!g_ascii_isalnum(*name) && !strchr("-._", *name)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool blk_set_name(BlockBackend *blk, const char *name, Error **errp)
 {
     if (!name) {
         g_free(g_steal_pointer(&blk->name));
         return true;
     }
-    if (!name_is_wellformed(name)) {
+    if (!id_wellformed(name)) {
         error_setg(errp, "Invalid device name '%s'", name);
         return false;
     }

@@ -5,6 +5,7 @@
 #include "block/graph-int.h"
 #include <json-c/json.h>
 #include "block/io.h"
+#include "qemu/cutils.h"
 
 static LIST_HEAD(, BlockDriverState) all_nodes =
     LIST_HEAD_INITIALIZER(all_nodes);
@@ -150,22 +151,11 @@ BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
     return bs;
 }
 
-static bool bdrv_name_wellformed(const char *name)
-{
-    if (!g_ascii_isalpha(*name)) {
-        return false;
-    }
-    while (g_ascii_isalnum(*name) || (*name && strchr("-._", *name))) {
-        name++;
-    }
-    return !*name;
-}
-
 bool bdrv_node_name_check(const char *name, Error **errp)
 {
     BlockDriverState *bs;
 
-    if (!bdrv_name_wellformed(name)) {
+    if (!id_wellformed(name)) {
         error_setg(errp, "Invalid node-name: '%s'", name);
         return false;
     }

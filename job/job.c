@@ -2,24 +2,11 @@
 /* A job's life: creation, the coroutine around run(), pause points, sleep. */
 #include "qemu/osdep.h"
 #include "job-int.h"
+#include "qemu/cutils.h"
 
 static LIST_HEAD(, Job) jobs = LIST_HEAD_INITIALIZER(jobs);
 
 /* --- names and references --- */
-
-/* A letter, then letters, digits, '-', '.' and '_'. */
-static bool id_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    while (*++id) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static bool check_id(const char *id, bool internal, Error **errp)
 {

@@ -8,8 +8,8 @@
 #include <termios.h>
 
 #include "monitor/chardev.h"
-#include "qapi/optgroup.h"
 #include "qemu/aio.h"
+#include "qemu/cutils.h"
 #include "qemu/fdset.h"
 #include "qemu/sockets.h"
 #include "qemu/yank.h"
@@ -471,7 +471,7 @@ bool chardev_add(const ChardevOptions *options, Error **errp)
 {
     Chardev *chr;
 
-    if (!opt_check_id(options->id, errp)) {
+    if (!id_check(options->id, errp)) {
         return false;
     }
     if (chardev_find(options->id)) {

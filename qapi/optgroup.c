@@ -8,28 +8,6 @@
 #include "qapi/optgroup.h"
 #include "qemu/cutils.h"
 
-bool opt_id_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    while (g_ascii_isalnum(*id) || (*id && strchr("-._", *id))) {
-        id++;
-    }
-    return !*id;
-}
-
-bool opt_check_id(const char *id, Error **errp)
-{
-    if (opt_id_wellformed(id)) {
-        return true;
-    }
-    error_setg(errp, "Parameter 'id' expects an identifier");
-    error_append_hint(errp, "Identifiers consist of letters, digits, '-', "
-                      "'.', '_', starting with a letter.\n");
-    return false;
-}
-
 /* --- the types of values --- */
 
 static bool check_number(const char *key, const char *value, Error **errp)
@@ -168,7 +146,7 @@ static bool find_id(const char *text, char **id, Error **errp)
             *id = g_steal_pointer(&value);
         }
     }
-    return !*id || opt_check_id(*id, errp);
+    return !*id || id_check(*id, errp);
 }
 
 struct json_object *optgroup_parse(const OptGroup *group, const char *text,

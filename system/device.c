@@ -8,6 +8,7 @@
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
+#include "qemu/cutils.h"
 #include "system-int.h"
 
 static TAILQ_HEAD(DeviceList, Device) devices = TAILQ_HEAD_INITIALIZER(devices);
@@ -111,19 +112,6 @@ char *device_backend_path(const Device *dev)
         return g_strdup_printf("%s/%s/legacy[0]", dev->path, bus);
     }
     return g_strdup(dev->id ? dev->id : dev->path);
-}
-
-bool id_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    while (*++id) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* --- buses --- */
@@ -397,10 +385,7 @@ static const DeviceModel *model_for(struct json_object *options, Error **errp)
 
 static bool check_id(const char *id, Error **errp)
 {
-    if (id && !id_wellformed(id)) {
-        error_setg(errp, "Parameter 'id' expects an identifier");
-        error_append_hint(errp, "Identifiers consist of letters, digits, "
-                          "'-', '.', '_', starting with a letter.\n");
+    if (id && !id_check(id, errp)) {
         return false;
     }
     if (id && device_find(id)) {

@@ -320,13 +320,7 @@ static bool take_id(DriveConfig *config, struct json_object *options,
                     Error **errp)
 {
     config->id = drive_take(options, "id");
-    if (config->id && !id_wellformed(config->id)) {
-        error_setg(errp, "Parameter 'id' expects an identifier");
-        error_append_hint(errp, "Identifiers consist of letters, digits, "
-                          "'-', '.', '_', starting with a letter.\n");
-        return false;
-    }
-    return true;
+    return !config->id || id_check(config->id, errp);
 }
 
 static bool snapshot_default;

@@ -133,7 +133,7 @@ static char *short_chardev(const char *value, const char *new_id, Error **errp)
     if (g_str_has_prefix(value, "chardev:")) {
         const char *id = value + strlen("chardev:");
 
-        if (!opt_id_wellformed(id)) {
+        if (!id_wellformed(id)) {
             error_setg(errp, "Parameter 'id' expects an identifier");
             return NULL;
         }

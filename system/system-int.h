@@ -263,7 +263,6 @@ bool device_add_for_drives(Error **errp);
 void device_cleanup(void);
 /* The name by which the BlockBackend's user is known; caller frees. */
 char *device_backend_path(const Device *dev);
-bool id_wellformed(const char *id);
 /* device-block.c */
 bool device_block_realize(Device *dev, Error **errp);
 void device_block_unrealize(Device *dev);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Text to number and back, as users of the tools write it. */
+/* What users write: numbers, sizes, identifiers; text to value and back. */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 
@@ -149,4 +149,28 @@ char *size_to_str(uint64_t bytes)
         unit++;
     }
     return g_strdup_printf("%.3g %s", value, units[unit]);
+}
+
+/* --- identifiers --- */
+
+bool id_wellformed(const char *id)
+{
+    if (!g_ascii_isalpha(*id)) {
+        return false;
+    }
+    while (g_ascii_isalnum(*id) || (*id && strchr("-._", *id))) {
+        id++;
+    }
+    return !*id;
+}
+
+bool id_check(const char *id, Error **errp)
+{
+    if (id_wellformed(id)) {
+        return true;
+    }
+    error_setg(errp, "Parameter 'id' expects an identifier");
+    error_append_hint(errp, "Identifiers consist of letters, digits, '-', "
+                      "'.', '_', starting with a letter.\n");
+    return false;
 }

@@ -13,6 +13,7 @@
 
 #include "block/export.h"
 #include "block/graph.h"
+#include "qemu/cutils.h"
 
 static const BlockExportDriver *const export_drivers[] = {
     &block_export_nbd,
@@ -46,23 +47,9 @@ static const BlockExportDriver *find_driver(BlockExportType type)
 
 /* --- adding --- */
 
-/* Letters, digits, '-', '.' and '_', the first being a letter. */
-static bool id_is_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(id[0])) {
-        return false;
-    }
-    for (const char *p = id; *p; p++) {
-        if (!g_ascii_isalnum(*p) && !strchr("-._", *p)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool check_options(const BlockExportOptions *options, Error **errp)
 {
-    if (!id_is_wellformed(options->id)) {
+    if (!id_wellformed(options->id)) {
         error_setg(errp, "Invalid block export id");
         return false;
     }

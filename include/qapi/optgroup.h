@@ -35,11 +35,6 @@ typedef struct OptGroup {
     bool short_forms;       /* "key" and "nokey" are usual: no warning */
 } OptGroup;
 
-/* Letters, digits, '-', '.', '_', beginning with a letter. */
-bool opt_id_wellformed(const char *id);
-/* Fails, and says how an identifier is written. */
-bool opt_check_id(const char *id, Error **errp);
-
 /*
  * The parameters in @text, checked against @group, as an object of strings
  * with "yes" and the like left as written; a new reference.  NULL and @errp

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Text to number and back, as users of the tools write it. */
+/* What users write: numbers, sizes, identifiers; text to value and back. */
 #ifndef QEMU_CUTILS_H
 #define QEMU_CUTILS_H
 
@@ -18,6 +18,10 @@ bool parse_uint64(const char *text, uint64_t *value, Error **errp);
 bool parse_int64(const char *text, int64_t *value, Error **errp);
 /* "on"/"off" (and yes/no, true/false, y/n). */
 bool parse_bool(const char *name, const char *text, bool *value, Error **errp);
+/* A letter, then letters, digits, '-', '.' and '_', as names of things are. */
+bool id_wellformed(const char *id);
+/* Fails where it is not, and says how an identifier is written. */
+bool id_check(const char *id, Error **errp);
 /* "1.5 GiB", "512 B": as the tools print sizes (three significant digits). */
 char *size_to_str(uint64_t bytes);
 

@@ -134,6 +134,19 @@ static void test_size_to_str(void)
     }
 }
 
+static void test_id(void)
+{
+    static const char *const fine[] = { "a", "Z9", "a-b.c_d" };
+    static const char *const wrong[] = { "", "1", "-a", "a b", "a,b", "#x" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(fine); i++) {
+        g_assert_true(id_wellformed(fine[i]));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        g_assert_false(id_wellformed(wrong[i]));
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -142,5 +155,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cutils/int64", test_int64);
     g_test_add_func("/cutils/bool", test_bool);
     g_test_add_func("/cutils/size-to-str", test_size_to_str);
+    g_test_add_func("/cutils/id", test_id);
     return g_test_run();
 }

@@ -97,19 +97,6 @@ static void test_getters(void)
     json_object_put(opts);
 }
 
-static void test_ids(void)
-{
-    static const char *const fine[] = { "a", "Z9", "a-b.c_d" };
-    static const char *const wrong[] = { "", "1", "-a", "a b", "a,b", "#x" };
-
-    for (size_t i = 0; i < ARRAY_SIZE(fine); i++) {
-        g_assert_true(opt_id_wellformed(fine[i]));
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        g_assert_false(opt_id_wellformed(wrong[i]));
-    }
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -117,6 +104,5 @@ int main(int argc, char **argv)
     g_test_add_func("/optgroup/bad", test_bad);
     g_test_add_func("/optgroup/groups", test_groups);
     g_test_add_func("/optgroup/getters", test_getters);
-    g_test_add_func("/optgroup/ids", test_ids);
     return g_test_run();
 }
