@@ -210,7 +210,7 @@ void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
 void block_acct_fix_latency(int64_t ns);
 /* Keeps minimum, average and maximum of the last @seconds (> 0). */
 void block_acct_add_interval(BlockAcctStats *stats, uint32_t seconds);
-/* For query-blockstats; shortest known first as they were added. */
+/* For query-blockstats: in the order in which they were added. */
 BlockDeviceTimedStatsList *block_acct_intervals(BlockAcctStats *stats);
 /* Of this handle; lives as long as it. */
 BlockAcctStats *blk_get_stats(BlockBackend *blk);
