@@ -153,13 +153,15 @@ static bool copy(Commit *c)
 /* What it held is in its backing file now. */
 static bool empty(const Commit *c)
 {
+    BlockBackend *top = c->layers->pdata[0];
     int ret = 0;
 
     if (!c->args->keep && !c->args->base) {
-        ret = commit_empty(bdrv_skip_filters(blk_bs(c->layers->pdata[0])));
+        ret = commit_empty(bdrv_skip_filters(blk_bs(top)));
+        ret = ret < 0 ? ret : blk_flush(top);
     }
     if (ret < 0) {
-        error_report("Could not empty %s: %s", c->args->image.filename,
+        error_report("Failed to empty %s: %s", node_path(top),
                      strerror(-ret));
     }
     return ret >= 0;
