@@ -8,18 +8,49 @@
 
 typedef struct SnapshotArgs {
     ToolImage image;
-    bool list, quiet, force_share;
-    const char *create, *apply, *delete;
+    bool quiet, force_share;
+    char action;      /* 'l', 'c', 'a', 'd'; 0: none */
+    const char *name; /* of the snapshot */
 } SnapshotArgs;
+
+static bool choose(SnapshotArgs *args, char action, const char *name)
+{
+    if (args->action) {
+        cli_usage_error("Cannot mix '-l', '-a', '-c', '-d'");
+    }
+    args->action = action;
+    args->name = name;
+    return true;
+}
+
+static bool choose_list(void *dest, const char *arg)
+{
+    return choose(dest, 'l', NULL);
+}
+
+static bool choose_create(void *dest, const char *arg)
+{
+    return choose(dest, 'c', arg);
+}
+
+static bool choose_apply(void *dest, const char *arg)
+{
+    return choose(dest, 'a', arg);
+}
+
+static bool choose_delete(void *dest, const char *arg)
+{
+    return choose(dest, 'd', arg);
+}
 
 static const CliOption snapshot_options[] = {
     IMG_IMAGE_OPTIONS(SnapshotArgs, image),
-    IMG_FLAG(SnapshotArgs, 'l', "list", list),
+    { 'l', "list", CLI_NOTE, 0, choose_list },
     IMG_FLAG(SnapshotArgs, 'q', "quiet", quiet),
     IMG_FLAG(SnapshotArgs, 'U', "force-share", force_share),
-    IMG_TEXT(SnapshotArgs, 'c', "create", create),
-    IMG_TEXT(SnapshotArgs, 'a', "apply", apply),
-    IMG_TEXT(SnapshotArgs, 'd', "delete", delete),
+    IMG_CALL('c', "create", choose_create),
+    IMG_CALL('a', "apply", choose_apply),
+    IMG_CALL('d', "delete", choose_delete),
     { 0 },
 };
 
@@ -86,23 +117,28 @@ int img_snapshot(int argc, char **argv)
     int first = cli_parse(argc, argv, snapshot_options, &args, img_help);
     g_autoptr(BlockBackend) blk = NULL;
 
-    if (args.list + !!args.create + !!args.apply + !!args.delete > 1) {
-        cli_usage_error("Cannot mix '-l', '-a', '-c', '-d'");
-    }
     if (argc - first != 1) {
         cli_usage_error("Expecting one image file name");
     }
     args.image.filename = argv[first];
-    args.image.flags = (args.list ? 0 : BDRV_O_RDWR | BDRV_O_UNMAP) |
+    args.image.flags = (args.action == 'l' ? 0 : BDRV_O_RDWR | BDRV_O_UNMAP) |
                        (args.force_share ? BDRV_O_FORCE_SHARE : 0);
     blk = img_open(&args.image);
     if (!blk) {
         return EXIT_FAILURE;
     }
-    return args.list ? do_list(blk_bs(blk))
-        : args.create ? do_create(blk_bs(blk), args.create)
-        : args.apply ? do_apply(blk_bs(blk), args.apply)
-        : args.delete ? do_delete(blk_bs(blk), args.delete) : EXIT_SUCCESS;
+    switch (args.action) {
+    case 'l':
+        return do_list(blk_bs(blk));
+    case 'c':
+        return do_create(blk_bs(blk), args.name);
+    case 'a':
+        return do_apply(blk_bs(blk), args.name);
+    case 'd':
+        return do_delete(blk_bs(blk), args.name);
+    default:
+        return EXIT_SUCCESS;
+    }
 }
 
 /* --- -l of other commands --- */
