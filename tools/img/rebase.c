@@ -299,6 +299,11 @@ static bool make_safe(Rebase *r)
     bool ok;
 
     r->size = blk_getlength(r->blk);
+    if (r->size < 0) {
+        error_report("Could not get the size of '%s': %s",
+                     r->args->image.filename, strerror(-r->size));
+        return false;
+    }
     r->cluster = MIN(bdrv_get_cluster_size(blk_bs(r->blk)), REBASE_CHUNK);
     for (int i = 0; i < 2; i++) {
         r->buf[i] = bdrv_blockalign(blk_bs(r->blk), REBASE_CHUNK);
