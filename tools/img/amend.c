@@ -246,20 +246,33 @@ static void coroutine_fn amend_entry(void *opaque)
     a->ret = a->bs->drv->co_amend(a->bs, &a->change, &a->err);
 }
 
+static bool change_format(Amend *a, Error **errp)
+{
+    aio_run_co(amend_entry, a);
+    error_propagate(errp, a->err);
+    return a->ret >= 0;
+}
+
+static bool change_size(const Amend *a, BlockBackend *blk, Error **errp)
+{
+    return a->size < 0 ||
+           blk_truncate(blk, a->size, false, PREALLOC_MODE_OFF, 0, errp) >= 0;
+}
+
 static bool change(Amend *a, const AmendArgs *args, BlockBackend *blk,
                    Error **errp)
 {
-    if (!take_options(a, args->extra, errp) || !check_backing(a, errp)) {
-        return false;
+    bool ok = take_options(a, args->extra, errp) && check_backing(a, errp);
+
+    /* Last what cannot be taken back: version 2 has no zero clusters. */
+    if (ok && a->change.version == 2) {
+        return change_size(a, blk, errp) && change_format(a, errp);
     }
-    aio_run_co(amend_entry, a);
-    if (a->ret < 0) {
-        error_propagate(errp, a->err);
-        return false;
+    ok = ok && change_format(a, errp);
+    if (ok) {
+        img_progress_set(1, 2);
     }
-    img_progress_set(1, 2);
-    return a->size < 0 ||
-           blk_truncate(blk, a->size, false, PREALLOC_MODE_OFF, 0, errp) >= 0;
+    return ok && change_size(a, blk, errp);
 }
 
 static int amend(const AmendArgs *args, BlockBackend *blk)
