@@ -311,6 +311,11 @@ BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
         option.reference = ref->u.reference;
     }
     child_bs = open_child_node(bs, &option, role, flags, errp);
+    /* Only what the storage says counts here, not who else uses it. */
+    if (child_bs && child_bs->read_only && bs->auto_read_only &&
+        (role & BDRV_CHILD_PRIMARY)) {
+        bs->read_only = true;
+    }
     return child_bs ? attach_opened(bs, child_bs, !option.reference, name,
                                     role, errp) : NULL;
 }

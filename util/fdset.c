@@ -173,19 +173,51 @@ static int fdset_dup(int64_t id, int flags)
     return -1;
 }
 
-int fdset_open(const char *path, int flags, mode_t mode)
+/* The number of the set that @path stands for; false: it is malformed. */
+static bool parse_set(const char *path, int64_t *id)
 {
     const char *number = path + strlen(FDSET_PREFIX);
     char *end = NULL;
-    gint64 id;
+
+    *id = g_ascii_strtoll(number, &end, 10);
+    if (!g_ascii_isdigit(*number) || *end) {
+        errno = EINVAL;
+        return false;
+    }
+    return true;
+}
+
+int fdset_open(const char *path, int flags, mode_t mode)
+{
+    int64_t id;
 
     if (!g_str_has_prefix(path, FDSET_PREFIX)) {
         return open(path, flags | O_CLOEXEC, mode);
     }
-    id = g_ascii_strtoll(number, &end, 10);
-    if (!g_ascii_isdigit(*number) || *end) {
-        errno = EINVAL;
-        return -1;
+    return parse_set(path, &id) ? fdset_dup(id, flags) : -1;
+}
+
+bool fdset_is_write_protected(const char *path)
+{
+    bool found = false;
+    int64_t id;
+
+    if (!g_str_has_prefix(path, FDSET_PREFIX)) {
+        return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 &&
+               (errno == EACCES || errno == EPERM || errno == EROFS);
     }
-    return fdset_dup(id, flags);
+    if (!parse_set(path, &id)) {
+        return false;
+    }
+    for (guint i = 0; entries && i < entries->len; i++) {
+        if (entry_at(i)->id == id) {
+            int have = fcntl(entry_at(i)->fd, F_GETFL);
+
+            if (have >= 0 && (have & O_ACCMODE) == O_RDWR) {
+                return false;
+            }
+            found = true;
+        }
+    }
+    return found;
 }

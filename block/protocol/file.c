@@ -118,6 +118,13 @@ static int open_fd(BlockDriverState *bs, FileState *s, Error **errp)
         !check_file_type(bs, s->path, &st, errp)) {
         return -EINVAL;
     }
+    /*
+     * Not where somebody else has it locked: that is an error as soon as
+     * writing is wanted, and silence would hide it.
+     */
+    if (bs->auto_read_only && fdset_is_write_protected(s->path)) {
+        bs->read_only = true;
+    }
     s->open_flags = access_flags(wants_write(bs->read_only,
                                              bs->auto_read_only, 0),
                                  bs->cache_direct);

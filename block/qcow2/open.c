@@ -394,31 +394,11 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
            (bs->read_only || qcow2_make_writable(bs, errp));
 }
 
-/* With auto-read-only, a file that cannot be written makes us read-only. */
-static bool open_file(BlockDriverState *bs, const BlockdevRef *ref,
-                      Error **errp)
-{
-    Error *err = NULL;
-
-    if (bdrv_open_child(bs, ref, "file", BDRV_CHILD_IMAGE, &err)) {
-        return true;
-    }
-    if (!bs->read_only && bs->auto_read_only) {
-        bs->read_only = true;
-        if (bdrv_open_child(bs, ref, "file", BDRV_CHILD_IMAGE, NULL)) {
-            error_free(err);
-            return true;
-        }
-        bs->read_only = false;
-    }
-    error_propagate(errp, err);
-    return false;
-}
-
 int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
                Error **errp)
 {
-    if (!open_file(bs, options->u.qcow2.file, errp)) {
+    if (!bdrv_open_child(bs, options->u.qcow2.file, "file", BDRV_CHILD_IMAGE,
+                         errp)) {
         return -EINVAL;
     }
     if (!open_steps(bs, options, flags, errp)) {

@@ -26,5 +26,10 @@ void fdset_foreach(void (*fn)(int64_t id, int fd, const char *opaque,
  * EACCES: none of its descriptors has the access mode.
  */
 int fdset_open(const char *path, int flags, mode_t mode);
+/*
+ * Is there something at @path that cannot be opened for writing, by what the
+ * file system says or because set N has no such descriptor?
+ */
+bool fdset_is_write_protected(const char *path);
 
 #endif
