@@ -92,6 +92,8 @@ bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
 {
     const char *name = arg->name ? arg->name : arg->device;
     BlockDriverState *bs = bdrv_lookup_bs(arg->device, arg->device, errp);
+    BlockBackend *drive = blk_by_name(arg->device);
+    BlockExport *exp;
     BlockDirtyBitmapOrStr bitmap = {
         .type = BLOCK_DIRTY_BITMAP_OR_STR_KIND_LOCAL,
         .u.local = arg->bitmap,
@@ -112,7 +114,13 @@ bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
     options.node_name = bs->node_name;
     /* This command always took writable as a wish only. */
     options.writable = arg->writable && !bdrv_is_read_only(bs);
-    return qmp_block_export_add(&options, errp);
+    set_hooks();
+    exp = blk_exp_add(&options, errp);
+    if (exp && drive) {
+        /* What was exported is the drive's medium: it goes with it. */
+        blk_exp_end_with_medium(exp, drive);
+    }
+    return exp != NULL;
 }
 
 bool qmp_nbd_server_remove(NbdServerRemoveArg *arg, Error **errp)

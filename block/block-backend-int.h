@@ -15,7 +15,8 @@ struct BlockBackend {
     /* --- main thread --- */
     int refcnt;
     char *name;      /* NULL: none */
-    BdrvChild *root; /* NULL: no node */
+    BdrvChild *root; /* NULL: no node, and no watchers */
+    LIST_HEAD(, BlkMediumWatcher) watchers;
     uint64_t perm, shared;
     const BlockDevOps *ops; /* NULL: the user wants to be told nothing */
     void *ops_opaque;

@@ -197,10 +197,33 @@ bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
     return blk->root != NULL;
 }
 
+void blk_watch_medium(BlockBackend *blk, BlkMediumWatcher *watcher)
+{
+    g_assert(blk->root);
+    LIST_INSERT_HEAD(&blk->watchers, watcher, next);
+}
+
+void blk_unwatch_medium(BlkMediumWatcher *watcher)
+{
+    LIST_REMOVE(watcher, next);
+}
+
+static void tell_watchers(BlockBackend *blk)
+{
+    BlkMediumWatcher *watcher;
+
+    while ((watcher = LIST_FIRST(&blk->watchers))) {
+        LIST_REMOVE(watcher, next);
+        watcher->removed(watcher);
+    }
+}
+
 void blk_remove_bs(BlockBackend *blk)
 {
-    BdrvChild *root = blk->root;
+    BdrvChild *root;
 
+    tell_watchers(blk);
+    root = blk->root;
     if (root) {
         blk_drain(blk);
         blk->root = NULL;

@@ -133,6 +133,9 @@ static void export_delete(BlockExport *exp)
 {
     g_autofree char *id = exp->id;
 
+    if (exp->watches_medium) {
+        blk_unwatch_medium(&exp->medium);
+    }
     LIST_REMOVE(exp, next);
     blk_set_dev_ops(exp->blk, NULL, NULL);
     exp->drv->delete(exp);
@@ -197,6 +200,23 @@ bool blk_exp_del(BlockExport *exp, BlockExportRemoveMode mode, Error **errp)
     request_shutdown(exp);
     reap();
     return true;
+}
+
+static void medium_removed(BlkMediumWatcher *watcher)
+{
+    BlockExport *exp = container_of(watcher, BlockExport, medium);
+
+    exp->watches_medium = false;
+    request_shutdown(exp);
+    reap();
+}
+
+void blk_exp_end_with_medium(BlockExport *exp, BlockBackend *drive)
+{
+    g_assert(!exp->watches_medium);
+    exp->watches_medium = true;
+    exp->medium.removed = medium_removed;
+    blk_watch_medium(drive, &exp->medium);
 }
 
 static bool any_of_type(BlockExportType type)

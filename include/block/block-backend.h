@@ -28,7 +28,20 @@ BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
 BlockBackend *blk_new_open(const char *filename, const char *format,
                            int flags, Error **errp);
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
+/* Its watchers are told before it goes. */
 void blk_remove_bs(BlockBackend *blk);
+
+/* Wants to know when the node of a handle, its medium, is taken away. */
+typedef struct BlkMediumWatcher {
+    /* Called once, the node still there; it is not watched any more then. */
+    void (*removed)(struct BlkMediumWatcher *watcher);
+    LIST_ENTRY(BlkMediumWatcher) next;
+} BlkMediumWatcher;
+
+/* @blk has a node; @watcher stays the caller's.  Main thread, as is removal. */
+void blk_watch_medium(BlockBackend *blk, BlkMediumWatcher *watcher);
+/* Only before it was called. */
+void blk_unwatch_medium(BlkMediumWatcher *watcher);
 /* Another node in place of the one there is; on failure that one stays. */
 bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 BlockDriverState *blk_bs(const BlockBackend *blk);

@@ -34,6 +34,8 @@ struct BlockExport {
     bool writethrough;
     unsigned refcount;  /* 1 until it is asked to go, 1 for each client */
     bool shutting_down; /* it was asked to go */
+    bool watches_medium;
+    BlkMediumWatcher medium;
     LIST_ENTRY(BlockExport) next;
 };
 
@@ -49,6 +51,9 @@ BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp);
 BlockExport *blk_exp_find(const char *id);
 /* As block-export-del. */
 bool blk_exp_del(BlockExport *exp, BlockExportRemoveMode mode, Error **errp);
+/* Asks @exp to go, with its clients, when the medium of @drive, which it
+ * exports, is taken away. */
+void blk_exp_end_with_medium(BlockExport *exp, BlockBackend *drive);
 /* As query-block-exports; caller frees. */
 BlockExportInfoList *blk_exp_query(void);
 /* Ends all exports of @type and runs the loop until they are gone. */
