@@ -83,13 +83,14 @@ bool blockdev_action_bitmap_add(const TransactionAction *action,
     if (!bitmap) {
         return false;
     }
+    /* At once: looking into the image lets the guest go on. */
+    if (arg->disabled) {
+        bdrv_dirty_bitmap_disable(bitmap);
+    }
     if (arg->persistent &&
         !bdrv_can_store_dirty_bitmap(bs, arg->name, granularity, errp)) {
         bdrv_dirty_bitmap_release(bitmap);
         return false;
-    }
-    if (arg->disabled) {
-        bdrv_dirty_bitmap_disable(bitmap);
     }
     bdrv_dirty_bitmap_set_persistent(bitmap, arg->persistent);
     tran_add(btx->tran, &add_drv, step_new(bitmap));
