@@ -308,9 +308,26 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
     return true;
 }
 
+/* A job or export that has a bitmap of the node, maybe without using the node
+ * itself: a snapshot may have put another one in its place. */
+static bool bitmaps_are_free(BlockDriverState *bs, Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_busy(bitmap)) {
+            error_setg(errp, "Node '%s' is busy: its bitmap '%s' is in use",
+                       bdrv_get_device_or_node_name(bs),
+                       bdrv_dirty_bitmap_name(bitmap) ?: "");
+            return false;
+        }
+    }
+    return true;
+}
+
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
 {
-    if (!bdrv_op_check(bs, errp)) {
+    if (!bdrv_op_check(bs, errp) || !bitmaps_are_free(bs, errp)) {
         return false;
     }
     if (!LIST_EMPTY(&bs->parents) || bs->refcnt > 1) {
