@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest: writers that never write to the same sectors. */
+#include "qemu/osdep.h"
+
+#include "model.h"
+
+/* Blocks of this many sectors go to the writers in turn: some share a cluster
+ * of the image. */
+#define STRIPE 8
+
+int model_draw(Model *m, int n)
+{
+    return g_rand_int_range(m->rand, 0, n);
+}
+
+static void mark(bool *set, const ModelWriter *w)
+{
+    memset(set + w->sector, true, w->sectors);
+}
+
+/* The write can be on the disk from now on. */
+static void write_begins(ModelWriter *w)
+{
+    Model *m = w->m;
+
+    for (int i = 0; i < MODEL_BITMAPS; i++) {
+        ModelBitmap *b = &m->bitmaps[i];
+
+        if (b->used && b->recording && b->written) {
+            mark(b->may, w);
+        }
+    }
+    if (m->backup.used && m->backup.written) {
+        mark(m->backup.since_may, w);
+    }
+}
+
+static void write_ended(ModelWriter *w, int ret)
+{
+    Model *m = w->m;
+
+    g_assert_cmpint(ret, ==, 0);
+    memset(m->disk + w->sector, w->value, w->sectors);
+    for (int i = 0; i < MODEL_BITMAPS; i++) {
+        ModelBitmap *b = &m->bitmaps[i];
+
+        if (b->used && b->recording && b->written) {
+            mark(b->must, w);
+            mark(b->may, w);
+        }
+    }
+    if (m->backup.used && m->backup.written) {
+        mark(m->backup.since_must, w);
+        mark(m->backup.since_may, w);
+    }
+    w->sectors = 0;
+    m->writes++;
+}
+
+static void choose_write(ModelWriter *w)
+{
+    Model *m = w->m;
+    int stripes = MODEL_SECTORS / STRIPE / MODEL_WRITERS;
+    int stripe = model_draw(m, stripes) * MODEL_WRITERS + w->index;
+    int first = model_draw(m, STRIPE);
+
+    w->sector = stripe * STRIPE + first;
+    w->sectors = 1 + model_draw(m, STRIPE - first);
+    w->value = model_draw(m, 4) ? 1 + model_draw(m, 255) : 0;
+}
+
+static int coroutine_fn do_write(ModelWriter *w)
+{
+    Model *m = w->m;
+    int64_t offset = w->sector * MODEL_SECTOR;
+    int64_t bytes = w->sectors * MODEL_SECTOR;
+    g_autofree void *buf = NULL;
+
+    if (w->value == 0 && model_draw(m, 2)) {
+        return blk_co_pwrite_zeroes(m->guest, offset, bytes,
+                                    model_draw(m, 2) ? BDRV_REQ_MAY_UNMAP : 0);
+    }
+    buf = g_malloc(bytes);
+    memset(buf, w->value, bytes);
+    return blk_co_pwrite(m->guest, offset, bytes, buf,
+                         model_draw(m, 8) ? 0 : BDRV_REQ_FUA);
+}
+
+static void coroutine_fn writer_entry(void *opaque)
+{
+    ModelWriter *w = opaque;
+    Model *m = w->m;
+
+    while (!m->stop) {
+        choose_write(w);
+        write_begins(w);
+        write_ended(w, do_write(w));
+        if (!model_draw(m, 6)) {
+            g_assert_cmpint(blk_co_flush(m->guest), ==, 0);
+        }
+        for (int i = model_draw(m, 4); i >= 0; i--) {
+            co_yield_to_loop();
+        }
+    }
+    w->running = false;
+}
+
+void model_guest_start(Model *m)
+{
+    m->stop = false;
+    for (int i = 0; i < MODEL_WRITERS; i++) {
+        ModelWriter *w = &m->writers[i];
+
+        *w = (ModelWriter) { .m = m, .index = i, .running = true };
+        coroutine_enter(coroutine_create(writer_entry, w));
+    }
+}
+
+void model_guest_stop(Model *m)
+{
+    m->stop = true;
+    for (int i = 0; i < MODEL_WRITERS; i++) {
+        AIO_WAIT_WHILE(aio_main_context(), m->writers[i].running);
+    }
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A disk and its bitmaps as they must be, beside those that are: a guest writes
+ * all the time while random commands change the graph under it.
+ *
+ *   guest.c     the guest: some coroutines, each with sectors of its own
+ *   ops.c       the commands, drawn at random, over QMP
+ *   check.c     disk, bitmaps and backups against the model
+ *   test-model.c  seeds
+ *
+ * The model.  A sector holds the number that was written last.  For a bitmap
+ * there are two sets: `must`, sectors written since it began, and `may`, which
+ * has those too whose writes were under way when it began.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include "qemu/osdep.h"
+#include "block/block-backend.h"
+#include "block/graph.h"
+
+#define MODEL_BYTES (1 * MiB)
+#define MODEL_SECTOR 512
+#define MODEL_SECTORS (MODEL_BYTES / MODEL_SECTOR)
+#define MODEL_WRITERS 3
+#define MODEL_BITMAPS 6
+#define MODEL_IMAGES 8
+
+typedef struct ModelBitmap {
+    char name[16], node[32];
+    bool used, persistent, recording;
+    bool busy;    /* a job has it */
+    bool written; /* the guest still writes to its node */
+    bool loose;   /* a commit does: it may say anything more */
+    bool must[MODEL_SECTORS], may[MODEL_SECTORS];
+} ModelBitmap;
+
+/* A backup under way. */
+typedef struct ModelBackup {
+    char id[16], target[32];
+    bool used, whole;
+    bool written; /* the guest still writes to the node of the bitmap */
+    ModelBitmap *bitmap; /* or NULL */
+    BitmapSyncMode mode;
+    bool selects;        /* only what is dirty is copied */
+    uint8_t start[MODEL_SECTORS];
+    bool must[MODEL_SECTORS], may[MODEL_SECTORS];   /* of the bitmap, then */
+    bool since_must[MODEL_SECTORS], since_may[MODEL_SECTORS];
+} ModelBackup;
+
+typedef struct ModelWriter {
+    struct Model *m;
+    int index;
+    bool running;
+    int64_t sector, sectors; /* of the write under way; 0: none */
+    uint8_t value;
+} ModelWriter;
+
+typedef struct Model {
+    GRand *rand;
+    BlockBackend *guest;
+    uint8_t disk[MODEL_SECTORS];
+    ModelBitmap bitmaps[MODEL_BITMAPS];
+    ModelBackup backup;
+    ModelWriter writers[MODEL_WRITERS];
+    bool stop; /* writers end when they see it */
+    int serial;               /* of names */
+    char *nodes[MODEL_IMAGES]; /* the chain, base first */
+    int n_nodes;
+    char *job; /* a stream or commit, or NULL */
+    unsigned writes, commands, refused, checks;
+} Model;
+
+/* A number in [0, @n). */
+int model_draw(Model *m, int n);
+
+/* --- guest.c --- */
+void model_guest_start(Model *m);
+/* Returns when no write is under way. */
+void model_guest_stop(Model *m);
+
+/* --- check.c: abort where something differs --- */
+
+/* The disk and all bitmaps; nothing is being written. */
+void model_check_all(Model *m);
+/* What node @name shows is the disk as it was. */
+void model_check_node(const char *name, const uint8_t *disk);
+/* The backup ended. */
+void model_backup_ended(Model *m, int ret);
+
+/* --- ops.c --- */
+
+/* Opens the first image and attaches the guest. */
+void model_begin(Model *m);
+/* One random command. */
+void model_step(Model *m);
+/* Lets the loop run a while, and notices jobs that ended. */
+void model_run_loop(Model *m, int turns);
+/* Ends jobs, closes everything and opens it again. */
+void model_restart(Model *m);
+void model_end(Model *m);
+
+#endif
