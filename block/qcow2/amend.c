@@ -75,12 +75,12 @@ static int coroutine_fn expand_zeroes(BlockDriverState *bs)
 /* The header changes in one write, after all that it relies on. */
 static int coroutine_fn store_header(BlockDriverState *bs)
 {
-    int ret = bdrv_flush(bs->file->bs);
+    int ret = qcow2_flush_file(bs);
 
     if (ret == 0) {
         ret = qcow2_update_header(bs);
     }
-    return ret < 0 ? ret : bdrv_flush(bs->file->bs);
+    return ret < 0 ? ret : qcow2_flush_file(bs);
 }
 
 static int coroutine_fn set_version(BlockDriverState *bs, uint32_t version)

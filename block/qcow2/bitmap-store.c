@@ -150,7 +150,7 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
         s->autoclear = dir->len ? QCOW2_AUTOCLEAR_BITMAPS : 0;
         ret = qcow2_update_header(bs);
         if (ret == 0) {
-            ret = bdrv_flush(bs->file->bs);
+            ret = qcow2_flush_file(bs);
         }
         if (ret < 0) {
             /* What the disk says is not known: nothing may be freed. */

@@ -389,7 +389,7 @@ static int coroutine_mixed_fn write_rebuilt(Check *c, uint64_t start,
                                 entries, entries * 8);
     }
     if (ret >= 0) {
-        ret = bdrv_flush(c->bs->file->bs);
+        ret = qcow2_flush_file(c->bs);
     }
     st64_be(head, (start + blocks) << s->cluster_bits);
     st32_be(head + 8, table);
@@ -513,15 +513,12 @@ int coroutine_mixed_fn qcow2_check_locked(BlockDriverState *bs,
     check_flags(&c);
     res->total_clusters = qcow2_clusters(s, s->size);
     if (fix) {
-        ret = qcow2_cache_write(bs, s->rb_cache);
+        ret = qcow2_evict_refcounts(bs);
         if (ret == 0) {
-            ret = bdrv_flush(bs->file->bs);
+            ret = qcow2_write_l2_tables(bs);
         }
         if (ret == 0) {
-            ret = qcow2_cache_write(bs, s->l2_cache);
-        }
-        if (ret == 0) {
-            ret = bdrv_flush(bs->file->bs);
+            ret = qcow2_flush_file(bs);
         }
     }
     if (ret == 0 && fix && clean && !res->corruptions && !res->check_errors) {

@@ -512,7 +512,7 @@ int coroutine_mixed_fn qcow2_set_incompatible(BlockDriverState *bs,
         return 0;
     }
     /* What is on disk now must be so before the bit says it is. */
-    ret = bdrv_flush(bs->file->bs);
+    ret = qcow2_flush_file(bs);
     if (ret < 0) {
         return ret;
     }

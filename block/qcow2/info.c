@@ -97,24 +97,51 @@ bool qcow2_has_zero_init(BlockDriverState *bs)
     return true;
 }
 
+typedef struct HeaderCall {
+    BlockDriverState *bs;
+    int ret;
+} HeaderCall;
+
+/*
+ * What the disk shows must not rely on the old backing file any more when the
+ * header does not name it: all that was copied up is durable before.
+ */
+static void coroutine_fn header_entry(void *opaque)
+{
+    HeaderCall *call = opaque;
+    Qcow2State *s = call->bs->opaque;
+
+    CO_MUTEX_GUARD(&s->lock);
+    call->ret = qcow2_write_metadata(call->bs);
+    if (call->ret == 0) {
+        call->ret = qcow2_flush_file(call->bs);
+    }
+    if (call->ret == 0) {
+        call->ret = qcow2_update_header(call->bs);
+    }
+    if (call->ret == 0) {
+        call->ret = qcow2_flush_file(call->bs);
+    }
+}
+
 int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
                               const char *backing_fmt)
 {
+    HeaderCall call = { bs, 0 };
     char *old_file = bs->backing_file, *old_format = bs->backing_format;
-    int ret;
 
     if (backing_file && strlen(backing_file) > QCOW2_MAX_BACKING_NAME) {
         return -EINVAL;
     }
     bs->backing_file = g_strdup(backing_file);
     bs->backing_format = g_strdup(backing_fmt);
-    ret = qcow2_update_header(bs);
-    if (ret < 0) {
+    aio_run_co(header_entry, &call);
+    if (call.ret < 0) {
         g_free(bs->backing_file);
         g_free(bs->backing_format);
         bs->backing_file = old_file;
         bs->backing_format = old_format;
-        return ret;
+        return call.ret;
     }
     g_free(old_file);
     g_free(old_format);

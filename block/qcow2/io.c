@@ -227,7 +227,6 @@ static bool coroutine_fn cow_zeroes_are_there(BlockDriverState *bs,
 static int coroutine_fn write_data(BlockDriverState *bs, Qcow2Write *w,
                                    QEMUIOVector *qiov, size_t qiov_offset)
 {
-    Qcow2State *s = bs->opaque;
     Cow cow = { 0 };
 
     if (w->link) {
@@ -245,8 +244,6 @@ static int coroutine_fn write_data(BlockDriverState *bs, Qcow2Write *w,
         }
         cow.zero = ret;
         if (!cow_zeroes_are_there(bs, w, &cow)) {
-            /* Old data moves: it must be there before the entry says so. */
-            s->need_barrier = true;
             return write_merged(bs, w, &cow, qiov, qiov_offset);
         }
     }

@@ -358,6 +358,7 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
 {
     Qcow2State *s = bs->opaque;
     uint64_t pos, old;
+    Qcow2Type type;
     uint8_t *p;
     void *slice;
     int ret = get_slice(bs, offset, &slice, &pos);
@@ -373,6 +374,11 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
     }
     st64_be(p, entry);
     qcow2_cache_mark_dirty(s->l2_cache, pos);
+    type = qcow2_entry_type(entry, s->version, s->cluster_bits);
+    if (type == QCOW2_NORMAL || type == QCOW2_TYPE_COMPRESSED) {
+        /* Shows what its cluster has; zeroes need nothing there. */
+        qcow2_must_be_durable(s);
+    }
     if (!keep) {
         free_entry(bs, old, discard);
     }

@@ -436,7 +436,7 @@ bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
         s->autoclear = s->bitmaps.nb_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0;
         ret = qcow2_update_header(bs);
         if (ret == 0) {
-            ret = bdrv_flush(bs->file->bs);
+            ret = qcow2_flush_file(bs);
         }
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Could not update qcow2 header");
@@ -452,14 +452,13 @@ bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
 
 int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs)
 {
-    Qcow2State *s = bs->opaque;
     int ret = qcow2_apply_frees(bs);
 
     if (ret == 0) {
-        ret = qcow2_cache_write(bs, s->rb_cache);
+        ret = qcow2_evict_refcounts(bs);
     }
     if (ret == 0) {
-        ret = bdrv_flush(bs->file->bs);
+        ret = qcow2_flush_file(bs);
     }
     if (ret == 0) {
         ret = qcow2_set_incompatible(bs, QCOW2_INCOMPAT_DIRTY, false);

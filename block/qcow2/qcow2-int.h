@@ -8,8 +8,12 @@
  *
  *  1. A cluster's refcount is raised, in the cache of refcount blocks, when it
  *     is allocated; the L2 entry that refers to it is set later, in the cache
- *     of L2 tables.  L2 entries are written after the refcounts, with a flush
- *     of the file between (qcow2_write_metadata()).
+ *     of L2 tables, after its data was written.  L2 tables are written after
+ *     the refcounts and after all data that they make visible, with a flush
+ *     of the file between (qcow2_write_metadata()).  That flush is owed as
+ *     long as durable_gen is not link_gen: qcow2_must_be_durable() counts
+ *     the latter up when data or refcounts have been written, never before,
+ *     and only a flush that began after that pays.
  *  2. A reference that goes away is cleared in the L2 cache at once; its
  *     refcount falls only after the L2 entry is durable: frees wait in
  *     pending_frees (qcow2_apply_frees()).  So a freed cluster cannot be
@@ -213,7 +217,9 @@ typedef struct Qcow2State {
     uint64_t high_water;      /* file offset: nothing was written above */
     uint64_t byte_offset;     /* next free byte for compressed data, or 0 */
     bool rt_growing;
-    bool need_barrier; /* flush the file before L2 entries are written */
+    uint64_t link_gen;    /* changes on which L2 tables rely: so many were
+                             written to the file ... */
+    uint64_t durable_gen; /* ... of which so many have been flushed */
     GArray *pending_frees; /* of Qcow2Free */
     uint64_t pending_bytes;
     GHashTable *meta; /* cluster numbers of L2 tables and refcount blocks;
@@ -389,12 +395,29 @@ void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
                       bool discard);
 /* Refcounts, then (flush) L2 tables. */
 int coroutine_mixed_fn qcow2_write_metadata(BlockDriverState *bs);
+/* L2 tables, after the flush that is owed; refcounts are written already. */
+int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs);
+/*
+ * Something that L2 tables rely on has been written to the file (the request
+ * is complete): it must be flushed before they are written.
+ */
+static inline void qcow2_must_be_durable(Qcow2State *s)
+{
+    s->link_gen++;
+}
+/* Must the file be flushed before L2 tables are written? */
+static inline bool qcow2_barrier_owed(const Qcow2State *s)
+{
+    return s->durable_gen != s->link_gen;
+}
 /* The same, then makes pending frees real. */
 int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs);
 /* Applies them where too many have come together. */
 int coroutine_mixed_fn qcow2_limit_frees(BlockDriverState *bs);
+/* Flushes the file, which pays the barrier that is owed when it begins. */
 int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs);
 int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs);
+/* Writes the refcount blocks, without a flush. */
 int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs);
 /*
  * Makes the refcount blocks that [@start, @start + @n) needs, using clusters
@@ -466,8 +489,9 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset,
 /* Makes the L2 table for @offset ours, and there. */
 int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset);
 /*
- * Sets the entry of the cluster at @offset (its L2 table prepared).  The old
- * entry's reference is dropped unless @keep.  @discard: see Qcow2Free.
+ * Sets the entry of the cluster at @offset (its L2 table prepared), after the
+ * data that it shows was written.  The old entry's reference is dropped unless
+ * @keep.  @discard: see Qcow2Free.
  */
 int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
                                        uint64_t entry, bool keep,

@@ -26,14 +26,16 @@ static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     uint8_t buf[8];
+    int ret;
 
     if (index >= s->rt_disk_entries) {
         return 0; /* with the table that is in the making */
     }
     st64_be(buf, s->rt[index]);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_HOOKUP);
-    s->need_barrier = true;
-    return bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf, 0);
+    ret = bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf, 0);
+    qcow2_must_be_durable(s);
+    return ret;
 }
 
 static int coroutine_mixed_fn write_zero_cluster(BlockDriverState *bs,

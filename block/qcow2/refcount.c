@@ -330,10 +330,11 @@ void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
 int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
+    uint64_t gen = s->link_gen; /* what comes during the flush is not in it */
     int ret = bdrv_flush(bs->file->bs);
 
     if (ret == 0) {
-        s->need_barrier = false;
+        s->durable_gen = MAX(s->durable_gen, gen);
     }
     return ret;
 }
@@ -342,10 +343,31 @@ int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
-    if (qcow2_cache_is_dirty(s->rb_cache)) {
-        s->need_barrier = true;
+    int ret;
+
+    if (!qcow2_cache_is_dirty(s->rb_cache)) {
+        return 0;
     }
-    return qcow2_cache_write(bs, s->rb_cache);
+    ret = qcow2_cache_write(bs, s->rb_cache);
+    qcow2_must_be_durable(s); /* some were written even where it failed */
+    return ret;
+}
+
+int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!qcow2_cache_is_dirty(s->l2_cache)) {
+        return 0;
+    }
+    if (qcow2_barrier_owed(s)) {
+        int ret = qcow2_flush_file(bs);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return qcow2_cache_write(bs, s->l2_cache);
 }
 
 int coroutine_mixed_fn qcow2_write_metadata(BlockDriverState *bs)
@@ -364,16 +386,7 @@ int coroutine_mixed_fn qcow2_write_metadata(BlockDriverState *bs)
             return ret;
         }
     }
-    if (!qcow2_cache_is_dirty(s->l2_cache)) {
-        return 0;
-    }
-    if (s->need_barrier) {
-        ret = qcow2_flush_file(bs);
-        if (ret < 0) {
-            return ret;
-        }
-    }
-    return qcow2_cache_write(bs, s->l2_cache);
+    return qcow2_write_l2_tables(bs);
 }
 
 int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs)

@@ -135,6 +135,10 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
         ret = qcow2_write_metadata(bs);
     }
     if (ret == 0) {
+        /* The entries change before the size, whatever is lost. */
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret == 0) {
         ret = write_size(bs, size);
     }
     if (ret == 0) {
@@ -260,6 +264,10 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
     co_mutex_lock(&s->lock);
     if (ret == 0) {
         ret = qcow2_write_metadata(bs);
+    }
+    if (ret == 0) {
+        /* The entries change before the size, whatever is lost. */
+        ret = qcow2_flush_file(bs);
     }
     if (ret == 0) {
         ret = write_size(bs, size);
