@@ -13,7 +13,8 @@
  *      (base)             (base)             (base)
  *
  * What is read meanwhile is copied at once.  Copying changes nothing that can
- * be seen: bitmaps do not notice it.
+ * be seen: bitmaps do not notice it.  Where errors are ignored, what cannot be
+ * copied is passed over, and the job fails at its end: the backing file stays.
  */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
@@ -34,6 +35,7 @@ typedef struct StreamJob {
     bool read_only;           /* the image was, and will be */
     char *backing_file;
     BlockdevOnError on_error;
+    int ignored;              /* -errno: not all was copied, it must fail */
 } StreamJob;
 
 static StreamJob *to_stream(Job *job)
@@ -65,13 +67,36 @@ static int coroutine_fn look(const StreamJob *s, int64_t offset, int64_t size,
     return ret;
 }
 
+/*
+ * What to do about the run of *@n bytes (0: its length is not known) at
+ * @offset, which failed with @ret: 0, and *@n what to pass over (0: it is tried
+ * again); else the job fails with what is returned.
+ */
+static int coroutine_fn on_error(StreamJob *s, int64_t offset, int64_t size,
+                                 int64_t *n, int ret)
+{
+    switch (block_job_error_action(&s->common, s->on_error, true, -ret)) {
+    case BLOCK_ERROR_ACTION_REPORT:
+        return ret;
+    case BLOCK_ERROR_ACTION_IGNORE:
+        s->ignored = s->ignored ? s->ignored : ret;
+        *n = *n > 0 ? *n : MIN(size - offset, STREAM_CHUNK);
+        return 0;
+    default:
+        job_pause_point(&s->common.job);
+        *n = 0;
+        return 0;
+    }
+}
+
 static int coroutine_fn stream_loop(StreamJob *s, int64_t size)
 {
     RateLimit limit = {0};
+    int ret;
 
     for (int64_t offset = 0; offset < size;) {
         int64_t n = 0;
-        int ret, copy;
+        int copy;
 
         job_pause_point(&s->common.job);
         if (job_is_cancelled(&s->common.job)) {
@@ -83,16 +108,18 @@ static int coroutine_fn stream_loop(StreamJob *s, int64_t size)
                                  BDRV_REQ_COPY_ON_READ | BDRV_REQ_PREFETCH);
         }
         if (ret < 0) {
-            if (!chain_job_forgive(&s->common, s->on_error, true, ret)) {
+            ret = on_error(s, offset, size, &n, ret);
+            if (ret < 0) {
                 return ret;
             }
-            continue;
+            copy = 0;
         }
         offset += n;
         progress_done(&s->common.job.progress, n);
         chain_job_pace(&s->common, &limit, copy > 0 ? n : 0);
     }
-    return blk_co_flush(s->blk);
+    ret = blk_co_flush(s->blk);
+    return ret < 0 ? ret : s->ignored;
 }
 
 static int coroutine_fn stream_run(Job *job, Error **errp)
