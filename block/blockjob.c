@@ -129,6 +129,8 @@ void block_job_set_speed(Job *j, int64_t speed)
     if (job->speed_changed) {
         job->speed_changed(job);
     }
+    /* One that sleeps off what it did at the old speed looks anew. */
+    job_wake(j);
 }
 
 /* --- looking --- */

@@ -15,11 +15,15 @@ void coroutine_fn chain_job_pace(BlockJob *job, RateLimit *limit,
 
     ratelimit_set_speed(limit, job->speed);
     ns = ratelimit_delay(limit, bytes, aio_now_ns());
-    if (ns > 0) {
-        job_sleep_ns(&job->job, ns);
-    } else {
+    if (ns <= 0) {
         job_pause_point(&job->job);
         co_yield_to_loop();
+    }
+    while (ns > 0 && !job_is_cancelled(&job->job)) {
+        job_sleep_ns(&job->job, ns);
+        /* Whoever woke us may have changed the speed, or only paused us. */
+        ratelimit_set_speed(limit, job->speed);
+        ns = ratelimit_delay(limit, 0, aio_now_ns());
     }
 }
 

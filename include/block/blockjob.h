@@ -41,7 +41,10 @@ bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                         uint64_t perm, uint64_t shared, Error **errp);
 /* Lets go of all nodes. */
 void block_job_remove_all_bdrv(BlockJob *job);
-/* For JobDriver: free, user_resume, set_speed. */
+/*
+ * For JobDriver: free, user_resume, set_speed.  The last wakes the job where it
+ * sleeps, so that the new speed holds from now on.
+ */
 void block_job_free(Job *job);
 void block_job_user_resume(Job *job);
 void block_job_set_speed(Job *job, int64_t speed);

@@ -47,7 +47,7 @@ bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
 
 /*
  * After a step that moved @bytes: a pause point, and waits as the speed of @job
- * demands.
+ * demands, which may change meanwhile.
  */
 void coroutine_fn chain_job_pace(BlockJob *job, RateLimit *limit,
                                  int64_t bytes);
