@@ -44,7 +44,7 @@ ThrottleGroup *throttle_group_new(const char *name,
     }
     group = g_new0(ThrottleGroup, 1);
     group->name = g_strdup(name);
-    throttle_init(&group->ts, config, guest_clock_ns());
+    throttle_init(&group->ts, config, guest_clock_timer_ns());
     for (int i = 0; i < 2; i++) {
         TAILQ_INIT(&group->dir[i].turns);
         group->dir[i].timer = guest_timer_new(aio_main_context(), AIO_SCOPE_IO,
@@ -107,7 +107,7 @@ static void wake_one(ThrottleGroup *group, bool is_write)
 /* Lets the next request of a direction go, now or later. */
 static void serve(ThrottleGroup *group, bool is_write)
 {
-    int64_t now = guest_clock_ns(), wait;
+    int64_t now = guest_clock_timer_ns(), wait;
 
     if (group->dir[is_write].granted ||
         TAILQ_EMPTY(&group->dir[is_write].turns) ||
@@ -164,7 +164,7 @@ bool throttle_group_set_config(ThrottleGroup *group,
     if (!throttle_config_check(config, errp)) {
         return false;
     }
-    throttle_init(&group->ts, config, guest_clock_ns());
+    throttle_init(&group->ts, config, guest_clock_timer_ns());
     reserve_anew(group);
     return true;
 }
@@ -229,7 +229,7 @@ void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
     }
     if (group->dir[is_write].granted ||
         !TAILQ_EMPTY(&group->dir[is_write].turns) ||
-        throttle_wait_ns(&group->ts, is_write, guest_clock_ns())) {
+        throttle_wait_ns(&group->ts, is_write, guest_clock_timer_ns())) {
         queue_up(member, is_write);
         group->dir[is_write].granted = false;
     }

@@ -8,6 +8,7 @@
 #include "hmp.h"
 #include "monitor/hmp.h"
 #include "qapi/qapi-commands-system.h"
+#include "qemu/guest-clock.h"
 #include "storage-daemon/program.h"
 #include "system-int.h"
 
@@ -42,6 +43,7 @@ static void ready(void *opaque)
 {
     const SystemOptions *options = opaque;
 
+    guest_clock_take_over();
     runstate_begin(!options->stopped);
 }
 

@@ -216,6 +216,7 @@ static void opened(void *opaque, int in_fd, int out_fd)
 void qtest_hold_clock(void)
 {
     guest_clock_hold(0);
+    guest_clock_lend(); /* nobody can move it before all is set up */
     block_acct_fix_latency(LATENCY_NS);
 }
 

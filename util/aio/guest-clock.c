@@ -8,11 +8,14 @@ struct GuestTimer {
     AioHandler *cb;
     void *opaque;
     int64_t when_ns; /* while it is held; -1: not pending */
+    int64_t due_ns;  /* of @timer, while that pends */
     LIST_ENTRY(GuestTimer) list;
 };
 
 static LIST_HEAD(, GuestTimer) timers = LIST_HEAD_INITIALIZER(timers);
 static int64_t held_ns = -1; /* -1: it goes by itself */
+static int64_t lent_ns = -1; /* real time since when timers go by that; -1:
+                                they go by the guest's */
 
 int64_t guest_clock_ns(void)
 {
@@ -28,6 +31,35 @@ void guest_clock_hold(int64_t ns)
 bool guest_clock_is_held(void)
 {
     return held_ns >= 0;
+}
+
+int64_t guest_clock_timer_ns(void)
+{
+    return lent_ns >= 0 ? held_ns + (aio_now_ns() - lent_ns)
+                        : guest_clock_ns();
+}
+
+void guest_clock_lend(void)
+{
+    g_assert(guest_clock_is_held() && guest_clock_next_ns() < 0);
+    lent_ns = aio_now_ns();
+}
+
+void guest_clock_take_over(void)
+{
+    int64_t now = aio_now_ns();
+    GuestTimer *t;
+
+    if (lent_ns < 0) {
+        return;
+    }
+    lent_ns = -1;
+    LIST_FOREACH(t, &timers, list) {
+        if (aio_timer_pending(t->timer)) {
+            aio_timer_del(t->timer);
+            t->when_ns = held_ns + MAX(t->due_ns - now, 0);
+        }
+    }
 }
 
 int64_t guest_clock_next_ns(void)
@@ -85,10 +117,11 @@ GuestTimer *guest_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
 
 void guest_timer_mod(GuestTimer *t, int64_t when_ns)
 {
-    if (guest_clock_is_held()) {
+    if (guest_clock_is_held() && lent_ns < 0) {
         t->when_ns = MAX(when_ns, 0);
     } else {
-        aio_timer_mod(t->timer, when_ns);
+        t->due_ns = when_ns - guest_clock_timer_ns() + aio_now_ns();
+        aio_timer_mod(t->timer, t->due_ns);
     }
 }
 
