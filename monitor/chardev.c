@@ -25,7 +25,9 @@ struct Chardev {
     int listen_fd;      /* -1: does not listen */
     char *unlink_path;  /* of a listening unix socket */
     int in_fd, out_fd;  /* of the connection, -1: none */
+    int stdout_fd;      /* standard output, opened for us alone; -1: is not */
     bool restore_stdin; /* make it blocking again */
+    bool restore_stdout;
     ChardevRing *ring;  /* of a ring buffer */
     YankEntry *yank;    /* of a socket */
     bool owns_fds;      /* close them (not standard input and output) */
@@ -151,6 +153,40 @@ void chardev_close_connection(Chardev *chr)
     }
 }
 
+bool chardev_write_out(int fd, GString *out, size_t *sent)
+{
+    bool ok = true;
+
+    while (*sent < out->len) {
+        ssize_t n = write(fd, out->str + *sent, out->len - *sent);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            ok = errno == EAGAIN;
+            break;
+        }
+        *sent += n;
+    }
+    /* Moving the rest each time would cost its square. */
+    if (*sent >= out->len / 2) {
+        g_string_erase(out, 0, *sent);
+        *sent = 0;
+    }
+    return ok;
+}
+
+void chardev_flush_out(int fd, GString *out, size_t *sent, int64_t end_ns)
+{
+    while (chardev_write_out(fd, out, sent) && out->len > *sent &&
+           aio_now_ns() < end_ns) {
+        struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+
+        poll(&pfd, 1, 10);
+    }
+}
+
 bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
                           Error **errp)
 {
@@ -182,9 +218,39 @@ static bool open_null(Chardev *chr, const ChardevOptions *options,
     return true;
 }
 
+/*
+ * Standard output such that writing does not wait.  Others who have the same
+ * pipe or terminal open may rely on waiting there, so it is opened anew where
+ * that can be; files never let anybody wait.  -1 with errno.
+ */
+static int open_stdout(Chardev *chr)
+{
+    struct stat st;
+
+    if (fstat(STDOUT_FILENO, &st) < 0) {
+        return -1;
+    }
+    if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        chr->stdout_fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK |
+                              O_NOCTTY | O_CLOEXEC);
+        if (chr->stdout_fd >= 0) {
+            return chr->stdout_fd;
+        }
+    }
+    if (!S_ISREG(st.st_mode)) {
+        if (!fd_set_nonblock(STDOUT_FILENO, true)) {
+            return -1;
+        }
+        chr->restore_stdout = true;
+    }
+    return STDOUT_FILENO;
+}
+
 static bool open_stdio(Chardev *chr, const ChardevOptions *options,
                        Error **errp)
 {
+    int out_fd;
+
     if (stdio_forbidden || stdio_in_use) {
         error_setg(errp, stdio_forbidden ? "cannot use stdio with -daemonize"
                    : "cannot use stdio by multiple character devices");
@@ -198,7 +264,12 @@ static bool open_stdio(Chardev *chr, const ChardevOptions *options,
     }
     stdio_in_use = true;
     chr->restore_stdin = true;
-    connected(chr, STDIN_FILENO, STDOUT_FILENO);
+    out_fd = open_stdout(chr);
+    if (out_fd < 0) {
+        error_setg_errno(errp, errno, "Could not use standard output");
+        return false;
+    }
+    connected(chr, STDIN_FILENO, out_fd);
     return true;
 }
 
@@ -432,6 +503,12 @@ static void chardev_free(Chardev *chr)
         fd_set_nonblock(STDIN_FILENO, false);
         stdio_in_use = false;
     }
+    if (chr->restore_stdout) {
+        fd_set_nonblock(STDOUT_FILENO, false);
+    }
+    if (chr->stdout_fd >= 0) {
+        close(chr->stdout_fd);
+    }
     if (chr->pty_timer) {
         aio_timer_free(chr->pty_timer);
     }
@@ -459,6 +536,7 @@ static Chardev *create(const ChardevOptions *options, Error **errp)
 
     chr->id = g_strdup(options->id);
     chr->listen_fd = chr->in_fd = chr->out_fd = chr->pty_fd = -1;
+    chr->stdout_fd = -1;
     chr->owns_fds = true;
     if (!openers[options->backend](chr, options, errp)) {
         chardev_free(chr);

@@ -2,7 +2,6 @@
 /* Prompts: a chardev, the line editor, and the commands run for it. */
 #include "qemu/osdep.h"
 
-#include <poll.h>
 #include <termios.h>
 
 #include "hmp-editor.h"
@@ -78,19 +77,11 @@ static void hang_up(HmpMonitor *mon)
 static bool write_out(HmpMonitor *mon)
 {
     GString *out = mon->editor.out;
+    size_t sent = 0;
+    bool ok = chardev_write_out(mon->out_fd, out, &sent);
 
-    while (out->len) {
-        ssize_t n = write(mon->out_fd, out->str, out->len);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return errno == EAGAIN;
-        }
-        g_string_erase(out, 0, n);
-    }
-    return true;
+    g_string_erase(out, 0, sent); /* it never is long */
+    return ok;
 }
 
 /* --- commands --- */
@@ -252,24 +243,16 @@ bool hmp_monitor_add(const MonitorOptions *options, Error **errp)
     return true;
 }
 
-static void flush(HmpMonitor *mon, int timeout_ms)
-{
-    int64_t end = aio_now_ns() + timeout_ms * INT64_C(1000000);
-
-    while (mon->out_fd >= 0 && write_out(mon) && mon->editor.out->len &&
-           aio_now_ns() < end) {
-        struct pollfd pfd = { .fd = mon->out_fd, .events = POLLOUT };
-
-        poll(&pfd, 1, 10);
-    }
-}
-
-void hmp_monitor_cleanup(void)
+void hmp_monitor_cleanup(int64_t end_ns)
 {
     HmpMonitor *mon, *next;
 
     LIST_FOREACH_SAFE(mon, &monitors, list, next) {
-        flush(mon, 1000);
+        size_t sent = 0;
+
+        if (mon->out_fd >= 0) {
+            chardev_flush_out(mon->out_fd, mon->editor.out, &sent, end_ns);
+        }
         disconnect(mon);
         LIST_REMOVE(mon, list);
         hmp_editor_destroy(&mon->editor);

@@ -22,8 +22,8 @@ QmpSession *qmp_session_new(int in_fd, int out_fd, bool pretty,
 void qmp_session_unref(QmpSession *session);
 /* Stops it without calling @closed; the descriptors are not touched again. */
 void qmp_session_stop(QmpSession *session);
-/* Writes what is waiting to be written, for at most @timeout_ms. */
-void qmp_session_flush(QmpSession *session, int timeout_ms);
+/* Writes what is waiting to be written, until @end_ns (aio_now_ns()). */
+void qmp_session_flush(QmpSession *session, int64_t end_ns);
 /* Whose command is being executed. */
 QmpSession *qmp_session_current(void);
 /*

@@ -6,6 +6,9 @@
 #include "monitor/monitor.h"
 #include "monitor/qmp-int.h"
 
+/* For so long the end waits for clients that have not read all. */
+#define FLUSH_NS INT64_C(1000000000)
+
 typedef struct Monitor {
     Chardev *chr;
     bool pretty;
@@ -67,12 +70,13 @@ bool monitor_add(const MonitorOptions *options, Error **errp)
 
 void monitor_cleanup(void)
 {
+    int64_t end_ns = aio_now_ns() + FLUSH_NS;
     Monitor *mon, *next;
 
-    hmp_monitor_cleanup();
+    hmp_monitor_cleanup(end_ns);
     LIST_FOREACH_SAFE(mon, &monitors, list, next) {
         if (mon->session) {
-            qmp_session_flush(mon->session, 1000);
+            qmp_session_flush(mon->session, end_ns);
             qmp_session_stop(mon->session);
             qmp_session_unref(mon->session);
         }

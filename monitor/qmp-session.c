@@ -11,7 +11,6 @@
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "monitor/monitor.h"
@@ -33,7 +32,8 @@ struct QmpSession {
     bool oob;
     int queued;      /* requests that wait or run */
     QmpSplitter splitter;
-    GString *out;    /* not written yet */
+    GString *out;    /* not written yet, but for its first `sent` bytes */
+    size_t sent;
     int fd;          /* that came with the input, -1: none */
     QmpSessionClosed *closed;
     void *opaque;
@@ -92,22 +92,24 @@ static void session_end(QmpSession *session)
     closed(session->opaque);
 }
 
-/* Writes what it can; false where the other side is gone. */
+/* Bytes that the client has not taken yet. */
+static size_t backlog(const QmpSession *session)
+{
+    return session->out->len - session->sent;
+}
+
+/* Writes what it can; false where the other side is gone, or asleep. */
 static bool write_out(QmpSession *session)
 {
-    while (session->out->len) {
-        ssize_t n = write(session->out_fd, session->out->str,
-                          session->out->len);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return errno == EAGAIN;
-        }
-        g_string_erase(session->out, 0, n);
+    if (!chardev_write_out(session->out_fd, session->out, &session->sent)) {
+        return false;
     }
-    return session->out->len <= OUT_MAX;
+    if (backlog(session) > OUT_MAX) {
+        warn_report("a QMP client does not read what it is sent: its session "
+                    "ends");
+        return false;
+    }
+    return true;
 }
 
 static void end_bh(void *opaque)
@@ -386,8 +388,8 @@ static void update_handlers(QmpSession *session)
     int limit = session->oob ? QUEUE_MAX_OOB : 1;
     bool want_read = session->open && session->in_fd >= 0 && !session->eof &&
                      session->queued < limit &&
-                     session->out->len < OUT_SLOW;
-    bool want_write = session->open && session->out->len > 0;
+                     backlog(session) < OUT_SLOW;
+    bool want_write = session->open && backlog(session) > 0;
     AioHandler *on_read = want_read ? session_readable : NULL;
     AioHandler *on_write = want_write ? session_writable : NULL;
 
@@ -464,16 +466,12 @@ void qmp_session_stop(QmpSession *session)
     session->open = false;
 }
 
-void qmp_session_flush(QmpSession *session, int timeout_ms)
+void qmp_session_flush(QmpSession *session, int64_t end_ns)
 {
-    int64_t end = aio_now_ns() + timeout_ms * INT64_C(1000000);
-
     reply_now(NULL);
-    while (session->open && session->out->len && write_out(session) &&
-           session->out->len && aio_now_ns() < end) {
-        struct pollfd pfd = { .fd = session->out_fd, .events = POLLOUT };
-
-        poll(&pfd, 1, 10);
+    if (session->open) {
+        chardev_flush_out(session->out_fd, session->out, &session->sent,
+                          end_ns);
     }
 }
 

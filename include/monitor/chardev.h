@@ -52,6 +52,14 @@ bool chardev_set_frontend(Chardev *chr, ChardevOpened *opened, void *opaque,
                           Error **errp);
 /* The user is done with the connection: it is closed, the next is awaited. */
 void chardev_close_connection(Chardev *chr);
+/*
+ * Writes of @out, of which *@sent bytes were written already, what @fd takes
+ * without waiting, and drops what is written from it.  False: the other side
+ * is gone.
+ */
+bool chardev_write_out(int fd, GString *out, size_t *sent);
+/* The same, waiting for the other side to read until @end_ns (aio_now_ns()). */
+void chardev_flush_out(int fd, GString *out, size_t *sent, int64_t end_ns);
 /* Puts a new device into the place of that with @options' id. */
 bool chardev_change(const ChardevOptions *options, Error **errp);
 /* Closes and frees @chr, which nobody uses. */

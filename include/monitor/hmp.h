@@ -75,8 +75,11 @@ bool hmp_help(HmpCall *call, Error **errp);
  * run while the loop of the process goes on.
  */
 bool hmp_monitor_add(const MonitorOptions *options, Error **errp);
-/* Sends what is still to be sent, removes all prompts. */
-void hmp_monitor_cleanup(void);
+/*
+ * Sends what is still to be sent, until @end_ns (aio_now_ns()), and removes all
+ * prompts.
+ */
+void hmp_monitor_cleanup(int64_t end_ns);
 
 /* --- for commands --- */
 

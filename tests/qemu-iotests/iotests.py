@@ -356,11 +356,14 @@ class QemuStorageDaemon:
     """A storage daemon with one QMP monitor, running while in `with`.
 
     Leaving the block ends it with "quit" and checks that it went cleanly.
+    `stdio`: the test has its standard input and output, by `process`.
     """
 
     count = 0
+    stdio = False
 
-    def __init__(self, *args, qmp=True, prog=None, negotiate=True):
+    def __init__(self, *args, qmp=True, prog=None, negotiate=True,
+                 stdio=False):
         QemuStorageDaemon.count += 1
         self.number = QemuStorageDaemon.count
         self.socket = os.path.join(SOCK_DIR, f'qmp-{self.number}.sock')
@@ -374,6 +377,7 @@ class QemuStorageDaemon:
         self.pidfile = scratch(f'daemon-{self.number}.pid')
         self.command += ['--pidfile', self.pidfile]
         self.with_qmp = qmp
+        self.stdio = stdio
         self.negotiate = negotiate
         self.process = None
         self.client = None
@@ -402,10 +406,11 @@ class QemuStorageDaemon:
     def start(self):
         with open(self.stderr, 'ab') as errors:
             tty = open(TTY, 'r+b', buffering=0) if TTY else None
-            self.process = subprocess.Popen([*WRAPPER, *self.command],
-                                            stdin=tty or subprocess.DEVNULL,
-                                            stderr=tty or errors,
-                                            stdout=tty or errors)
+            pipe = subprocess.PIPE if self.stdio else None
+            self.process = subprocess.Popen(
+                [*WRAPPER, *self.command], stderr=tty or errors,
+                stdin=pipe or tty or subprocess.DEVNULL,
+                stdout=pipe or tty or errors)
         try:
             self._wait_until_ready()
             if self.with_qmp:
