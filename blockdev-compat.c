@@ -70,7 +70,8 @@ static BlockDriverState *get_target(const DriveBackup *arg,
     target = bdrv_open_file(arg->target, format,
                             open_flags(source) |
                                 (over_source ? BDRV_O_NO_BACKING : 0), errp);
-    if (target && over_source && !bdrv_set_backing(target, source, errp)) {
+    if (target && over_source &&
+        !bdrv_set_backing(target, source, BDRV_CONTENT_OTHER, errp)) {
         bdrv_unref(target);
         return NULL;
     }

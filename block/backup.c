@@ -274,7 +274,7 @@ static void backup_clean(Job *job)
     block_copy_set_progress(s->copy, NULL);
     cbw_set_broken_hook(s->cbw, NULL, NULL);
     block_job_remove_all_bdrv(&s->common);
-    bdrv_drop_filter(s->cbw, &error_abort);
+    cbw_drop(s->cbw);
     bdrv_unref(g_steal_pointer(&s->cbw));
     s->copy = NULL;
 }
@@ -472,7 +472,7 @@ Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
     }
     s = create_over(cbw, target, o, txn, errp);
     if (!s) {
-        bdrv_drop_filter(cbw, &error_abort);
+        cbw_drop(cbw);
         bdrv_unref(cbw);
         backup_bitmap_finish(&bitmap, false, NULL);
         return NULL;

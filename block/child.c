@@ -322,32 +322,56 @@ void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran)
     tran_add(tran, &child_remove_drv, step);
 }
 
-bool bdrv_set_child_tran(BlockDriverState *parent, const char *name,
-                         BlockDriverState *bs, BdrvChildRole role,
+/* Just this edge is to change: staying where it is will not do. */
+static bool child_may_change(BlockDriverState *parent,
+                             const BdrvChildChange *change, Transaction *tran,
+                             Error **errp)
+{
+    switch (bdrv_ask_change(parent, change, tran, errp)) {
+    case BDRV_ACCEPT:
+        return true;
+    case BDRV_STAY:
+        bdrv_child_change_refuse(parent, change, errp);
+        return false;
+    default:
+        return false;
+    }
+}
+
+bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
+                         BlockDriverState *bs, BdrvContent content,
                          Transaction *tran, Error **errp)
 {
-    BdrvChild *child = bdrv_find_child(parent, name);
-    BdrvChild like = {
-        .name = (char *)name,
+    BdrvChild *child = bdrv_find_child(parent, like.name);
+    BdrvChildChange change = {
+        .name = like.name,
+        .role = child ? child->role : like.role,
+        .old_bs = child ? child->bs : NULL,
+        .new_bs = bs,
+        .content = content,
+    };
+    BdrvChild new_child = {
+        .name = (char *)like.name,
         .klass = &bdrv_child_of_node,
-        .role = role,
+        .role = like.role,
         .shared = BLK_PERM_ALL,
         .opaque = parent,
     };
 
-    if (child && child->bs == bs) {
+    if (change.old_bs == bs) {
         return true;
     }
     if ((child && !bdrv_child_check_frozen(child, bs, errp)) ||
-        (bs && !bdrv_check_cycle(parent, bs, name, errp))) {
+        (bs && !bdrv_check_cycle(parent, bs, like.name, errp)) ||
+        !child_may_change(parent, &change, tran, errp)) {
         return false;
     }
     if (child && bs) {
         bdrv_child_replace_tran(child, bs, tran);
     } else if (child) {
         bdrv_child_remove_tran(child, tran);
-    } else if (bs) {
-        bdrv_child_attach_tran(bs, &like, tran);
+    } else {
+        bdrv_child_attach_tran(bs, &new_child, tran);
     }
     return true;
 }

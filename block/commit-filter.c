@@ -23,6 +23,7 @@ static const BlockDriver commit_filter = {
     .is_filter = true,
     .strong_options = no_options,
     .child_perm = commit_filter_child_perm,
+    .child_change = bdrv_child_change_same,
 };
 
 BlockDriverState *commit_filter_new(BlockDriverState *bs,

@@ -174,11 +174,11 @@ static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
     g_autoptr(BlockDriverState) filter = commit_filter_new(base, NULL, NULL);
     int ret;
 
-    if (!filter || !bdrv_set_backing(bs, filter, NULL)) {
+    if (!filter || !bdrv_set_backing(bs, filter, BDRV_CONTENT_SAME, NULL)) {
         return -EPERM;
     }
     ret = copy_down(bs, base);
-    if (!bdrv_set_backing(bs, base, NULL)) {
+    if (!bdrv_set_backing(bs, base, BDRV_CONTENT_SAME, NULL)) {
         /* It stays, and does no harm. */
         return -EPERM;
     }

@@ -150,7 +150,8 @@ static int commit_prepare(Job *job)
     for (guint i = 0; i < overlays->len && ret == 0; i++) {
         ret = chain_job_rename(overlays->pdata[i], s->backing_file, s->base);
     }
-    if (ret == 0 && !bdrv_replace_node(s->filter, s->base, NULL)) {
+    if (ret == 0 && !bdrv_replace_node(s->filter, s->base,
+                                       BDRV_CONTENT_SAME, NULL)) {
         ret = -EPERM;
     }
     s->in_place = ret < 0;
@@ -163,7 +164,8 @@ static void commit_abort(Job *job)
 
     let_go(s);
     if (s->in_place) {
-        bdrv_replace_node(s->filter, s->top, &error_abort);
+        bdrv_replace_node(s->filter, s->top, BDRV_CONTENT_SAME,
+                          &error_abort);
         s->in_place = false;
     }
 }
@@ -217,7 +219,8 @@ static const JobDriver commit_driver = {
 static bool insert_filter(CommitJob *s, const char *name, Error **errp)
 {
     s->filter = commit_filter_new(s->top, name, errp);
-    s->in_place = s->filter && bdrv_replace_node(s->top, s->filter, errp);
+    s->in_place = s->filter && bdrv_replace_node(s->top, s->filter,
+                                                 BDRV_CONTENT_SAME, errp);
     return s->in_place;
 }
 

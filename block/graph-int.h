@@ -42,12 +42,41 @@ bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
 /* Child called @name, or NULL. */
 BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name);
 /*
- * Makes @bs the child @name of @parent, in place of what is there; @bs NULL:
- * none.  The caller drains and refreshes permissions.
+ * Makes @bs the child of @parent that @like describes (name, role), in place of
+ * what is there; @bs NULL: none.  @parent and those above it are asked.  The
+ * caller drains and refreshes permissions.
  */
-bool bdrv_set_child_tran(BlockDriverState *parent, const char *name,
-                         BlockDriverState *bs, BdrvChildRole role,
+typedef struct BdrvChildLike {
+    const char *name;
+    BdrvChildRole role;
+} BdrvChildLike;
+bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
+                         BlockDriverState *bs, BdrvContent content,
                          Transaction *tran, Error **errp);
+
+/* --- node.c --- */
+
+/* The size of @bs as its driver or its child says it now, or -errno. */
+int64_t bdrv_measure_length(BlockDriverState *bs);
+
+/* --- consent.c --- */
+
+/*
+ * Asks the driver of @bs and, where another content shows through it, all above
+ * it whether @change may be.  Adds to @tran what they do for it.
+ */
+BdrvConsent bdrv_ask_change(BlockDriverState *bs,
+                            const BdrvChildChange *change, Transaction *tran,
+                            Error **errp);
+/* Do both show the same, as one is the other with filters over it? */
+BdrvContent bdrv_compare_content(BlockDriverState *a, BlockDriverState *b);
+/*
+ * The size of @bs anew after a child of it has become another one, and of those
+ * above that go by it.  A smaller one is refused where users do not share
+ * resize.  Those that read it are told when @tran commits.
+ */
+bool bdrv_refresh_size_tran(BlockDriverState *bs, Transaction *tran,
+                            Error **errp);
 
 /* --- perm.c --- */
 

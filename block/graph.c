@@ -3,51 +3,107 @@
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
 
+/* Does edge @c move to @to?  BDRV_STAY: not. */
+static BdrvConsent may_move(BdrvChild *c, BlockDriverState *to,
+                            BdrvContent content, Transaction *tran,
+                            Error **errp)
+{
+    BdrvChildChange change = {
+        .name = c->name,
+        .role = c->role,
+        .old_bs = c->bs,
+        .new_bs = to,
+        .content = content,
+    };
+    BdrvConsent consent = BDRV_ACCEPT;
+
+    if (c->klass->stay_at_node ||
+        (c->klass->parent_is_bs && bdrv_is_below(to, c->opaque))) {
+        return BDRV_STAY;
+    }
+    if (c->klass->parent_is_bs) {
+        consent = bdrv_ask_change(c->opaque, &change, tran, errp);
+    }
+    return consent == BDRV_ACCEPT && !bdrv_child_check_frozen(c, to, errp)
+        ? BDRV_REFUSE : consent;
+}
+
 /* The edges that move from @from when @to takes its place. */
 static GPtrArray *edges_to_move(BlockDriverState *from, BlockDriverState *to,
+                                BdrvContent content, Transaction *tran,
                                 Error **errp)
 {
     g_autoptr(GPtrArray) edges = g_ptr_array_new();
     BdrvChild *c;
 
     LIST_FOREACH(c, &from->parents, next_parent) {
-        if (c->klass->stay_at_node ||
-            (c->klass->parent_is_bs && bdrv_is_below(to, c->opaque))) {
-            continue;
-        }
-        if (!bdrv_child_check_frozen(c, to, errp)) {
+        switch (may_move(c, to, content, tran, errp)) {
+        case BDRV_REFUSE:
             return NULL;
+        case BDRV_ACCEPT:
+            /* The list is walked newest first; keep that order on @to. */
+            g_ptr_array_insert(edges, 0, c);
+            break;
+        case BDRV_STAY:
+            break;
         }
-        /* The list is walked newest first; keep that order on @to. */
-        g_ptr_array_insert(edges, 0, c);
     }
     return g_steal_pointer(&edges);
 }
 
-static bool replace_drained(BlockDriverState *from, BlockDriverState *to,
-                            Error **errp)
+static void move_edges(const GPtrArray *edges, BlockDriverState *to,
+                       Transaction *tran)
 {
-    g_autoptr(GPtrArray) edges = edges_to_move(from, to, errp);
-    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
-    Transaction *tran;
-    bool ok;
-
-    if (!edges) {
-        return false;
-    }
-    tran = tran_new();
     for (guint i = 0; i < edges->len; i++) {
         bdrv_child_replace_tran(g_ptr_array_index(edges, i), to, tran);
     }
-    g_ptr_array_add(nodes, to);
-    g_ptr_array_add(nodes, from);
-    ok = bdrv_refresh_perms_list(nodes, tran, errp);
+}
+
+/* What the parents at the other end of @edges have of their child. */
+static bool refresh_parents(const GPtrArray *edges, Transaction *tran,
+                            Error **errp)
+{
+    for (guint i = 0; i < edges->len; i++) {
+        const BdrvChild *c = g_ptr_array_index(edges, i);
+        Error *err = NULL;
+
+        if (!c->klass->parent_is_bs) {
+            continue;
+        }
+        bdrv_refresh_limits(c->opaque, tran, &err);
+        if (err) {
+            error_propagate(errp, err);
+            return false;
+        }
+        if (c == bdrv_primary_child(c->opaque) &&
+            !bdrv_refresh_size_tran(c->opaque, tran, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool replace_drained(BlockDriverState *from, BlockDriverState *to,
+                            BdrvContent content, Error **errp)
+{
+    Transaction *tran = tran_new();
+    g_autoptr(GPtrArray) edges = edges_to_move(from, to, content, tran, errp);
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    bool ok = edges != NULL;
+
+    if (ok) {
+        move_edges(edges, to, tran);
+        g_ptr_array_add(nodes, to);
+        g_ptr_array_add(nodes, from);
+        ok = bdrv_refresh_perms_list(nodes, tran, errp) &&
+             refresh_parents(edges, tran, errp);
+    }
     tran_finalize(tran, ok);
     return ok;
 }
 
 bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
-                       Error **errp)
+                       BdrvContent content, Error **errp)
 {
     bool ok;
 
@@ -55,7 +111,7 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
     bdrv_ref(to);
     bdrv_drained_begin(from);
     bdrv_drained_begin(to);
-    ok = replace_drained(from, to, errp);
+    ok = replace_drained(from, to, content, errp);
     bdrv_drained_end(to);
     bdrv_drained_end(from);
     bdrv_unref(to);
@@ -74,7 +130,7 @@ BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
     if (!filter) {
         error_prepend(errp, "Could not create node: ");
     }
-    if (filter && bdrv_replace_node(bs, filter, errp)) {
+    if (filter && bdrv_replace_node(bs, filter, BDRV_CONTENT_SAME, errp)) {
         /* Without parents nothing else would keep it. */
         filter->graph_ref = true;
     } else {
@@ -97,7 +153,7 @@ bool bdrv_drop_filter(BlockDriverState *filter, Error **errp)
     }
     bs = bdrv_ref(child->bs);
     bdrv_drained_begin(bs);
-    ok = bdrv_replace_node(filter, bs, errp);
+    ok = bdrv_replace_node(filter, bs, BDRV_CONTENT_SAME, errp);
     if (ok && filter->graph_ref) {
         filter->graph_ref = false;
         bdrv_unref(filter);
@@ -114,6 +170,8 @@ static void refresh_overlay(BlockDriverState *overlay)
     bdrv_refresh_filename(overlay);
 }
 
+static const BdrvChildLike backing_child = { "backing", BDRV_CHILD_COW };
+
 bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
                  GPtrArray **moved, Error **errp)
 {
@@ -124,13 +182,15 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
 
     g_ptr_array_add(nodes, overlay);
     g_ptr_array_add(nodes, bs);
-    ok = bdrv_set_child_tran(overlay, "backing", bs, BDRV_CHILD_COW, tran,
-                             errp);
-    edges = ok ? edges_to_move(bs, overlay, errp) : NULL;
-    for (guint i = 0; edges && i < edges->len; i++) {
-        bdrv_child_replace_tran(g_ptr_array_index(edges, i), overlay, tran);
+    ok = bdrv_set_child_tran(overlay, backing_child, bs, BDRV_CONTENT_OVERLAY,
+                             tran, errp);
+    edges = ok ? edges_to_move(bs, overlay, BDRV_CONTENT_OVERLAY, tran, errp)
+               : NULL;
+    if (edges) {
+        move_edges(edges, overlay, tran);
     }
-    ok = edges && bdrv_refresh_perms_list(nodes, tran, errp);
+    ok = edges && bdrv_refresh_perms_list(nodes, tran, errp) &&
+         refresh_parents(edges, tran, errp);
     tran_finalize(tran, ok);
     if (ok) {
         overlay->open_flags &= ~BDRV_O_NO_BACKING;
@@ -149,12 +209,11 @@ bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
 
     g_ptr_array_add(nodes, bs);
     g_ptr_array_add(nodes, overlay);
-    for (guint i = 0; i < moved->len; i++) {
-        bdrv_child_replace_tran(g_ptr_array_index(moved, i), bs, tran);
-    }
-    ok = bdrv_set_child_tran(overlay, "backing", NULL, BDRV_CHILD_COW, tran,
-                             errp) &&
-         bdrv_refresh_perms_list(nodes, tran, errp);
+    move_edges(moved, bs, tran);
+    ok = bdrv_set_child_tran(overlay, backing_child, NULL,
+                             BDRV_CONTENT_OVERLAY, tran, errp) &&
+         bdrv_refresh_perms_list(nodes, tran, errp) &&
+         refresh_parents(moved, tran, errp);
     tran_finalize(tran, ok);
     if (ok) {
         refresh_overlay(overlay);
@@ -163,7 +222,8 @@ bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
 }
 
 static bool set_backing_drained(BlockDriverState *bs,
-                                BlockDriverState *backing, Error **errp)
+                                BlockDriverState *backing,
+                                BdrvContent content, Error **errp)
 {
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();
     BlockDriverState *old = bs->backing ? bs->backing->bs : NULL;
@@ -174,8 +234,7 @@ static bool set_backing_drained(BlockDriverState *bs,
     if (old) {
         g_ptr_array_add(nodes, old);
     }
-    ok = bdrv_set_child_tran(bs, "backing", backing, BDRV_CHILD_COW, tran,
-                             errp) &&
+    ok = bdrv_set_child_tran(bs, backing_child, backing, content, tran, errp) &&
          bdrv_refresh_perms_list(nodes, tran, errp);
     if (ok && old && old != backing && old->inherits_from == bs) {
         old->inherits_from = NULL;
@@ -185,7 +244,7 @@ static bool set_backing_drained(BlockDriverState *bs,
 }
 
 bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
-                      Error **errp)
+                      BdrvContent content, Error **errp)
 {
     bool ok;
 
@@ -196,7 +255,7 @@ bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
         return false;
     }
     bdrv_drained_begin(bs);
-    ok = set_backing_drained(bs, backing, errp);
+    ok = set_backing_drained(bs, backing, content, errp);
     if (ok) {
         bdrv_refresh_limits(bs, NULL, NULL);
         bdrv_refresh_filename(bs);

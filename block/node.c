@@ -231,7 +231,7 @@ int64_t bdrv_getlength(BlockDriverState *bs)
     return bs->total_bytes;
 }
 
-static int64_t bdrv_measure_length(BlockDriverState *bs)
+int64_t bdrv_measure_length(BlockDriverState *bs)
 {
     BdrvChild *child = bdrv_primary_child(bs);
 

@@ -347,7 +347,7 @@ static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
 {
     BdrvChild *child = bdrv_find_child(bs, option->name);
     bool is_backing = !strcmp(option->name, "backing");
-    BlockDriverState *new_bs = NULL;
+    BlockDriverState *old_bs, *new_bs = NULL;
 
     if (option->reference) {
         new_bs = bdrv_lookup_bs(NULL, option->reference, errp);
@@ -365,9 +365,10 @@ static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
     if (child) {
         g_ptr_array_add(queue->nodes, bdrv_ref(child->bs));
     }
-    return bdrv_set_child_tran(bs, option->name, new_bs,
-                               child ? child->role : BDRV_CHILD_COW,
-                               queue->tran, errp);
+    old_bs = child ? child->bs : NULL;
+    return bdrv_set_child_tran(
+        bs, (BdrvChildLike){ option->name, BDRV_CHILD_COW }, new_bs,
+        bdrv_compare_content(old_bs, new_bs), queue->tran, errp);
 }
 
 static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
@@ -461,6 +462,20 @@ static bool prepare_driver(ReopenQueue *queue, ReopenEntry *entry,
     return true;
 }
 
+/* From the end upwards, as a node may go by the size of its child. */
+static bool queue_refresh_sizes(ReopenQueue *queue, Error **errp)
+{
+    for (guint i = queue->entries->len; i > 0; i--) {
+        BlockDriverState *bs = queue_entry(queue, i - 1)->state.bs;
+
+        if (bdrv_primary_child(bs) &&
+            !bdrv_refresh_size_tran(bs, queue->tran, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool queue_prepare(ReopenQueue *queue, Error **errp)
 {
     for (guint i = 0; i < queue->entries->len; i++) {
@@ -473,7 +488,8 @@ static bool queue_prepare(ReopenQueue *queue, Error **errp)
             return false;
         }
     }
-    return bdrv_refresh_perms_list(queue->nodes, queue->tran, errp);
+    return bdrv_refresh_perms_list(queue->nodes, queue->tran, errp) &&
+           queue_refresh_sizes(queue, errp);
 }
 
 /* --- commit --- */

@@ -163,7 +163,8 @@ static int stream_prepare(Job *job)
     below = bdrv_cow_child(s->bottom);
     base = below ? below->bs : NULL;
     ret = chain_job_rename(s->bs, s->backing_file, base);
-    if (ret == 0 && !bdrv_set_backing(s->bs, base, NULL)) {
+    if (ret == 0 && !bdrv_set_backing(s->bs, base, BDRV_CONTENT_SAME,
+                                       NULL)) {
         ret = -EPERM;
     }
     return ret;

@@ -395,6 +395,7 @@ const BlockDriver bdrv_blkdebug = {
     .reopen_prepare = blkdebug_reopen_prepare,
     .get_allocated_file_size = blkdebug_get_allocated_file_size,
     .child_perm = blkdebug_child_perm,
+    .child_change = bdrv_child_change_filter,
     .refresh_limits = blkdebug_refresh_limits,
     .co_preadv = blkdebug_co_preadv,
     .co_pwritev = blkdebug_co_pwritev,

@@ -3,6 +3,16 @@
 #include "qemu/osdep.h"
 #include "block/io.h"
 
+static bool compress_check_child(const BlockDriverState *child, Error **errp)
+{
+    if (!child->drv->co_pwritev_compressed) {
+        error_setg(errp, "Compression is not supported for underlying format: "
+                   "%s", child->drv->format_name);
+        return false;
+    }
+    return true;
+}
+
 static int compress_open(BlockDriverState *bs, const BlockdevOptions *options,
                          int flags, Error **errp)
 {
@@ -10,12 +20,17 @@ static int compress_open(BlockDriverState *bs, const BlockdevOptions *options,
                          BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp)) {
         return -EINVAL;
     }
-    if (!bs->file->bs->drv->co_pwritev_compressed) {
-        error_setg(errp, "Compression is not supported for underlying format: "
-                   "%s", bs->file->bs->drv->format_name);
-        return -ENOTSUP;
+    return compress_check_child(bs->file->bs, errp) ? 0 : -ENOTSUP;
+}
+
+static BdrvConsent compress_child_change(BlockDriverState *bs,
+                                         const BdrvChildChange *change,
+                                         Transaction *tran, Error **errp)
+{
+    if (change->new_bs && !compress_check_child(change->new_bs, errp)) {
+        return BDRV_REFUSE;
     }
-    return 0;
+    return bdrv_child_change_filter(bs, change, tran, errp);
 }
 
 /* A compressed write is of a whole cluster: let the core make it one. */
@@ -69,6 +84,7 @@ const BlockDriver bdrv_compress = {
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
     .open = compress_open,
+    .child_change = compress_child_change,
     .refresh_limits = compress_refresh_limits,
     .co_preadv = compress_co_preadv,
     .co_pwritev = compress_co_pwritev,

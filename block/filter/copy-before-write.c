@@ -28,6 +28,7 @@ typedef struct CbwState {
     BdrvShownBits *access_shown, *done_shown;
     BlockReqList reads;
     int broken; /* -errno: not all was saved */
+    bool ended; /* nothing is saved any more, the snapshot is gone */
     void (*broken_hook)(void *opaque);
     void *broken_opaque;
 } CbwState;
@@ -45,6 +46,11 @@ BlockCopyState *cbw_block_copy(BlockDriverState *bs)
 
     g_assert(cbw_is_cbw(bs));
     return s->copy;
+}
+
+bool cbw_has_snapshot(const BlockDriverState *bs)
+{
+    return cbw_is_cbw(bs) && !((const CbwState *)bs->opaque)->ended;
 }
 
 int cbw_broken(BlockDriverState *bs)
@@ -142,7 +148,7 @@ static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
     if ((flags & BDRV_REQ_WRITE_UNCHANGED) || start >= end) {
         return 0;
     }
-    if (!s->broken) {
+    if (!s->broken && !s->ended) {
         ret = s->timeout_ns ? copy_timed(bs, start, end - start)
                             : block_copy(s->copy, start, end - start);
     }
@@ -222,7 +228,7 @@ static bool bits_run(const HBitmap *bits, int64_t offset, int64_t *bytes)
 static int snapshot_run(CbwState *s, int64_t offset, int64_t *bytes,
                         bool *saved)
 {
-    if (s->broken || offset >= hbitmap_size(s->done) ||
+    if (s->broken || s->ended || offset >= hbitmap_size(s->done) ||
         !bits_run(s->access, offset, bytes)) {
         return -EACCES;
     }
@@ -285,6 +291,14 @@ static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
                            BdrvChildRole role, uint64_t perm, uint64_t shared,
                            uint64_t *nperm, uint64_t *nshared)
 {
+    const CbwState *s = bs->opaque;
+
+    if (s->ended) {
+        /* Only readers of what is gone still hold us. */
+        *nperm = 0;
+        *nshared = BLK_PERM_ALL;
+        return;
+    }
     if (!(role & BDRV_CHILD_FILTERED)) {
         /* Shared with who reads the snapshot from it. */
         *nperm = BLK_PERM_WRITE | BLK_PERM_CONSISTENT_READ;
@@ -339,6 +353,22 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
     return true;
 }
 
+void cbw_drop(BlockDriverState *bs)
+{
+    CbwState *s = bs->opaque;
+
+    g_assert(cbw_is_cbw(bs) && !s->ended);
+    bdrv_ref(bs);
+    s->ended = true;
+    bdrv_drop_filter(bs, &error_abort);
+    /* Readers may keep the node, but not what it has saved. */
+    bdrv_drained_begin(bs);
+    block_copy_state_free(g_steal_pointer(&s->copy));
+    bdrv_unref_child(bs, g_steal_pointer(&s->target));
+    bdrv_drained_end(bs);
+    bdrv_unref(bs);
+}
+
 static void cbw_close(BlockDriverState *bs)
 {
     CbwState *s = bs->opaque;
@@ -389,6 +419,7 @@ const BlockDriver bdrv_copy_before_write = {
     .open = cbw_open,
     .close = cbw_close,
     .child_perm = cbw_child_perm,
+    .child_change = bdrv_child_change_same,
     .co_pwritev = cbw_co_pwritev,
     .co_pwritev_compressed = cbw_co_pwritev_compressed,
     .co_pwrite_zeroes = cbw_co_pwrite_zeroes,

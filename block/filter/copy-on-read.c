@@ -53,6 +53,23 @@ static int cor_open(BlockDriverState *bs, const BlockdevOptions *options,
     return 0;
 }
 
+/* What is to be copied must be told of another child, too. */
+static BdrvConsent cor_child_change(BlockDriverState *bs,
+                                    const BdrvChildChange *change,
+                                    Transaction *tran, Error **errp)
+{
+    const CorState *s = bs->opaque;
+
+    if (s->bottom && change->new_bs &&
+        !bdrv_chain_contains(change->new_bs, s->bottom)) {
+        error_setg(errp, "Bottom node '%s' not found in the backing "
+                   "chain of node '%s'", s->bottom->node_name,
+                   change->new_bs->node_name);
+        return BDRV_REFUSE;
+    }
+    return bdrv_child_change_filter(bs, change, tran, errp);
+}
+
 static void cor_close(BlockDriverState *bs)
 {
     CorState *s = bs->opaque;
@@ -124,6 +141,7 @@ const BlockDriver bdrv_copy_on_read = {
     .open = cor_open,
     .close = cor_close,
     .child_perm = cor_child_perm,
+    .child_change = cor_child_change,
     .co_preadv = cor_co_preadv,
     .co_pwritev_compressed = cor_co_pwritev_compressed,
 };

@@ -17,8 +17,25 @@ static int snapshot_open(BlockDriverState *bs, const BlockdevOptions *options,
                    "no snapshot to access", bs->file->bs->node_name);
         return -EINVAL;
     }
+    if (!cbw_has_snapshot(bs->file->bs)) {
+        error_setg(errp, "Node '%s' does not keep its snapshot any more",
+                   bs->file->bs->node_name);
+        return -EINVAL;
+    }
     bs->read_only = true;
     return 0;
+}
+
+/*
+ * What takes the place of the filter for its users does not keep its snapshot:
+ * it goes on to be our child.
+ */
+static BdrvConsent snapshot_child_change(BlockDriverState *bs,
+                                         const BdrvChildChange *change,
+                                         Transaction *tran, Error **errp)
+{
+    return change->content == BDRV_CONTENT_OTHER
+        ? bdrv_child_change_refuse(bs, change, errp) : BDRV_STAY;
 }
 
 /* Nothing is asked of the filter but the snapshot that it keeps anyway. */
@@ -62,6 +79,7 @@ const BlockDriver bdrv_snapshot_access = {
     .format_name = "snapshot-access",
     .open = snapshot_open,
     .child_perm = snapshot_child_perm,
+    .child_change = snapshot_child_change,
     .co_preadv = snapshot_co_preadv,
     .co_block_status = snapshot_co_block_status,
     .getlength = snapshot_getlength,

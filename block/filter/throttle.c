@@ -133,6 +133,7 @@ const BlockDriver bdrv_throttle = {
     .close = throttle_close,
     .reopen_prepare = throttle_reopen_prepare,
     .reopen_commit = throttle_reopen_commit,
+    .child_change = bdrv_child_change_filter,
     .drain_begin = throttle_drain_begin,
     .drain_end = throttle_drain_end,
     .co_preadv = throttle_co_preadv,

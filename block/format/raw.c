@@ -27,10 +27,11 @@ static int raw_probe(const uint8_t *buf, size_t bytes, const char *filename)
     return 1; /* if nothing else is surer */
 }
 
-static int raw_read_options(BlockDriverState *bs, const BlockdevOptionsRaw *o,
-                            RawState *s, Error **errp)
+static int raw_read_options(const BlockDriverState *file,
+                            const BlockdevOptionsRaw *o, RawState *s,
+                            Error **errp)
 {
-    int64_t real = bs->file->bs->total_bytes;
+    int64_t real = file->total_bytes;
 
     *s = (RawState) { .offset = o->offset, .has_size = o->has_size };
     if (o->offset < 0 || (o->has_size && o->size < 0)) {
@@ -71,7 +72,7 @@ static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
                          errp)) {
         return -EINVAL;
     }
-    ret = raw_read_options(bs, o, bs->opaque, errp);
+    ret = raw_read_options(bs->file->bs, o, bs->opaque, errp);
     if (ret == 0 && bs->probed && !bs->read_only &&
         !(flags & BDRV_O_NO_IO)) {
         /* Word for word what test suites look for. */
@@ -93,7 +94,7 @@ static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     const BlockdevOptionsRaw *o = &state->options->u.raw;
     RawState *s = g_new(RawState, 1);
-    int ret = raw_read_options(state->bs, o, s, errp);
+    int ret = raw_read_options(state->bs->file->bs, o, s, errp);
 
     if (ret == 0 && !!(state->bs->file->role & BDRV_CHILD_FILTERED) !=
         (!o->offset && !o->has_size)) {
@@ -123,6 +124,21 @@ static void raw_reopen_abort(BdrvReopenState *state)
 {
     g_free(state->opaque);
     state->opaque = NULL;
+}
+
+/* Another child will do, if the part lies in it; its size becomes ours. */
+static BdrvConsent raw_child_change(BlockDriverState *bs,
+                                    const BdrvChildChange *change,
+                                    Transaction *tran, Error **errp)
+{
+    RawState unused;
+
+    if (change->new_bs && bs->options &&
+        raw_read_options(change->new_bs, &bs->options->u.raw, &unused,
+                         errp) < 0) {
+        return BDRV_REFUSE;
+    }
+    return bdrv_child_change_filter(bs, change, tran, errp);
 }
 
 /*
@@ -380,6 +396,7 @@ const BlockDriver bdrv_raw = {
     .reopen_commit = raw_reopen_commit,
     .reopen_abort = raw_reopen_abort,
     .child_perm = raw_child_perm,
+    .child_change = raw_child_change,
     .refresh_limits = raw_refresh_limits,
     .co_preadv = raw_co_preadv,
     .co_pwritev = raw_co_pwritev,

@@ -50,6 +50,7 @@ const BlockDriver bdrv_qcow2 = {
     .reopen_commit_post = qcow2_reopen_commit_post,
     .co_create = qcow2_co_create,
     .child_perm = bdrv_default_perms,
+    .child_change = bdrv_child_change_format,
     .refresh_limits = qcow2_refresh_limits,
 
     .co_preadv = qcow2_co_preadv,

@@ -15,6 +15,14 @@
 
 /* Is @bs such a filter? */
 bool cbw_is_cbw(const BlockDriverState *bs);
+/* Is it one whose snapshot is still kept? */
+bool cbw_has_snapshot(const BlockDriverState *bs);
+/*
+ * Takes the filter out of the graph; nothing is being copied.  Where readers of
+ * the snapshot keep the node it saves nothing any more, they get -EACCES, and
+ * the target is free.  The caller's reference stays.
+ */
+void cbw_drop(BlockDriverState *bs);
 /* What it has to copy; lives as long as the node. */
 BlockCopyState *cbw_block_copy(BlockDriverState *bs);
 /* -errno where the old data is not complete any more (break-snapshot), or 0. */

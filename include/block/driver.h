@@ -69,6 +69,34 @@ enum {
     /* negative: -errno, the range is undefined */
 };
 
+/* What is seen through an edge after a change of the graph. */
+typedef enum BdrvContent {
+    BDRV_CONTENT_SAME,    /* the same bytes: a filter comes or goes, or a job
+                             made them the same */
+    BDRV_CONTENT_OVERLAY, /* an overlay comes or goes: the same as long as it
+                             holds nothing, for which the user stands */
+    BDRV_CONTENT_OTHER,   /* anything else, or nothing any more */
+} BdrvContent;
+
+/* What is about to happen to an edge whose parent is a node. */
+typedef struct BdrvChildChange {
+    const char *name; /* of the edge */
+    BdrvChildRole role;
+    /*
+     * From where to where: @old_bs NULL: it is attached; @new_bs NULL: it is
+     * detached; both the same: what is somewhere below the child changes.
+     */
+    BlockDriverState *old_bs, *new_bs;
+    BdrvContent content;
+} BdrvChildChange;
+
+typedef enum BdrvConsent {
+    BDRV_REFUSE, /* the whole change fails */
+    BDRV_ACCEPT,
+    BDRV_STAY,   /* the edge stays where it is, the rest goes on; refuses where
+                    just this edge is to change */
+} BdrvConsent;
+
 /* What is to change of an existing image (qemu-img amend). */
 typedef struct BdrvAmend {
     int version;        /* of the format; 0: stays */
@@ -150,6 +178,16 @@ struct BlockDriver {
                       Error **errp);
     void (*set_perm)(BlockDriverState *bs, uint64_t perm, uint64_t shared);
     void (*abort_perm)(BlockDriverState *bs);
+    /*
+     * May a child change while the node is open?  Asked before it happens, with
+     * the node drained; what the driver keeps of the old child it drops here or
+     * in a step that it adds to @tran, which undoes it where the whole change
+     * fails.  BDRV_REFUSE with @errp.  NULL: refuses.  For most there is one of
+     * bdrv_child_change_filter() and the like.
+     */
+    BdrvConsent (*child_change)(BlockDriverState *bs,
+                                const BdrvChildChange *change,
+                                Transaction *tran, Error **errp);
     /* Adds own limits to bs->bl, which holds those of the children. */
     void (*refresh_limits)(BlockDriverState *bs, Error **errp);
     /* Requests stop coming / may come again. */
@@ -383,6 +421,26 @@ extern const BlockDriver *const bdrv_drivers[];
 void bdrv_default_perms(BlockDriverState *bs, BdrvChild *child,
                         BdrvChildRole role, uint64_t perm, uint64_t shared,
                         uint64_t *nperm, uint64_t *nshared);
+
+/*
+ * For drivers' child_change.  Of one that keeps something of its child's
+ * content: filters may come and go.
+ */
+BdrvConsent bdrv_child_change_same(BlockDriverState *bs,
+                                   const BdrvChildChange *change,
+                                   Transaction *tran, Error **errp);
+/* Of a filter that keeps nothing: any other child, but not none. */
+BdrvConsent bdrv_child_change_filter(BlockDriverState *bs,
+                                     const BdrvChildChange *change,
+                                     Transaction *tran, Error **errp);
+/* Of a format: any backing file or none; else as ..._same(). */
+BdrvConsent bdrv_child_change_format(BlockDriverState *bs,
+                                     const BdrvChildChange *change,
+                                     Transaction *tran, Error **errp);
+/* BDRV_REFUSE with a message that names node and child. */
+BdrvConsent bdrv_child_change_refuse(BlockDriverState *bs,
+                                     const BdrvChildChange *change,
+                                     Error **errp);
 
 /*
  * Opens the child that @ref names or describes and attaches it as @name.

@@ -167,10 +167,18 @@ char *bdrv_perm_names(uint64_t perm);
 
 /* --- graph changes (graph.c) --- */
 
-/* All parents of @from (but those that stay_at_node, and edges from @to or
- * below it) now point to @to. */
+/*
+ * In all of these a node that is to get another child is asked whether it bears
+ * that (BlockDriver.child_change), and so are those above it that would see
+ * other data.  Jobs and recording bitmaps bear no other data.
+ */
+
+/*
+ * All parents of @from (but those that stay_at_node, and edges from @to or
+ * below it) now point to @to.  @content: what they see of it.
+ */
 bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
-                       Error **errp);
+                       BdrvContent content, Error **errp);
 /*
  * Opens @options (a filter whose `file`, or whatever child holds it, refers to
  * @bs by node name) and moves the parents of @bs to it.  Returns the filter
@@ -188,9 +196,10 @@ BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
 /* Removes a filter: its parents get its filtered child.  The caller's
  * reference, if any, stays. */
 bool bdrv_drop_filter(BlockDriverState *filter, Error **errp);
-/* Live backing change; @backing NULL: none. */
+/* Live backing change; @backing NULL: none.  @content: what @bs then shows,
+ * compared with before. */
 bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
-                      Error **errp);
+                      BdrvContent content, Error **errp);
 /*
  * Makes @bs the backing file of @overlay, which has none, and lets the parents
  * of @bs point to @overlay.  *@moved gets their edges, for bdrv_unappend();

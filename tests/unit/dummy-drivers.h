@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Drivers without storage, for tests of the graph: the leaves "file" and
- * "null-co", the formats "raw" and "qcow2" (with backing files), the filter
- * "compress".  What they are to do and what was done is in `dummy`.
+ * "null-co", the formats "raw" and "qcow2" (with backing files), the filters
+ * "compress" and "copy-on-read", which lets no child change.  What they are to
+ * do and what was done is in `dummy`.
  */
 #ifndef DUMMY_DRIVERS_H
 #define DUMMY_DRIVERS_H
@@ -19,6 +20,8 @@ typedef struct DummyControl {
     const char *fail_open;     /* node name whose open fails */
     const char *fail_perm;     /* node name whose check_perm fails */
     const char *fail_reopen;   /* node name whose reopen_prepare fails */
+    const char *refuse, *stay; /* node name whose child may not change */
+    const char *small;         /* node name of a leaf of half the size */
     const char *backing[8][2]; /* end of file name -> backing file */
     const char *backing_format;
     bool probe_qcow2;
@@ -26,6 +29,8 @@ typedef struct DummyControl {
     int checks, sets, aborts;
     int reopened, reopen_aborted;
     int drain_begins, drain_ends;
+    int asked, asked_aborts; /* of filters and raw */
+    BdrvChildChange change;  /* what was asked last */
 } DummyControl;
 static DummyControl dummy;
 
@@ -60,7 +65,7 @@ static void dummy_close(BlockDriverState *bs)
 
 static int64_t dummy_getlength(BlockDriverState *bs)
 {
-    return DUMMY_BYTES;
+    return dummy_is(dummy.small, bs) ? DUMMY_BYTES / 2 : DUMMY_BYTES;
 }
 
 static int coroutine_fn dummy_co_preadv(BlockDriverState *bs, int64_t offset,
@@ -118,6 +123,31 @@ static void dummy_reopen_commit(BdrvReopenState *state)
 static void dummy_reopen_abort(BdrvReopenState *state)
 {
     dummy.reopen_aborted++;
+}
+
+static void dummy_asked_abort(void *opaque)
+{
+    dummy.asked_aborts++;
+}
+
+static const TransactionActionDrv dummy_asked_step = {
+    .abort = dummy_asked_abort,
+};
+
+static BdrvConsent dummy_child_change(BlockDriverState *bs,
+                                      const BdrvChildChange *change,
+                                      Transaction *tran, Error **errp)
+{
+    if (dummy_is(dummy.refuse, bs)) {
+        return bdrv_child_change_refuse(bs, change, errp);
+    }
+    if (dummy_is(dummy.stay, bs)) {
+        return BDRV_STAY;
+    }
+    dummy.asked++;
+    dummy.change = *change;
+    tran_add(tran, &dummy_asked_step, NULL);
+    return bdrv_child_change_filter(bs, change, tran, errp);
 }
 
 static void dummy_drain_begin(BlockDriverState *bs)
@@ -178,6 +208,7 @@ static const BlockDriver dummy_raw = {
     .format_name = "raw",
     .is_format = true,
     .strong_options = dummy_raw_strong,
+    .child_change = dummy_child_change,
     .probe = dummy_raw_probe,
     .open = dummy_open_raw,
     .getlength = dummy_getlength,
@@ -196,7 +227,24 @@ static int dummy_open_filter(BlockDriverState *bs,
 static const BlockDriver dummy_filter = {
     .format_name = "compress",
     .is_filter = true,
+    .child_change = dummy_child_change,
     .open = dummy_open_filter,
+    DUMMY_COMMON,
+};
+
+static int dummy_open_mute(BlockDriverState *bs,
+                           const BlockdevOptions *options, int flags,
+                           Error **errp)
+{
+    return bdrv_open_child(bs, options->u.copy_on_read.file, "file",
+                           BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp)
+        ? dummy_open_common(bs, errp) : -EINVAL;
+}
+
+static const BlockDriver dummy_mute = {
+    .format_name = "copy-on-read",
+    .is_filter = true,
+    .open = dummy_open_mute,
     DUMMY_COMMON,
 };
 
@@ -230,6 +278,7 @@ static const BlockDriver dummy_qcow2 = {
     .is_format = true,
     .supports_backing = true,
     .mutable_options = dummy_qcow2_mutable,
+    .child_change = bdrv_child_change_format,
     .probe = dummy_qcow2_probe,
     .open = dummy_open_qcow2,
     .getlength = dummy_getlength,
@@ -237,7 +286,8 @@ static const BlockDriver dummy_qcow2 = {
 };
 
 const BlockDriver *const bdrv_drivers[] = {
-    &dummy_file, &dummy_null, &dummy_raw, &dummy_filter, &dummy_qcow2, NULL,
+    &dummy_file, &dummy_null, &dummy_raw, &dummy_filter, &dummy_mute,
+    &dummy_qcow2, NULL,
 };
 
 /* --- helpers --- */

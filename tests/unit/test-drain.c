@@ -245,7 +245,8 @@ static void model_step(Model *m)
         break;
     case 3:
         if (node != other) {
-            bdrv_replace_node(m->nodes[node], m->nodes[other], NULL);
+            bdrv_replace_node(m->nodes[node], m->nodes[other],
+                              BDRV_CONTENT_OTHER, NULL);
         }
         break;
     default:

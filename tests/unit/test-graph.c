@@ -174,12 +174,12 @@ static void test_replace_refused(void)
                                            &error_abort);
     Error *err = NULL;
 
-    g_assert_false(bdrv_replace_node(a, b, &err));
+    g_assert_false(bdrv_replace_node(a, b, BDRV_CONTENT_OTHER, &err));
     assert_error(&err, "Block node is read-only");
     g_assert_true(blk_bs(reader) == a && blk_bs(writer) == a);
     g_assert_true(LIST_EMPTY(&b->parents));
     blk_unref(writer);
-    g_assert_true(bdrv_replace_node(a, b, &error_abort));
+    g_assert_true(bdrv_replace_node(a, b, BDRV_CONTENT_OTHER, &error_abort));
     g_assert_true(blk_bs(reader) == b);
     blk_unref(reader);
     bdrv_unref(a);
@@ -197,26 +197,29 @@ static void test_set_backing(void)
         "{'driver':'raw','node-name':'raw','file':" FILE_NODE("r") "}");
     Error *err = NULL;
 
-    g_assert_true(bdrv_set_backing(top, mid, &error_abort));
-    g_assert_true(bdrv_set_backing(mid, raw, &error_abort));
+    g_assert_true(bdrv_set_backing(top, mid, BDRV_CONTENT_OTHER,
+                                   &error_abort));
+    g_assert_true(bdrv_set_backing(mid, raw, BDRV_CONTENT_OTHER,
+                                   &error_abort));
     g_assert_true(bdrv_backing_chain_next(top) == mid);
     g_assert_true(bdrv_chain_contains(top, raw));
     g_assert_false(bdrv_chain_contains(mid, top));
-    g_assert_false(bdrv_set_backing(mid, top, &err));
+    g_assert_false(bdrv_set_backing(mid, top, BDRV_CONTENT_OTHER, &err));
     assert_error(&err, "Making 'top' a backing child of 'mid' would create a "
                        "cycle");
-    g_assert_false(bdrv_set_backing(raw, mid, &err));
+    g_assert_false(bdrv_set_backing(raw, mid, BDRV_CONTENT_OTHER, &err));
     assert_error(&err, "Driver 'raw' of node 'raw' does not support backing "
                        "files");
     g_assert_true(bdrv_freeze_chain(top, raw, &error_abort));
-    g_assert_false(bdrv_set_backing(top, NULL, &err));
+    g_assert_false(bdrv_set_backing(top, NULL, BDRV_CONTENT_OTHER, &err));
     g_assert_nonnull(err);
     g_clear_pointer(&err, error_free);
     g_assert_false(bdrv_freeze_chain(mid, NULL, &err));
     g_assert_nonnull(err);
     g_clear_pointer(&err, error_free);
     bdrv_unfreeze_chain(top, raw);
-    g_assert_true(bdrv_set_backing(top, NULL, &error_abort));
+    g_assert_true(bdrv_set_backing(top, NULL, BDRV_CONTENT_OTHER,
+                                   &error_abort));
     g_assert_null(bdrv_backing_chain_next(top));
     bdrv_unref(raw);
     bdrv_unref(mid);
