@@ -178,6 +178,11 @@ void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip)
     s->skip_unallocated = skip;
 }
 
+bool block_copy_skips_unallocated(const BlockCopyState *s)
+{
+    return s->skip_unallocated;
+}
+
 /* Tells how much is left, where that changed otherwise than by copying. */
 static void update_remaining(BlockCopyState *s)
 {

@@ -353,6 +353,16 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
     return true;
 }
 
+/* All that is known of the snapshot. */
+static void forget_snapshot(CbwState *s)
+{
+    bdrv_dirty_bitmap_hide_bits(g_steal_pointer(&s->access_shown));
+    bdrv_dirty_bitmap_hide_bits(g_steal_pointer(&s->done_shown));
+    hbitmap_free(g_steal_pointer(&s->access));
+    hbitmap_free(g_steal_pointer(&s->done));
+    block_copy_state_free(g_steal_pointer(&s->copy));
+}
+
 void cbw_drop(BlockDriverState *bs)
 {
     CbwState *s = bs->opaque;
@@ -363,21 +373,34 @@ void cbw_drop(BlockDriverState *bs)
     bdrv_drop_filter(bs, &error_abort);
     /* Readers may keep the node, but not what it has saved. */
     bdrv_drained_begin(bs);
-    block_copy_state_free(g_steal_pointer(&s->copy));
+    forget_snapshot(s);
     bdrv_unref_child(bs, g_steal_pointer(&s->target));
     bdrv_drained_end(bs);
     bdrv_unref(bs);
 }
 
+/*
+ * Filters may come and go.  An overlay, too: the source reads the same, if the
+ * user keeps his word that it is empty; but what the topmost image holds is
+ * another question then.
+ */
+static BdrvConsent cbw_child_change(BlockDriverState *bs,
+                                    const BdrvChildChange *change,
+                                    Transaction *tran, Error **errp)
+{
+    const CbwState *s = bs->opaque;
+
+    if (change->content == BDRV_CONTENT_OVERLAY &&
+        (change->role & BDRV_CHILD_FILTERED) &&
+        (s->ended || !block_copy_skips_unallocated(s->copy))) {
+        return BDRV_ACCEPT;
+    }
+    return bdrv_child_change_same(bs, change, tran, errp);
+}
+
 static void cbw_close(BlockDriverState *bs)
 {
-    CbwState *s = bs->opaque;
-
-    block_copy_state_free(s->copy);
-    bdrv_dirty_bitmap_hide_bits(s->access_shown);
-    bdrv_dirty_bitmap_hide_bits(s->done_shown);
-    hbitmap_free(s->access);
-    hbitmap_free(s->done);
+    forget_snapshot(bs->opaque);
 }
 
 static int cbw_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -419,7 +442,7 @@ const BlockDriver bdrv_copy_before_write = {
     .open = cbw_open,
     .close = cbw_close,
     .child_perm = cbw_child_perm,
-    .child_change = bdrv_child_change_same,
+    .child_change = cbw_child_change,
     .co_pwritev = cbw_co_pwritev,
     .co_pwritev_compressed = cbw_co_pwritev_compressed,
     .co_pwrite_zeroes = cbw_co_pwrite_zeroes,

@@ -56,6 +56,8 @@ void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
 void block_copy_set_speed(BlockCopyState *s, uint64_t speed);
 /* From now on what the topmost source image does not hold is not copied. */
 void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip);
+/* Is it so?  Then the topmost image must stay the one it is. */
+bool block_copy_skips_unallocated(const BlockCopyState *s);
 /* Progress goes to @progress (NULL: nowhere): bytes copied, bytes left. */
 void block_copy_set_progress(BlockCopyState *s, ProgressMeter *progress);
 /*
