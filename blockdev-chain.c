@@ -14,8 +14,9 @@ static bool is_named(BlockDriverState *overlay, BlockDriverState *backing,
 {
     const char *above = overlay->file ? overlay->file->bs->filename : NULL;
     g_autofree char *path = bdrv_make_absolute_filename(above, name);
+    g_autofree char *image = bdrv_image_filename(backing);
 
-    return !g_strcmp0(name, backing->filename) ||
+    return !g_strcmp0(name, backing->filename) || !strcmp(name, image) ||
            !g_strcmp0(name, overlay->backing_file) ||
            (backing->file && !strcmp(path, backing->file->bs->filename));
 }

@@ -24,6 +24,7 @@ static bool create_target(const DriveBackup *arg, BlockDriverState *source,
                           const char *format, Error **errp)
 {
     BlockDriverState *backing = target_backing(arg, source);
+    g_autofree char *backing_name = NULL;
     BdrvImgCreate create = {
         .filename = arg->target,
         .format = format,
@@ -36,10 +37,10 @@ static bool create_target(const DriveBackup *arg, BlockDriverState *source,
         return false;
     }
     if (backing) {
-        backing = bdrv_skip_filters(backing);
         bdrv_refresh_filename(backing);
-        create.base_filename = backing->filename;
-        create.base_format = bdrv_get_format_name(backing);
+        backing_name = bdrv_image_filename(backing);
+        create.base_filename = backing_name;
+        create.base_format = bdrv_get_format_name(bdrv_skip_filters(backing));
         create.unsafe_base = true; /* it is open here */
     }
     return bdrv_img_create(&create, errp);

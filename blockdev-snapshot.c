@@ -163,9 +163,11 @@ static bool check_names(const BlockdevSnapshotSync *arg, Error **errp)
 static bool create_overlay(const BlockdevSnapshotSync *arg, const char *format,
                            BlockDriverState *bs, Error **errp)
 {
+    g_autofree char *base = NULL;
     BdrvImgCreate create = {
         .filename = arg->snapshot_file,
         .format = format,
+        .base_format = bdrv_get_format_name(bdrv_skip_filters(bs)),
         .size = bdrv_getlength(bs),
         .unsafe_base = true, /* it is open here */
     };
@@ -174,10 +176,9 @@ static bool create_overlay(const BlockdevSnapshotSync *arg, const char *format,
         error_setg_errno(errp, -create.size, "bdrv_getlength failed");
         return false;
     }
-    bs = bdrv_skip_filters(bs);
     bdrv_refresh_filename(bs);
-    create.base_filename = bs->filename;
-    create.base_format = bdrv_get_format_name(bs);
+    base = bdrv_image_filename(bs);
+    create.base_filename = base;
     return bdrv_img_create(&create, errp);
 }
 

@@ -45,16 +45,16 @@ bool coroutine_fn chain_job_forgive(BlockJob *job, BlockdevOnError policy,
 static int rename_drained(BlockDriverState *bs, const char *name,
                           BlockDriverState *base)
 {
-    const char *format = NULL;
+    g_autofree char *image = NULL;
 
-    if (base) {
-        format = bdrv_get_format_name(bdrv_skip_filters(base));
-        if (!name) {
-            bdrv_refresh_filename(base);
-            name = base->filename;
-        }
+    if (!base) {
+        return bs->drv->change_backing_file(bs, NULL, NULL);
     }
-    return bs->drv->change_backing_file(bs, base ? name : NULL, format);
+    bdrv_refresh_filename(base);
+    image = bdrv_image_filename(base);
+    return bs->drv->change_backing_file(
+        bs, name ? name : image,
+        bdrv_get_format_name(bdrv_skip_filters(base)));
 }
 
 int chain_job_rename(BlockDriverState *bs, const char *name,

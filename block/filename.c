@@ -5,6 +5,10 @@
  * A plain path where nothing but the path matters: no option that changes what
  * is seen (BlockDriver.strong_options), no child but the one whose path it is,
  * the backing file as the image says.  Else json:{...} with just these.
+ *
+ * Filters that a job inserted (bs->implicit) are never named: they go with the
+ * job.  A name for an image's header, by which other programs open it at other
+ * times, names no filter at all (bdrv_image_filename()).
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
@@ -67,17 +71,39 @@ static bool is_strong(const BlockDriverState *bs, const QapiType *branch,
     return true;
 }
 
+/* The node that a name tells of where @bs is; @image: for a header. */
+static BlockDriverState *named_node(BlockDriverState *bs, bool image)
+{
+    BdrvChild *c;
+
+    while ((image || bs->implicit) && (c = bdrv_filter_child(bs))) {
+        bs = c->bs;
+    }
+    return bs;
+}
+
 static bool goes_by_child(const BlockDriverState *bs)
 {
     return !bs->drv->is_filter || (bs->drv->strong_options &&
                                    !bs->drv->strong_options[0]);
 }
 
+/* Would @path, opened as @format (NULL: probed), be @bs? */
+static bool is_image_at(const BlockDriverState *bs, const char *path,
+                        const char *format)
+{
+    const char *base = bdrv_base_filename(bs);
+
+    return base && !strcmp(base, path) &&
+           (!format || !*format || !strcmp(format, bs->drv->format_name));
+}
+
 /* Is the backing file another than the image's own? */
-static bool backing_overridden(const BlockDriverState *bs)
+static bool backing_overridden(const BlockDriverState *bs, bool image)
 {
     bool named = bs->backing_file && *bs->backing_file;
     g_autofree char *path = NULL;
+    BlockDriverState *backing;
 
     if (!bs->drv->supports_backing || (bs->open_flags & BDRV_O_NO_BACKING)) {
         return false;
@@ -87,7 +113,9 @@ static bool backing_overridden(const BlockDriverState *bs)
     }
     path = bdrv_make_absolute_filename(bdrv_base_filename(bs),
                                        bs->backing_file);
-    return strcmp(path, bs->backing->bs->filename) != 0;
+    backing = named_node(bs->backing->bs, image);
+    return strcmp(path, backing->filename) &&
+           !(image && is_image_at(backing, path, bs->backing_format));
 }
 
 /* Adds @value as @name; what is inside of it as NAME.MEMBER, NAME.0. */
@@ -143,19 +171,22 @@ static json_object *collect_strong(const BlockDriverState *bs)
     return strong;
 }
 
-static json_object *full_options(const BlockDriverState *bs)
+static json_object *full_options(const BlockDriverState *bs, bool image)
 {
     json_object *options = collect_strong(bs);
+    bool overridden = backing_overridden(bs, image);
     BdrvChild *c;
 
     json_object_object_add(options, "driver",
                            json_object_new_string(bs->drv->format_name));
     LIST_FOREACH(c, &bs->children, next) {
-        if (!(c->role & BDRV_CHILD_COW) || backing_overridden(bs)) {
-            json_object_object_add(options, c->name, full_options(c->bs));
+        if (!(c->role & BDRV_CHILD_COW) || overridden) {
+            json_object_object_add(
+                options, c->name,
+                full_options(named_node(c->bs, image), image));
         }
     }
-    if (backing_overridden(bs) && !bs->backing) {
+    if (overridden && !bs->backing) {
         json_object_object_add(options, "backing", NULL);
     }
     return options;
@@ -228,19 +259,19 @@ static char *leaf_filename(BlockDriverState *bs)
 }
 
 /* Name taken over from the primary child, if nothing else matters. */
-static char *inner_filename(const BlockDriverState *bs)
+static char *inner_filename(const BlockDriverState *bs, bool image)
 {
     g_autoptr(json_object) strong = collect_strong(bs);
     BdrvChild *primary = bdrv_primary_child(bs);
+    BlockDriverState *file = named_node(primary->bs, image);
     BdrvChild *c;
 
     if (!goes_by_child(bs) || json_object_object_length(strong) ||
-        backing_overridden(bs) || !filename_is_plain(primary->bs->filename)) {
+        backing_overridden(bs, image) || !filename_is_plain(file->filename)) {
         return NULL;
     }
     /* Opened by that name, there would be only one of the two formats. */
-    if (!bs->drv->is_filter && bdrv_primary_child(bdrv_skip_filters(
-            primary->bs))) {
+    if (!bs->drv->is_filter && bdrv_primary_child(bdrv_skip_filters(file))) {
         return NULL;
     }
     LIST_FOREACH(c, &bs->children, next) {
@@ -249,7 +280,7 @@ static char *inner_filename(const BlockDriverState *bs)
             return NULL;
         }
     }
-    return g_strdup(primary->bs->filename);
+    return g_strdup(file->filename);
 }
 
 /* Name in a syntax of the driver's own. */
@@ -262,11 +293,28 @@ static char *short_filename(const BlockDriverState *bs)
         ? NULL : bs->drv->short_filename(bs, strong);
 }
 
+/* The names of the nodes below @bs are fresh. */
+static char *make_filename(BlockDriverState *bs, bool image)
+{
+    g_autoptr(json_object) options = NULL;
+    GString *out;
+    char *plain;
+
+    plain = bs->drv->short_filename ? short_filename(bs)
+          : bdrv_primary_child(bs) ? inner_filename(bs, image)
+          : leaf_filename(bs);
+    if (plain) {
+        return plain;
+    }
+    options = full_options(bs, image);
+    out = g_string_new("json:");
+    append_json(out, options);
+    return g_string_free(out, FALSE);
+}
+
 void bdrv_refresh_filename(BlockDriverState *bs)
 {
-    g_autoptr(GString) out = NULL;
-    g_autoptr(json_object) options = NULL;
-    char *plain;
+    BlockDriverState *named;
     BdrvChild *c;
 
     if (!bs->drv) {
@@ -275,15 +323,13 @@ void bdrv_refresh_filename(BlockDriverState *bs)
     LIST_FOREACH(c, &bs->children, next) {
         bdrv_refresh_filename(c->bs);
     }
-    plain = bs->drv->short_filename ? short_filename(bs)
-          : bdrv_primary_child(bs) ? inner_filename(bs) : leaf_filename(bs);
+    named = named_node(bs, false);
     g_free(bs->filename);
-    if (plain) {
-        bs->filename = plain;
-        return;
-    }
-    options = full_options(bs);
-    out = g_string_new("json:");
-    append_json(out, options);
-    bs->filename = g_strdup(out->str);
+    bs->filename = named == bs ? make_filename(bs, false)
+                               : g_strdup(named->filename);
+}
+
+char *bdrv_image_filename(BlockDriverState *bs)
+{
+    return make_filename(bdrv_skip_filters(bs), true);
 }

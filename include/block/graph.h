@@ -96,6 +96,13 @@ BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
                                         Error **errp);
 /* Name by which the tree can be opened again: a path or json:{...}. */
 void bdrv_refresh_filename(BlockDriverState *bs);
+/*
+ * Name of the image that @bs shows for the header of another one: without
+ * filters, which only this graph has.  Its format is that of
+ * bdrv_skip_filters(@bs).  To be called after bdrv_refresh_filename() of @bs or
+ * one above.  The caller frees.
+ */
+char *bdrv_image_filename(BlockDriverState *bs);
 /* Path of @filename relative to the image @base (NULL: as it is). */
 char *bdrv_make_absolute_filename(const char *base, const char *filename);
 /* Does @path start with a protocol prefix ("nbd:", "json:" ...)? */
