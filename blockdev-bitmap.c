@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "blockdev-int.h"
@@ -52,7 +53,14 @@ static BdrvDirtyBitmap *find_for(const BlockDirtyBitmap *arg, BdrvBitmapOp op,
 static void add_abort(void *opaque)
 {
     BitmapStep *step = opaque;
+    Error *err = NULL;
 
+    if (bdrv_dirty_bitmap_persistent(step->bitmap) &&
+        !bdrv_remove_stored_dirty_bitmap(bdrv_dirty_bitmap_bs(step->bitmap),
+                                         bdrv_dirty_bitmap_name(step->bitmap),
+                                         &err)) {
+        error_report_err(err); /* what is left there is out of date */
+    }
     bdrv_dirty_bitmap_release(step->bitmap);
 }
 
@@ -60,6 +68,19 @@ static const TransactionActionDrv add_drv = {
     .abort = add_abort,
     .clean = step_clean,
 };
+
+static bool make_persistent(BdrvDirtyBitmap *bitmap, Error **errp)
+{
+    BlockDriverState *bs = bdrv_dirty_bitmap_bs(bitmap);
+
+    if (!bdrv_can_store_dirty_bitmap(bs, bdrv_dirty_bitmap_name(bitmap),
+                                     bdrv_dirty_bitmap_granularity(bitmap),
+                                     errp)) {
+        return false;
+    }
+    bdrv_dirty_bitmap_set_persistent(bitmap, true);
+    return bdrv_bitmap_store_begin(bs, bitmap, errp);
+}
 
 bool blockdev_action_bitmap_add(const TransactionAction *action,
                                 BlockdevTransaction *btx, Error **errp)
@@ -87,12 +108,10 @@ bool blockdev_action_bitmap_add(const TransactionAction *action,
     if (arg->disabled) {
         bdrv_dirty_bitmap_disable(bitmap);
     }
-    if (arg->persistent &&
-        !bdrv_can_store_dirty_bitmap(bs, arg->name, granularity, errp)) {
+    if (arg->persistent && !make_persistent(bitmap, errp)) {
         bdrv_dirty_bitmap_release(bitmap);
         return false;
     }
-    bdrv_dirty_bitmap_set_persistent(bitmap, arg->persistent);
     tran_add(btx->tran, &add_drv, step_new(bitmap));
     return true;
 }

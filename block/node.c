@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The life of a node: making, naming, finding, closing. */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "block/block-backend.h"
 #include "block/graph-int.h"
 #include <json-c/json.h>
@@ -46,8 +47,8 @@ static void bdrv_detach_children(BlockDriverState *bs)
 }
 
 /*
- * Bitmaps are released only after the driver's close, which stores those that
- * are persistent.
+ * Persistent bitmaps are stored before the driver's close, which writes back
+ * what storing them changed; all are released after it.
  */
 static void bdrv_close(BlockDriverState *bs)
 {
@@ -57,6 +58,7 @@ static void bdrv_close(BlockDriverState *bs)
             bdrv_flush(bs);
         }
         bs->opened = false;
+        bdrv_bitmap_store_close(bs);
         if (bs->drv->close) {
             bs->drv->close(bs);
         }

@@ -11,6 +11,7 @@
  *   commit     or all back in reverse order
  */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "block/graph-int.h"
 #include "block/io.h"
 #include <json-c/json.h>
@@ -453,6 +454,9 @@ static bool prepare_driver(ReopenQueue *queue, ReopenEntry *entry,
 {
     BlockDriverState *bs = entry->state.bs;
 
+    if (!bdrv_bitmap_store_reopen_tran(bs, queue->tran, errp)) {
+        return false;
+    }
     if (bs->drv->reopen_prepare &&
         bs->drv->reopen_prepare(&entry->state, errp) < 0) {
         return false;
@@ -535,6 +539,7 @@ static void queue_finish(ReopenQueue *queue)
         if (state->bs->drv->reopen_commit_post) {
             state->bs->drv->reopen_commit_post(state);
         }
+        bdrv_bitmap_store_reopened(state->bs);
         entry_finish(entry);
         bdrv_refresh_filename(state->bs);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Changing the size of a node. */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "io-int.h"
 
 static int check_truncate(const BdrvChild *child, int64_t offset,
@@ -77,6 +78,9 @@ int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
     if (grown) {
         /* Nobody else may write into the new space until it is set up. */
         bdrv_make_request_serialising(&r.t, 1);
+    }
+    if (!bdrv_bitmap_store_co_resize(r.bs, offset, errp)) {
+        return bdrv_request_end(&r, -ENOTSUP);
     }
     ret = call_truncate(&r, exact, prealloc, errp);
     r.bs->write_gen++;

@@ -184,17 +184,6 @@ static Qcow2Bitmap *entry_for(GPtrArray *dir, const BdrvDirtyBitmap *bitmap)
     return b;
 }
 
-/* Is it one whose content goes to the image? */
-static bool to_store(const BdrvDirtyBitmap *bitmap)
-{
-    return bdrv_dirty_bitmap_name(bitmap) &&
-           bdrv_dirty_bitmap_persistent(bitmap) &&
-           !bdrv_dirty_bitmap_readonly(bitmap) &&
-           !bdrv_dirty_bitmap_inconsistent(bitmap) &&
-           /* its successor has changes that it lacks: stays in use */
-           !bdrv_dirty_bitmap_has_successor(bitmap);
-}
-
 /* Gives up the new tables of what was stored, in the image as it was. */
 static void coroutine_mixed_fn undo_store(BlockDriverState *bs, GPtrArray *dir)
 {
@@ -226,25 +215,21 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     return ret == 0;
 }
 
-static bool coroutine_mixed_fn store_locked(BlockDriverState *bs, Error **errp)
+/* @only NULL: all that are to be stored. */
+static bool coroutine_fn store_locked(BlockDriverState *bs,
+                                      const BdrvDirtyBitmap *only,
+                                      Error **errp)
 {
-    g_autoptr(GPtrArray) dir = NULL;
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
     BdrvDirtyBitmap *bitmap = NULL;
-    bool any = false;
     int ret;
 
-    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        any |= to_store(bitmap);
-    }
-    if (!any) {
-        return true;
-    }
-    dir = qcow2_bitmap_dir_read(bs, errp);
     if (!dir) {
         return false;
     }
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        if (to_store(bitmap) && !store_one(bs, dir, bitmap, errp)) {
+        if ((!only || bitmap == only) && bdrv_dirty_bitmap_to_store(bitmap) &&
+            !store_one(bs, dir, bitmap, errp)) {
             undo_store(bs, dir);
             return false;
         }
@@ -266,6 +251,7 @@ static bool coroutine_mixed_fn store_locked(BlockDriverState *bs, Error **errp)
 
 typedef struct StoreCall {
     BlockDriverState *bs;
+    const BdrvDirtyBitmap *only;
     Error **errp;
     bool ok;
 } StoreCall;
@@ -276,30 +262,29 @@ static void coroutine_fn store_entry(void *opaque)
     Qcow2State *s = call->bs->opaque;
 
     CO_MUTEX_GUARD(&s->lock);
-    call->ok = store_locked(call->bs, call->errp);
+    call->ok = store_locked(call->bs, call->only, call->errp);
 }
 
-bool qcow2_store_bitmaps(BlockDriverState *bs, bool release, Error **errp)
+static bool coroutine_mixed_fn bitmaps_save(BdrvBitmapStore *store,
+                                            BdrvDirtyBitmap *bitmap,
+                                            Error **errp)
 {
-    StoreCall call = { bs, errp, false };
-    BdrvDirtyBitmap *bitmap, *next;
+    Qcow2State *s = store->bs->opaque;
+    StoreCall call = { store->bs, bitmap, errp, false };
 
+    if (s->broken) {
+        error_setg(errp, "Image of node '%s' is corrupt",
+                   store->bs->node_name);
+        return false;
+    }
     aio_run_co(store_entry, &call);
-    if (!call.ok || !release) {
-        return call.ok;
-    }
-    for (bitmap = bdrv_dirty_bitmap_next(bs, NULL); bitmap; bitmap = next) {
-        next = bdrv_dirty_bitmap_next(bs, bitmap);
-        if (to_store(bitmap) && !bdrv_dirty_bitmap_busy(bitmap)) {
-            bdrv_dirty_bitmap_release(bitmap);
-        }
-    }
-    return true;
+    return call.ok;
 }
 
-bool coroutine_fn qcow2_co_remove_bitmap(BlockDriverState *bs,
-                                         const char *name, Error **errp)
+static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
+                                           const char *name, Error **errp)
 {
+    BlockDriverState *bs = store->bs;
     Qcow2State *s = bs->opaque;
     g_autoptr(GPtrArray) dir = NULL;
     Qcow2Bitmap *b, gone;
@@ -325,8 +310,18 @@ bool coroutine_fn qcow2_co_remove_bitmap(BlockDriverState *bs,
     return true;
 }
 
-const BdrvBitmapStoreOps qcow2_bitmap_store = {
-    .can_store = qcow2_can_store_bitmap,
-    .store_all = qcow2_store_bitmaps,
-    .co_remove = qcow2_co_remove_bitmap,
-};
+void qcow2_attach_bitmap_store(BlockDriverState *bs)
+{
+    static const BdrvBitmapStoreOps ops = {
+        .can_store = qcow2_bitmaps_can_store,
+        .load = qcow2_bitmaps_load,
+        .begin = qcow2_bitmaps_begin,
+        .save = bitmaps_save,
+        .co_remove = bitmaps_co_remove,
+        .co_resize = qcow2_bitmaps_co_resize,
+    };
+    Qcow2State *s = bs->opaque;
+
+    s->bitmap_store.ops = &ops;
+    bdrv_bitmap_store_attach(bs, &s->bitmap_store);
+}

@@ -145,8 +145,10 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     return true;
 }
 
-bool coroutine_mixed_fn qcow2_load_bitmaps(BlockDriverState *bs, Error **errp)
+bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
+                                           Error **errp)
 {
+    BlockDriverState *bs = store->bs;
     Qcow2State *s = bs->opaque;
     g_autoptr(GPtrArray) dir = NULL;
 
@@ -172,8 +174,9 @@ static bool must_mark(const Qcow2Bitmap *b)
            (qcow2_bitmap_usable(b) || (b->flags & QCOW2_BITMAP_AUTO));
 }
 
-bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
-                                                  Error **errp)
+/* @name NULL: all. */
+static bool coroutine_fn mark_in_use(BlockDriverState *bs, const char *name,
+                                     Error **errp)
 {
     Qcow2State *s = bs->opaque;
     g_autoptr(GPtrArray) dir = NULL;
@@ -192,7 +195,7 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
 
-        if (must_mark(b)) {
+        if (must_mark(b) && (!name || !strcmp(b->name, name))) {
             b->flags |= QCOW2_BITMAP_IN_USE;
             changed = true;
         }
@@ -211,6 +214,39 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
         error_setg_errno(errp, -ret, "Could not mark the bitmaps in use");
     }
     return ret >= 0;
+}
+
+typedef struct BeginCall {
+    BlockDriverState *bs;
+    const char *name;
+    Error **errp;
+    bool ok;
+} BeginCall;
+
+static void coroutine_fn begin_entry(void *opaque)
+{
+    BeginCall *call = opaque;
+    Qcow2State *s = call->bs->opaque;
+
+    CO_MUTEX_GUARD(&s->lock);
+    call->ok = mark_in_use(call->bs, call->name, call->errp);
+}
+
+bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
+                                            BdrvDirtyBitmap *bitmap,
+                                            Error **errp)
+{
+    Qcow2State *s = store->bs->opaque;
+    BeginCall call = { .bs = store->bs, .errp = errp };
+
+    if (!s->writable) {
+        error_setg(errp, "The image of node '%s' could not be made writable",
+                   store->bs->node_name);
+        return false;
+    }
+    call.name = bitmap ? bdrv_dirty_bitmap_name(bitmap) : NULL;
+    aio_run_co(begin_entry, &call);
+    return call.ok;
 }
 
 /* How many bitmaps, and bytes of directory, would there be with @name? */
@@ -263,9 +299,10 @@ static bool check_new_bitmap(BlockDriverState *bs, const char *name,
     return false;
 }
 
-bool qcow2_can_store_bitmap(BlockDriverState *bs, const char *name,
-                            uint64_t granularity, Error **errp)
+bool qcow2_bitmaps_can_store(BdrvBitmapStore *store, const char *name,
+                             uint64_t granularity, Error **errp)
 {
+    BlockDriverState *bs = store->bs;
     g_autoptr(GPtrArray) dir = NULL;
     uint64_t count, bytes;
 
@@ -297,9 +334,11 @@ fail:
     return false;
 }
 
-bool coroutine_mixed_fn qcow2_bitmaps_can_resize(BlockDriverState *bs,
-                                                 Error **errp)
+/* Not with bitmaps that cannot follow. */
+bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
+                                          int64_t bytes, Error **errp)
 {
+    BlockDriverState *bs = store->bs;
     g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
 
     for (guint i = 0; dir && i < dir->len; i++) {

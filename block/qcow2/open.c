@@ -2,6 +2,7 @@
 /* Opening and closing an image. */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
 #include "block/qcow2/qcow2-int.h"
 
 #define MAX_SLICE (64 * KiB)
@@ -386,12 +387,14 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
         return false;
     }
     bs->total_bytes = s->size;
+    qcow2_attach_bitmap_store(bs);
     if (flags & (BDRV_O_CHECK | BDRV_O_NO_IO)) {
         return true;
     }
     /* Bitmaps first: repairing needs to know what clusters they use. */
-    return qcow2_load_bitmaps(bs, errp) &&
-           (bs->read_only || qcow2_make_writable(bs, errp));
+    return bdrv_bitmap_store_load(bs, errp) &&
+           (bs->read_only || (qcow2_make_writable(bs, errp) &&
+                              bdrv_bitmap_store_begin(bs, NULL, errp)));
 }
 
 int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
@@ -403,6 +406,7 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
     }
     if (!open_steps(bs, options, flags, errp)) {
         bdrv_dirty_bitmap_release_all(bs);
+        bdrv_bitmap_store_detach(bs);
         free_state(bs);
         return -EINVAL;
     }
@@ -443,9 +447,6 @@ bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
             return false;
         }
     }
-    if (!qcow2_mark_bitmaps_in_use(bs, errp)) {
-        return false;
-    }
     s->writable = true;
     return true;
 }
@@ -469,16 +470,8 @@ int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs)
 void qcow2_close(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    Error *err = NULL;
     int ret;
 
-    if (s->writable && !s->broken) {
-        if (!qcow2_store_bitmaps(bs, true, &err)) {
-            error_prepend(&err, "Lost persistent bitmaps during inactivation "
-                          "of node '%s': ", bs->node_name);
-            error_report_err(err);
-        }
-    }
     if (!bs->read_only && !s->broken) {
         /* Opened for a check only: what it did not repair is not clean. */
         ret = s->writable ? qcow2_make_clean(bs) : qcow2_apply_frees(bs);

@@ -32,6 +32,7 @@
 #ifndef QCOW2_INT_H
 #define QCOW2_INT_H
 
+#include "block/bitmap-store.h"
 #include "block/driver.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -205,6 +206,7 @@ typedef struct Qcow2State {
     uint64_t incompatible, compatible, autoclear;
     int64_t size; /* of the disk, as in the header */
     Qcow2BitmapExt bitmaps;
+    BdrvBitmapStore bitmap_store;
     uint64_t *l1; /* host byte order */
     uint32_t l1_size;
     uint64_t l1_offset;
@@ -638,25 +640,22 @@ Qcow2Bitmap *qcow2_bitmap_dir_find(GPtrArray *dir, const char *name);
 /* The directory of the image; empty where there is none. */
 GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
                                                     Error **errp);
-/* Loads all bitmaps when the image is opened. */
-bool coroutine_mixed_fn qcow2_load_bitmaps(BlockDriverState *bs, Error **errp);
-/* Marks them in use on disk: from now on the disk may change. */
-bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
-                                                  Error **errp);
-bool qcow2_can_store_bitmap(BlockDriverState *bs, const char *name,
-                            uint64_t granularity, Error **errp);
-bool qcow2_store_bitmaps(BlockDriverState *bs, bool release, Error **errp);
-bool coroutine_fn qcow2_co_remove_bitmap(BlockDriverState *bs,
-                                         const char *name, Error **errp);
-/* May the disk change its size?  Not with bitmaps that cannot follow. */
-bool coroutine_mixed_fn qcow2_bitmaps_can_resize(BlockDriverState *bs,
-                                                 Error **errp);
+/* The store of bitmaps in the image becomes that of @bs. */
+void qcow2_attach_bitmap_store(BlockDriverState *bs);
+/* Operations of that store, see BdrvBitmapStoreOps. */
+bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
+                                           Error **errp);
+bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
+                                            BdrvDirtyBitmap *bitmap,
+                                            Error **errp);
+bool qcow2_bitmaps_can_store(BdrvBitmapStore *store, const char *name,
+                             uint64_t granularity, Error **errp);
+bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
+                                          int64_t bytes, Error **errp);
 /* The bitmap table of @b, checked; NULL and an error otherwise. */
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
                                                      const Qcow2Bitmap *b,
                                                      Error **errp);
-extern const BdrvBitmapStoreOps qcow2_bitmap_store;
-
 extern const BlockDriver bdrv_qcow2;
 
 #endif

@@ -297,7 +297,7 @@ static bool check_resize(BlockDriverState *bs, int64_t size,
         error_setg(errp, "The image size is too large (try using a larger "
                    "cluster size)");
     } else {
-        return qcow2_bitmaps_can_resize(bs, errp);
+        return true;
     }
     return false;
 }

@@ -27,12 +27,16 @@
 
 #define BDRV_BITMAP_MAX_NAME 1023
 
+/* Where they are kept (block/bitmap-store.h). */
+typedef struct BdrvBitmapStore BdrvBitmapStore;
+
 /* Embedded in each node; initialised to zeroes. */
 typedef struct BdrvDirtyBitmapList {
     LIST_HEAD(, BdrvDirtyBitmap) list;
     int recording; /* how many record now: 0 makes marking free */
     LIST_HEAD(, BdrvShownBits) shown; /* without names, for queries only */
     uint64_t seq; /* of the youngest in either list */
+    BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
 } BdrvDirtyBitmapList;
 
 /* Bits that filters and jobs keep, and that queries tell of. */
@@ -193,36 +197,21 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
 
 /* --- persistence (dirty-bitmap-store.c) --- */
 
-/* What a driver that stores bitmaps offers; qcow2 is the first. */
-typedef struct BdrvBitmapStoreOps {
-    /* May a bitmap of @name and @granularity be added to the image? */
-    bool (*can_store)(BlockDriverState *bs, const char *name,
-                      uint64_t granularity, Error **errp);
-    /*
-     * Stores all persistent bitmaps of @bs that are not read-only; @release:
-     * and releases them from memory.
-     */
-    bool (*store_all)(BlockDriverState *bs, bool release, Error **errp);
-    /* Removes a stored bitmap; not stored: success. */
-    bool coroutine_fn (*co_remove)(BlockDriverState *bs, const char *name,
-                                   Error **errp);
-} BdrvBitmapStoreOps;
-
-/* For drivers while loading: */
+/* For stores while loading: */
 void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
 void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 /* Not to be stored although persistent (migrated away). */
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
 bool bdrv_dirty_bitmap_is_skip_store(const BdrvDirtyBitmap *bitmap);
 
-/* May such a bitmap be stored by the driver of @bs?  Not through filters. */
+/* May such a bitmap be stored by the store of @bs?  Not through filters. */
 bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
                                  uint64_t granularity, Error **errp);
 /* Removes the stored copy; callable inside and outside coroutines. */
 bool coroutine_mixed_fn bdrv_remove_stored_dirty_bitmap(BlockDriverState *bs,
                                                         const char *name,
                                                         Error **errp);
-/* Does the node's driver keep bitmaps at all? */
+/* Does the node have a store for bitmaps? */
 bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs);
 
 #endif

@@ -281,8 +281,9 @@ struct BlockDriver {
                                const char *backing_fmt);
     bool (*has_zero_init)(BlockDriverState *bs);
 
-    /* Persistent dirty bitmaps (interface: block/dirty-bitmap.h). */
-    const BdrvBitmapStoreOps *bitmap_store;
+    /* Images hold persistent dirty bitmaps: open attaches a store for them
+     * (block/bitmap-store.h). */
+    bool holds_bitmaps;
     /* Snapshots inside of the image (interface: block/snapshot.h). */
     const struct BdrvSnapshotOps *snapshot;
 

@@ -30,7 +30,7 @@ bool convert_check_bitmaps(Convert *c)
         error_report("Source lacks bitmap support");
         return false;
     }
-    if (drv && !drv->bitmap_store) {
+    if (drv && !drv->holds_bitmaps) {
         error_report("Format driver '%s' does not support bitmaps", format);
         return false;
     }
