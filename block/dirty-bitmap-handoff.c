@@ -22,7 +22,7 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
                    bitmap->name ?: "");
         return false;
     }
-    bitmap->busy = true;
+    bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_FREEZE);
     bdrv_dirty_bitmap_show_successor(bitmap);
     return true;
 }
@@ -33,7 +33,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_hide_successor(bitmap, true);
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
-    bitmap->busy = false;
+    bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;
 }
 
@@ -46,7 +46,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
     g_assert(merged); /* equal sizes: truncation keeps both in step */
-    bitmap->busy = false;
+    bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;
 }
 

@@ -9,8 +9,8 @@
  * Invariants:
  *  1. bs->bitmaps.recording counts the bitmaps of the list that record.
  *  2. A write goes to @successor where there is one, else to @bits.
- *  3. @successor implies @busy.
- *  4. @inconsistent implies @disabled and no bits set.
+ *  3. There is a @successor in the frozen states, and only there.
+ *  4. An inconsistent bitmap has no bits set.
  */
 struct BdrvDirtyBitmap {
     /* --- set once --- */
@@ -21,21 +21,17 @@ struct BdrvDirtyBitmap {
     HBitmap *bits;
     HBitmap *successor; /* NULL: not frozen */
     BdrvShownBits *successor_shown;
-    bool disabled;      /* does not record */
+    BdrvBitmapState state; /* changed by bdrv_dirty_bitmap_event() only */
 
     /* --- main thread --- */
-    bool busy;
-    bool readonly;
-    bool inconsistent;
     bool persistent;
     bool skip_store;
-    bool counted; /* in bs->bitmaps.recording */
     uint64_t seq; /* the list goes from the highest to the lowest */
     LIST_ENTRY(BdrvDirtyBitmap) list;
 };
 
-/* Restores invariant 1 after @bitmap->disabled changed. */
-void bdrv_dirty_bitmap_recount(BdrvDirtyBitmap *bitmap);
+/* Changes the state by the table; asserts that @event is possible. */
+void bdrv_dirty_bitmap_event(BdrvDirtyBitmap *bitmap, BdrvBitmapEvent event);
 /* Shows the successor of @bitmap as a bitmap without a name. */
 void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap);
 /*

@@ -115,10 +115,10 @@ static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
 
     info->name = g_strdup(bitmap->name);
     info->recording = bdrv_dirty_bitmap_recording(bitmap);
-    info->busy = bitmap->busy;
+    info->busy = bdrv_dirty_bitmap_busy(bitmap);
     info->persistent = bitmap->persistent;
-    info->has_inconsistent = bitmap->inconsistent;
-    info->inconsistent = bitmap->inconsistent;
+    info->inconsistent = bdrv_dirty_bitmap_inconsistent(bitmap);
+    info->has_inconsistent = info->inconsistent;
     return info;
 }
 

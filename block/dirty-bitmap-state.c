@@ -1,91 +1,199 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * States of a dirty bitmap, and what a user may do in which: one table.
- *
- * A bitmap can be several things at once (busy and read-only); its state is
- * the strictest of them, in the order inconsistent, busy, read-only.
+ * The states of a dirty bitmap as data: what each of them is, what may follow
+ * what, and what a user may do in which.
  */
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap-int.h"
+#include "block/graph.h"
 
-#define Y true
+/* --- what a state is --- */
 
-static const bool allowed[BDRV_BITMAP_OP__MAX][BDRV_BITMAP_INCONSISTENT + 1] = {
-    /*                  active disabled frozen locked readonly inconsistent */
-    [BDRV_BITMAP_OP_REMOVE]       = { Y, Y, 0, 0, 0, Y },
-    [BDRV_BITMAP_OP_CLEAR]        = { Y, Y, 0, 0, 0, 0 },
-    /* Recording is of no effect, but no harm, while nothing can be written. */
-    [BDRV_BITMAP_OP_ENABLE]       = { Y, Y, 0, 0, Y, 0 },
-    [BDRV_BITMAP_OP_DISABLE]      = { Y, Y, 0, 0, Y, 0 },
-    [BDRV_BITMAP_OP_MERGE_SOURCE] = { Y, Y, 0, 0, Y, 0 },
-    [BDRV_BITMAP_OP_MERGE_TARGET] = { Y, Y, 0, 0, 0, 0 },
-    [BDRV_BITMAP_OP_JOB]          = { Y, Y, 0, 0, 0, 0 },
-    [BDRV_BITMAP_OP_JOB_READ]     = { Y, Y, 0, 0, Y, 0 },
-    [BDRV_BITMAP_OP_EXPORT]       = { Y, Y, 0, 0, Y, 0 },
-    [BDRV_BITMAP_OP_HASH]         = { Y, Y, Y, Y, Y, Y },
+typedef struct StateFacts {
+    bool records, busy, readonly, inconsistent;
+} StateFacts;
+
+#define S(name) BDRV_BITMAP_##name
+
+static const StateFacts facts[S(_MAX)] = {
+    [S(ACTIVE)] = { .records = true },
+    [S(DISABLED)] = { 0 },
+    [S(FROZEN)] = { .records = true, .busy = true },
+    [S(FROZEN_DISABLED)] = { .busy = true },
+    [S(LOCKED)] = { .records = true, .busy = true },
+    [S(LOCKED_DISABLED)] = { .busy = true },
+    [S(READONLY)] = { .records = true, .readonly = true },
+    [S(READONLY_DISABLED)] = { .readonly = true },
+    [S(READONLY_LOCKED)] = { .records = true, .readonly = true, .busy = true },
+    [S(READONLY_LOCKED_DISABLED)] = { .readonly = true, .busy = true },
+    [S(INCONSISTENT)] = { .inconsistent = true },
+    [S(INCONSISTENT_LOCKED)] = { .inconsistent = true, .busy = true },
+    [S(INCONSISTENT_READONLY)] = { .inconsistent = true, .readonly = true },
 };
 
-#undef Y
+/* --- what may follow what --- */
 
-BdrvBitmapState bdrv_dirty_bitmap_status(const BdrvDirtyBitmap *bitmap)
+/* Entries are one more than the state that follows: 0 is "impossible". */
+#define TO(name) (S(name) + 1)
+
+static const uint8_t transitions[BDRV_BITMAP_EVENT__MAX][S(_MAX)] = {
+    /* Recording is of no effect, but no harm, while nothing can be written. */
+    [BDRV_BITMAP_EVENT_ENABLE] = {
+        [S(ACTIVE)] = TO(ACTIVE),
+        [S(DISABLED)] = TO(ACTIVE),
+        [S(READONLY)] = TO(READONLY),
+        [S(READONLY_DISABLED)] = TO(READONLY),
+    },
+    [BDRV_BITMAP_EVENT_DISABLE] = {
+        [S(ACTIVE)] = TO(DISABLED),
+        [S(DISABLED)] = TO(DISABLED),
+        [S(READONLY)] = TO(READONLY_DISABLED),
+        [S(READONLY_DISABLED)] = TO(READONLY_DISABLED),
+    },
+    [BDRV_BITMAP_EVENT_FREEZE] = {
+        [S(ACTIVE)] = TO(FROZEN),
+        [S(DISABLED)] = TO(FROZEN_DISABLED),
+    },
+    [BDRV_BITMAP_EVENT_THAW] = {
+        [S(FROZEN)] = TO(ACTIVE),
+        [S(FROZEN_DISABLED)] = TO(DISABLED),
+    },
+    [BDRV_BITMAP_EVENT_LOCK] = {
+        [S(ACTIVE)] = TO(LOCKED),
+        [S(DISABLED)] = TO(LOCKED_DISABLED),
+        [S(READONLY)] = TO(READONLY_LOCKED),
+        [S(READONLY_DISABLED)] = TO(READONLY_LOCKED_DISABLED),
+        [S(INCONSISTENT)] = TO(INCONSISTENT_LOCKED),
+    },
+    [BDRV_BITMAP_EVENT_UNLOCK] = {
+        [S(LOCKED)] = TO(ACTIVE),
+        [S(LOCKED_DISABLED)] = TO(DISABLED),
+        [S(READONLY_LOCKED)] = TO(READONLY),
+        [S(READONLY_LOCKED_DISABLED)] = TO(READONLY_DISABLED),
+        [S(INCONSISTENT_LOCKED)] = TO(INCONSISTENT),
+    },
+    [BDRV_BITMAP_EVENT_READONLY] = {
+        [S(ACTIVE)] = TO(READONLY),
+        [S(DISABLED)] = TO(READONLY_DISABLED),
+        [S(INCONSISTENT)] = TO(INCONSISTENT_READONLY),
+    },
+    /* A reader keeps its hold on a bitmap when the image becomes writable. */
+    [BDRV_BITMAP_EVENT_WRITABLE] = {
+        [S(READONLY)] = TO(ACTIVE),
+        [S(READONLY_DISABLED)] = TO(DISABLED),
+        [S(READONLY_LOCKED)] = TO(LOCKED),
+        [S(READONLY_LOCKED_DISABLED)] = TO(LOCKED_DISABLED),
+        [S(INCONSISTENT_READONLY)] = TO(INCONSISTENT),
+    },
+    [BDRV_BITMAP_EVENT_BREAK] = {
+        [S(ACTIVE)] = TO(INCONSISTENT),
+        [S(DISABLED)] = TO(INCONSISTENT),
+    },
+};
+
+bool bdrv_bitmap_transition(BdrvBitmapState from, BdrvBitmapEvent event,
+                            BdrvBitmapState *to)
 {
-    if (bitmap->inconsistent) {
-        return BDRV_BITMAP_INCONSISTENT;
+    if (!transitions[event][from]) {
+        return false;
     }
-    if (bitmap->successor) {
-        return BDRV_BITMAP_FROZEN;
+    *to = transitions[event][from] - 1;
+    return true;
+}
+
+void bdrv_dirty_bitmap_event(BdrvDirtyBitmap *bitmap, BdrvBitmapEvent event)
+{
+    BdrvBitmapState state;
+
+    if (!bdrv_bitmap_transition(bitmap->state, event, &state)) {
+        g_error("dirty bitmap '%s': event %d is impossible in state %d",
+                bitmap->name ?: "", event, bitmap->state);
     }
-    if (bitmap->busy) {
-        return BDRV_BITMAP_LOCKED;
-    }
-    if (bitmap->readonly) {
-        return BDRV_BITMAP_READONLY;
-    }
-    return bitmap->disabled ? BDRV_BITMAP_DISABLED : BDRV_BITMAP_ACTIVE;
+    bitmap->bs->bitmaps.recording += facts[state].records -
+                                     facts[bitmap->state].records;
+    bitmap->state = state;
+}
+
+/* --- what a user may do --- */
+
+#define BIT_OF(name) (1u << S(name))
+#define IDLE (BIT_OF(ACTIVE) | BIT_OF(DISABLED))
+#define READABLE (IDLE | BIT_OF(READONLY) | BIT_OF(READONLY_DISABLED))
+
+/* Row: the operation; set: the states in which it is allowed. */
+static const unsigned allowed[BDRV_BITMAP_OP__MAX] = {
+    [BDRV_BITMAP_OP_REMOVE] = IDLE | BIT_OF(INCONSISTENT),
+    [BDRV_BITMAP_OP_CLEAR] = IDLE,
+    [BDRV_BITMAP_OP_ENABLE] = READABLE,
+    [BDRV_BITMAP_OP_DISABLE] = READABLE,
+    [BDRV_BITMAP_OP_MERGE_SOURCE] = READABLE,
+    [BDRV_BITMAP_OP_MERGE_TARGET] = IDLE,
+    [BDRV_BITMAP_OP_JOB] = IDLE,
+    [BDRV_BITMAP_OP_JOB_READ] = READABLE,
+    [BDRV_BITMAP_OP_EXPORT] = READABLE,
+    [BDRV_BITMAP_OP_HASH] = (1u << S(_MAX)) - 1, /* a look harms nothing */
+};
+
+bool bdrv_bitmap_op_allowed(BdrvBitmapState state, BdrvBitmapOp op)
+{
+    return allowed[op] & (1u << state);
 }
 
 bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, BdrvBitmapOp op,
                              Error **errp)
 {
-    BdrvBitmapState state = bdrv_dirty_bitmap_status(bitmap);
+    const StateFacts *is = &facts[bitmap->state];
     const char *name = bitmap->name ?: "";
 
-    if (allowed[op][state]) {
+    if (bdrv_bitmap_op_allowed(bitmap->state, op)) {
         return true;
     }
-    switch (state) {
-    case BDRV_BITMAP_INCONSISTENT:
+    if (is->busy) {
+        error_setg(errp, "Bitmap '%s' is currently in use by another "
+                   "operation and cannot be used", name);
+    } else if (is->readonly && !bdrv_bitmap_op_allowed(S(READONLY), op)) {
+        error_setg(errp, "Bitmap '%s' is readonly and cannot be modified",
+                   name);
+    } else {
         error_setg(errp, "Bitmap '%s' is inconsistent and cannot be used",
                    name);
         error_append_hint(errp, "Try block-dirty-bitmap-remove to delete this "
                           "bitmap from disk\n");
-        break;
-    case BDRV_BITMAP_READONLY:
-        error_setg(errp, "Bitmap '%s' is readonly and cannot be modified",
-                   name);
-        break;
-    default:
-        error_setg(errp, "Bitmap '%s' is currently in use by another "
-                   "operation and cannot be used", name);
-        break;
     }
     return false;
 }
 
+/* --- facts --- */
+
+BdrvBitmapState bdrv_dirty_bitmap_state(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->state;
+}
+
 bool bdrv_dirty_bitmap_busy(const BdrvDirtyBitmap *bitmap)
 {
-    return bitmap->busy;
+    return facts[bitmap->state].busy;
 }
 
 bool bdrv_dirty_bitmap_recording(const BdrvDirtyBitmap *bitmap)
 {
-    return !bitmap->disabled;
+    return facts[bitmap->state].records;
 }
 
 bool bdrv_dirty_bitmap_enabled(const BdrvDirtyBitmap *bitmap)
 {
-    return !bitmap->disabled;
+    return facts[bitmap->state].records;
+}
+
+bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap)
+{
+    return facts[bitmap->state].inconsistent;
+}
+
+bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap)
+{
+    return facts[bitmap->state].readonly;
 }
 
 bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap)
@@ -93,58 +201,46 @@ bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap)
     return bitmap->persistent && !bitmap->skip_store;
 }
 
-bool bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap)
+/* --- events --- */
+
+void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap)
 {
-    return bitmap->inconsistent;
+    bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_ENABLE);
 }
 
-bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap)
+void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap)
 {
-    return bitmap->readonly;
+    bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_DISABLE);
 }
+
+void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy)
+{
+    bdrv_dirty_bitmap_event(bitmap, busy ? BDRV_BITMAP_EVENT_LOCK
+                                         : BDRV_BITMAP_EVENT_UNLOCK);
+}
+
+void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly)
+{
+    if (facts[bitmap->state].readonly != readonly) {
+        bdrv_dirty_bitmap_event(bitmap, readonly ? BDRV_BITMAP_EVENT_READONLY
+                                                 : BDRV_BITMAP_EVENT_WRITABLE);
+    }
+}
+
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
+{
+    bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_BREAK);
+    hbitmap_reset_all(bitmap->bits);
+}
+
+/* --- whether it is stored: no part of the state --- */
 
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 {
     bitmap->persistent = persistent;
 }
 
-void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap)
-{
-    g_assert(!bitmap->inconsistent);
-    bitmap->disabled = false;
-    bdrv_dirty_bitmap_recount(bitmap);
-}
-
-void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap)
-{
-    bitmap->disabled = true;
-    bdrv_dirty_bitmap_recount(bitmap);
-}
-
-void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy)
-{
-    bitmap->busy = busy;
-}
-
-void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly)
-{
-    bitmap->readonly = readonly;
-}
-
-void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
-{
-    g_assert(!bitmap->busy);
-    hbitmap_reset_all(bitmap->bits);
-    bitmap->inconsistent = true;
-    bdrv_dirty_bitmap_disable(bitmap);
-}
-
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip)
 {
     bitmap->skip_store = skip;
-}
-
-bool bdrv_dirty_bitmap_is_skip_store(const BdrvDirtyBitmap *bitmap)
-{
-    return bitmap->skip_store;
 }

@@ -11,16 +11,6 @@
 #define DEFAULT_GRANULARITY_MIN (4 * KiB)
 #define DEFAULT_GRANULARITY_MAX (64 * KiB)
 
-void bdrv_dirty_bitmap_recount(BdrvDirtyBitmap *bitmap)
-{
-    bool records = !bitmap->disabled;
-
-    if (records != bitmap->counted) {
-        bitmap->bs->bitmaps.recording += records ? 1 : -1;
-        bitmap->counted = records;
-    }
-}
-
 /* --- life --- */
 
 static bool name_and_granularity_ok(BlockDriverState *bs, const char *name,
@@ -74,16 +64,18 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
     bitmap->name = g_strdup(name);
     bitmap->bits = bits;
     bitmap->seq = ++bs->bitmaps.seq;
+    bitmap->state = BDRV_BITMAP_ACTIVE;
+    bs->bitmaps.recording++;
     LIST_INSERT_HEAD(&bs->bitmaps.list, bitmap, list);
-    bdrv_dirty_bitmap_recount(bitmap);
     return bitmap;
 }
 
 void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap)
 {
-    g_assert(!bitmap->busy && !bitmap->successor);
-    bitmap->disabled = true;
-    bdrv_dirty_bitmap_recount(bitmap);
+    g_assert(!bdrv_dirty_bitmap_busy(bitmap) && !bitmap->successor);
+    if (bdrv_dirty_bitmap_recording(bitmap)) {
+        bitmap->bs->bitmaps.recording--;
+    }
     LIST_REMOVE(bitmap, list);
     hbitmap_free(bitmap->bits);
     g_free(bitmap->name);
@@ -285,7 +277,7 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
         int64_t size = hbitmap_size(bits);
 
         /* A write that extends the node is covered by truncate_all(). */
-        if (!bitmap->disabled && offset < size) {
+        if (bdrv_dirty_bitmap_recording(bitmap) && offset < size) {
             hbitmap_set(bits, offset, MIN(bytes, size - offset));
         }
     }
@@ -310,7 +302,7 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
     BdrvDirtyBitmap *bitmap;
 
     LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
-        bool records = !bitmap->disabled;
+        bool records = bdrv_dirty_bitmap_recording(bitmap);
 
         grow_or_cut(bitmap->bits, bytes, records && !bitmap->successor);
         if (bitmap->successor) {

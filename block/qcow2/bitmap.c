@@ -134,8 +134,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     }
     if (!good) {
         bdrv_dirty_bitmap_set_inconsistent(bitmap);
-    }
-    if (!good || !(b->flags & QCOW2_BITMAP_AUTO)) {
+    } else if (!(b->flags & QCOW2_BITMAP_AUTO)) {
         bdrv_dirty_bitmap_disable(bitmap);
     }
     bdrv_dirty_bitmap_set_persistent(bitmap, true);

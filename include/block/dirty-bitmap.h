@@ -2,11 +2,9 @@
 /*
  * Dirty bitmaps: which parts of a node changed since some moment.
  *
- * States (bdrv_dirty_bitmap_status()): active (records), disabled, frozen
- * (= busy with a successor that records), locked (= busy without one),
- * read-only (belongs to an image that is not writable), inconsistent (its
- * stored form cannot be trusted; carries no data).  What a QMP user may do in
- * which state is one table, bdrv_dirty_bitmap_check().
+ * A bitmap's state is one value, BdrvBitmapState; which events lead from where
+ * to where, and what a user may do in which state, are the two tables of
+ * block/dirty-bitmap-state.c.
  *
  * Hand-off to a job:
  *
@@ -42,14 +40,42 @@ typedef struct BdrvDirtyBitmapList {
 /* Bits that filters and jobs keep, and that queries tell of. */
 typedef struct BdrvShownBits BdrvShownBits;
 
+/*
+ * Active: records.  Disabled: does not.  Frozen: busy, with a successor that
+ * gets the writes.  Locked: busy without one.  Read-only: belongs to an image
+ * that is not writable; records, or not, once it is.  Inconsistent: its stored
+ * form cannot be trusted; it has no bits.
+ */
 typedef enum BdrvBitmapState {
     BDRV_BITMAP_ACTIVE,
     BDRV_BITMAP_DISABLED,
     BDRV_BITMAP_FROZEN,
+    BDRV_BITMAP_FROZEN_DISABLED,
     BDRV_BITMAP_LOCKED,
+    BDRV_BITMAP_LOCKED_DISABLED,
     BDRV_BITMAP_READONLY,
+    BDRV_BITMAP_READONLY_DISABLED,
+    BDRV_BITMAP_READONLY_LOCKED,
+    BDRV_BITMAP_READONLY_LOCKED_DISABLED,
     BDRV_BITMAP_INCONSISTENT,
+    BDRV_BITMAP_INCONSISTENT_LOCKED, /* being removed */
+    BDRV_BITMAP_INCONSISTENT_READONLY,
+    BDRV_BITMAP__MAX,
 } BdrvBitmapState;
+
+/* What changes the state; a row each in the table of transitions. */
+typedef enum BdrvBitmapEvent {
+    BDRV_BITMAP_EVENT_ENABLE,
+    BDRV_BITMAP_EVENT_DISABLE,
+    BDRV_BITMAP_EVENT_FREEZE,   /* it gets a successor */
+    BDRV_BITMAP_EVENT_THAW,     /* ... and loses it */
+    BDRV_BITMAP_EVENT_LOCK,
+    BDRV_BITMAP_EVENT_UNLOCK,
+    BDRV_BITMAP_EVENT_READONLY, /* the image is not writable any more */
+    BDRV_BITMAP_EVENT_WRITABLE, /* ... is again */
+    BDRV_BITMAP_EVENT_BREAK,    /* what was stored cannot be trusted */
+    BDRV_BITMAP_EVENT__MAX,
+} BdrvBitmapEvent;
 
 /* What a user may want to do; a row each in the state table. */
 typedef enum BdrvBitmapOp {
@@ -104,7 +130,7 @@ int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap);
 uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
 /* Dirty granules * granularity; of a frozen one: without the successor's. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
-BdrvBitmapState bdrv_dirty_bitmap_status(const BdrvDirtyBitmap *bitmap);
+BdrvBitmapState bdrv_dirty_bitmap_state(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_busy(const BdrvDirtyBitmap *bitmap);
 /* Records writes now (itself or through its successor). */
 bool bdrv_dirty_bitmap_recording(const BdrvDirtyBitmap *bitmap);
@@ -130,13 +156,22 @@ void bdrv_dirty_bitmap_hide_bits(BdrvShownBits *shown);
 /* See hbitmap_sha256(). */
 char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap);
 
-/* --- user's operations: the table, and what passes it --- */
+/* --- the tables --- */
+
+/* Where @event leads from @from; false: it cannot happen there. */
+bool bdrv_bitmap_transition(BdrvBitmapState from, BdrvBitmapEvent event,
+                            BdrvBitmapState *to);
+/* May a user do @op in @state? */
+bool bdrv_bitmap_op_allowed(BdrvBitmapState state, BdrvBitmapOp op);
+
+/* --- user's operations: what passes the table --- */
 
 /* May a user do @op now?  Sets an error that names bitmap and reason. */
 bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, BdrvBitmapOp op,
                              Error **errp);
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap,
                                       bool persistent);
+/* These are events: asserted to be possible in the bitmap's state. */
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap);
 /*
@@ -158,6 +193,7 @@ bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
                                       HBitmap **backup);
 /* @dest |= @bits (same size), without checks. */
 bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits);
+/* Locks or unlocks: an event as above. */
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
 
 /* --- hand-off to jobs (dirty-bitmap-handoff.c) --- */
@@ -197,12 +233,14 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
 
 /* --- persistence (dirty-bitmap-store.c) --- */
 
-/* For stores while loading: */
-void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
+/*
+ * For stores while loading; events as above.  A bitmap becomes inconsistent
+ * first and read-only then; that it is so already is fine for the latter.
+ */
 void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
-/* Not to be stored although persistent (migrated away). */
+void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
+/* Not to be stored although persistent (migrated away, being removed). */
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
-bool bdrv_dirty_bitmap_is_skip_store(const BdrvDirtyBitmap *bitmap);
 
 /* May such a bitmap be stored by the store of @bs?  Not through filters. */
 bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Dirty bitmaps: the table of states walked in full, and random lives of
+ * Dirty bitmaps: the tables of states walked in full, and random lives of
  * bitmaps beside naive ones.
  */
 #include "qemu/osdep.h"
@@ -44,12 +44,108 @@ static BlockDriverState *open_disk(const char *name)
     return bdrv_open(&options, 0, &error_abort);
 }
 
-/* --- the table --- */
+/* --- the tables --- */
+
+/* A bitmap as several flags, each of which follows its own simple rule. */
+typedef struct Flags {
+    bool disabled, frozen, locked, readonly, bad;
+} Flags;
+
+static const struct {
+    BdrvBitmapState state;
+    Flags flags;
+} states[] = {
+    { BDRV_BITMAP_ACTIVE, { 0 } },
+    { BDRV_BITMAP_DISABLED, { .disabled = true } },
+    { BDRV_BITMAP_FROZEN, { .frozen = true } },
+    { BDRV_BITMAP_FROZEN_DISABLED, { .frozen = true, .disabled = true } },
+    { BDRV_BITMAP_LOCKED, { .locked = true } },
+    { BDRV_BITMAP_LOCKED_DISABLED, { .locked = true, .disabled = true } },
+    { BDRV_BITMAP_READONLY, { .readonly = true } },
+    { BDRV_BITMAP_READONLY_DISABLED, { .readonly = true, .disabled = true } },
+    { BDRV_BITMAP_READONLY_LOCKED, { .readonly = true, .locked = true } },
+    { BDRV_BITMAP_READONLY_LOCKED_DISABLED,
+      { .readonly = true, .locked = true, .disabled = true } },
+    { BDRV_BITMAP_INCONSISTENT, { .bad = true, .disabled = true } },
+    { BDRV_BITMAP_INCONSISTENT_LOCKED,
+      { .bad = true, .disabled = true, .locked = true } },
+    { BDRV_BITMAP_INCONSISTENT_READONLY,
+      { .bad = true, .disabled = true, .readonly = true } },
+};
+
+G_STATIC_ASSERT(ARRAY_SIZE(states) == BDRV_BITMAP__MAX);
+
+/* What an event does to flags; false: it cannot happen. */
+static bool flags_event(Flags *f, BdrvBitmapEvent event)
+{
+    bool busy = f->frozen || f->locked;
+
+    switch (event) {
+    case BDRV_BITMAP_EVENT_ENABLE:
+    case BDRV_BITMAP_EVENT_DISABLE:
+        f->disabled = event == BDRV_BITMAP_EVENT_DISABLE;
+        return !busy && !f->bad;
+    case BDRV_BITMAP_EVENT_FREEZE:
+        f->frozen = true;
+        return !busy && !f->bad && !f->readonly;
+    case BDRV_BITMAP_EVENT_THAW:
+        f->frozen = false;
+        return busy && !f->locked;
+    case BDRV_BITMAP_EVENT_LOCK:
+        f->locked = true;
+        return !busy && !(f->bad && f->readonly);
+    case BDRV_BITMAP_EVENT_UNLOCK:
+        f->locked = false;
+        return busy && !f->frozen;
+    case BDRV_BITMAP_EVENT_READONLY:
+        f->readonly = true;
+        return !busy;
+    case BDRV_BITMAP_EVENT_WRITABLE:
+        f->readonly = false;
+        return true;
+    default:
+        f->bad = f->disabled = true;
+        return !busy && !f->readonly;
+    }
+}
+
+static int state_of(Flags f)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        if (!memcmp(&states[i].flags, &f, sizeof(f))) {
+            return states[i].state;
+        }
+    }
+    return -1;
+}
+
+/* An event that changes nothing may be in the table or not. */
+static void test_transitions(void)
+{
+    int possible = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        for (int event = 0; event < BDRV_BITMAP_EVENT__MAX; event++) {
+            BdrvBitmapState to;
+            Flags f = states[i].flags;
+            bool can = flags_event(&f, event);
+            bool ok = bdrv_bitmap_transition(states[i].state, event, &to);
+
+            possible += ok;
+            if (ok) {
+                g_assert_true(can);
+                g_assert_cmpint(to, ==, state_of(f));
+            } else if (can) {
+                g_assert_cmpint(state_of(f), ==, states[i].state);
+            }
+        }
+    }
+    g_assert_cmpint(possible, ==, 32);
+}
 
 /* What a state forbids, said another way than by the table. */
-static bool may(BdrvBitmapState state, BdrvBitmapOp op)
+static bool may(Flags f, BdrvBitmapOp op)
 {
-    bool busy = state == BDRV_BITMAP_FROZEN || state == BDRV_BITMAP_LOCKED;
     bool changes = op == BDRV_BITMAP_OP_REMOVE ||
                    op == BDRV_BITMAP_OP_CLEAR ||
                    op == BDRV_BITMAP_OP_MERGE_TARGET ||
@@ -58,63 +154,84 @@ static bool may(BdrvBitmapState state, BdrvBitmapOp op)
     if (op == BDRV_BITMAP_OP_HASH) {
         return true; /* a look at it harms nothing */
     }
-    if (state == BDRV_BITMAP_INCONSISTENT) {
-        return op == BDRV_BITMAP_OP_REMOVE;
+    if (f.frozen || f.locked || (f.readonly && changes)) {
+        return false;
     }
-    return !busy && !(state == BDRV_BITMAP_READONLY && changes);
+    return !f.bad || op == BDRV_BITMAP_OP_REMOVE;
 }
 
-static void put_into(BdrvDirtyBitmap *b, BdrvBitmapState state)
+/* The order in which reasons are given. */
+static const char *reason(Flags f, BdrvBitmapOp op)
 {
-    switch (state) {
-    case BDRV_BITMAP_DISABLED:
-        bdrv_dirty_bitmap_disable(b);
-        break;
-    case BDRV_BITMAP_FROZEN:
-        bdrv_dirty_bitmap_freeze(b, &error_abort);
-        break;
-    case BDRV_BITMAP_LOCKED:
-        bdrv_dirty_bitmap_set_busy(b, true);
-        break;
-    case BDRV_BITMAP_READONLY:
-        bdrv_dirty_bitmap_set_readonly(b, true);
-        break;
-    case BDRV_BITMAP_INCONSISTENT:
+    if (f.frozen || f.locked) {
+        return "is currently in use";
+    }
+    if (f.readonly && !may((Flags) { .readonly = true }, op)) {
+        return "is readonly";
+    }
+    return "is inconsistent";
+}
+
+static void put_into(BdrvDirtyBitmap *b, Flags f)
+{
+    if (f.bad) {
         bdrv_dirty_bitmap_set_inconsistent(b);
-        break;
-    default:
-        break;
+    } else if (f.disabled) {
+        bdrv_dirty_bitmap_disable(b);
+    }
+    if (f.readonly) {
+        bdrv_dirty_bitmap_set_readonly(b, true);
+    }
+    if (f.frozen) {
+        bdrv_dirty_bitmap_freeze(b, &error_abort);
+    } else if (f.locked) {
+        bdrv_dirty_bitmap_set_busy(b, true);
     }
 }
 
-static void take_out(BdrvDirtyBitmap *b, BdrvBitmapState state)
+static void take_out(BdrvDirtyBitmap *b, Flags f)
 {
-    if (state == BDRV_BITMAP_FROZEN) {
+    if (f.frozen) {
         bdrv_dirty_bitmap_reclaim(b);
+    } else if (f.locked) {
+        bdrv_dirty_bitmap_set_busy(b, false);
     }
-    bdrv_dirty_bitmap_set_busy(b, false);
     bdrv_dirty_bitmap_release(b);
 }
 
-static void test_table(void)
+static void check_facts(BlockDriverState *bs, BdrvDirtyBitmap *b, Flags f)
+{
+    g_assert_cmpint(bs->bitmaps.recording, ==, !f.disabled);
+    g_assert_cmpint(bdrv_dirty_bitmap_recording(b), ==, !f.disabled);
+    g_assert_cmpint(bdrv_dirty_bitmap_enabled(b), ==, !f.disabled);
+    g_assert_cmpint(bdrv_dirty_bitmap_busy(b), ==, f.frozen || f.locked);
+    g_assert_cmpint(bdrv_dirty_bitmap_has_successor(b), ==, f.frozen);
+    g_assert_cmpint(bdrv_dirty_bitmap_readonly(b), ==, f.readonly);
+    g_assert_cmpint(bdrv_dirty_bitmap_inconsistent(b), ==, f.bad);
+}
+
+static void test_operations(void)
 {
     BlockDriverState *bs = open_disk("disk");
 
-    for (int state = 0; state <= BDRV_BITMAP_INCONSISTENT; state++) {
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
         BdrvDirtyBitmap *b = bdrv_dirty_bitmap_new(bs, 4096, "the-name",
                                                    &error_abort);
+        Flags f = states[i].flags;
 
-        put_into(b, state);
-        g_assert_cmpint(bdrv_dirty_bitmap_status(b), ==, state);
+        put_into(b, f);
+        g_assert_cmpint(bdrv_dirty_bitmap_state(b), ==, states[i].state);
+        check_facts(bs, b, f);
         for (int op = 0; op < BDRV_BITMAP_OP__MAX; op++) {
             g_autoptr(Error) err = NULL;
             bool ok = bdrv_dirty_bitmap_check(b, op, &err);
 
-            g_assert_cmpint(ok, ==, may(state, op));
+            g_assert_cmpint(ok, ==, may(f, op));
             g_assert_cmpint(!ok, ==, err != NULL);
             g_assert_true(ok || strstr(error_get_pretty(err), "the-name"));
+            g_assert_true(ok || strstr(error_get_pretty(err), reason(f, op)));
         }
-        take_out(b, state);
+        take_out(b, f);
         g_assert_cmpint(bs->bitmaps.recording, ==, 0);
     }
     bdrv_unref(bs);
@@ -384,7 +501,8 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     aio_main_init(&error_abort);
-    g_test_add_func("/dirty-bitmap/table", test_table);
+    g_test_add_func("/dirty-bitmap/transitions", test_transitions);
+    g_test_add_func("/dirty-bitmap/operations", test_operations);
     g_test_add_func("/dirty-bitmap/new", test_new);
     g_test_add_func("/dirty-bitmap/shown", test_shown);
     g_test_add_func("/dirty-bitmap/random", test_random);

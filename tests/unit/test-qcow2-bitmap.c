@@ -126,7 +126,7 @@ static void test_roundtrip(uint64_t cluster, uint64_t granularity)
     check_clean();
 
     bs = open_image(true);
-    g_assert_cmpint(bdrv_dirty_bitmap_status(find(bs, "b0")), ==,
+    g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
                     BDRV_BITMAP_READONLY);
     after = bdrv_dirty_bitmap_sha256(find(bs, "b0"));
     g_assert_cmpstr(before, ==, after);
@@ -137,7 +137,7 @@ static void test_roundtrip(uint64_t cluster, uint64_t granularity)
 
     bs = open_image(false);
     blk = use(bs);
-    g_assert_cmpint(bdrv_dirty_bitmap_status(find(bs, "b0")), ==,
+    g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
                     BDRV_BITMAP_ACTIVE);
     g_assert_true(bdrv_dirty_bitmap_persistent(find(bs, "b0")));
     g_assert_cmpint(bdrv_dirty_bitmap_count(find(bs, "off")), ==, 0);
@@ -178,11 +178,11 @@ static void test_in_use(void)
     check_clean();
 
     bs = open_image(false);
-    g_assert_cmpint(bdrv_dirty_bitmap_status(find(bs, "b0")), ==,
+    g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
                     BDRV_BITMAP_INCONSISTENT);
     bdrv_unref(bs);
     bs = open_image(false);
-    g_assert_cmpint(bdrv_dirty_bitmap_status(find(bs, "b0")), ==,
+    g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
                     BDRV_BITMAP_INCONSISTENT);
     bdrv_dirty_bitmap_release(find(bs, "b0"));
     g_assert_true(bdrv_remove_stored_dirty_bitmap(bs, "b0", &error_abort));
@@ -203,7 +203,7 @@ static void test_reopen(void)
     blk_unref(blk);
     for (int i = 0; i < 3; i++) {
         g_assert_true(bdrv_reopen_set_read_only(bs, true, &error_abort));
-        g_assert_cmpint(bdrv_dirty_bitmap_status(find(bs, "b0")), ==,
+        g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
                         BDRV_BITMAP_READONLY);
         g_assert_cmpint(bdrv_dirty_bitmap_count(find(bs, "b0")), ==,
                         (i + 1) * 65536);
@@ -214,7 +214,7 @@ static void test_reopen(void)
             g_assert_nonnull(strstr(out, "auto"));
         }
         g_assert_true(bdrv_reopen_set_read_only(bs, false, &error_abort));
-        g_assert_cmpint(bdrv_dirty_bitmap_status(find(bs, "b0")), ==,
+        g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
                         BDRV_BITMAP_ACTIVE);
         if (have_peer) {
             g_autofree char *out = peer("qemu-img info -U %s", path);
