@@ -158,14 +158,16 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
             s->autoclear = old_autoclear;
             return ret;
         }
-    } else if (len) {
-        qcow2_free_now(bs, new.dir_offset, len);
+    } else {
+        if (len) {
+            qcow2_free_now(bs, new.dir_offset, len);
+        }
         return ret;
     }
     if (old.nb_bitmaps) {
         qcow2_free_now(bs, old.dir_offset, old.dir_size);
     }
-    return ret;
+    return 0;
 }
 
 /* --- storing --- */
