@@ -154,6 +154,29 @@ static int coroutine_fn write_header(Create *c)
     return ret < 0 ? ret : 0;
 }
 
+/* The place of all data: zeroes, with space as was asked for. */
+static int coroutine_fn give_data_space(Create *c, Error **errp)
+{
+    int64_t start = data_start(c) << c->cluster_bits;
+    int64_t end = c->layout.total << c->cluster_bits;
+    int64_t left = bdrv_getlength(c->file->bs);
+    bool sparse = c->o->preallocation == PREALLOC_MODE_METADATA;
+    int ret = left < 0 ? (int)left : 0;
+
+    if (ret == 0 && left > start) {
+        /* A device, say, shows there what it had before. */
+        ret = bdrv_co_pwrite_zeroes(c->file, start, MIN(left, end) - start,
+                                    sparse ? BDRV_REQ_MAY_UNMAP : 0);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not zero the space of the data");
+        return ret;
+    }
+    return bdrv_co_truncate(c->file, end, false, sparse
+                            ? PREALLOC_MODE_OFF : c->o->preallocation, 0,
+                            errp);
+}
+
 static int coroutine_fn write_image(Create *c, Error **errp)
 {
     const Qcow2Layout *l = &c->layout;
@@ -162,11 +185,7 @@ static int coroutine_fn write_image(Create *c, Error **errp)
     /* What was there goes, where the file can shrink at all. */
     (void)bdrv_co_truncate(c->file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
     if (l->data) {
-        PreallocMode mode = c->o->preallocation == PREALLOC_MODE_METADATA
-            ? PREALLOC_MODE_OFF : c->o->preallocation;
-
-        ret = bdrv_co_truncate(c->file, l->total << c->cluster_bits, false,
-                               mode, 0, errp);
+        ret = give_data_space(c, errp);
         if (ret < 0) {
             return ret;
         }

@@ -124,22 +124,44 @@ static int coroutine_fn write_size(BlockDriverState *bs, int64_t size)
     return 0;
 }
 
+/*
+ * Clusters behind @start, a cluster's, belong to no disk: their entries go.
+ * Under the lock.
+ */
+static int coroutine_fn drop_behind(BlockDriverState *bs, int64_t start,
+                                    int64_t end)
+{
+    Qcow2Op op;
+    int ret;
+
+    if (start >= end) {
+        return 0;
+    }
+    qcow2_op_begin(bs, &op, start, end - start);
+    ret = qcow2_drop_clusters(bs, start, end - start);
+    qcow2_op_end(&op);
+    return ret;
+}
+
+/* The entries that changed are durable before the size is. */
+static int coroutine_fn write_entries_and_size(BlockDriverState *bs,
+                                               int64_t size)
+{
+    int ret = qcow2_write_metadata(bs);
+
+    if (ret == 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    return ret < 0 ? ret : write_size(bs, size);
+}
+
 static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
 {
     Qcow2State *s = bs->opaque;
-    int64_t start = ROUND_UP(size, s->cluster_size);
-    int ret = start < s->size ? qcow2_drop_clusters(bs, start, s->size - start)
-                              : 0;
+    int ret = drop_behind(bs, ROUND_UP(size, s->cluster_size), s->size);
 
     if (ret == 0) {
-        ret = qcow2_write_metadata(bs);
-    }
-    if (ret == 0) {
-        /* The entries change before the size, whatever is lost. */
-        ret = qcow2_flush_file(bs);
-    }
-    if (ret == 0) {
-        ret = write_size(bs, size);
+        ret = write_entries_and_size(bs, size);
     }
     if (ret == 0) {
         ret = shrink_l1(bs, qcow2_l1_entries(s, size));
@@ -166,11 +188,12 @@ static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
 
 /*
  * The new space must read as zeroes where a longer backing file would show
- * its data, and where the last cluster has something behind the old end.
+ * its data, and where the last cluster has something behind the old end; that
+ * part of the last cluster is written, too, if it is to have a place (@place).
  * The size is the new one already, in memory; without the lock.
  */
 static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
-                                 int64_t size)
+                                 int64_t size, bool place)
 {
     Qcow2State *s = bs->opaque;
     int64_t start = MIN(ROUND_UP(old, s->cluster_size), size);
@@ -179,8 +202,9 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
 
     if (start > old) {
         ret = qcow2_co_map(bs, old, start - old, &map);
-        if (ret == 0 && map.type != QCOW2_ZERO_PLAIN &&
-            (map.type != QCOW2_UNALLOCATED || bs->backing)) {
+        if (ret == 0 && (place || (map.type != QCOW2_ZERO_PLAIN &&
+                                   (map.type != QCOW2_UNALLOCATED ||
+                                    bs->backing)))) {
             ret = zero_part(bs, old, start - old);
         }
     }
@@ -199,6 +223,56 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
     return ret;
 }
 
+/* Makes the clusters of @w zeroes in the file, with space as @mode says. */
+static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
+                                   PreallocMode mode, Error **errp)
+{
+    int64_t bytes = w->op.end - w->op.start, end = w->host + bytes;
+    bool sparse = mode == PREALLOC_MODE_METADATA;
+
+    if (!w->beyond) {
+        /* A place that was used before, or is in use. */
+        return bdrv_co_pwrite_zeroes(bs->file, w->host, bytes,
+                                     sparse ? BDRV_REQ_MAY_UNMAP : 0);
+    }
+    if (end <= bdrv_getlength(bs->file->bs)) {
+        return 0;
+    }
+    return bdrv_co_truncate(bs->file, end, false,
+                            sparse ? PREALLOC_MODE_OFF : mode, 0, errp);
+}
+
+/*
+ * Gives a place to all of the cluster that has the old end, where it is zeroes
+ * and nothing else.  -ENOTSUP: it is not.
+ */
+static int coroutine_fn place_last(BlockDriverState *bs, int64_t old,
+                                   int64_t size, PreallocMode mode,
+                                   Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t start = qcow2_start_of_cluster(s, old);
+    Qcow2Write w = { .whole = true };
+    Qcow2Map map;
+    int ret = qcow2_write_begin(bs, start, MIN(s->cluster_size, size - start),
+                                &w);
+
+    if (ret < 0) {
+        return ret;
+    }
+    /* Nobody changes it until the end. */
+    ret = qcow2_co_map(bs, start, w.bytes, &map);
+    if (ret == 0 && (map.type == QCOW2_ZERO_PLAIN ||
+                     map.type == QCOW2_ZERO_ALLOC ||
+                     (map.type == QCOW2_UNALLOCATED &&
+                      !qcow2_has_backing(bs)))) {
+        ret = give_space(bs, &w, mode, errp);
+    } else if (ret == 0) {
+        ret = -ENOTSUP;
+    }
+    return qcow2_write_end(bs, &w, MIN(ret, 0));
+}
+
 /*
  * Gives the clusters of [@start, @end) a place; the data there is zeroes, and
  * hides a backing file's.
@@ -207,18 +281,9 @@ static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
                                     int64_t end, PreallocMode mode,
                                     Error **errp)
 {
-    Qcow2State *s = bs->opaque;
-    uint64_t file_end;
     int ret = 0;
 
-    start = ROUND_UP(start, s->cluster_size);
-    if (start >= end) {
-        return 0;
-    }
-    /* New clusters come from behind what the file has: that is zeroes. */
-    co_mutex_lock(&s->lock);
-    s->free_index = MAX(s->free_index, qcow2_clusters(s, s->high_water));
-    co_mutex_unlock(&s->lock);
+    start = ROUND_UP(start, ((Qcow2State *)bs->opaque)->cluster_size);
     while (ret == 0 && start < end) {
         Qcow2Write w = { .whole = true };
 
@@ -226,19 +291,27 @@ static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
         if (ret < 0) {
             break;
         }
-        file_end = w.host + (w.op.end - w.op.start);
-        if (mode == PREALLOC_MODE_METADATA) {
-            mode = PREALLOC_MODE_OFF;
-        }
-        if ((int64_t)file_end > bdrv_getlength(bs->file->bs)) {
-            ret = bdrv_co_truncate(bs->file, file_end, false, mode, 0, errp);
-        }
+        ret = give_space(bs, &w, mode, errp);
         start += w.bytes;
-        ret = qcow2_write_end(bs, &w, ret);
+        ret = qcow2_write_end(bs, &w, MIN(ret, 0));
     }
-    co_mutex_lock(&s->lock);
-    s->free_index = 0;
-    co_mutex_unlock(&s->lock);
+    return ret;
+}
+
+/* Room for the entries, and none that are left from another time. */
+static int coroutine_fn grow_tables(BlockDriverState *bs, int64_t size)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    CO_MUTEX_GUARD(&s->lock);
+    ret = grow_l1(bs, qcow2_l1_entries(s, size));
+    if (ret == 0) {
+        ret = drop_behind(bs, ROUND_UP(s->size, s->cluster_size), size);
+    }
+    if (ret == 0) {
+        s->size = size;
+    }
     return ret;
 }
 
@@ -247,33 +320,27 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
 {
     Qcow2State *s = bs->opaque;
     int64_t old = s->size;
-    int ret;
+    int ret = grow_tables(bs, size);
 
-    co_mutex_lock(&s->lock);
-    ret = grow_l1(bs, qcow2_l1_entries(s, size));
-    if (ret == 0) {
-        s->size = size;
+    if (ret == 0 && prealloc != PREALLOC_MODE_OFF &&
+        qcow2_in_cluster(s, old)) {
+        ret = place_last(bs, old, size, prealloc, errp);
+        ret = ret == -ENOTSUP ? 0 : ret; /* as it is written */
     }
-    co_mutex_unlock(&s->lock);
     if (ret == 0) {
-        ret = zero_new(bs, old, size);
+        ret = zero_new(bs, old, size, prealloc != PREALLOC_MODE_OFF);
     }
     if (ret == 0 && prealloc != PREALLOC_MODE_OFF) {
         ret = preallocate(bs, old, size, prealloc, errp);
     }
     co_mutex_lock(&s->lock);
     if (ret == 0) {
-        ret = qcow2_write_metadata(bs);
-    }
-    if (ret == 0) {
-        /* The entries change before the size, whatever is lost. */
-        ret = qcow2_flush_file(bs);
-    }
-    if (ret == 0) {
-        ret = write_size(bs, size);
+        ret = write_entries_and_size(bs, size);
     }
     if (ret < 0) {
         s->size = old;
+        /* A failure leaves them to the next time that it grows. */
+        (void)drop_behind(bs, ROUND_UP(old, s->cluster_size), size);
     }
     co_mutex_unlock(&s->lock);
     return ret;
