@@ -30,6 +30,19 @@ static int coroutine_fn flush_node(BlockDriverState *bs)
     return bs->drv->co_flush(bs);
 }
 
+/*
+ * What a filter writes elsewhere than to the disk that it filters (old data
+ * that it saves) is not its user's: whoever relies on it flushes it.
+ */
+static bool is_flushed(const BlockDriverState *bs, const BdrvChild *child)
+{
+    BdrvChildRole roles = bs->drv->is_filter ? BDRV_CHILD_FILTERED :
+        BDRV_CHILD_DATA | BDRV_CHILD_METADATA | BDRV_CHILD_FILTERED;
+
+    return (child->role & roles) &&
+           (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED));
+}
+
 /* Those that our data or metadata went to. */
 static int coroutine_fn flush_children(BlockDriverState *bs)
 {
@@ -37,9 +50,7 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
     int ret = 0;
 
     LIST_FOREACH(child, &bs->children, next) {
-        if ((child->role & (BDRV_CHILD_DATA | BDRV_CHILD_METADATA |
-                            BDRV_CHILD_FILTERED)) &&
-            (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED))) {
+        if (is_flushed(bs, child)) {
             int r = bdrv_co_flush(child->bs);
 
             ret = ret < 0 ? ret : r;
