@@ -83,13 +83,18 @@ static void on_pending(Job *job)
     }
 }
 
-static void on_job_error(BlockJob *job, bool is_read, BlockErrorAction action)
+static void on_job_error(BlockJob *job, bool is_read, BlockErrorAction action,
+                         int64_t offset, int64_t bytes)
 {
     qapi_event_send_block_job_error(&(BlockJobErrorEvent) {
         .device = job->job.id,
         .operation = is_read ? IO_OPERATION_TYPE_READ
                              : IO_OPERATION_TYPE_WRITE,
         .action = action,
+        .has_offset = bytes > 0,
+        .offset = offset,
+        .has_bytes = bytes > 0,
+        .bytes = bytes,
     });
 }
 

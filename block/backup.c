@@ -6,6 +6,8 @@
  *          to be copied decided: this is the moment the copy shows
  * run      copies what is left, again after errors that the policy forgives;
  *          pausing ends the call of the copy engine, resuming begins another
+ * flush    nobody else makes the target durable, so a success waits for it; a
+ *          failure does where a bitmap is to forget what was copied (always)
  * end      commit or abort: the bitmap; clean: the filter goes
  */
 #include "qemu/osdep.h"
@@ -29,8 +31,9 @@ typedef struct BackupJob {
     int64_t len;
     int max_workers;
     int64_t max_chunk;
-    bool begun;   /* run() was entered */
-    bool durable; /* what was copied is on stable storage */
+    bool flush_failed; /* ... for good: what was lost cannot be found out */
+    /* All but this is on stable storage; NULL: nothing is known to be. */
+    HBitmap *left;
 } BackupJob;
 
 static BackupJob *to_backup(Job *job)
@@ -60,7 +63,7 @@ static void coroutine_fn backup_pause(Job *job)
 }
 
 /* One call of the engine; 0, -errno or, where it was paused, -EAGAIN. */
-static int coroutine_fn copy_once(BackupJob *s, bool *error_is_read)
+static int coroutine_fn copy_once(BackupJob *s, BlockCopyError *error)
 {
     Job *job = &s->common.job;
     BlockCopyParams params = {
@@ -78,7 +81,7 @@ static int coroutine_fn copy_once(BackupJob *s, bool *error_is_read)
         job_yield(job);
     }
     stop_call(s);
-    ret = block_copy_call_status(s->call, error_is_read);
+    ret = block_copy_call_status(s->call, error);
     if (ret == 0 && block_copy_call_cancelled(s->call)) {
         ret = -EAGAIN;
     }
@@ -86,15 +89,19 @@ static int coroutine_fn copy_once(BackupJob *s, bool *error_is_read)
     return ret;
 }
 
-/* True: try again. */
-static bool coroutine_fn forgive(BackupJob *s, bool is_read, int ret)
+/* True: try again; else the job ends with @errp. */
+static bool coroutine_fn forgive(BackupJob *s, const BlockCopyError *error,
+                                 Error **errp)
 {
     Job *job = &s->common.job;
-    BlockdevOnError policy = is_read ? s->on_source_error
-                                     : s->on_target_error;
+    BlockdevOnError policy = error->is_read ? s->on_source_error
+                                            : s->on_target_error;
 
-    switch (block_job_error_action(&s->common, policy, is_read, -ret)) {
+    switch (block_job_error_action_at(&s->common, policy, error->is_read,
+                                      -error->ret, error->offset,
+                                      error->bytes)) {
     case BLOCK_ERROR_ACTION_REPORT:
+        block_copy_error_set(s->copy, error, errp);
         return false;
     case BLOCK_ERROR_ACTION_IGNORE:
         /* What is left stays to be copied: nothing is lost silently. */
@@ -105,53 +112,84 @@ static bool coroutine_fn forgive(BackupJob *s, bool is_read, int ret)
     }
 }
 
-/* All is copied: durable, too, before anybody may forget what was dirty. */
-static int coroutine_fn finish_copy(BackupJob *s)
+/* The snapshot is of no use any more: 0 or the reason. */
+static int check_broken(BackupJob *s, Error **errp)
 {
-    int ret = cbw_broken(s->cbw);
+    const BlockCopyError *error = cbw_broken(s->cbw);
 
-    if (ret == 0) {
-        ret = bdrv_co_flush(s->target);
-        if (ret < 0) {
-            /* What was lost cannot be found out: no use in trying again. */
-            block_job_error_action(&s->common, BLOCKDEV_ON_ERROR_REPORT,
-                                   false, -ret);
-        }
+    if (!error) {
+        return 0;
     }
-    return ret;
+    block_job_error_action_at(&s->common, BLOCKDEV_ON_ERROR_REPORT,
+                              error->is_read, -error->ret, error->offset,
+                              error->bytes);
+    block_copy_error_set(s->copy, error, errp);
+    error_prepend(errp, "Data that a write was about to change could not be "
+                  "saved: ");
+    return error->ret;
 }
 
-static int coroutine_fn backup_loop(BackupJob *s)
+/*
+ * All is copied: durable, too, before anybody may forget what was dirty.  A
+ * driver that cannot tell what a failed flush has lost fails the next one as
+ * well, so it may be tried again.  -EAGAIN: paused for that.
+ */
+static int coroutine_fn finish_copy(BackupJob *s, Error **errp)
+{
+    int ret = bdrv_co_flush(s->target);
+
+    if (ret == 0) {
+        s->left = block_copy_left(s->copy);
+        return 0;
+    }
+    switch (block_job_error_action(&s->common, s->on_target_error, false,
+                                   -ret)) {
+    case BLOCK_ERROR_ACTION_REPORT:
+        s->flush_failed = true;
+        error_setg_errno(errp, -ret, "Flushing node '%s' failed",
+                         s->target->node_name);
+        return ret;
+    case BLOCK_ERROR_ACTION_IGNORE:
+        job_sleep_ns(&s->common.job, RETRY_NS);
+        return -EAGAIN;
+    default:
+        return -EAGAIN;
+    }
+}
+
+static int coroutine_fn backup_loop(BackupJob *s, Error **errp)
 {
     Job *job = &s->common.job;
 
     for (;;) {
-        bool error_is_read = false;
+        BlockCopyError error = {0};
         int ret;
 
         job_pause_point(job);
         if (job_is_cancelled(job)) {
             return 0;
         }
-        ret = cbw_broken(s->cbw);
-        if (ret < 0) {
-            return ret;
+        if (cbw_broken(s->cbw)) {
+            return check_broken(s, errp);
         }
-        ret = copy_once(s, &error_is_read);
+        ret = copy_once(s, &error);
+        if (cbw_broken(s->cbw)) {
+            continue; /* whatever else failed */
+        }
         if (ret == 0) {
-            ret = finish_copy(s);
-            s->durable = ret == 0;
-            return ret;
-        }
-        if (ret != -EAGAIN && !job_is_cancelled(job) &&
-            !forgive(s, error_is_read, ret)) {
+            ret = finish_copy(s, errp);
+            if (ret != -EAGAIN) {
+                return ret;
+            }
+        } else if (ret != -EAGAIN && !job_is_cancelled(job) &&
+                   !forgive(s, &error, errp)) {
             return ret;
         }
     }
 }
 
 /* sync=top: what the topmost image does not hold is not to be copied. */
-static int coroutine_fn drop_unallocated(BackupJob *s)
+static int coroutine_fn drop_unallocated(BackupJob *s, Error **errp)
 {
     Job *job = &s->common.job;
     int64_t offset = 0;
@@ -160,7 +198,12 @@ static int coroutine_fn drop_unallocated(BackupJob *s)
         int64_t n = block_copy_reset_unallocated(s->copy, offset);
 
         if (n < 0) {
-            if (!forgive(s, true, n)) {
+            BlockCopyError error = {
+                .ret = n, .is_read = true, .offset = offset,
+                .bytes = block_copy_cluster_size(s->copy),
+            };
+
+            if (!forgive(s, &error, errp)) {
                 return n;
             }
             n = 0;
@@ -172,7 +215,7 @@ static int coroutine_fn drop_unallocated(BackupJob *s)
     return 0;
 }
 
-static int coroutine_fn backup_copy(BackupJob *s)
+static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
 {
     Job *job = &s->common.job;
     int ret = 0;
@@ -182,12 +225,28 @@ static int coroutine_fn backup_copy(BackupJob *s)
         while (!job_is_cancelled(job) && !cbw_broken(s->cbw)) {
             job_yield(job);
         }
-        return cbw_broken(s->cbw);
+        return check_broken(s, errp);
     }
     if (s->sync == MIRROR_SYNC_MODE_TOP) {
-        ret = drop_unallocated(s);
+        ret = drop_unallocated(s, errp);
     }
-    return ret < 0 ? ret : backup_loop(s);
+    return ret < 0 ? ret : backup_loop(s, errp);
+}
+
+/*
+ * What was copied before the flush began is durable after it.  What guests
+ * have saved since is not, and counts as left: they wrote there, so most of it
+ * is dirty anyhow.
+ */
+static void coroutine_fn make_durable(BackupJob *s)
+{
+    HBitmap *left = block_copy_left(s->copy);
+
+    if (bdrv_co_flush(s->target) == 0) {
+        s->left = left;
+    } else {
+        hbitmap_free(left);
+    }
 }
 
 static int coroutine_fn backup_run(Job *job, Error **errp)
@@ -195,12 +254,10 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     BackupJob *s = to_backup(job);
     int ret;
 
-    s->begun = true;
-    ret = backup_copy(s);
-    if (!s->durable && s->bitmap.bitmap &&
+    ret = backup_copy(s, errp);
+    if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
-        /* The bitmap is to forget what was copied: not before it is safe. */
-        s->durable = bdrv_co_flush(s->target) == 0;
+        make_durable(s);
     }
     return ret;
 }
@@ -247,30 +304,20 @@ static void backup_commit(Job *job)
 
 /*
  * A job that never ran, or all of whose work may be lost, is as if it had never
- * been.  Nothing may be in flight while we look at what is left: what is being
- * saved for a guest's write does not count as left, but may still fail.
+ * been.
  */
 static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
 
-    if (!s->begun || !s->bitmap.bitmap ||
-        s->bitmap.mode != BITMAP_SYNC_MODE_ALWAYS) {
-        backup_bitmap_finish(&s->bitmap, false, NULL);
-        return;
-    }
-    bdrv_drained_begin(s->cbw);
-    /* Quick, unless guests wrote since run() ended. */
-    s->durable = s->durable && bdrv_flush(s->target) == 0;
-    backup_bitmap_finish(&s->bitmap, false,
-                         s->durable ? block_copy_todo(s->copy) : NULL);
-    bdrv_drained_end(s->cbw);
+    backup_bitmap_finish(&s->bitmap, false, s->left);
 }
 
 static void backup_clean(Job *job)
 {
     BackupJob *s = to_backup(job);
 
+    hbitmap_free(g_steal_pointer(&s->left));
     block_copy_set_progress(s->copy, NULL);
     cbw_set_broken_hook(s->cbw, NULL, NULL);
     block_job_remove_all_bdrv(&s->common);

@@ -16,6 +16,11 @@
  * from the caches.
  */
 #define BLOCK_COPY_FAST_CHUNKS 3
+/*
+ * Chunks in flight of one call, whatever the user allows: each has a stack, and
+ * most of them only wait for a buffer.
+ */
+#define BLOCK_COPY_MAX_WORKERS 1024
 /* Items that go to a worker at once. */
 #define BLOCK_COPY_BATCH 16
 
@@ -41,6 +46,7 @@ struct BlockCopyState {
 
     /* --- the context's thread --- */
     HBitmap *todo;
+    HBitmap *kept;
     BlockReqList reqs; /* in flight */
     int64_t in_flight_bytes;
     ProgressMeter *progress;

@@ -10,6 +10,18 @@
  *     block_copy()         a guest's write: one area after another
  *     block_copy_async()   a job: a coroutine that hands out areas to others,
  *                          some at a time, no faster than `speed`
+ *
+ * Failures.  An area of several clusters that failed is tried again cluster by
+ * cluster, so that exactly what cannot be copied is left.  A call of a job then
+ * ends and tells of the error, also where each cluster could be copied at last:
+ * how often something fails is for the user to know.  A guest's write only has
+ * to know whether its old data was saved.
+ *
+ * A device that does not work at all must not be asked for each cluster, which
+ * may take long.  So if the first, the last and the middle cluster of an area
+ * fail, the rest of it is given up; and other areas of the same call that
+ * failed, too, are given up without a try, unless anything was copied since.
+ * Those who retry take turns.
  */
 #include "qemu/osdep.h"
 #include "block/block-copy-int.h"
@@ -38,8 +50,11 @@ struct BlockCopyCall {
     int in_flight;
     CoQueue slots; /* the walker waits here for the end of a chunk */
     CoSleep sleep;
-    int ret;
-    bool error_is_read;
+    BlockCopyError error; /* the first */
+    CoMutex retry_lock;   /* one area at a time is tried by clusters */
+    uint64_t moved;       /* areas that were copied */
+    bool dead;            /* an area was given up, which had failed */
+    uint64_t dead_moved;  /* when `moved` was this */
     bool cancel, finished, cancelled;
     Coroutine *waiter;
 };
@@ -103,11 +118,14 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
     s->target = target;
     s->len = len;
     s->target_cluster = MAX(cluster, BLOCK_COPY_CLUSTER_SIZE_DEFAULT);
-    s->cluster_size = MAX(s->target_cluster, (int64_t)min_cluster_size);
+    s->cluster_size = MAX(s->target_cluster,
+                          MIN((int64_t)min_cluster_size,
+                              BLOCK_COPY_CLUSTER_SIZE_MAX));
     s->fleecing = bdrv_chain_contains(target->bs, source->bs);
     s->fast = true;
     s->todo = hbitmap_new(len, s->cluster_size);
     hbitmap_set_all(s->todo);
+    s->kept = hbitmap_copy(s->todo);
     s->shown = bdrv_dirty_bitmap_show_bits(source->bs, s->todo);
     s->piece = BLOCK_COPY_CHUNK;
     s->pool = bufpool_new(s->piece, BLOCK_COPY_FAST_CHUNKS + 1);
@@ -124,6 +142,7 @@ void block_copy_state_free(BlockCopyState *s)
         aio_bh_free(s->batch_bh);
         bdrv_dirty_bitmap_hide_bits(s->shown);
         hbitmap_free(s->todo);
+        hbitmap_free(s->kept);
         bufpool_free(s->pool);
         g_free(s);
     }
@@ -139,12 +158,32 @@ HBitmap *block_copy_todo(BlockCopyState *s)
     return s->todo;
 }
 
+const HBitmap *block_copy_kept(const BlockCopyState *s)
+{
+    return s->kept;
+}
+
+HBitmap *block_copy_left(const BlockCopyState *s)
+{
+    HBitmap *left = hbitmap_copy(s->todo);
+    const BlockReq *req;
+
+    LIST_FOREACH(req, &s->reqs.reqs, list) {
+        hbitmap_set(left, req->offset, req->bytes);
+    }
+    return left;
+}
+
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
 {
     bool ok;
 
+    g_assert(LIST_EMPTY(&s->reqs.reqs));
     hbitmap_reset_all(s->todo);
+    hbitmap_reset_all(s->kept);
     ok = hbitmap_merge(bits, NULL, s->todo);
+    g_assert(ok);
+    ok = hbitmap_merge(s->todo, NULL, s->kept);
     g_assert(ok);
 }
 
@@ -230,6 +269,22 @@ static int64_t status_clusters(const BlockCopyState *s,
     return status->end == s->len ? bytes : ROUND_DOWN(bytes, s->cluster_size);
 }
 
+/*
+ * What is left in the range is not to be copied.  What is not left any more
+ * may have been saved for a guest's write: that stays kept.
+ */
+static void drop_left(BlockCopyState *s, int64_t offset, int64_t bytes)
+{
+    int64_t pos = offset, end = offset + bytes, area, n;
+
+    while (hbitmap_next_dirty_area(s->todo, pos, end, INT64_MAX, &area, &n)) {
+        hbitmap_reset(s->kept, area, n);
+        pos = area + n;
+    }
+    hbitmap_reset(s->todo, offset, bytes);
+    update_remaining(s);
+}
+
 int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
                                                   int64_t offset)
 {
@@ -247,8 +302,7 @@ int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
         return MIN(s->cluster_size, s->len - status.start); /* in part */
     }
     if (!ret) {
-        hbitmap_reset(s->todo, status.start, bytes);
-        update_remaining(s);
+        drop_left(s, status.start, bytes);
     }
     return bytes;
 }
@@ -261,6 +315,41 @@ static bool is_limited(const BlockCopyCall *call)
     return !call->p.guest_write && ratelimit_is_set(&call->s->limit);
 }
 
+/* Takes what is left in the range, whole clusters, off todo. */
+static CopyTask *take_task(BlockCopyCall *call, BlockCopyKind kind,
+                           int64_t offset, int64_t bytes)
+{
+    BlockCopyState *s = call->s;
+    CopyTask *task = g_new0(CopyTask, 1);
+
+    task->call = call;
+    task->kind = kind;
+    hbitmap_reset(s->todo, offset, bytes);
+    s->in_flight_bytes += bytes;
+    block_reqs_add(&s->reqs, &task->req, offset, bytes);
+    return task;
+}
+
+/* What is at @start, by the status, and how much of it to take: *@max. */
+static BlockCopyKind area_kind(const BlockCopyCall *call, int64_t start,
+                               int64_t *max)
+{
+    const BlockCopyState *s = call->s;
+    int64_t run = status_clusters(s, &call->status, start);
+    BlockCopyKind kind = call->status.kind;
+
+    if (kind == BLOCK_COPY_DATA || run <= 0) {
+        *max = MIN(*max, MAX(run, s->cluster_size));
+        return BLOCK_COPY_DATA;
+    }
+    /* Zeroes count where a speed is to be kept: no more at once. */
+    if (kind == BLOCK_COPY_SKIP || !is_limited(call)) {
+        *max = MAX(MAX_ZERO_AREA, s->cluster_size);
+    }
+    *max = MIN(*max, run);
+    return kind;
+}
+
 /*
  * The next area of what is left, at most as long as one kind of data goes on.
  * Takes it off todo.  NULL: there is none.
@@ -271,7 +360,6 @@ static CopyTask *coroutine_fn take_area(BlockCopyCall *call)
     int64_t end = call->p.offset + call->p.bytes;
     BlockCopyKind kind = BLOCK_COPY_DATA;
     int64_t start, bytes, max = call->chunk;
-    CopyTask *task;
 
     for (;;) {
         start = hbitmap_next_dirty(s->todo, call->pos, end - call->pos);
@@ -287,26 +375,11 @@ static CopyTask *coroutine_fn take_area(BlockCopyCall *call)
         call->status = get_status(s, start);
     }
     if (call->want_status) {
-        int64_t run = status_clusters(s, &call->status, start);
-
-        if (call->status.kind != BLOCK_COPY_DATA && run > 0) {
-            kind = call->status.kind;
-            /* Zeroes count where a speed is to be kept: no more at once. */
-            max = MIN(run, kind == BLOCK_COPY_SKIP || !is_limited(call)
-                               ? MAX_ZERO_AREA : max);
-        } else {
-            max = MIN(max, MAX(run, s->cluster_size));
-        }
+        kind = area_kind(call, start, &max);
     }
     hbitmap_next_dirty_area(s->todo, start, end, max, &start, &bytes);
-    task = g_new0(CopyTask, 1);
-    task->call = call;
-    task->kind = kind;
-    hbitmap_reset(s->todo, start, bytes);
-    s->in_flight_bytes += bytes;
-    block_reqs_add(&s->reqs, &task->req, start, bytes);
     call->pos = start + bytes;
-    return task;
+    return take_task(call, kind, start, bytes);
 }
 
 static void finish_area(CopyTask *task, int ret)
@@ -317,6 +390,7 @@ static void finish_area(CopyTask *task, int ret)
     if (ret < 0) {
         hbitmap_set(s->todo, task->req.offset, task->req.bytes);
     } else if (task->kind == BLOCK_COPY_SKIP) {
+        hbitmap_reset(s->kept, task->req.offset, task->req.bytes);
         update_remaining(s);
     } else if (s->progress) {
         progress_done(s->progress, task->req.bytes);
@@ -326,23 +400,133 @@ static void finish_area(CopyTask *task, int ret)
     g_free(task);
 }
 
+/* Tries once; frees @task.  False with *@error: it is left as it was. */
+static bool coroutine_fn move_task(CopyTask *task, BlockCopyError *error)
+{
+    BlockCopyCall *call = task->call;
+    BlockCopyError result = {
+        .offset = task->req.offset,
+        .bytes = task->req.bytes,
+    };
+
+    if (task->kind != BLOCK_COPY_SKIP) {
+        result.ret = block_copy_move(call->s, result.offset, result.bytes,
+                                     task->kind, call->p.guest_write,
+                                     &result.is_read);
+    }
+    finish_area(task, result.ret);
+    if (result.ret < 0) {
+        *error = result;
+        return false;
+    }
+    call->moved++;
+    return true;
+}
+
+/* --- what failed, cluster by cluster --- */
+
+typedef struct Retry {
+    BlockCopyCall *call;
+    BlockCopyKind kind;
+    BlockCopyError error; /* the first cluster that failed */
+} Retry;
+
+/* Tries one cluster.  True where it is not left. */
+static bool coroutine_fn retry_cluster(Retry *r, int64_t offset)
+{
+    BlockCopyState *s = r->call->s;
+    BlockCopyError error;
+
+    if (!hbitmap_get(s->todo, offset)) {
+        return true; /* copied, or somebody else is at it */
+    }
+    if (move_task(take_task(r->call, r->kind, offset,
+                            MIN(s->cluster_size, s->len - offset)), &error)) {
+        return true;
+    }
+    if (r->error.ret == 0) {
+        r->error = error;
+    }
+    return false;
+}
+
+/* The first cluster of an area failed: do others that lie far from it, too? */
+static bool coroutine_fn others_fail(Retry *r, const BlockCopyError *area)
+{
+    int64_t cluster = r->call->s->cluster_size;
+    int64_t last = ROUND_DOWN(area->offset + area->bytes - 1, cluster);
+    int64_t middle = ROUND_DOWN(area->offset + area->bytes / 2, cluster);
+
+    return !retry_cluster(r, last) &&
+           (middle == last || middle == area->offset ||
+            !retry_cluster(r, middle));
+}
+
+/* True: of each cluster that is left of @area it is known that it fails. */
+static bool coroutine_fn retry_clusters(Retry *r, const BlockCopyError *area,
+                                        uint64_t moved)
+{
+    BlockCopyCall *call = r->call;
+    int64_t end = area->offset + area->bytes;
+
+    if (call->dead && call->dead_moved == call->moved) {
+        return false;
+    }
+    for (int64_t at = area->offset; at < end;
+         at += call->s->cluster_size) {
+        if (call->cancel) {
+            return false;
+        }
+        if (!retry_cluster(r, at) && at == area->offset &&
+            others_fail(r, area)) {
+            call->dead = true;
+            call->dead_moved = moved;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* @area failed, and is left; tells of what failed for good. */
+static void coroutine_fn retry_area(BlockCopyCall *call, BlockCopyKind kind,
+                                    BlockCopyError *area)
+{
+    Retry r = {.call = call, .kind = kind};
+    uint64_t moved = call->moved;
+    bool tried;
+
+    if (area->bytes <= call->s->cluster_size) {
+        return;
+    }
+    co_mutex_lock(&call->retry_lock);
+    tried = retry_clusters(&r, area, moved);
+    co_mutex_unlock(&call->retry_lock);
+    if (r.error.ret < 0) {
+        *area = r.error;
+    } else if (tried && call->p.guest_write) {
+        area->ret = 0; /* the walker waits for who else is at it */
+    }
+}
+
 /* Runs in a coroutine of its own, or in the caller's. */
 static void coroutine_fn copy_area(void *opaque)
 {
     CopyTask *task = opaque;
     BlockCopyCall *call = task->call;
-    bool error_is_read = false;
-    int ret = 0;
+    BlockCopyKind kind = task->kind;
+    BlockCopyError error = {0};
 
-    if (task->kind != BLOCK_COPY_SKIP) {
-        ret = block_copy_move(call->s, task->req.offset, task->req.bytes,
-                              task->kind, call->p.guest_write, &error_is_read);
+    if (!move_task(task, &error)) {
+        bool first = call->error.ret == 0;
+
+        if (first && !call->p.guest_write) {
+            call->error = error; /* the walker begins nothing more */
+        }
+        retry_area(call, kind, &error);
+        if (first) {
+            call->error = error;
+        }
     }
-    if (ret < 0 && call->ret == 0) {
-        call->ret = ret;
-        call->error_is_read = error_is_read;
-    }
-    finish_area(task, ret);
     call->in_flight--;
     co_queue_wake_all(&call->slots);
 }
@@ -351,7 +535,7 @@ static void coroutine_fn copy_area(void *opaque)
 
 static bool must_stop(const BlockCopyCall *call)
 {
-    return call->cancel || call->ret < 0;
+    return call->cancel || call->error.ret < 0;
 }
 
 /*
@@ -459,6 +643,7 @@ static void init_call(BlockCopyCall *call, BlockCopyState *s,
 
     call->s = s;
     call->p = *params;
+    call->p.max_workers = MIN(params->max_workers, BLOCK_COPY_MAX_WORKERS);
     /* Compressed data is made cluster by cluster, by many threads. */
     call->chunk = s->compress ? s->cluster_size
                               : MAX(ROUND_DOWN(chunk, s->cluster_size),
@@ -466,9 +651,11 @@ static void init_call(BlockCopyCall *call, BlockCopyState *s,
     /* A guest waits: a read tells as fast as a query what is zero. */
     call->want_status = s->skip_unallocated || !params->guest_write;
     co_queue_init(&call->slots);
+    co_mutex_init(&call->retry_lock);
 }
 
-int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes)
+int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes,
+                            BlockCopyError *error)
 {
     BlockCopyParams params = {
         .offset = offset,
@@ -482,7 +669,8 @@ int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes)
     while (walk(&call)) {
         /* until nothing is left */
     }
-    return call.ret;
+    *error = call.error;
+    return call.error.ret;
 }
 
 static void coroutine_fn call_entry(void *opaque)
@@ -492,7 +680,7 @@ static void coroutine_fn call_entry(void *opaque)
     while (walk(call)) {
         /* until nothing is left */
     }
-    call->cancelled = call->cancel && call->ret == 0;
+    call->cancelled = call->cancel && call->error.ret == 0;
     call->finished = true;
     if (call->waiter) {
         co_wake(g_steal_pointer(&call->waiter));
@@ -523,11 +711,22 @@ bool block_copy_call_cancelled(const BlockCopyCall *call)
     return call->cancelled;
 }
 
-int block_copy_call_status(const BlockCopyCall *call, bool *error_is_read)
+int block_copy_call_status(const BlockCopyCall *call, BlockCopyError *error)
 {
     g_assert(call->finished);
-    *error_is_read = call->error_is_read;
-    return call->ret;
+    *error = call->error;
+    return call->error.ret;
+}
+
+void block_copy_error_set(const BlockCopyState *s, const BlockCopyError *error,
+                          Error **errp)
+{
+    const BdrvChild *child = error->is_read ? s->source : s->target;
+
+    error_setg_errno(errp, -error->ret, "%s node '%s' failed at offset "
+                     "%" PRId64, error->is_read ? "Reading from"
+                                                : "Writing to",
+                     child->bs->node_name, error->offset);
 }
 
 void block_copy_call_cancel(BlockCopyCall *call)

@@ -4,7 +4,8 @@
 #include "block/blockjob.h"
 
 void (*block_job_error_hook)(BlockJob *job, bool is_read,
-                             BlockErrorAction action);
+                             BlockErrorAction action, int64_t offset,
+                             int64_t bytes);
 
 static BlockErrorAction policy_action(BlockdevOnError policy, int error)
 {
@@ -24,10 +25,18 @@ static BlockErrorAction policy_action(BlockdevOnError policy, int error)
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError policy,
                                         bool is_read, int error)
 {
+    return block_job_error_action_at(job, policy, is_read, error, 0, 0);
+}
+
+BlockErrorAction block_job_error_action_at(BlockJob *job,
+                                           BlockdevOnError policy,
+                                           bool is_read, int error,
+                                           int64_t offset, int64_t bytes)
+{
     BlockErrorAction action = policy_action(policy, error);
 
     if (!job_is_internal(&job->job) && block_job_error_hook) {
-        block_job_error_hook(job, is_read, action);
+        block_job_error_hook(job, is_read, action, offset, bytes);
     }
     if (action == BLOCK_ERROR_ACTION_STOP) {
         if (!job->job.user_paused) {

@@ -27,7 +27,7 @@ typedef struct CbwState {
     HBitmap *access, *done;
     BdrvShownBits *access_shown, *done_shown;
     BlockReqList reads;
-    int broken; /* -errno: not all was saved */
+    BlockCopyError broken; /* why not all was saved */
     bool ended; /* nothing is saved any more, the snapshot is gone */
     void (*broken_hook)(void *opaque);
     void *broken_opaque;
@@ -53,11 +53,11 @@ bool cbw_has_snapshot(const BlockDriverState *bs)
     return cbw_is_cbw(bs) && !((const CbwState *)bs->opaque)->ended;
 }
 
-int cbw_broken(BlockDriverState *bs)
+const BlockCopyError *cbw_broken(BlockDriverState *bs)
 {
     CbwState *s = bs->opaque;
 
-    return s->broken;
+    return s->broken.ret < 0 ? &s->broken : NULL;
 }
 
 void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
@@ -93,7 +93,7 @@ static void timed_copy_done(void *opaque)
 }
 
 static int coroutine_fn copy_timed(BlockDriverState *bs, int64_t offset,
-                                   int64_t bytes)
+                                   int64_t bytes, BlockCopyError *error)
 {
     CbwState *s = bs->opaque;
     TimedCopy *t = g_new0(TimedCopy, 1);
@@ -105,7 +105,6 @@ static int coroutine_fn copy_timed(BlockDriverState *bs, int64_t offset,
         .done = timed_copy_done,
         .opaque = t,
     };
-    bool error_is_read;
     int ret;
 
     t->bs = bs;
@@ -117,18 +116,21 @@ static int coroutine_fn copy_timed(BlockDriverState *bs, int64_t offset,
     if (!block_copy_call_finished(t->call)) {
         t->given_up = true;
         block_copy_call_cancel(t->call);
+        *error = (BlockCopyError) {
+            .ret = -ETIMEDOUT, .offset = offset, .bytes = bytes,
+        };
         return -ETIMEDOUT;
     }
-    ret = block_copy_call_status(t->call, &error_is_read);
+    ret = block_copy_call_status(t->call, error);
     block_copy_call_free(t->call);
     g_free(t);
     return ret;
 }
 
-static void snapshot_broken(CbwState *s, int ret)
+static void snapshot_broken(CbwState *s, const BlockCopyError *error)
 {
-    if (!s->broken) {
-        s->broken = ret;
+    if (s->broken.ret == 0) {
+        s->broken = *error;
         if (s->broken_hook) {
             s->broken_hook(s->broken_opaque);
         }
@@ -142,22 +144,27 @@ static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
     int64_t cluster = block_copy_cluster_size(s->copy);
     int64_t size = hbitmap_size(s->done);
     int64_t start = ROUND_DOWN(offset, cluster);
-    int64_t end = MIN(ROUND_UP(offset + bytes, cluster), size);
-    int ret = 0;
+    int64_t end = offset + bytes;
+    int64_t rest = -end & (cluster - 1); /* of the last cluster */
+    BlockCopyError error = {0};
 
+    end = rest < size - end ? end + rest : size;
     if ((flags & BDRV_REQ_WRITE_UNCHANGED) || start >= end) {
         return 0;
     }
-    if (!s->broken && !s->ended) {
-        ret = s->timeout_ns ? copy_timed(bs, start, end - start)
-                            : block_copy(s->copy, start, end - start);
+    if (s->broken.ret == 0 && !s->ended) {
+        if (s->timeout_ns) {
+            copy_timed(bs, start, end - start, &error);
+        } else {
+            block_copy(s->copy, start, end - start, &error);
+        }
     }
-    if (ret < 0 && s->on_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
-        return ret;
+    if (error.ret < 0 && s->on_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
+        return error.ret;
     }
-    if (ret < 0) {
-        snapshot_broken(s, ret);
-    } else if (!s->broken) {
+    if (error.ret < 0) {
+        snapshot_broken(s, &error);
+    } else if (s->broken.ret == 0) {
         hbitmap_set(s->done, start, end - start);
     }
     /* Who began to read before the snapshot broke gets what it held. */
@@ -228,7 +235,7 @@ static bool bits_run(const HBitmap *bits, int64_t offset, int64_t *bytes)
 static int snapshot_run(CbwState *s, int64_t offset, int64_t *bytes,
                         bool *saved)
 {
-    if (s->broken || s->ended || offset >= hbitmap_size(s->done) ||
+    if (s->broken.ret < 0 || s->ended || offset >= hbitmap_size(s->done) ||
         !bits_run(s->access, offset, bytes)) {
         return -EACCES;
     }
@@ -339,7 +346,8 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
                          Error **errp)
 {
     CbwState *s = bs->opaque;
-    int64_t size = hbitmap_size(block_copy_todo(s->copy));
+
+    int64_t size = hbitmap_size(block_copy_kept(s->copy));
     uint64_t cluster = block_copy_cluster_size(s->copy);
 
     s->access = hbitmap_new(size, cluster);
@@ -347,7 +355,7 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
     if (o->bitmap && !use_bitmap(s, o, errp)) {
         return false;
     }
-    hbitmap_merge(block_copy_todo(s->copy), NULL, s->access);
+    hbitmap_merge(block_copy_kept(s->copy), NULL, s->access);
     s->done_shown = bdrv_dirty_bitmap_show_bits(bs, s->done);
     s->access_shown = bdrv_dirty_bitmap_show_bits(bs, s->access);
     return true;

@@ -9,6 +9,9 @@
  *     todo clear   copied, skipped, or being copied (then in the list of
  *                  requests, and set again if that fails)
  *
+ * and one of what is kept: all that was to be copied at first, less what was
+ * skipped.  Kept and not todo is on the target, or on its way there.
+ *
  * As a guest's write first waits until its clusters are copied, what is set or
  * in flight still holds the data of the moment when the state was made; so it
  * may be read, and its block status remembered, at any time.
@@ -24,8 +27,21 @@
 
 #define BLOCK_COPY_CLUSTER_SIZE_DEFAULT (64 * KiB)
 #define BLOCK_COPY_CHUNK (1 * MiB)
+/* The largest copy cluster: the largest granularity that users are told of. */
+#define BLOCK_COPY_CLUSTER_SIZE_MAX (2 * GiB)
 
 typedef struct BlockCopyState BlockCopyState;
+
+/* What failed first; zeroed: nothing did. */
+typedef struct BlockCopyError {
+    int ret;      /* -errno */
+    bool is_read; /* the source failed, not the target */
+    /*
+     * The cluster that failed; where it did not fail again when it was tried
+     * by itself, or was not tried, the chunk.
+     */
+    int64_t offset, bytes;
+} BlockCopyError;
 
 /* A copy that goes on beside its caller. */
 typedef struct BlockCopyCall BlockCopyCall;
@@ -33,8 +49,8 @@ typedef struct BlockCopyCall BlockCopyCall;
 /*
  * Copies from @source to @target, edges that the caller keeps; all is to be
  * copied.  The copy cluster is the largest of the target's, 64 KiB and
- * @min_cluster_size (0 or a power of two), so that no cluster of the target is
- * ever written in part.  NULL with @errp: the target's clusters are not known
+ * @min_cluster_size (0 or a power of two; above 2 GiB it counts as 2 GiB), so
+ * that no cluster of the target is ever written in part.  NULL with @errp: the target's clusters are not known
  * and what it has around a part could not come from a backing file.
  */
 BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
@@ -47,14 +63,27 @@ int64_t block_copy_cluster_size(const BlockCopyState *s);
 /* The bitmap of what is left; the owner may change it before copying begins
  * (and while nothing is in flight). */
 HBitmap *block_copy_todo(BlockCopyState *s);
-/* Makes @bits (any granularity, size of the source) what is left to copy. */
+/* The bitmap of what is kept. */
+const HBitmap *block_copy_kept(const BlockCopyState *s);
+/*
+ * A new bitmap of what is not on the target for certain: what is left, and
+ * what is on its way.
+ */
+HBitmap *block_copy_left(const BlockCopyState *s);
+/*
+ * Makes @bits (any granularity, size of the source) what is left to copy, and
+ * what is kept.  Nothing may be in flight.
+ */
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits);
 /* Have the host copy where it can; write compressed. */
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
                            bool compress);
 /* Most bytes per second that calls copy in the background; 0: no limit. */
 void block_copy_set_speed(BlockCopyState *s, uint64_t speed);
-/* From now on what the topmost source image does not hold is not copied. */
+/*
+ * From now on what the topmost source image does not hold is neither copied
+ * nor kept.
+ */
 void block_copy_set_skip_unallocated(BlockCopyState *s, bool skip);
 /* Is it so?  Then the topmost image must stay the one it is. */
 bool block_copy_skips_unallocated(const BlockCopyState *s);
@@ -66,18 +95,19 @@ void block_copy_set_progress(BlockCopyState *s, ProgressMeter *progress);
  */
 void block_copy_set_whole(BlockCopyState *s, bool whole);
 /*
- * Drops from what is left clusters at @offset that the topmost source image
- * does not hold.  Returns how many bytes were looked at (> 0) or -errno.
+ * Drops from what is left and kept clusters at @offset that the topmost source
+ * image does not hold.  Returns how many bytes were looked at (> 0) or -errno.
  */
 int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
                                                   int64_t offset);
 
 /*
  * Copies what is left in [@offset, @offset + @bytes), aligned to copy clusters
- * or the end, waiting for others that are at it.  0: all of it is copied;
- * -errno: what failed is left to copy again.
+ * or the end, waiting for others that are at it.  0: all of it that is kept is
+ * copied; -errno, and *@error: what failed is left to copy again.
  */
-int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes);
+int coroutine_fn block_copy(BlockCopyState *s, int64_t offset, int64_t bytes,
+                            BlockCopyError *error);
 
 typedef struct BlockCopyParams {
     int64_t offset, bytes;
@@ -95,8 +125,14 @@ BlockCopyCall *block_copy_async(BlockCopyState *s,
 bool block_copy_call_finished(const BlockCopyCall *call);
 /* Finished early because of block_copy_call_cancel(). */
 bool block_copy_call_cancelled(const BlockCopyCall *call);
-/* Of a finished one: 0 or -errno; *@error_is_read: the source failed. */
-int block_copy_call_status(const BlockCopyCall *call, bool *error_is_read);
+/*
+ * Of a finished one: 0 or -errno, and *@error.  Of what is not left all was
+ * copied, also in a call that failed.
+ */
+int block_copy_call_status(const BlockCopyCall *call, BlockCopyError *error);
+/* Says in words what failed, and where. */
+void block_copy_error_set(const BlockCopyState *s, const BlockCopyError *error,
+                          Error **errp);
 /* Begins no further chunk. */
 void block_copy_call_cancel(BlockCopyCall *call);
 /* To be called where the speed was changed. */

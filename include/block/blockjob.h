@@ -62,8 +62,15 @@ BlockJobInfoList *block_job_query_all(void);
  */
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError policy,
                                         bool is_read, int error);
-/* Tells of it (BLOCK_JOB_ERROR); set once by the program. */
+/* The same, where it is known what failed: @bytes at @offset of the disk. */
+BlockErrorAction block_job_error_action_at(BlockJob *job,
+                                           BlockdevOnError policy,
+                                           bool is_read, int error,
+                                           int64_t offset, int64_t bytes);
+/* Tells of it (BLOCK_JOB_ERROR); set once by the program.  @bytes 0: it is not
+ * known where. */
 extern void (*block_job_error_hook)(BlockJob *job, bool is_read,
-                                    BlockErrorAction action);
+                                    BlockErrorAction action, int64_t offset,
+                                    int64_t bytes);
 
 #endif

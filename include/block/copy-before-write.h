@@ -25,20 +25,24 @@ bool cbw_has_snapshot(const BlockDriverState *bs);
 void cbw_drop(BlockDriverState *bs);
 /* What it has to copy; lives as long as the node. */
 BlockCopyState *cbw_block_copy(BlockDriverState *bs);
-/* -errno where the old data is not complete any more (break-snapshot), or 0. */
-int cbw_broken(BlockDriverState *bs);
+/*
+ * What could not be saved where the old data is not complete any more
+ * (break-snapshot), or NULL.  Lives as long as the node.
+ */
+const BlockCopyError *cbw_broken(BlockDriverState *bs);
 /* Calls @broken(@opaque) when that happens.  NULL: nobody. */
 void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
                          void *opaque);
 /*
  * Reads the data as it was when the filter was added: from the target what was
  * saved, else from the source, holding back writes to it meanwhile.  -EACCES
- * where it is not complete any more or was never to be saved.
+ * where it is not complete any more, and of what was never to be saved where a
+ * bitmap said so, or it was overwritten.
  */
 int coroutine_fn cbw_co_preadv_snapshot(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, QEMUIOVector *qiov,
                                         size_t qiov_offset);
-/* See bdrv_block_status_above(), for the same data. */
+/* See bdrv_block_status_above(), for the same data, with the same errors. */
 int coroutine_fn cbw_co_snapshot_status(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, int64_t *pnum);
 

@@ -654,6 +654,13 @@ def action(kind, **data):
             'data': {k.replace('_', '-'): v for k, v in data.items()}}
 
 
+def plain_error(text):
+    """The error of a job without what was done where: as a QEMU has it."""
+    return re.sub(r"^(Data that a write was about to change could not be "
+                  r"saved: )?(Reading from|Writing to|Flushing) node '.*?' "
+                  r"failed( at offset \d+)?: ", '', text) if text else text
+
+
 class JobRun:
     """One job, from wherever it is to its end."""
 
@@ -695,9 +702,11 @@ class JobRun:
     def run(self):
         while True:
             event = self._next()
-            data = event['data']
             if self.on_event:
                 self.on_event(event)
+            data = dict(event['data'])
+            if 'error' in data:
+                data['error'] = plain_error(data['error'])
             if event['event'] == 'JOB_STATUS_CHANGE':
                 if data['status'] == 'null':
                     return self.error
@@ -720,7 +729,7 @@ class JobRun:
             self.qsd.cmd(verb, id=self.job)
         elif status == 'concluded' and not self.auto_dismiss:
             info = self.qsd.jobs()[self.job]
-            self.error = info.get('error', self.error)
+            self.error = plain_error(info.get('error', self.error))
             self.qsd.cmd('job-dismiss', id=self.job)
 
 

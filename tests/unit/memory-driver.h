@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A disk in memory, for tests of copying: each request lets others run first,
- * the n-th one can fail, and what was written is recorded per 4 KiB.
+ * the n-th one can fail, or all that touch bad places, and what was written is
+ * recorded per 4 KiB.
  */
 #ifndef MEMORY_DRIVER_H
 #define MEMORY_DRIVER_H
 
+#include <sys/mman.h>
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -22,6 +24,11 @@ typedef struct MemoryDisk {
     int fail_read;
     int error;
     bool fail_on;     /* ... and all after it */
+    bool bad[MEMORY_UNITS];     /* fails with EIO, always */
+    bool host;                  /* worker threads may use it, by... */
+    int fd;                     /* the file that this struct lies in */
+    int fail_flush;             /* fail the next ones, with EIO */
+    int reads, writes, flushes; /* how many there were */
     int requests, max_requests; /* in flight, and most ever */
     /* Runs at the start of each write, in the coroutine. */
     void coroutine_fn (*on_write)(int64_t offset, int64_t bytes);
@@ -30,6 +37,7 @@ typedef struct MemoryDisk {
     /* The same where it is asked what is data. */
     void coroutine_fn (*on_status)(int64_t offset);
     int64_t zeroes_from; /* to the end; 0: it is all said to be data */
+    bool tells_zeroes;   /* ... what is zero, after on_status() is through */
 } MemoryDisk;
 
 static MemoryDisk *memory_disk(BlockDriverState *bs)
@@ -40,13 +48,22 @@ static MemoryDisk *memory_disk(BlockDriverState *bs)
 static int memory_open(BlockDriverState *bs, const BlockdevOptions *options,
                        int flags, Error **errp)
 {
-    *(MemoryDisk **)bs->opaque = g_new0(MemoryDisk, 1);
+    int fd = memfd_create("disk", MFD_CLOEXEC);
+    void *p;
+
+    g_assert(fd >= 0 && ftruncate(fd, sizeof(MemoryDisk)) == 0);
+    p = mmap(NULL, sizeof(MemoryDisk), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+             0);
+    g_assert(p != MAP_FAILED);
+    *(MemoryDisk **)bs->opaque = p;
+    memory_disk(bs)->fd = fd;
     return 0;
 }
 
 static void memory_close(BlockDriverState *bs)
 {
-    g_free(memory_disk(bs));
+    close(memory_disk(bs)->fd);
+    munmap(memory_disk(bs), sizeof(MemoryDisk));
 }
 
 static int64_t memory_getlength(BlockDriverState *bs)
@@ -74,6 +91,16 @@ static bool memory_fails(MemoryDisk *d, int *countdown)
     return true;
 }
 
+static bool memory_is_bad(const MemoryDisk *d, int64_t offset, int64_t bytes)
+{
+    for (int64_t at = offset; at < offset + bytes; at += MEMORY_UNIT) {
+        if (d->bad[at / MEMORY_UNIT]) {
+            return true;
+        }
+    }
+    return d->bad[(offset + bytes - 1) / MEMORY_UNIT];
+}
+
 static void coroutine_fn memory_let_others_run(MemoryDisk *d)
 {
     d->requests++;
@@ -89,12 +116,16 @@ static int coroutine_fn memory_co_preadv(BlockDriverState *bs, int64_t offset,
 {
     MemoryDisk *d = memory_disk(bs);
 
+    d->reads++;
     if (d->on_read) {
         d->on_read(offset, bytes);
     }
     memory_let_others_run(d);
     if (memory_fails(d, &d->fail_read)) {
         return -d->error;
+    }
+    if (memory_is_bad(d, offset, bytes)) {
+        return -EIO;
     }
     qemu_iovec_from_buf(qiov, qiov_offset, d->data + offset, bytes);
     return 0;
@@ -105,12 +136,16 @@ static int coroutine_fn memory_begin_write(MemoryDisk *d, int64_t offset,
 {
     bool fails = memory_fails(d, &d->fail_write);
 
+    d->writes++;
     if (d->on_write) {
         d->on_write(offset, bytes);
     }
     memory_let_others_run(d);
     if (fails) {
         return -d->error;
+    }
+    if (memory_is_bad(d, offset, bytes)) {
+        return -EIO;
     }
     for (int64_t i = offset / MEMORY_UNIT;
          i < DIV_ROUND_UP(offset + bytes, MEMORY_UNIT); i++) {
@@ -159,6 +194,11 @@ static int coroutine_fn memory_co_block_status(BlockDriverState *bs,
         d->on_status(offset);
     }
     *pnum = bytes;
+    if (d->tells_zeroes) {
+        *pnum = MIN(bytes, MEMORY_UNIT - offset % MEMORY_UNIT);
+        return buffer_is_zero(d->data + offset, *pnum) ? BDRV_BLOCK_ZERO
+                                                       : BDRV_BLOCK_DATA;
+    }
     if (d->zeroes_from && offset >= d->zeroes_from) {
         return BDRV_BLOCK_ZERO;
     }
@@ -166,6 +206,85 @@ static int coroutine_fn memory_co_block_status(BlockDriverState *bs,
         *pnum = MIN(bytes, d->zeroes_from - offset);
     }
     return BDRV_BLOCK_DATA;
+}
+
+/* --- worker threads --- */
+
+/* What is bad is in no file that can be read or written. */
+static int memory_host_range(MemoryDisk *d, int64_t offset, int64_t bytes,
+                             BdrvHostRange *range)
+{
+    if (!d->host) {
+        return -ENOTSUP;
+    }
+    *range = (BdrvHostRange) {
+        .kind = BDRV_HOST_FILE,
+        .fd = memory_is_bad(d, offset, bytes) ? -1 : d->fd,
+        .offset = offsetof(MemoryDisk, data) + offset,
+        .bytes = bytes,
+        .align = 1,
+    };
+    return 0;
+}
+
+static int coroutine_fn memory_co_host_read(BlockDriverState *bs,
+                                            int64_t offset, int64_t bytes,
+                                            BdrvHostRange *range)
+{
+    return memory_host_range(memory_disk(bs), offset, bytes, range);
+}
+
+typedef struct MemoryHostWrite {
+    int64_t offset, bytes;
+} MemoryHostWrite;
+
+static int coroutine_fn memory_co_host_write_begin(BlockDriverState *bs,
+                                                   int64_t offset,
+                                                   int64_t bytes,
+                                                   BdrvHostIO *io,
+                                                   BdrvHostRange *range,
+                                                   void **priv)
+{
+    MemoryDisk *d = memory_disk(bs);
+    int ret = memory_host_range(d, offset, bytes, range);
+
+    if (ret == 0) {
+        MemoryHostWrite *w = g_new0(MemoryHostWrite, 1);
+
+        d->writes++;
+        *w = (MemoryHostWrite) {offset, bytes};
+        *priv = w;
+    }
+    return ret;
+}
+
+static int coroutine_fn memory_co_host_write_end(BlockDriverState *bs,
+                                                 void *priv, int result)
+{
+    MemoryDisk *d = memory_disk(bs);
+    g_autofree MemoryHostWrite *w = priv;
+
+    if (result == BDRV_HOST_IS_ZERO) {
+        memset(d->data + w->offset, 0, w->bytes);
+    }
+    for (int64_t i = w->offset / MEMORY_UNIT;
+         i < DIV_ROUND_UP(w->offset + w->bytes, MEMORY_UNIT); i++) {
+        d->written[i] |= result >= 0;
+    }
+    return MIN(result, 0);
+}
+
+static int coroutine_fn memory_co_flush(BlockDriverState *bs)
+{
+    MemoryDisk *d = memory_disk(bs);
+
+    d->flushes++;
+    memory_let_others_run(d);
+    if (d->fail_flush > 0) {
+        d->fail_flush--;
+        return -EIO;
+    }
+    return 0;
 }
 
 static const BlockDriver bdrv_memory = {
@@ -180,6 +299,10 @@ static const BlockDriver bdrv_memory = {
     .co_pwritev = memory_co_pwritev,
     .co_pwrite_zeroes = memory_co_pwrite_zeroes,
     .co_block_status = memory_co_block_status,
+    .co_flush = memory_co_flush,
+    .co_host_read = memory_co_host_read,
+    .co_host_write_begin = memory_co_host_write_begin,
+    .co_host_write_end = memory_co_host_write_end,
 };
 
 /* A new node with a reference. */

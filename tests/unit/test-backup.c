@@ -141,6 +141,60 @@ static void check_target(const Case *c)
     }
 }
 
+/* --- the snapshot over the job's filter --- */
+
+typedef struct SnapshotRead {
+    BlockDriverState *cbw;
+    int64_t offset;
+    uint8_t buf[MEMORY_UNIT];
+    int ret;
+} SnapshotRead;
+
+static void coroutine_fn snapshot_read(void *opaque)
+{
+    SnapshotRead *r = opaque;
+    QEMUIOVector qiov;
+
+    r->ret = -EINPROGRESS;
+    qemu_iovec_init_buf(&qiov, r->buf, sizeof(r->buf));
+    r->ret = cbw_co_preadv_snapshot(r->cbw, r->offset, sizeof(r->buf), &qiov,
+                                    0);
+}
+
+/* The data of the job's start; or no access, but only where it was changed
+ * and was not to be copied. */
+static void check_snapshot(const Case *c)
+{
+    SnapshotRead r = {.cbw = blk_bs(c->guest)};
+    bool asked[MEMORY_UNITS] = {false}, changed[MEMORY_UNITS] = {false};
+
+    if (!cbw_is_cbw(r.cbw) || c->outcome == FAIL_READ) {
+        return;
+    }
+    asked_units(c, asked);
+    for (int i = 0; i < MEMORY_UNITS; i++) {
+        if (c->since[i]) {
+            mark_units(changed, i * MEMORY_UNIT, 1,
+                       MAX(MAX(c->cluster, 64 * KiB), c->granularity));
+        }
+    }
+    for (int i = 0; i < MEMORY_UNITS; i++) {
+        r.offset = i * MEMORY_UNIT;
+        coroutine_enter(coroutine_create(snapshot_read, &r));
+        AIO_WAIT_WHILE(aio_main_context(), r.ret == -EINPROGRESS);
+        if (r.ret == 0) {
+            g_assert_cmpmem(r.buf, MEMORY_UNIT, c->start + r.offset,
+                            MEMORY_UNIT);
+        } else {
+            g_assert_cmpint(r.ret, ==, -EACCES);
+            g_assert(!asked[i] && changed[i]);
+        }
+        if (!cbw_is_cbw(blk_bs(c->guest))) {
+            return; /* the job ended meanwhile */
+        }
+    }
+}
+
 /* --- running --- */
 
 static Job *start_backup(Case *c)
@@ -237,6 +291,9 @@ static void run_case(Case *c)
 
         some_turns(c);
         guest_write(c);
+        if (i == 1) {
+            check_snapshot(c);
+        }
         progress_get(&job->progress, &current, &total);
         g_assert(current >= last && current <= total);
         last = current;
@@ -408,21 +465,6 @@ static void test_cancelled_while_saving(void)
     tear_down(c);
 }
 
-typedef struct SnapshotRead {
-    BlockDriverState *cbw;
-    uint8_t buf[MEMORY_UNIT];
-    int ret;
-} SnapshotRead;
-
-static void coroutine_fn snapshot_read(void *opaque)
-{
-    SnapshotRead *r = opaque;
-    QEMUIOVector qiov;
-
-    qemu_iovec_init_buf(&qiov, r->buf, sizeof(r->buf));
-    r->ret = cbw_co_preadv_snapshot(r->cbw, MiB, sizeof(r->buf), &qiov, 0);
-}
-
 static BlockDriverState *insert_cbw(Case *c)
 {
     BlockdevRef file = {
@@ -458,14 +500,14 @@ static void test_read_while_breaking(void)
     c->granularity = 64 * KiB;
     set_up(c);
     r->cbw = insert_cbw(c);
-    r->ret = -EINPROGRESS;
+    r->offset = MiB;
     memory_disk(c->source)->on_read = take_long;
     coroutine_enter(coroutine_create(snapshot_read, r));
     memory_disk(c->source)->on_read = NULL;
     memory_disk(c->target)->error = EIO;
     memory_disk(c->target)->fail_write = 1;
     g_assert_cmpint(blk_pwrite(c->guest, 0, sizeof(buf), buf, 0), ==, 0);
-    g_assert_cmpint(cbw_broken(r->cbw), ==, -EIO);
+    g_assert_cmpint(cbw_broken(r->cbw)->ret, ==, -EIO);
     g_assert_cmpint(r->ret, ==, -EINPROGRESS);
     g_assert_cmpint(blk_pwrite(c->guest, MiB, sizeof(buf), buf, 0), ==, 0);
     AIO_WAIT_WHILE(aio_main_context(), r->ret == -EINPROGRESS);
@@ -474,6 +516,105 @@ static void test_read_while_breaking(void)
     bdrv_drop_filter(r->cbw, &error_abort);
     bdrv_unref(r->cbw);
     tear_down(c);
+}
+
+typedef struct SnapshotStatus {
+    BlockDriverState *cbw;
+    int64_t pnum;
+    int ret;
+} SnapshotStatus;
+
+static void coroutine_fn snapshot_status(void *opaque)
+{
+    SnapshotStatus *q = opaque;
+
+    q->ret = -EINPROGRESS;
+    q->ret = cbw_co_snapshot_status(q->cbw, MiB, MEMORY_UNIT, &q->pnum);
+}
+
+static void coroutine_fn long_status(int64_t offset)
+{
+    take_long(offset, 0);
+}
+
+/* A write waits for who asks for the status, as for who reads. */
+static void test_status_while_writing(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+    g_autofree Case *c = g_new0(Case, 1);
+    SnapshotStatus q;
+    MemoryDisk *d;
+
+    c->rand = rand;
+    c->granularity = 64 * KiB;
+    set_up(c);
+    d = memory_disk(c->source);
+    d->data[MiB] = 1;
+    d->tells_zeroes = true;
+    d->on_status = long_status;
+    q.cbw = insert_cbw(c);
+    coroutine_enter(coroutine_create(snapshot_status, &q));
+    d->on_status = NULL;
+    g_assert_cmpint(q.ret, ==, -EINPROGRESS);
+    g_assert_cmpint(blk_pwrite_zeroes(c->guest, MiB, 64 * KiB, 0), ==, 0);
+    g_assert_cmpint(q.ret, ==, BDRV_BLOCK_DATA);
+    /* From now on it is the target that is asked. */
+    memory_disk(c->target)->tells_zeroes = true;
+    coroutine_enter(coroutine_create(snapshot_status, &q));
+    AIO_WAIT_WHILE(aio_main_context(), q.ret == -EINPROGRESS);
+    g_assert_cmpint(q.ret, ==, BDRV_BLOCK_DATA);
+    bdrv_drop_filter(q.cbw, &error_abort);
+    bdrv_unref(q.cbw);
+    tear_down(c);
+}
+
+/* --- flush --- */
+
+/* The guest's flush goes to its own disk; the job flushes the target. */
+static void test_flush(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+
+    for (int fail = 0; fail <= 1; fail++) {
+        g_autofree Case *c = g_new0(Case, 1);
+        MemoryDisk *t;
+        Job *job;
+
+        c->rand = rand;
+        c->granularity = 64 * KiB;
+        c->sync = MIRROR_SYNC_MODE_FULL;
+        c->use_bitmap = true;
+        c->mode = BITMAP_SYNC_MODE_ALWAYS;
+        set_up(c);
+        c->in_job = true;
+        job = start_backup(c);
+        job_ref(job);
+        t = memory_disk(c->target);
+        t->fail_flush = fail ? 1000 : 0;
+        for (int i = 0; i < 5; i++) {
+            guest_write(c);
+            g_assert_cmpint(blk_flush(c->guest), ==, 0);
+        }
+        g_assert_cmpint(t->flushes, ==, 0);
+        g_assert_cmpint(memory_disk(c->source)->flushes, ==, 5);
+        job_set_speed(job, 0, &error_abort);
+        while (job_next(NULL)) {
+            aio_poll(aio_main_context(), true);
+        }
+        g_assert_cmpint(t->flushes, >, 0);
+        g_assert_cmpint(job->ret, ==, fail ? -EIO : 0);
+        /* What may be lost is not forgotten. */
+        c->outcome = fail ? FAIL_WRITE : SUCCEED;
+        if (fail) {
+            c->mode = BITMAP_SYNC_MODE_ON_SUCCESS;
+            g_assert_cmpstr(error_get_pretty(job->err), ==, "Flushing node "
+                            "'target' failed: Input/output error");
+        }
+        check_bitmap(c);
+        job_unref(job);
+        t->fail_flush = 0;
+        tear_down(c);
+    }
 }
 
 int main(int argc, char **argv)
@@ -486,6 +627,9 @@ int main(int argc, char **argv)
     g_test_add_func("/backup/cancelled-while-saving",
                     test_cancelled_while_saving);
     g_test_add_func("/backup/read-while-breaking", test_read_while_breaking);
+    g_test_add_func("/backup/status-while-writing",
+                    test_status_while_writing);
+    g_test_add_func("/backup/flush", test_flush);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         g_autofree char *path = g_strdup_printf(
             "/backup/%s/%s", MirrorSyncMode_str(rows[i].sync),

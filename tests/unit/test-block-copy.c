@@ -62,15 +62,25 @@ static BlockCopyCall *start(Fixture *f, int max_workers, int64_t max_chunk)
 }
 
 /* Runs it to its end; 0 or -errno. */
-static int finish(BlockCopyCall *call, bool *error_is_read)
+static int finish_with(BlockCopyCall *call, BlockCopyError *error)
 {
     int ret;
 
     while (!block_copy_call_finished(call)) {
         aio_poll(aio_main_context(), true);
     }
-    ret = block_copy_call_status(call, error_is_read);
+    ret = block_copy_call_status(call, error);
+    g_assert_cmpint(error->ret, ==, ret);
     block_copy_call_free(call);
+    return ret;
+}
+
+static int finish(BlockCopyCall *call, bool *error_is_read)
+{
+    BlockCopyError error;
+    int ret = finish_with(call, &error);
+
+    *error_is_read = error.is_read;
     return ret;
 }
 
@@ -107,6 +117,10 @@ static void test_cluster_size(void)
         {0, 4 * KiB, 64 * KiB},
         {0, 2 * MiB, 2 * MiB},
         {1 * MiB, 128 * KiB, 1 * MiB},
+        {0, 1, 64 * KiB},
+        {0, 2 * GiB, 2 * GiB},
+        {0, 4 * GiB, 2 * GiB},
+        {0, INT64_C(1) << 62, 2 * GiB},
     };
     Error *err = NULL;
     Fixture f;
@@ -123,6 +137,10 @@ static void test_cluster_size(void)
     set_up(&f, 0, 0);
     g_assert(!block_copy_state_new(blk_root(f.from), blk_root(f.to), 3,
                                    &err));
+    error_free(err);
+    err = NULL;
+    g_assert(!block_copy_state_new(blk_root(f.from), blk_root(f.to),
+                                   UINT64_C(1) << 63, &err));
     error_free(err);
     tear_down(&f);
 }
@@ -187,6 +205,7 @@ typedef struct GuestCopy {
     Fixture *f;
     int64_t offset, bytes;
     int ret;
+    BlockCopyError error;
     bool done;
 } GuestCopy;
 
@@ -194,7 +213,7 @@ static void coroutine_fn guest_copy(void *opaque)
 {
     GuestCopy *g = opaque;
 
-    g->ret = block_copy(g->f->s, g->offset, g->bytes);
+    g->ret = block_copy(g->f->s, g->offset, g->bytes, &g->error);
     g->done = true;
 }
 
@@ -241,8 +260,160 @@ static void test_guest_conflict(void)
     g_assert_cmpint(finish(call, &is_read), ==, -EIO);
     AIO_WAIT_WHILE(aio_main_context(), !g.done);
     g_assert_cmpint(g.ret, ==, 0);
-    g_assert(!hbitmap_get(block_copy_todo(f.s), g.offset));
-    g_assert(hbitmap_get(block_copy_todo(f.s), 0));
+    /* By clusters the rest of the chunk was copied, too. */
+    g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
+                    ==, 1 * MiB);
+    tear_down(&f);
+}
+
+/* --- bad places --- */
+
+#define CLUSTER (64 * KiB)
+#define CLUSTERS DIV_ROUND_UP(MEMORY_BYTES, CLUSTER)
+
+/* Some clusters of the first chunk are bad: they are left, and the first of
+ * them is named.  The chunks after it are not begun.  From host file to host
+ * file, copied by the kernel, and in the general way. */
+static void test_bad_clusters(void)
+{
+    g_autoptr(GRand) rand = g_rand_new_with_seed(5);
+
+    for (int i = 0; i < 200; i++) {
+        bool bad[CLUSTERS] = {false}, on_source = i % 2;
+        int n = g_rand_int_range(rand, 1, 15), first = CLUSTERS;
+        BlockCopyError error;
+        MemoryDisk *d;
+        Fixture f;
+
+        set_up(&f, 0, 0);
+        memory_disk(f.source)->host = memory_disk(f.target)->host = i % 4 < 2;
+        block_copy_set_method(f.s, i % 8 < 4, false);
+        d = memory_disk(on_source ? f.source : f.target);
+        for (; n > 0; n--) {
+            int at = g_rand_int_range(rand, 1, 16);
+
+            bad[at] = d->bad[at * 16 + g_rand_int_range(rand, 0, 16)] = true;
+            first = MIN(first, at);
+        }
+        g_assert_cmpint(finish_with(start(&f, 1, 0), &error), ==, -EIO);
+        g_assert_cmpint(error.is_read, ==, on_source);
+        g_assert_cmpint(error.offset, ==, first * CLUSTER);
+        g_assert_cmpint(error.bytes, ==, CLUSTER);
+        for (int c = 0; c < CLUSTERS; c++) {
+            g_assert_cmpint(hbitmap_get(block_copy_todo(f.s), c * CLUSTER),
+                            ==, bad[c] || c >= 16);
+        }
+        memset(d->bad, 0, sizeof(d->bad));
+        g_assert_cmpint(finish_with(start(&f, 4, 0), &error), ==, 0);
+        check_same(&f);
+        tear_down(&f);
+    }
+}
+
+/* The cluster at the disk's end, in zeroes that are copied as one area. */
+static void test_bad_end(void)
+{
+    BlockCopyError error;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    memory_disk(f.source)->zeroes_from = 512 * KiB;
+    memset(memory_disk(f.source)->data + 512 * KiB, 0,
+           MEMORY_BYTES - 512 * KiB);
+    memory_disk(f.target)->bad[MEMORY_UNITS - 1] = true;
+    g_assert_cmpint(finish_with(start(&f, 2, 0), &error), ==, -EIO);
+    g_assert(!error.is_read);
+    g_assert_cmpint(error.offset, ==, 4 * MiB);
+    g_assert_cmpint(error.bytes, ==, MEMORY_BYTES - 4 * MiB);
+    g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
+                    ==, 4 * MiB);
+    tear_down(&f);
+}
+
+/* Not each cluster of a target that is dead is tried. */
+static void test_dead(void)
+{
+    static const int workers[] = {1, 64};
+    BlockCopyError error;
+    Fixture f;
+
+    for (size_t i = 0; i < ARRAY_SIZE(workers); i++) {
+        set_up(&f, 0, 0);
+        memory_disk(f.target)->error = EIO;
+        memory_disk(f.target)->fail_write = 1;
+        memory_disk(f.target)->fail_on = true;
+        g_assert_cmpint(finish_with(start(&f, workers[i], 0), &error), ==,
+                        -EIO);
+        g_assert_cmpint(error.offset, ==, 0);
+        /* Each chunk once; of one the first, last and middle cluster. */
+        g_assert_cmpint(memory_disk(f.target)->writes, <=,
+                        MIN(workers[i], 5) + 3);
+        g_assert_cmpint(hbitmap_count(block_copy_todo(f.s)), ==,
+                        MEMORY_BYTES);
+        tear_down(&f);
+    }
+}
+
+/* An error that does not come again is told of; but nothing is left. */
+static void test_once(void)
+{
+    GuestCopy g = {.bytes = MiB};
+    BlockCopyError error;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    g.f = &f;
+    memory_disk(f.target)->error = EIO;
+    memory_disk(f.target)->fail_write = 1;
+    g_assert_cmpint(finish_with(start(&f, 1, 0), &error), ==, -EIO);
+    g_assert_cmpint(error.offset, ==, 0);
+    g_assert_cmpint(error.bytes, ==, MiB);
+    g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
+                    ==, MiB);
+    /* A guest's write goes on, as its old data was saved. */
+    memory_disk(f.target)->fail_write = 1;
+    g.offset = MiB;
+    coroutine_enter(coroutine_create(guest_copy, &g));
+    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    g_assert_cmpint(g.ret, ==, 0);
+    g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
+                    ==, 2 * MiB);
+    /* But not where a cluster cannot be saved. */
+    memory_disk(f.target)->bad[2 * MiB / MEMORY_UNIT + 100] = true;
+    g.offset = 2 * MiB;
+    g.done = false;
+    coroutine_enter(coroutine_create(guest_copy, &g));
+    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    g_assert_cmpint(g.ret, ==, -EIO);
+    g_assert_cmpint(g.error.offset, ==, 2 * MiB + 6 * CLUSTER);
+    tear_down(&f);
+}
+
+static BlockCopyCall *retrying_call;
+
+/* The first cluster that is tried by itself. */
+static void coroutine_fn cancel_in_retry(int64_t offset, int64_t bytes)
+{
+    if (bytes == CLUSTER) {
+        block_copy_call_cancel(retrying_call);
+    }
+}
+
+/* Who is told to stop does not go through all clusters first. */
+static void test_cancel_in_retry(void)
+{
+    BlockCopyError error;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    memory_disk(f.target)->bad[17] = true;
+    memory_disk(f.target)->on_write = cancel_in_retry;
+    retrying_call = start(&f, 2, 0);
+    g_assert_cmpint(finish_with(retrying_call, &error), ==, -EIO);
+    g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, MiB), ==,
+                    CLUSTER);
+    g_assert_cmpint(hbitmap_next_zero(block_copy_todo(f.s), CLUSTER,
+                                      MiB - CLUSTER), ==, -1);
     tear_down(&f);
 }
 
@@ -282,6 +453,7 @@ static void test_random(void)
 
 static void test_cancel(void)
 {
+    BlockCopyError error;
     BlockCopyCall *call;
     bool is_read;
     Fixture f;
@@ -293,7 +465,7 @@ static void test_cancel(void)
         aio_poll(aio_main_context(), true);
     }
     g_assert(block_copy_call_cancelled(call));
-    g_assert_cmpint(block_copy_call_status(call, &is_read), ==, 0);
+    g_assert_cmpint(block_copy_call_status(call, &error), ==, 0);
     block_copy_call_free(call);
     g_assert(!hbitmap_empty(block_copy_todo(f.s)));
     g_assert_cmpint(finish(start(&f, 2, 0), &is_read), ==, 0);
@@ -371,6 +543,11 @@ int main(int argc, char **argv)
     g_test_add_func("/block-copy/speed", test_speed);
     g_test_add_func("/block-copy/guest", test_guest);
     g_test_add_func("/block-copy/guest-conflict", test_guest_conflict);
+    g_test_add_func("/block-copy/bad-clusters", test_bad_clusters);
+    g_test_add_func("/block-copy/bad-end", test_bad_end);
+    g_test_add_func("/block-copy/dead", test_dead);
+    g_test_add_func("/block-copy/once", test_once);
+    g_test_add_func("/block-copy/cancel-in-retry", test_cancel_in_retry);
     g_test_add_func("/block-copy/random", test_random);
     g_test_add_func("/block-copy/cancel", test_cancel);
     g_test_add_func("/block-copy/cancel-before-sleep",
