@@ -7,9 +7,29 @@
  * the snapshot that are just reading there from the source; only then it goes
  * on.  So what is not in `done` is still as it was.
  *
- *     access   what the snapshot consists of (all, or a bitmap at the start)
- *     done     what was saved: read it from the target
- *     reads    readers at the source
+ *     access   what can be read: at first all (or a bitmap, if that was asked
+ *              for), from then on less what was overwritten without having
+ *              been saved, as a job over the filter copies only a part
+ *     done     what was overwritten after it was saved: read it from the target
+ *     reads    readers at the source, of data and of its status
+ *
+ * A reader gets the data of the moment of the snapshot, or -EACCES.  Only the
+ * copy engine knows what is saved at all (block_copy_kept()): there a write
+ * sets `done`, elsewhere it takes away `access`, in either case before it goes
+ * on.
+ *
+ * Flush.  The guest's flush goes to its own disk.  What was saved is on the
+ * target in the sense that it is read back from there, in this process; it is
+ * not made durable for the guest.  A snapshot does not outlive the process:
+ * `access` and `done` are lost with it, and after a power failure the target is
+ * of no use, whatever of it had reached the disk, while the guest's disk is
+ * whole without it.  Who makes more of the target than that flushes it: the
+ * backup job before it succeeds, and before a bitmap forgets what was copied.
+ *
+ * Errors.  What cannot be saved makes the guest's write fail, or breaks the
+ * snapshot for good (on-cbw-error): readers get -EACCES from then on, and the
+ * job over the filter fails.  Some errors of the target come up only when it
+ * is flushed, as its metadata is written late: those are the job's alone.
  */
 #include "qemu/osdep.h"
 #include "block/copy-before-write.h"
@@ -137,6 +157,21 @@ static void snapshot_broken(CbwState *s, const BlockCopyError *error)
     }
 }
 
+/* The range is going to be overwritten; what is kept of it was saved. */
+static void before_overwrite(CbwState *s, int64_t start, int64_t end)
+{
+    const HBitmap *kept = block_copy_kept(s->copy);
+    int64_t n;
+
+    for (; start < end; start += n) {
+        if (hbitmap_status(kept, start, end - start, &n)) {
+            hbitmap_set(s->done, start, n);
+        } else {
+            hbitmap_reset(s->access, start, n);
+        }
+    }
+}
+
 static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
                                      int64_t bytes, BdrvRequestFlags flags)
 {
@@ -165,7 +200,7 @@ static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
     if (error.ret < 0) {
         snapshot_broken(s, &error);
     } else if (s->broken.ret == 0) {
-        hbitmap_set(s->done, start, end - start);
+        before_overwrite(s, start, end);
     }
     /* Who began to read before the snapshot broke gets what it held. */
     block_reqs_wait_all(&s->reads, start, end - start);
@@ -278,16 +313,20 @@ int coroutine_fn cbw_co_snapshot_status(BlockDriverState *bs, int64_t offset,
 {
     CbwState *s = bs->opaque;
     int64_t run = bytes;
+    BlockReq req;
     bool saved;
-    BdrvChild *child;
     int ret = snapshot_run(s, offset, &run, &saved);
 
-    if (ret < 0) {
-        return ret;
+    if (ret == 0 && saved) {
+        ret = bdrv_block_status_above(s->target->bs, NULL, offset, run, pnum,
+                                      NULL, NULL, NULL);
+    } else if (ret == 0) {
+        /* A write must not come in between: it waits as for a read. */
+        block_reqs_add(&s->reads, &req, offset, run);
+        ret = bdrv_block_status_above(bs->file->bs, NULL, offset, run, pnum,
+                                      NULL, NULL, NULL);
+        block_reqs_remove(&req);
     }
-    child = saved ? s->target : bs->file;
-    ret = bdrv_block_status_above(child->bs, NULL, offset, run, pnum, NULL,
-                                  NULL, NULL);
     /* Where it lies is nobody's business. */
     return ret < 0 ? ret : ret & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO);
 }
