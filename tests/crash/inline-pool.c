@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Instead of the worker threads: a seed is to give the same run each time. */
+#include "qemu/aio.h"
+
+int coroutine_fn __wrap_thread_pool_co_run(ThreadPoolFunc *fn, void *arg);
+
+int coroutine_fn __wrap_thread_pool_co_run(ThreadPoolFunc *fn, void *arg)
+{
+    int ret;
+
+    co_yield_to_loop();
+    ret = fn(arg);
+    co_yield_to_loop();
+    return ret;
+}
