@@ -303,8 +303,14 @@ int crash_main(int argc, char **argv, void (*add)(void));
 
 /* An image of any kind: version, cluster size, refcount width ... */
 void crash_draw_image(CrashRun *r);
-/* Opens disk0 as a guest would, with options drawn. */
-BlockDriverState *crash_open_guest(CrashRun *r);
+/* A qcow2 image on "disk@disk" with random content, values 201 on, about as
+ * large as disk0; @backing may be NULL. */
+void crash_make_base(CrashRun *r, unsigned disk, const char *backing);
+/* disk0 is to have disk1 as its backing file, that maybe disk2: for prepare. */
+void crash_make_chain(CrashRun *r, unsigned disks);
+/* Opens disk0 as a guest would, with options drawn; the nodes are "node0" and
+ * those of @disks disks of its chain, with "node1" on (0: by the header). */
+BlockDriverState *crash_open_guest(CrashRun *r, unsigned disks);
 /* A guest writes to disk0 while nothing is recorded. */
 void crash_fill(CrashRun *r, int steps);
 /*
@@ -316,9 +322,12 @@ void crash_go_live(CrashRun *r, int64_t capacity);
 void crash_attach(CrashRun *r, BlockDriverState *bs);
 /* It stops; disk0 is closed. */
 void crash_detach(CrashRun *r);
+/* The image on disk0, for reading or for writing.  NULL with @why. */
+BlockDriverState *crash_open_after(bool writable, GString *why);
 /*
- * disk0 must be without errors but for leaks, and show what the model allows;
- * sometimes it is then opened for writing, written and looked at again.
+ * disk0 and its chain must be without errors but for leaks, and show what the
+ * model allows; sometimes it is then opened for writing, written and looked at
+ * again.
  */
 bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why);
 

@@ -38,8 +38,7 @@ static void pick_range(CrashGuest *g, bool whole, int64_t *offset,
         break;
     case 2: /* within one */
         align = g_rand_boolean(g->rand) ? CRASH_SECTOR : CRASH_UNIT;
-        n = MAX(g_rand_int_range(g->rand, 1, g->cluster / align + 1), 1) *
-            align;
+        n = g_rand_int_range(g->rand, 1, g->cluster / align + 1) * align;
         at += g_rand_int_range(g->rand, 0, (g->cluster - n) / align + 1) *
               align;
         break;

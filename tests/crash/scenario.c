@@ -28,16 +28,77 @@ void crash_draw_image(CrashRun *r)
     r->guest.workers = g_rand_int_range(r->rand, 1, 7);
 }
 
-BlockDriverState *crash_open_guest(CrashRun *r)
+void crash_make_base(CrashRun *r, unsigned disk, const char *backing)
+{
+    BlockdevCreateOptionsQcow2 c = {
+        .size = r->image.size, .has_cluster_size = true,
+        .cluster_size = UINT64_C(1) << g_rand_int_range(r->rand, 9, 17),
+        .backing_file = (char *)backing,
+        .has_backing_fmt = backing, .backing_fmt = BLOCKDEV_DRIVER_QCOW2,
+    };
+    BlockDriverState *bs;
+    BlockBackend *blk;
+
+    if (g_rand_int_range(r->rand, 0, 3) == 0) { /* shorter or longer */
+        c.size = g_rand_int_range(r->rand, 1, 2 * c.size / CRASH_SECTOR) *
+                 CRASH_SECTOR;
+    }
+    crash_create(disk, &c);
+    bs = crash_open(BDRV_O_RDWR, &error_abort, "{'driver': 'qcow2', 'file': "
+                    "{'driver': 'file', 'filename': 'disk%u'}}", disk);
+    blk = blk_new_with_bs(bs, PERM_RW, BLK_PERM_ALL, &error_abort);
+    bdrv_unref(bs);
+    for (int64_t pos = 0, n; pos < (int64_t)c.size; pos += n) {
+        uint8_t buf[8192];
+
+        n = g_rand_int_range(r->rand, 1, sizeof(buf) / CRASH_UNIT + 1) *
+            CRASH_UNIT;
+        n = MIN(n, (int64_t)c.size - pos);
+        memset(buf, g_rand_int_range(r->rand, 201, 254), n);
+        if (g_rand_int_range(r->rand, 0, 4)) {
+            g_assert_cmpint(blk_pwrite(blk, pos, n, buf, 0), ==, 0);
+        }
+    }
+    blk_unref(blk);
+}
+
+void crash_make_chain(CrashRun *r, unsigned disks)
+{
+    for (unsigned disk = disks; disk > 0; disk--) {
+        g_autofree char *backing = g_strdup_printf("disk%u", disk + 1);
+
+        crash_make_base(r, disk, disk == disks ? NULL : backing);
+    }
+    r->image.backing_file = g_strdup("disk1");
+    r->image.has_backing_fmt = true;
+    r->image.backing_fmt = BLOCKDEV_DRIVER_QCOW2;
+}
+
+/* "'backing': {...}, " down to disk number @disks. */
+static char *chain_text(unsigned disk, unsigned disks)
+{
+    g_autofree char *below = NULL;
+
+    if (disk > disks) {
+        return g_strdup("");
+    }
+    below = chain_text(disk + 1, disks);
+    return g_strdup_printf("'backing': {'driver': 'qcow2', 'node-name': "
+                           "'node%u', %s'file': {'driver': 'file', "
+                           "'filename': 'disk%u'}}, ", disk, below, disk);
+}
+
+BlockDriverState *crash_open_guest(CrashRun *r, unsigned disks)
 {
     static const char *const caches[] = {
         "'l2-cache-size': 1, ", "'l2-cache-size': 1, 'refcount-cache-size': 1,"
         " ", "", "",
     };
+    g_autofree char *chain = chain_text(1, disks);
 
-    return crash_open(BDRV_O_RDWR, &error_abort, "{'driver': 'qcow2', %s"
-                      "'discard': '%s', 'file': {'driver': 'file', "
-                      "'filename': 'disk0'}}",
+    return crash_open(BDRV_O_RDWR, &error_abort, "{'driver': 'qcow2', "
+                      "'node-name': 'node0', %s%s'discard': '%s', 'file': "
+                      "{'driver': 'file', 'filename': 'disk0'}}", chain,
                       caches[g_rand_int_range(r->rand, 0, ARRAY_SIZE(caches))],
                       g_rand_boolean(r->rand) ? "unmap" : "ignore");
 }
@@ -55,26 +116,13 @@ void crash_detach(CrashRun *r)
     r->closed = crash_log_tick(r->log);
 }
 
-void crash_fill(CrashRun *r, int steps)
+/* A model that begins with what disk0 shows. */
+static CrashModel *model_of_disk(CrashRun *r, CrashLog *log, int64_t capacity)
 {
-    CrashLog *log = crash_log_new();
-    g_autofree uint8_t *zeroes = g_malloc0(r->image.size / CRASH_UNIT);
-
-    r->model = crash_model_new(log, r->image.size, r->image.size, zeroes);
-    crash_attach(r, crash_open_guest(r));
-    crash_guest_start(&r->guest, steps);
-    crash_guest_wait(&r->guest);
-    g_clear_pointer(&r->guest.blk, blk_unref);
-    g_clear_pointer(&r->model, crash_model_free);
-    crash_log_free(log);
-}
-
-void crash_go_live(CrashRun *r, int64_t capacity)
-{
-    g_autofree uint8_t *data = NULL, *values = NULL;
     BlockDriverState *bs = crash_open(0, &error_abort, "{'driver': 'qcow2', "
                                       "'read-only': true, 'file': {'driver': "
                                       "'file', 'filename': 'disk0'}}");
+    g_autofree uint8_t *data = NULL, *values = NULL;
     int64_t bytes;
 
     data = crash_read(bs, &bytes, r->guest.error);
@@ -84,14 +132,32 @@ void crash_go_live(CrashRun *r, int64_t capacity)
     data = g_realloc(data, capacity);
     memset(data + bytes, 0, capacity - bytes);
     values = crash_values(data, capacity);
-    r->model = crash_model_new(r->log, capacity, bytes, values);
+    return crash_model_new(log, capacity, bytes, values);
+}
+
+void crash_fill(CrashRun *r, int steps)
+{
+    CrashLog *log = crash_log_new();
+
+    r->model = model_of_disk(r, log, 0);
+    crash_attach(r, crash_open_guest(r, 0));
+    crash_guest_start(&r->guest, steps);
+    crash_guest_wait(&r->guest);
+    g_clear_pointer(&r->guest.blk, blk_unref);
+    g_clear_pointer(&r->model, crash_model_free);
+    crash_log_free(log);
+}
+
+void crash_go_live(CrashRun *r, int64_t capacity)
+{
+    r->model = model_of_disk(r, r->log, capacity);
     r->model->last_value = g_rand_int_range(r->rand, 60, 140);
     crash_machine_go_live(r->machine, r->log, r->seed + 2000000);
 }
 
 /* --- after a loss --- */
 
-static BlockDriverState *open_after(bool writable, GString *why)
+BlockDriverState *crash_open_after(bool writable, GString *why)
 {
     Error *err = NULL;
     BlockDriverState *bs = crash_open(
@@ -108,6 +174,16 @@ static BlockDriverState *open_after(bool writable, GString *why)
     return bs;
 }
 
+static bool check_chain(BlockDriverState *bs, GString *why)
+{
+    for (; bs; bs = bdrv_backing_chain_next(bs)) {
+        if (!crash_check_node(bs, why)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool shows_allowed(CrashRun *r, BlockDriverState *bs, CrashTime cut,
                           GString *why)
 {
@@ -120,7 +196,7 @@ static bool shows_allowed(CrashRun *r, BlockDriverState *bs, CrashTime cut,
 /* It must be of use: nothing that is written harms something else. */
 static bool go_on(CrashRun *r, CrashTime cut, GString *why)
 {
-    BlockDriverState *bs = open_after(true, why);
+    BlockDriverState *bs = crash_open_after(true, why);
     g_autofree uint8_t *before = NULL, *after = NULL, *buf = NULL;
     int64_t size = 0, n, offset;
     BlockBackend *blk;
@@ -157,8 +233,8 @@ bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why)
     bool ok;
 
     if (!r->image.lazy_refcounts) {
-        bs = open_after(false, why);
-        ok = bs && crash_check_node(bs, why) &&
+        bs = crash_open_after(false, why);
+        ok = bs && check_chain(bs, why) &&
              shows_allowed(r, bs, cut, why);
         bdrv_unref(bs);
         if (!ok || g_str_hash(r->program->name) % 3 != cut % 3) {

@@ -2,7 +2,9 @@
 /* Losses of power while a guest uses a qcow2 image. */
 #include "crash.h"
 
+#include "block/dirty-bitmap.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/snapshot.h"
 
 extern const BlockDriver bdrv_raw, bdrv_copy_on_read;
 
@@ -12,13 +14,23 @@ const BlockDriver *const bdrv_drivers[] = {
 
 /* --- a guest alone --- */
 
+static void guest_works(CrashRun *r, int steps)
+{
+    crash_guest_start(&r->guest, steps);
+    crash_guest_wait(&r->guest);
+}
+
+static int few(CrashRun *r)
+{
+    return g_rand_int_range(r->rand, 0, 20);
+}
+
 static void run_guest(CrashRun *r)
 {
-    crash_fill(r, g_rand_int_range(r->rand, 0, 20));
+    crash_fill(r, few(r));
     crash_go_live(r, 0);
-    crash_attach(r, crash_open_guest(r));
-    crash_guest_start(&r->guest, r->steps);
-    crash_guest_wait(&r->guest);
+    crash_attach(r, crash_open_guest(r, 0));
+    guest_works(r, r->steps);
     crash_detach(r);
 }
 
@@ -28,26 +40,460 @@ static void prepare_lazy(CrashRun *r)
     r->image.has_lazy_refcounts = r->image.lazy_refcounts = true;
 }
 
+static void prepare_overlay(CrashRun *r)
+{
+    crash_make_chain(r, g_rand_int_range(r->rand, 1, 3));
+}
+
+/* What is read is copied. */
+static void run_copy_on_read(CrashRun *r)
+{
+    BlockDriverState *bs;
+
+    crash_fill(r, few(r));
+    crash_go_live(r, 0);
+    bs = crash_open(BDRV_O_RDWR, &error_abort, "{'driver': 'copy-on-read', "
+                    "'file': {'driver': 'qcow2', 'discard': 'unmap', 'file': "
+                    "{'driver': 'file', 'filename': 'disk0'}}}");
+    crash_attach(r, bs);
+    guest_works(r, r->steps);
+    crash_detach(r);
+}
+
+/* --- resize --- */
+
+#define RESIZE_MOST (INT64_C(512) * KiB)
+
+static int resize(CrashRun *r, int64_t size)
+{
+    int64_t old = r->model->size_now;
+    CrashGuestOp op = {
+        .offset = MIN(old, size), .bytes = ABS(size - old), .size = size,
+        .wild = size < old,
+    };
+    guint n = crash_model_begin(r->model, &op);
+    int ret = blk_truncate(r->guest.blk, size, true, PREALLOC_MODE_OFF, 0,
+                           NULL);
+
+    crash_model_end(r->model, n, ret);
+    return ret;
+}
+
+static int64_t draw_size(CrashRun *r)
+{
+    int64_t most = MIN(RESIZE_MOST, 2 * (int64_t)r->image.size);
+
+    return g_rand_int_range(r->rand, 1, most / CRASH_SECTOR) * CRASH_SECTOR;
+}
+
+static void run_resize(CrashRun *r)
+{
+    crash_fill(r, few(r));
+    crash_go_live(r, RESIZE_MOST);
+    crash_attach(r, crash_open_guest(r, 0));
+    for (int i = 0; i < 4; i++) {
+        guest_works(r, r->steps / 5);
+        g_assert_cmpint(resize(r, draw_size(r)), ==, 0);
+    }
+    guest_works(r, r->steps / 5);
+    crash_detach(r);
+}
+
+static void prepare_resize(CrashRun *r)
+{
+    if (g_rand_boolean(r->rand)) {
+        crash_make_chain(r, 1);
+    }
+}
+
+/* --- snapshots --- */
+
+typedef struct Snapshot {
+    char *name;
+    CrashTime made_start, made_end, gone_start, gone_end;
+    int64_t size;
+    uint8_t *data;
+} Snapshot;
+
+static void snapshot_clear(void *opaque)
+{
+    Snapshot *s = opaque;
+
+    g_free(s->name);
+    g_free(s->data);
+}
+
+/* Overlapping requests: which of them came last is only known by reading. */
+static void make_snapshot(CrashRun *r)
+{
+    GArray *list = r->opaque;
+    Snapshot s = {
+        .name = g_strdup_printf("s%u", list->len),
+        .gone_start = CRASH_NEVER, .gone_end = CRASH_NEVER,
+    };
+    g_autoptr(BdrvSnapshot) sn = bdrv_snapshot_new(s.name);
+    uint8_t vm_state[700] = { 7 };
+    int ret;
+
+    sn->vm_state_size = list->len % 3 ? 0 : sizeof(vm_state);
+    s.data = crash_read(blk_bs(r->guest.blk), &s.size, r->guest.error);
+    s.made_start = crash_log_tick(r->log);
+    ret = bdrv_snapshot_create(blk_bs(r->guest.blk), sn, vm_state, NULL);
+    s.made_end = crash_log_tick(r->log);
+    if (ret < 0) { /* narrow refcounts have an end; it was not made */
+        g_assert_true(ret == -EINVAL && r->image.refcount_bits < 8);
+        snapshot_clear(&s);
+        return;
+    }
+    g_array_append_val(list, s);
+}
+
+static Snapshot *draw_snapshot(CrashRun *r)
+{
+    GArray *list = r->opaque;
+    guint start = g_rand_int_range(r->rand, 0, MAX(list->len, 1));
+
+    for (guint i = 0; i < list->len; i++) {
+        Snapshot *s = &g_array_index(list, Snapshot, (start + i) % list->len);
+
+        if (s->gone_start == CRASH_NEVER) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void delete_snapshot(CrashRun *r)
+{
+    Snapshot *s = draw_snapshot(r);
+
+    if (s) {
+        s->gone_start = crash_log_tick(r->log);
+        g_assert_cmpint(bdrv_snapshot_delete(blk_bs(r->guest.blk), NULL,
+                                             s->name, NULL), ==, 0);
+        s->gone_end = crash_log_tick(r->log);
+    }
+}
+
+/* The disk becomes the snapshot at once, and is durable when it is done. */
+static void apply_snapshot(CrashRun *r)
+{
+    const Snapshot *s = draw_snapshot(r);
+    CrashGuestOp op = { .atomic = true };
+    guint n;
+    int ret;
+
+    if (!s) {
+        return;
+    }
+    op.bytes = op.size = s->size;
+    op.values = crash_values(s->data, s->size);
+    n = crash_model_begin(r->model, &op);
+    ret = bdrv_snapshot_goto(blk_bs(r->guest.blk), s->name, NULL);
+    g_assert_true(ret == 0 || (ret == -EINVAL && r->image.refcount_bits < 8));
+    if (ret < 0) {
+        op = g_array_index(r->model->ops, CrashGuestOp, n);
+        g_free(op.values);
+        g_array_set_size(r->model->ops, n);
+        return;
+    }
+    crash_model_end(r->model, n, ret);
+    n = crash_model_begin_flush(r->model);
+    crash_model_end_flush(r->model, n, 0);
+}
+
+static void run_snapshots(CrashRun *r)
+{
+    r->opaque = g_array_new(FALSE, FALSE, sizeof(Snapshot));
+    g_array_set_clear_func(r->opaque, snapshot_clear);
+    crash_fill(r, few(r));
+    crash_go_live(r, RESIZE_MOST);
+    crash_attach(r, crash_open_guest(r, 0));
+    for (int i = 0; i < 7; i++) {
+        guest_works(r, r->steps / 8);
+        switch (i < 2 ? 0 : g_rand_int_range(r->rand, 0, 7)) {
+        case 0:
+        case 1:
+            make_snapshot(r);
+            break;
+        case 2:
+        case 3:
+            delete_snapshot(r);
+            break;
+        case 4:
+        case 5:
+            apply_snapshot(r);
+            break;
+        default:
+            if (r->image.version == BLOCKDEV_QCOW2_VERSION_V3) {
+                g_assert_cmpint(resize(r, draw_size(r)), ==, 0);
+            }
+        }
+    }
+    guest_works(r, r->steps / 8);
+    crash_detach(r);
+}
+
+static bool check_snapshot(const Snapshot *s, GString *why)
+{
+    BlockDriverState *bs = crash_open_after(false, why);
+    g_autofree uint8_t *data = NULL;
+    int64_t size;
+    bool ok;
+
+    if (!bs) {
+        return false;
+    }
+    ok = bdrv_snapshot_load_tmp(bs, NULL, s->name, NULL) == 0 &&
+         (data = crash_read(bs, &size, why)) && size == s->size &&
+         !memcmp(data, s->data, size);
+    if (!ok) {
+        g_string_append_printf(why, "snapshot '%s' is not what it was",
+                               s->name);
+    }
+    bdrv_unref(bs);
+    return ok;
+}
+
+static bool check_snapshots(CrashRun *r, CrashTime cut, GString *why)
+{
+    GArray *list = r->opaque;
+    g_autoptr(GPtrArray) found = NULL;
+    BlockDriverState *bs;
+    int ret;
+
+    if (!crash_check_disk(r, cut, why)) {
+        return false;
+    }
+    bs = crash_open_after(false, why);
+    if (!bs) {
+        return false;
+    }
+    found = bdrv_snapshot_list(bs, &ret);
+    bdrv_unref(bs);
+    for (guint i = 0; i < list->len; i++) {
+        const Snapshot *s = &g_array_index(list, Snapshot, i);
+        bool there = bdrv_snapshot_find(found, NULL, s->name) >= 0;
+
+        if (there ? s->made_start > cut || s->gone_end <= cut
+                  : s->made_end <= cut && s->gone_start > cut) {
+            g_string_append_printf(why, "snapshot '%s' is %s", s->name,
+                                   there ? "there" : "not there");
+            return false;
+        }
+        if (there && !check_snapshot(s, why)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void free_snapshots(CrashRun *r)
+{
+    if (r->opaque) {
+        g_array_free(r->opaque, TRUE);
+    }
+}
+
+/* --- bitmaps --- */
+
+typedef struct Bitmaps {
+    uint64_t granularity;
+    CrashTime stored; /* the last time */
+    char *sha256;     /* as it was then */
+} Bitmaps;
+
+static void prepare_bitmaps(CrashRun *r)
+{
+    r->image.version = BLOCKDEV_QCOW2_VERSION_V3;
+}
+
+static BdrvDirtyBitmap *the_bitmap(BlockDriverState *bs)
+{
+    return bdrv_dirty_bitmap_find(bs, "b0");
+}
+
+/* Stored when it is closed, loaded and trusted until something is written. */
+static void run_bitmaps(CrashRun *r)
+{
+    Bitmaps *b = r->opaque = g_new0(Bitmaps, 1);
+    BlockDriverState *bs;
+
+    b->granularity = UINT64_C(1) << g_rand_int_range(r->rand, 9, 17);
+    crash_fill(r, few(r));
+    bs = crash_open_guest(r, 0);
+    bdrv_dirty_bitmap_set_persistent(
+        bdrv_dirty_bitmap_new(bs, b->granularity, "b0", &error_abort), true);
+    bdrv_unref(bs);
+    crash_go_live(r, 0);
+    for (int i = 0; i < 3; i++) {
+        bs = crash_open_guest(r, 0);
+        crash_attach(r, bs);
+        guest_works(r, r->steps / 3);
+        g_free(b->sha256);
+        b->sha256 = bdrv_dirty_bitmap_sha256(the_bitmap(bs));
+        crash_detach(r);
+        b->stored = r->closed;
+    }
+}
+
+static bool covers(const BdrvDirtyBitmap *bitmap, const uint8_t *touched,
+                   int64_t size, GString *why)
+{
+    const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(bitmap);
+
+    for (int64_t pos = 0; pos < size; pos += CRASH_UNIT) {
+        if (touched[pos / CRASH_UNIT] && !hbitmap_get(bits, pos)) {
+            g_string_append_printf(why, "the bitmap is said to be good, but "
+                                   "lacks %#" PRIx64, pos);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_bitmaps(CrashRun *r, CrashTime cut, GString *why)
+{
+    const Bitmaps *b = r->opaque;
+    g_autofree uint8_t *touched = crash_model_touched(r->model, cut);
+    BlockDriverState *bs = crash_open_after(false, why);
+    g_autofree char *sha256 = NULL;
+    BdrvDirtyBitmap *bitmap;
+    bool ok = false;
+
+    if (!bs) {
+        return false;
+    }
+    bitmap = the_bitmap(bs);
+    if (!bitmap) {
+        g_string_append(why, "the bitmap is not there");
+    } else if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
+        ok = cut < b->stored;
+        g_string_append(why, ok ? "" : "the bitmap that was stored is not "
+                        "good");
+    } else {
+        ok = covers(bitmap, touched, r->model->size, why);
+        sha256 = bdrv_dirty_bitmap_sha256(bitmap);
+        if (ok && cut >= b->stored && strcmp(sha256, b->sha256)) {
+            g_string_append(why, "the bitmap is not the one stored");
+            ok = false;
+        }
+    }
+    bdrv_unref(bs);
+    return ok && crash_check_disk(r, cut, why);
+}
+
+static void free_bitmaps(CrashRun *r)
+{
+    Bitmaps *b = r->opaque;
+
+    if (b) {
+        g_free(b->sha256);
+        g_free(b);
+    }
+}
+
+/* --- amend --- */
+
+typedef struct AmendCall {
+    BlockDriverState *bs;
+    BdrvAmend change;
+    int ret;
+} AmendCall;
+
+static void coroutine_fn amend_entry(void *opaque)
+{
+    AmendCall *call = opaque;
+
+    call->ret = call->bs->drv->co_amend(call->bs, &call->change, NULL);
+}
+
+static void amend(CrashRun *r, int version, int lazy)
+{
+    AmendCall call = {
+        .bs = blk_bs(r->guest.blk),
+        .change = { .version = version, .lazy_refcounts = lazy },
+    };
+
+    if (lazy == 1) {
+        r->image.lazy_refcounts = true; /* so it is looked at from now on */
+    }
+    bdrv_drained_begin(call.bs);
+    aio_run_co(amend_entry, &call);
+    bdrv_drained_end(call.bs);
+    g_assert_cmpint(call.ret, ==, 0);
+}
+
+static void prepare_amend(CrashRun *r)
+{
+    r->image.refcount_bits = 16;
+    prepare_resize(r);
+}
+
+static void run_amend(CrashRun *r)
+{
+    bool lazy = g_rand_boolean(r->rand);
+
+    crash_fill(r, few(r));
+    crash_go_live(r, 0);
+    crash_attach(r, crash_open_guest(r, 0));
+    for (int i = 0; i < 4; i++) {
+        guest_works(r, r->steps / 5);
+        if (g_rand_boolean(r->rand)) {
+            amend(r, 2, -1);
+        } else {
+            amend(r, 3, lazy ? g_rand_boolean(r->rand) : -1);
+        }
+    }
+    guest_works(r, r->steps / 5);
+    crash_detach(r);
+}
+
+/* --- the table --- */
+
+#define MIX_ALL \
+    { .write = 6, .zeroes = 2, .zeroes_unmap = 1, .discard = 1, \
+      .compressed = 1, .flush = 3, .read = 1 }
+
 static const CrashProgram programs[] = {
     { .name = "alloc", .mix = { .write = 6, .flush = 2, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 20, .budget = 300, .steps = 40 },
+      .seeds = 60, .budget = 400, .steps = 40 },
     { .name = "zeroes", .mix = { .write = 5, .zeroes = 3, .zeroes_unmap = 1,
                                  .flush = 3, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 20, .budget = 300, .steps = 40 },
+      .seeds = 100, .budget = 400, .steps = 40 },
     { .name = "discard", .mix = { .write = 6, .discard = 3, .zeroes_unmap = 1,
                                   .flush = 2, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 20, .budget = 300, .steps = 40 },
+      .seeds = 60, .budget = 400, .steps = 40 },
     { .name = "compressed", .mix = { .write = 3, .compressed = 5, .zeroes = 1,
                                      .discard = 1, .flush = 2, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 20, .budget = 300, .steps = 40 },
-    { .name = "lazy", .mix = { .write = 6, .zeroes = 1, .zeroes_unmap = 1,
-                               .discard = 1, .flush = 2, .read = 1 },
+      .seeds = 60, .budget = 400, .steps = 40 },
+    { .name = "lazy", .mix = MIX_ALL,
       .prepare = prepare_lazy, .run = run_guest, .check = crash_check_disk,
-      .seeds = 20, .budget = 200, .steps = 40 },
+      .seeds = 60, .budget = 300, .steps = 40 },
+    { .name = "overlay", .mix = MIX_ALL,
+      .prepare = prepare_overlay, .run = run_guest, .check = crash_check_disk,
+      .seeds = 100, .budget = 400, .steps = 40 },
+    { .name = "copy-on-read", .mix = { .write = 2, .zeroes = 1, .discard = 1,
+                                       .flush = 2, .read = 6 },
+      .prepare = prepare_overlay, .run = run_copy_on_read,
+      .check = crash_check_disk, .seeds = 60, .budget = 400, .steps = 40 },
+    { .name = "resize", .mix = MIX_ALL,
+      .prepare = prepare_resize, .run = run_resize, .check = crash_check_disk,
+      .seeds = 60, .budget = 400, .steps = 40 },
+    { .name = "snapshots", .mix = MIX_ALL,
+      .run = run_snapshots, .check = check_snapshots, .free = free_snapshots,
+      .seeds = 60, .budget = 300, .steps = 48 },
+    { .name = "bitmaps", .mix = { .write = 6, .zeroes = 2, .zeroes_unmap = 1,
+                                  .flush = 2, .read = 1 },
+      .prepare = prepare_bitmaps, .run = run_bitmaps, .check = check_bitmaps,
+      .free = free_bitmaps, .seeds = 60, .budget = 300, .steps = 30 },
+    { .name = "amend", .mix = MIX_ALL,
+      .prepare = prepare_amend, .run = run_amend, .check = crash_check_disk,
+      .seeds = 60, .budget = 300, .steps = 40 },
 };
 
 static void add(void)
