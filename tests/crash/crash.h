@@ -231,8 +231,8 @@ bool crash_check_node(BlockDriverState *bs, GString *why);
 uint8_t *crash_values(const uint8_t *data, int64_t bytes);
 /* What is printed from now on is kept from the terminal (or shown again). */
 void crash_quiet(bool quiet);
-/* What the installed qemu-img says of a disk; true where there is none. */
-bool crash_peer_check(const GByteArray *disk, GString *why);
+/* What the installed qemu-img says of disk0; true where there is none. */
+bool crash_peer_check(GString *why);
 
 /* --- guest.c: random requests --- */
 
@@ -322,6 +322,9 @@ void crash_go_live(CrashRun *r, int64_t capacity);
 void crash_attach(CrashRun *r, BlockDriverState *bs);
 /* It stops; disk0 is closed. */
 void crash_detach(CrashRun *r);
+/* Once disk0 is closed: power is lost, at a moment that is drawn.  The disks are
+ * what is left; crash_go_live() begins anew. */
+void crash_lose(CrashRun *r);
 /* The image on disk0, for reading or for writing.  NULL with @why. */
 BlockDriverState *crash_open_after(bool writable, GString *why);
 /*

@@ -108,28 +108,43 @@ void crash_quiet(bool quiet)
     }
 }
 
-bool crash_peer_check(const GByteArray *disk, GString *why)
+static bool have_peer(void)
 {
-    static int have_peer = -1;
-    g_autofree char *program = NULL, *path = NULL, *out = NULL, *err = NULL;
-    const char *argv[] = { "qemu-img", "check", NULL, NULL };
-    int fd, status;
+    static int have = -1;
 
-    if (have_peer < 0) {
-        program = g_find_program_in_path("qemu-img");
-        have_peer = program != NULL;
+    if (have < 0) {
+        g_autofree char *program = g_find_program_in_path("qemu-img");
+
+        have = program != NULL;
     }
-    if (!have_peer) {
+    return have;
+}
+
+bool crash_peer_check(GString *why)
+{
+    const char *argv[] = { "qemu-img", "check", "disk0", NULL };
+    g_autofree char *dir = NULL, *out = NULL, *err = NULL;
+    int status;
+
+    if (!have_peer()) {
         return true;
     }
-    fd = g_file_open_tmp("crash-XXXXXX.qcow2", &path, NULL);
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(write(fd, disk->data, disk->len), ==, disk->len);
-    close(fd);
-    argv[2] = path;
-    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH,
+    dir = g_dir_make_tmp("crash-XXXXXX", NULL);
+    for (int i = 0; i < CRASH_DISKS; i++) {
+        const GByteArray *disk = crash_machine->disks[i];
+        g_autofree char *path = g_strdup_printf("%s/disk%d", dir, i);
+
+        g_assert_true(g_file_set_contents(path, (char *)disk->data, disk->len,
+                                          NULL));
+    }
+    g_assert_true(g_spawn_sync(dir, (char **)argv, NULL, G_SPAWN_SEARCH_PATH,
                                NULL, NULL, &out, &err, &status, NULL));
-    g_unlink(path);
+    for (int i = 0; i < CRASH_DISKS; i++) {
+        g_autofree char *path = g_strdup_printf("%s/disk%d", dir, i);
+
+        g_unlink(path);
+    }
+    g_rmdir(dir);
     if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 3) {
         g_string_append_printf(why, "the installed qemu-img check:\n%s%s",
                                out, err);

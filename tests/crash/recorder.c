@@ -87,6 +87,7 @@ void crash_machine_go_live(CrashMachine *m, CrashLog *log, uint32_t seed)
         crash_log_set_base(log, i, m->disks[i]->data, m->disks[i]->len);
     }
     m->log = log;
+    g_clear_pointer(&m->rand, g_rand_free);
     m->rand = g_rand_new_with_seed(seed);
     m->live = true;
 }

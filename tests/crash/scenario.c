@@ -155,6 +155,24 @@ void crash_go_live(CrashRun *r, int64_t capacity)
     crash_machine_go_live(r->machine, r->log, r->seed + 2000000);
 }
 
+void crash_lose(CrashRun *r)
+{
+    CrashReplay *replay = crash_replay_new(r->log);
+    g_autofree uint8_t *picks = NULL;
+
+    crash_replay_seek(replay, g_rand_int_range(r->rand, 1, r->log->now + 1));
+    picks = g_malloc(replay->pending->len + 1);
+    for (guint i = 0; i < replay->pending->len; i++) {
+        picks[i] = g_rand_int_range(r->rand, CRASH_LOST, CRASH_TORN + 1);
+    }
+    crash_replay_build(replay, picks, r->seed, r->machine->disks);
+    crash_replay_free(replay);
+    r->machine->live = false;
+    crash_model_free(r->model);
+    crash_log_free(r->log);
+    r->log = crash_log_new();
+}
+
 /* --- after a loss --- */
 
 BlockDriverState *crash_open_after(bool writable, GString *why)
@@ -227,6 +245,21 @@ static bool go_on(CrashRun *r, CrashTime cut, GString *why)
     return ok;
 }
 
+/*
+ * Others must be able to read it, too.  That costs a process, so some are looked
+ * at; which, the disk says, so that the same is wrong again.
+ */
+static bool check_by_peer(GString *why)
+{
+    const GByteArray *disk = crash_machine->disks[0];
+    uint32_t hash = disk->len;
+
+    for (guint i = 0; i < disk->len; i += CRASH_UNIT) {
+        hash = (hash ^ disk->data[i]) * 0x01000193u;
+    }
+    return (hash >> 8) % 2000 || crash_peer_check(why);
+}
+
 bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why)
 {
     BlockDriverState *bs;
@@ -235,7 +268,7 @@ bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why)
     if (!r->image.lazy_refcounts) {
         bs = crash_open_after(false, why);
         ok = bs && check_chain(bs, why) &&
-             shows_allowed(r, bs, cut, why);
+             shows_allowed(r, bs, cut, why) && check_by_peer(why);
         bdrv_unref(bs);
         if (!ok || g_str_hash(r->program->name) % 3 != cut % 3) {
             return ok;

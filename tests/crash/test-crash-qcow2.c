@@ -40,6 +40,29 @@ static void prepare_lazy(CrashRun *r)
     r->image.has_lazy_refcounts = r->image.lazy_refcounts = true;
 }
 
+/* Power is lost a second time, in the repair after the first or later. */
+static void run_again(CrashRun *r)
+{
+    for (int i = 0; i < 2; i++) {
+        if (i == 0) {
+            crash_fill(r, few(r));
+        } else {
+            crash_lose(r);
+        }
+        crash_go_live(r, 0);
+        crash_attach(r, crash_open_guest(r, 0));
+        guest_works(r, r->steps / 2);
+        crash_detach(r);
+    }
+}
+
+static void prepare_again(CrashRun *r)
+{
+    if (g_rand_boolean(r->rand)) {
+        prepare_lazy(r);
+    }
+}
+
 static void prepare_overlay(CrashRun *r)
 {
     crash_make_chain(r, g_rand_int_range(r->rand, 1, 3));
@@ -458,42 +481,45 @@ static void run_amend(CrashRun *r)
 static const CrashProgram programs[] = {
     { .name = "alloc", .mix = { .write = 6, .flush = 2, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 60, .budget = 400, .steps = 40 },
+      .seeds = 60, .budget = 250, .steps = 40 },
     { .name = "zeroes", .mix = { .write = 5, .zeroes = 3, .zeroes_unmap = 1,
                                  .flush = 3, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 100, .budget = 400, .steps = 40 },
+      .seeds = 100, .budget = 250, .steps = 40 },
     { .name = "discard", .mix = { .write = 6, .discard = 3, .zeroes_unmap = 1,
                                   .flush = 2, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 60, .budget = 400, .steps = 40 },
+      .seeds = 60, .budget = 250, .steps = 40 },
     { .name = "compressed", .mix = { .write = 3, .compressed = 5, .zeroes = 1,
                                      .discard = 1, .flush = 2, .read = 1 },
       .run = run_guest, .check = crash_check_disk,
-      .seeds = 60, .budget = 400, .steps = 40 },
+      .seeds = 60, .budget = 250, .steps = 40 },
     { .name = "lazy", .mix = MIX_ALL,
       .prepare = prepare_lazy, .run = run_guest, .check = crash_check_disk,
-      .seeds = 60, .budget = 300, .steps = 40 },
+      .seeds = 60, .budget = 250, .steps = 40 },
+    { .name = "again", .mix = MIX_ALL,
+      .prepare = prepare_again, .run = run_again, .check = crash_check_disk,
+      .seeds = 60, .budget = 250, .steps = 40 },
     { .name = "overlay", .mix = MIX_ALL,
       .prepare = prepare_overlay, .run = run_guest, .check = crash_check_disk,
-      .seeds = 100, .budget = 400, .steps = 40 },
+      .seeds = 100, .budget = 250, .steps = 40 },
     { .name = "copy-on-read", .mix = { .write = 2, .zeroes = 1, .discard = 1,
                                        .flush = 2, .read = 6 },
       .prepare = prepare_overlay, .run = run_copy_on_read,
-      .check = crash_check_disk, .seeds = 60, .budget = 400, .steps = 40 },
+      .check = crash_check_disk, .seeds = 60, .budget = 250, .steps = 40 },
     { .name = "resize", .mix = MIX_ALL,
       .prepare = prepare_resize, .run = run_resize, .check = crash_check_disk,
-      .seeds = 60, .budget = 400, .steps = 40 },
-    { .name = "snapshots", .mix = MIX_ALL,
+      .seeds = 60, .budget = 250, .steps = 40 },
+    { .name = "snapshots", .mix = MIX_ALL, .prepare = prepare_resize,
       .run = run_snapshots, .check = check_snapshots, .free = free_snapshots,
-      .seeds = 60, .budget = 300, .steps = 48 },
+      .seeds = 60, .budget = 250, .steps = 48 },
     { .name = "bitmaps", .mix = { .write = 6, .zeroes = 2, .zeroes_unmap = 1,
                                   .flush = 2, .read = 1 },
       .prepare = prepare_bitmaps, .run = run_bitmaps, .check = check_bitmaps,
-      .free = free_bitmaps, .seeds = 60, .budget = 300, .steps = 30 },
+      .free = free_bitmaps, .seeds = 60, .budget = 250, .steps = 30 },
     { .name = "amend", .mix = MIX_ALL,
       .prepare = prepare_amend, .run = run_amend, .check = crash_check_disk,
-      .seeds = 60, .budget = 300, .steps = 40 },
+      .seeds = 60, .budget = 250, .steps = 40 },
 };
 
 static void add(void)

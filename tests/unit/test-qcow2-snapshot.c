@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Internal snapshots of qcow2 images against a naive disk that keeps copies:
- * random programs; the n-th write or flush fails; power is lost at the n-th
- * write, and of what was not flushed each sector has any of its contents.
+ * random programs; the n-th write or flush fails.  Losses of power are in
+ * tests/crash/.
  */
 #include "qemu/osdep.h"
 
@@ -21,58 +21,14 @@ extern const BlockDriver bdrv_file, bdrv_raw;
 #define SECTOR 512
 #define PERM_RW (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE)
 
-/* --- a filter that fails, and remembers what was not flushed --- */
+/* --- a filter that fails --- */
 
-static struct {
-    int countdown; /* the n-th write or flush fails; 0: none */
-    bool dead;     /* ... and from then on all of them */
-    bool power;    /* the failure is a loss of power */
-    GHashTable *sectors; /* number -> GPtrArray of contents before writes */
-} fault;
+static int countdown; /* the n-th write or flush fails; 0: none */
 
-/* True: this write or flush is one that fails. */
+/* True: this write or flush is the one that fails. */
 static bool fault_hits(void)
 {
-    if (fault.dead) {
-        return true;
-    }
-    if (fault.countdown && --fault.countdown == 0) {
-        fault.dead = fault.power;
-        return true;
-    }
-    return false;
-}
-
-static void fault_flushed(void)
-{
-    if (fault.sectors) {
-        g_hash_table_remove_all(fault.sectors);
-    }
-}
-
-static void coroutine_fn remember(BlockDriverState *bs, int64_t offset,
-                                  int64_t bytes)
-{
-    int64_t first = offset / SECTOR;
-    int64_t last = (offset + bytes - 1) / SECTOR;
-
-    for (int64_t i = first; fault.sectors && i <= last; i++) {
-        GPtrArray *list = g_hash_table_lookup(fault.sectors,
-                                              GSIZE_TO_POINTER(i));
-        int64_t len = bdrv_getlength(bs->file->bs);
-        uint8_t *old = g_malloc0(SECTOR);
-
-        if (!list) {
-            list = g_ptr_array_new_with_free_func(g_free);
-            g_hash_table_insert(fault.sectors, GSIZE_TO_POINTER(i), list);
-        }
-        if (i * SECTOR < len) {
-            g_assert_cmpint(bdrv_co_pread(bs->file, i * SECTOR,
-                                          MIN(SECTOR, len - i * SECTOR), old,
-                                          0), ==, 0);
-        }
-        g_ptr_array_add(list, old);
-    }
+    return countdown && --countdown == 0;
 }
 
 static int fault_open(BlockDriverState *bs, const BlockdevOptions *options,
@@ -88,27 +44,13 @@ static int coroutine_fn fault_pwritev(BlockDriverState *bs, int64_t offset,
                                       size_t qiov_offset,
                                       BdrvRequestFlags flags)
 {
-    bool dead = fault.dead, fails = fault_hits();
-
-    if (!fails || (fault.power && !dead)) {
-        remember(bs, offset, bytes);
-    }
-    if (fails && fault.power && !dead && bytes > SECTOR) {
-        /* The last one is torn: a part of it is there. */
-        (void)bdrv_co_pwritev(bs->file, offset, bytes / SECTOR / 2 * SECTOR,
-                              qiov, qiov_offset, 0);
-    }
-    return fails ? -EIO : bdrv_co_pwritev(bs->file, offset, bytes, qiov,
-                                          qiov_offset, flags);
+    return fault_hits() ? -EIO : bdrv_co_pwritev(bs->file, offset, bytes,
+                                                 qiov, qiov_offset, flags);
 }
 
 static int coroutine_fn fault_flush(BlockDriverState *bs)
 {
-    if (fault_hits()) {
-        return -EIO;
-    }
-    fault_flushed();
-    return 0;
+    return fault_hits() ? -EIO : 0;
 }
 
 static const BlockDriver bdrv_fault = {
@@ -122,27 +64,6 @@ static const BlockDriver bdrv_fault = {
 const BlockDriver *const bdrv_drivers[] = {
     &bdrv_file, &bdrv_raw, &bdrv_qcow2, &bdrv_fault, NULL,
 };
-
-/* Of what was written since the last flush each sector has any content. */
-static void lose_power(const char *path)
-{
-    FILE *file = fopen(path, "r+");
-    GHashTableIter iter;
-    gpointer key, value;
-
-    g_assert_nonnull(file);
-    g_hash_table_iter_init(&iter, fault.sectors);
-    while (g_hash_table_iter_next(&iter, &key, &value)) {
-        GPtrArray *list = value;
-        int k = g_test_rand_int_range(0, list->len + 1);
-
-        if (k < (int)list->len) {
-            fseek(file, GPOINTER_TO_SIZE(key) * SECTOR, SEEK_SET);
-            g_assert_cmpint(fwrite(list->pdata[k], SECTOR, 1, file), ==, 1);
-        }
-    }
-    fclose(file);
-}
 
 /* --- images --- */
 
@@ -463,19 +384,6 @@ static void image_prepare(Image *img)
     g_assert_cmpint(blk_flush(img->blk), ==, 0);
 }
 
-static Kept *copy_kept(const Image *img, guint *n)
-{
-    Kept *copy = g_new0(Kept, img->kept->len + 1);
-
-    *n = img->kept->len;
-    for (guint i = 0; i < *n; i++) {
-        copy[i] = g_array_index(img->kept, Kept, i);
-        copy[i].name = g_strdup(copy[i].name);
-        copy[i].data = g_memdup2(copy[i].data, copy[i].size);
-    }
-    return copy;
-}
-
 /* The n-th write or flush fails, once: nothing has changed, work goes on. */
 static void fail_once(Verb verb, int n, bool *done)
 {
@@ -483,10 +391,10 @@ static void fail_once(Verb verb, int n, bool *done)
     int ret;
 
     image_prepare(&img);
-    fault.countdown = n;
+    countdown = n;
     ret = do_verb(&img, verb);
-    *done = fault.countdown > 0;
-    fault.countdown = 0;
+    *done = countdown > 0;
+    countdown = 0;
     g_assert_true(ret == 0 || !*done);
     g_assert_true(shows(&img, img.model, img.size));
     check(&img, true);
@@ -511,73 +419,6 @@ static void test_fail(const void *opaque)
     for (int n = 1; !done; n++) {
         g_assert_cmpint(n, <, 1000);
         fail_once(verb, n, &done);
-    }
-}
-
-/* Power goes at the n-th write or flush: it is as before, or as after. */
-static void lose_at(Verb verb, int n, bool *done)
-{
-    Image img;
-    guint nb_before;
-    Kept *before;
-    g_autofree uint8_t *model = NULL;
-    g_autoptr(GPtrArray) list = NULL;
-    int64_t size;
-    int ret;
-
-    image_prepare(&img);
-    before = copy_kept(&img, &nb_before);
-    model = g_memdup2(img.model, img.size);
-    size = img.size;
-    fault.sectors = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)
-                                          g_ptr_array_unref);
-    fault.power = true;
-    fault.countdown = n;
-    (void)do_verb(&img, verb);
-    *done = fault.countdown > 0;
-    fault.countdown = 0;
-    fault.dead = true;
-    image_close(&img);
-    lose_power(img.path);
-    g_hash_table_destroy(fault.sectors);
-    memset(&fault, 0, sizeof(fault));
-
-    if (n % 4 == 0) {
-        peer_check(&img, true);
-    }
-    image_open_flags(&img, 0);
-    check(&img, true);
-    list = bdrv_snapshot_list(blk_bs(img.blk), &ret);
-    if (!shows(&img, model, size)) {
-        g_assert_cmpint(verb, ==, VERB_GOTO);
-        /* What the model would be had it not failed. */
-        g_assert_true(shows(&img, before[0].data, before[0].size));
-    }
-    g_assert_true(list->len == nb_before ||
-                  (int)list->len == (int)nb_before + (verb == VERB_CREATE) -
-                                    (verb == VERB_DELETE));
-    image_close(&img);
-    g_array_set_size(img.kept, 0);
-    for (guint i = 0; i < nb_before; i++) {
-        if (bdrv_snapshot_find(list, NULL, before[i].name) >= 0) {
-            g_array_append_val(img.kept, before[i]);
-        } else {
-            kept_clear(&before[i]);
-        }
-    }
-    g_free(before);
-    verify_snapshots(&img);
-    image_destroy(&img);
-}
-
-static void test_power(const void *opaque)
-{
-    Verb verb = GPOINTER_TO_INT(opaque);
-    bool done = false;
-
-    for (int n = 1; !done; n++) {
-        g_assert_cmpint(n, <, 1000);
-        lose_at(verb, n, &done);
     }
 }
 
@@ -674,11 +515,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < 3; i++) {
         g_autofree char *fail = g_strdup_printf("/qcow2-snapshot/fail/%s",
                                                 verbs[i]);
-        g_autofree char *power = g_strdup_printf("/qcow2-snapshot/power/%s",
-                                                 verbs[i]);
 
         g_test_add_data_func(fail, GINT_TO_POINTER(i), test_fail);
-        g_test_add_data_func(power, GINT_TO_POINTER(i), test_power);
     }
     g_test_add_func("/qcow2-snapshot/vm-state", test_vm_state);
     g_test_add_func("/qcow2-snapshot/refused", test_refused);
