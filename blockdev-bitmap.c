@@ -14,7 +14,7 @@
 /* What an action remembers until the transaction's end. */
 typedef struct BitmapStep {
     BdrvDirtyBitmap *bitmap;
-    HBitmap *backup;  /* bits to put back on abort, or NULL */
+    BdrvBitmapBackup *backup; /* to be put back on abort, or NULL */
     bool was_enabled;
 } BitmapStep;
 
@@ -31,7 +31,7 @@ static void step_clean(void *opaque)
 {
     BitmapStep *step = opaque;
 
-    hbitmap_free(step->backup);
+    bdrv_bitmap_backup_free(step->backup);
     g_free(step);
 }
 

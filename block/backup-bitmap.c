@@ -135,6 +135,7 @@ static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
 static void abdicate(BackupBitmap *b, const HBitmap *left)
 {
     HBitmap *before = NULL;
+    int64_t cut_end = bdrv_dirty_bitmap_cut_end(b->bitmap);
 
     if (left && b->selects) {
         before = hbitmap_copy(bdrv_dirty_bitmap_hbitmap(b->bitmap));
@@ -144,6 +145,9 @@ static void abdicate(BackupBitmap *b, const HBitmap *left)
         mark_left(b->bitmap, before, left);
     } else if (left) {
         bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
+    }
+    if (left) {
+        bdrv_dirty_bitmap_note_cut(b->bitmap, cut_end);
     }
     hbitmap_free(before);
 }

@@ -22,6 +22,7 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
                    bitmap->name ?: "");
         return false;
     }
+    bitmap->successor_cut_end = 0;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_FREEZE);
     bdrv_dirty_bitmap_show_successor(bitmap);
     return true;
@@ -33,6 +34,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_hide_successor(bitmap, true);
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
+    bitmap->cut_end = bitmap->successor_cut_end;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;
 }
@@ -46,6 +48,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
     g_assert(merged); /* equal sizes: truncation keeps both in step */
+    bdrv_dirty_bitmap_note_cut(bitmap, bitmap->successor_cut_end);
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;
 }

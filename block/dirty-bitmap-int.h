@@ -11,6 +11,7 @@
  *  2. A write goes to @successor where there is one, else to @bits.
  *  3. There is a @successor in the frozen states, and only there.
  *  4. An inconsistent bitmap has no bits set.
+ *  5. A cut_end is 0 or larger than the size.
  */
 struct BdrvDirtyBitmap {
     /* --- set once --- */
@@ -20,6 +21,8 @@ struct BdrvDirtyBitmap {
     /* --- node's context --- */
     HBitmap *bits;
     HBitmap *successor; /* NULL: not frozen */
+    int64_t cut_end;    /* of @bits, see bdrv_dirty_bitmap_cut_end() */
+    int64_t successor_cut_end;
     BdrvShownBits *successor_shown;
     BdrvBitmapState state; /* changed by bdrv_dirty_bitmap_event() only */
 
@@ -39,6 +42,12 @@ void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap);
  * bitmaps of the node, as the younger one.
  */
 void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces);
+/*
+ * @bits, with their *@cut_end, get another size: what was cut off and comes
+ * back is set.
+ */
+void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
+                                   int64_t bytes);
 /* The node goes: whoever shows bits there may hide them all the same. */
 void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs);
 

@@ -194,31 +194,68 @@ char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap)
     return hbitmap_sha256(bitmap->bits);
 }
 
+int64_t bdrv_dirty_bitmap_cut_end(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->cut_end;
+}
+
+void bdrv_dirty_bitmap_note_cut(BdrvDirtyBitmap *bitmap, int64_t end)
+{
+    if (end > bdrv_dirty_bitmap_size(bitmap)) {
+        bitmap->cut_end = MAX(bitmap->cut_end, end);
+    }
+}
+
 /* --- content --- */
 
-/* Exchanges the bits of @bitmap for @bits; returns the old ones. */
-static HBitmap *swap_bits(BdrvDirtyBitmap *bitmap, HBitmap *bits)
-{
-    HBitmap *old = bitmap->bits;
+struct BdrvBitmapBackup {
+    HBitmap *bits;
+    int64_t cut_end;
+};
 
+/* @bits and no cut_end are put into @bitmap; returns what was there. */
+static BdrvBitmapBackup *exchange(BdrvDirtyBitmap *bitmap, HBitmap *bits)
+{
+    BdrvBitmapBackup *old = g_new(BdrvBitmapBackup, 1);
+
+    old->bits = bitmap->bits;
+    old->cut_end = bitmap->cut_end;
     bitmap->bits = bits;
+    bitmap->cut_end = 0;
     return old;
 }
 
-void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap, HBitmap **backup)
+void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap,
+                             BdrvBitmapBackup **backup)
 {
     if (!backup) {
         hbitmap_reset_all(bitmap->bits);
+        bitmap->cut_end = 0;
         return;
     }
-    *backup = swap_bits(bitmap,
-                        hbitmap_new(bdrv_dirty_bitmap_size(bitmap),
-                                    bdrv_dirty_bitmap_granularity(bitmap)));
+    *backup = exchange(bitmap,
+                       hbitmap_new(bdrv_dirty_bitmap_size(bitmap),
+                                   bdrv_dirty_bitmap_granularity(bitmap)));
 }
 
-void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap, HBitmap *backup)
+/* The disk may have another size by now. */
+void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
+                               BdrvBitmapBackup *backup)
 {
-    hbitmap_free(swap_bits(bitmap, backup));
+    bdrv_dirty_bitmap_resize_bits(backup->bits, &backup->cut_end,
+                                  bdrv_dirty_bitmap_size(bitmap));
+    hbitmap_free(bitmap->bits);
+    bitmap->bits = g_steal_pointer(&backup->bits);
+    bitmap->cut_end = backup->cut_end;
+    bdrv_bitmap_backup_free(backup);
+}
+
+void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup)
+{
+    if (backup) {
+        hbitmap_free(backup->bits);
+        g_free(backup);
+    }
 }
 
 bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits)
@@ -228,22 +265,24 @@ bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits)
 
 bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
                                       const BdrvDirtyBitmap *src,
-                                      HBitmap **backup)
+                                      BdrvBitmapBackup **backup)
 {
-    HBitmap *old = backup ? hbitmap_copy(dest->bits) : NULL;
-
-    if (!hbitmap_merge(dest->bits, src->bits, dest->bits)) {
-        hbitmap_free(old);
+    if (bdrv_dirty_bitmap_size(dest) != bdrv_dirty_bitmap_size(src)) {
         return false;
     }
     if (backup) {
-        *backup = old;
+        int64_t cut_end = dest->cut_end;
+
+        *backup = exchange(dest, hbitmap_copy(dest->bits));
+        dest->cut_end = cut_end;
     }
+    hbitmap_merge(dest->bits, src->bits, dest->bits);
+    bdrv_dirty_bitmap_note_cut(dest, src->cut_end);
     return true;
 }
 
 bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
-                             HBitmap **backup, Error **errp)
+                             BdrvBitmapBackup **backup, Error **errp)
 {
     int64_t dest_size = bdrv_dirty_bitmap_size(dest);
     int64_t src_size = bdrv_dirty_bitmap_size(src);
@@ -284,16 +323,23 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
 }
 
 /*
- * New space is dirty: after a shrink and a growth it reads as zeroes where an
- * earlier backup still holds data, so a chain would show that data again.
+ * After a shrink and a growth the disk reads as zeroes where an earlier backup
+ * still holds data, so a chain would show that data again: what was cut off
+ * comes back dirty.  Elsewhere in the new space nothing was, and nothing is.
  */
-static void grow_or_cut(HBitmap *bits, int64_t bytes, bool records)
+void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
+                                   int64_t bytes)
 {
     int64_t old = hbitmap_size(bits);
 
     hbitmap_truncate(bits, bytes);
-    if (records && bytes > old) {
-        hbitmap_set(bits, old, bytes - old);
+    if (bytes < old) {
+        *cut_end = MAX(*cut_end, old);
+    } else if (*cut_end > old) {
+        hbitmap_set(bits, old, MIN(bytes, *cut_end) - old);
+    }
+    if (*cut_end <= bytes) {
+        *cut_end = 0;
     }
 }
 
@@ -302,11 +348,43 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
     BdrvDirtyBitmap *bitmap;
 
     LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
-        bool records = bdrv_dirty_bitmap_recording(bitmap);
-
-        grow_or_cut(bitmap->bits, bytes, records && !bitmap->successor);
+        if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
+            hbitmap_truncate(bitmap->bits, bytes);
+            continue;
+        }
+        bdrv_dirty_bitmap_resize_bits(bitmap->bits, &bitmap->cut_end, bytes);
         if (bitmap->successor) {
-            grow_or_cut(bitmap->successor, bytes, records);
+            bdrv_dirty_bitmap_resize_bits(bitmap->successor,
+                                          &bitmap->successor_cut_end, bytes);
+        }
+    }
+}
+
+void bdrv_dirty_bitmap_shrink_failed(BlockDriverState *bs, int64_t bytes)
+{
+    BdrvDirtyBitmap *bitmap;
+
+    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+        HBitmap *bits = bitmap->successor ?: bitmap->bits;
+        int64_t size = hbitmap_size(bits);
+
+        if (!bdrv_dirty_bitmap_inconsistent(bitmap) && bytes < size) {
+            hbitmap_set(bits, bytes, size - bytes);
+        }
+    }
+}
+
+void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end)
+{
+    BdrvDirtyBitmap *bitmap;
+
+    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+        int64_t *cut_end = bitmap->successor ? &bitmap->successor_cut_end
+                                             : &bitmap->cut_end;
+
+        if (bdrv_dirty_bitmap_recording(bitmap) &&
+            end > bdrv_dirty_bitmap_size(bitmap)) {
+            *cut_end = MAX(*cut_end, end);
         }
     }
 }

@@ -263,6 +263,8 @@ void bdrv_write_finish(BdrvRequest *r, int64_t offset, int64_t bytes, int ret)
 {
     if (ret == 0 && r->t.type == BDRV_TRACKED_WRITE) {
         bdrv_written_to(r->child, offset + bytes);
+    } else if (G_UNLIKELY(ret < 0 && offset + bytes > r->bs->total_bytes)) {
+        bdrv_dirty_bitmap_growth_failed(r->bs, offset + bytes);
     }
     if (!(r->flags & BDRV_REQ_WRITE_UNCHANGED)) {
         bdrv_mark_dirty(r->bs, offset, bytes);

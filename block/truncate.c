@@ -93,6 +93,9 @@ int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
     } else {
         /* It may have changed in part; nothing more can be said. */
         bdrv_refresh_total_size(r.bs);
+        if (ret != -ENOTSUP && ret != -EINVAL) { /* more than refused */
+            bdrv_dirty_bitmap_shrink_failed(r.bs, offset);
+        }
     }
     return bdrv_request_end(&r, MIN(ret, 0));
 }

@@ -114,12 +114,56 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
 
 /* --- directory --- */
 
+/* The notes that go with @dir. */
+static GArray *make_cuts(GPtrArray *dir)
+{
+    GArray *cuts = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapCut));
+
+    for (guint i = 0; i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+        Qcow2BitmapCut cut = { i, b->cut_end };
+
+        if (b->cut_end) {
+            g_array_append_val(cuts, cut);
+        }
+    }
+    return cuts;
+}
+
+/* The header, with bitmaps as given, durably; else as before in memory. */
+static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
+                                            const Qcow2BitmapExt *ext,
+                                            GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2BitmapExt old = s->bitmaps;
+    uint64_t old_autoclear = s->autoclear;
+    GArray *old_cuts = s->cuts;
+    int ret;
+
+    s->bitmaps = *ext;
+    s->autoclear = dir->len ? QCOW2_AUTOCLEAR_KNOWN : 0;
+    s->cuts = make_cuts(dir);
+    ret = qcow2_update_header(bs);
+    if (ret == 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret < 0) {
+        s->bitmaps = old;
+        s->autoclear = old_autoclear;
+        g_array_unref(s->cuts);
+        s->cuts = old_cuts;
+        return ret;
+    }
+    g_array_unref(old_cuts);
+    return 0;
+}
+
 /* Writes @dir to new clusters and makes the header refer to it. */
 static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
 {
     Qcow2State *s = bs->opaque;
     Qcow2BitmapExt old = s->bitmaps, new = { 0 };
-    uint64_t old_autoclear = s->autoclear;
     g_autofree uint8_t *buf = NULL;
     size_t len = 0;
     int ret = 0;
@@ -146,17 +190,9 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
         ret = qcow2_flush_file(bs);
     }
     if (ret >= 0) {
-        s->bitmaps = new;
-        s->autoclear = dir->len ? QCOW2_AUTOCLEAR_BITMAPS : 0;
-        ret = qcow2_update_header(bs);
-        if (ret == 0) {
-            ret = qcow2_flush_file(bs);
-        }
+        ret = switch_header(bs, &new, dir);
         if (ret < 0) {
-            /* What the disk says is not known: nothing may be freed. */
-            s->bitmaps = old;
-            s->autoclear = old_autoclear;
-            return ret;
+            return ret; /* what the disk says is not known: nothing is freed */
         }
     } else {
         if (len) {
@@ -206,6 +242,7 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     int ret;
 
     b->granularity_bits = ctz64(bdrv_dirty_bitmap_granularity(bitmap));
+    b->cut_end = bdrv_dirty_bitmap_cut_end(bitmap);
     b->flags &= QCOW2_BITMAP_EXTRA_COMPATIBLE;
     if (bdrv_dirty_bitmap_enabled(bitmap)) {
         b->flags |= QCOW2_BITMAP_AUTO;

@@ -10,12 +10,37 @@
 
 #include "block/qcow2/qcow2-int.h"
 
+/*
+ * What is known of the disk's size since each bitmap began.  Without the bit
+ * the image was written by a program that takes no note.
+ */
+static void apply_cuts(const Qcow2State *s, GPtrArray *dir)
+{
+    bool known = s->autoclear & QCOW2_AUTOCLEAR_CUTS;
+
+    for (guint i = 0; i < s->cuts->len; i++) {
+        const Qcow2BitmapCut *cut = &g_array_index(s->cuts, Qcow2BitmapCut, i);
+
+        if (cut->index < dir->len) {
+            Qcow2Bitmap *b = dir->pdata[cut->index];
+
+            b->cut_end = MAX(b->cut_end, (int64_t)MIN(cut->end, INT64_MAX));
+        } else {
+            known = false; /* it was not us who wrote this */
+        }
+    }
+    for (guint i = 0; !known && i < dir->len; i++) {
+        ((Qcow2Bitmap *)dir->pdata[i])->cut_end = BDRV_CUT_UNKNOWN;
+    }
+}
+
 GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
                                                     Error **errp)
 {
     Qcow2State *s = bs->opaque;
     g_autofree uint8_t *buf = NULL;
     uint64_t size = s->bitmaps.nb_bitmaps ? s->bitmaps.dir_size : 0;
+    GPtrArray *dir;
     int ret = 0;
 
     buf = g_try_malloc(size + 1);
@@ -28,8 +53,12 @@ GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
         error_setg_errno(errp, -ret, "Could not read the bitmap directory");
         return NULL;
     }
-    return qcow2_bitmap_dir_parse(buf, size, s->bitmaps.nb_bitmaps,
-                                  s->cluster_bits, errp);
+    dir = qcow2_bitmap_dir_parse(buf, size, s->bitmaps.nb_bitmaps,
+                                 s->cluster_bits, errp);
+    if (dir) {
+        apply_cuts(s, dir);
+    }
+    return dir;
 }
 
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
@@ -134,8 +163,11 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     }
     if (!good) {
         bdrv_dirty_bitmap_set_inconsistent(bitmap);
-    } else if (!(b->flags & QCOW2_BITMAP_AUTO)) {
-        bdrv_dirty_bitmap_disable(bitmap);
+    } else {
+        bdrv_dirty_bitmap_note_cut(bitmap, b->cut_end);
+        if (!(b->flags & QCOW2_BITMAP_AUTO)) {
+            bdrv_dirty_bitmap_disable(bitmap);
+        }
     }
     bdrv_dirty_bitmap_set_persistent(bitmap, true);
     if (bs->read_only) {

@@ -228,7 +228,10 @@ void qcow2_free_extensions(Qcow2State *s)
         g_array_free(s->extensions, TRUE);
         s->extensions = NULL;
     }
+    g_clear_pointer(&s->cuts, g_array_unref);
 }
+
+#define CUT_BYTES 16 /* index, reserved, end */
 
 static bool parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
                               uint32_t len, Error **errp)
@@ -274,6 +277,20 @@ static bool parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
     return false;
 }
 
+/* What is not as we write it is as good as not there. */
+static void parse_cuts_ext(Qcow2State *s, const uint8_t *data, uint32_t len)
+{
+    if (len % CUT_BYTES) {
+        s->autoclear &= ~QCOW2_AUTOCLEAR_CUTS;
+        return;
+    }
+    for (; len; data += CUT_BYTES, len -= CUT_BYTES) {
+        Qcow2BitmapCut cut = { ld32_be(data), ld64_be(data + 8) };
+
+        g_array_append_val(s->cuts, cut);
+    }
+}
+
 static bool handle_extension(BlockDriverState *bs, uint32_t magic,
                              const uint8_t *data, uint32_t len, Error **errp)
 {
@@ -293,6 +310,9 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
         return true; /* written anew */
     case QCOW2_EXT_BITMAPS:
         return parse_bitmaps_ext(bs, data, len, errp);
+    case QCOW2_EXT_BITMAP_CUTS:
+        parse_cuts_ext(s, data, len);
+        return true;
     default:
         ext.data = g_memdup2(data, len);
         g_array_append_val(s->extensions, ext);
@@ -402,6 +422,23 @@ static void put_features(GByteArray *out)
     put_extension(out, QCOW2_EXT_FEATURES, table, sizeof(table));
 }
 
+static void put_cuts(GByteArray *out, const GArray *cuts)
+{
+    g_autoptr(GByteArray) ext = g_byte_array_new();
+
+    for (guint i = 0; i < cuts->len; i++) {
+        const Qcow2BitmapCut *cut = &g_array_index(cuts, Qcow2BitmapCut, i);
+        uint8_t bytes[CUT_BYTES] = { 0 };
+
+        st32_be(bytes, cut->index);
+        st64_be(bytes + 8, cut->end);
+        g_byte_array_append(ext, bytes, sizeof(bytes));
+    }
+    if (ext->len) {
+        put_extension(out, QCOW2_EXT_BITMAP_CUTS, ext->data, ext->len);
+    }
+}
+
 static void put_extensions(GByteArray *out, const Qcow2State *s,
                            const Qcow2Header *h, const char *backing_format,
                            bool with_features)
@@ -417,6 +454,9 @@ static void put_extensions(GByteArray *out, const Qcow2State *s,
         st64_be(ext + 8, s->bitmaps.dir_size);
         st64_be(ext + 16, s->bitmaps.dir_offset);
         put_extension(out, QCOW2_EXT_BITMAPS, ext, sizeof(ext));
+    }
+    if (s && (h->autoclear & QCOW2_AUTOCLEAR_CUTS)) {
+        put_cuts(out, s->cuts);
     }
     if (with_features && h->version >= 3) {
         put_features(out);
@@ -436,11 +476,17 @@ size_t qcow2_header_build(const Qcow2Header *header, const Qcow2State *s,
 {
     size_t name_len = backing_file ? strlen(backing_file) : 0;
 
-    /* The table of feature names is a courtesy: left out where too long. */
-    for (int with_features = 1; with_features >= 0; with_features--) {
+    /*
+     * The table of feature names is a courtesy: left out where too long.  So
+     * are notes of what was cut off, at last: then bitmaps say too much.
+     */
+    for (int turn = 0; turn < 3; turn++) {
         g_autoptr(GByteArray) out = g_byte_array_new();
         Qcow2Header h = *header;
 
+        if (turn == 2) {
+            h.autoclear &= ~QCOW2_AUTOCLEAR_CUTS;
+        }
         h.header_length = h.version >= 3 ? QCOW2_HEADER_LENGTH :
                                            QCOW2_V2_HEADER_LENGTH;
         g_byte_array_set_size(out, h.header_length);
@@ -449,7 +495,7 @@ size_t qcow2_header_build(const Qcow2Header *header, const Qcow2State *s,
                                 s->unknown_fields->len);
             h.header_length += s->unknown_fields->len;
         }
-        put_extensions(out, s, &h, backing_format, with_features);
+        put_extensions(out, s, &h, backing_format, turn == 0);
         if (name_len) {
             h.backing_offset = out->len;
             h.backing_size = name_len;
@@ -480,7 +526,8 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
         .snapshots_offset = s->snapshots_offset,
         .incompatible = s->incompatible,
         .compatible = s->compatible,
-        .autoclear = s->autoclear & QCOW2_AUTOCLEAR_BITMAPS,
+        .autoclear = s->bitmaps.nb_bitmaps
+            ? s->autoclear & QCOW2_AUTOCLEAR_KNOWN : 0,
         .refcount_order = s->refcount_order,
         .compression_type = s->compression_type,
     };

@@ -235,6 +235,7 @@ static void set_geometry(Qcow2State *s, const Qcow2Header *h)
     s->autoclear = h->autoclear;
     s->size = h->size;
     s->extensions = g_array_new(FALSE, FALSE, sizeof(Qcow2Extension));
+    s->cuts = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapCut));
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     co_mutex_init(&s->lock);
     LIST_INIT(&s->ops);
@@ -435,9 +436,9 @@ bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
             return false;
         }
     }
-    if ((s->autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS) ||
-        ((s->autoclear & QCOW2_AUTOCLEAR_BITMAPS) && !s->bitmaps.nb_bitmaps)) {
-        s->autoclear = s->bitmaps.nb_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0;
+    if ((s->autoclear & ~QCOW2_AUTOCLEAR_KNOWN) ||
+        (s->autoclear && !s->bitmaps.nb_bitmaps)) {
+        s->autoclear &= s->bitmaps.nb_bitmaps ? QCOW2_AUTOCLEAR_KNOWN : 0;
         ret = qcow2_update_header(bs);
         if (ret == 0) {
             ret = qcow2_flush_file(bs);

@@ -62,11 +62,19 @@ enum {
     QCOW2_AUTOCLEAR_RAW = 1 << 1,
 };
 
+/*
+ * Our own: who does not know it clears it before it writes to the image, and so
+ * says that the disk may have been shrunk and grown without a note of it.
+ */
+#define QCOW2_AUTOCLEAR_CUTS (UINT64_C(1) << 63)
+#define QCOW2_AUTOCLEAR_KNOWN (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS)
+
 enum {
     QCOW2_EXT_END = 0,
     QCOW2_EXT_BACKING_FORMAT = 0xe2792aca,
     QCOW2_EXT_FEATURES = 0x6803f857,
     QCOW2_EXT_BITMAPS = 0x23852875,
+    QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* our own, "TcBD" */
     QCOW2_EXT_CRYPTO = 0x0537be77,
     QCOW2_EXT_DATA_FILE = 0x44415441,
 };
@@ -115,6 +123,12 @@ typedef struct Qcow2BitmapExt {
     uint64_t dir_size;   /* bytes */
     uint64_t dir_offset;
 } Qcow2BitmapExt;
+
+/* An element of the extension of our own: see bdrv_dirty_bitmap_cut_end(). */
+typedef struct Qcow2BitmapCut {
+    uint32_t index; /* of the bitmap in the directory */
+    uint64_t end;
+} Qcow2BitmapCut;
 
 /* --- cache of metadata (cache.c) --- */
 
@@ -206,6 +220,7 @@ typedef struct Qcow2State {
     uint64_t incompatible, compatible, autoclear;
     int64_t size; /* of the disk, as in the header */
     Qcow2BitmapExt bitmaps;
+    GArray *cuts; /* of Qcow2BitmapCut; counts with QCOW2_AUTOCLEAR_CUTS */
     BdrvBitmapStore bitmap_store;
     uint64_t *l1; /* host byte order */
     uint32_t l1_size;
@@ -614,6 +629,7 @@ typedef struct Qcow2Bitmap {
     char *name;
     uint8_t *extra;
     uint32_t extra_size;
+    int64_t cut_end; /* see bdrv_dirty_bitmap_cut_end(); not in the directory */
     /* while storing: has a new table; what it replaces is to be freed */
     bool stored;
     uint64_t old_table_offset;
@@ -637,7 +653,8 @@ Qcow2Bitmap *qcow2_bitmap_dir_find(GPtrArray *dir, const char *name);
 
 /* --- bitmap.c, bitmap-store.c --- */
 
-/* The directory of the image; empty where there is none. */
+/* The directory of the image with the cut_end of each; empty where there is
+ * none. */
 GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
                                                     Error **errp);
 /* The store of bitmaps in the image becomes that of @bs. */

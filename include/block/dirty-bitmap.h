@@ -37,6 +37,9 @@ typedef struct BdrvDirtyBitmapList {
     BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
 } BdrvDirtyBitmapList;
 
+/* What was in a bitmap, to be put back. */
+typedef struct BdrvBitmapBackup BdrvBitmapBackup;
+
 /* Bits that filters and jobs keep, and that queries tell of. */
 typedef struct BdrvShownBits BdrvShownBits;
 
@@ -130,6 +133,17 @@ int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap);
 uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
 /* Dirty granules * granularity; of a frozen one: without the successor's. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
+/*
+ * Where the disk ended before it was shrunk, at most, since the bitmap began
+ * (was made, cleared or handed over); 0: it did not shrink, or is as large
+ * again.  Up to there, what the disk gets when it grows is a change.
+ * BDRV_CUT_UNKNOWN: nobody took note.
+ */
+int64_t bdrv_dirty_bitmap_cut_end(const BdrvDirtyBitmap *bitmap);
+/* The disk ended at @end once: it counts where it is larger than what is
+ * known, and than the disk. */
+void bdrv_dirty_bitmap_note_cut(BdrvDirtyBitmap *bitmap, int64_t end);
+#define BDRV_CUT_UNKNOWN INT64_MAX
 BdrvBitmapState bdrv_dirty_bitmap_state(const BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_busy(const BdrvDirtyBitmap *bitmap);
 /* Records writes now (itself or through its successor). */
@@ -175,22 +189,26 @@ void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap,
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap);
 /*
- * Clears all bits.  @backup (may be NULL) gets the old bits, for
- * bdrv_dirty_bitmap_restore() or hbitmap_free().
+ * Clears all bits, and forgets cut_end.  @backup (may be NULL) gets what was
+ * there, for bdrv_dirty_bitmap_restore() or bdrv_bitmap_backup_free().
  */
-void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap, HBitmap **backup);
+void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap,
+                             BdrvBitmapBackup **backup);
 /* Puts @backup back, consuming it: undoes clear or merge. */
-void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap, HBitmap *backup);
+void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
+                               BdrvBitmapBackup *backup);
+/* NULL is fine. */
+void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup);
 /*
- * @dest |= @src, across granularities; nodes may differ, sizes may not.
- * Checks both against the table.  @backup as above.
+ * @dest |= @src, across granularities, cut_end included; nodes may differ,
+ * sizes may not.  Checks both against the table.  @backup as above.
  */
 bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
-                             HBitmap **backup, Error **errp);
+                             BdrvBitmapBackup **backup, Error **errp);
 /* The same without the user checks, for jobs that hold the bitmaps. */
 bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
                                       const BdrvDirtyBitmap *src,
-                                      HBitmap **backup);
+                                      BdrvBitmapBackup **backup);
 /* @dest |= @bits (same size), without checks. */
 bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits);
 /* Locks or unlocks: an event as above. */
@@ -200,11 +218,11 @@ void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
 
 /*
  * Freezes @bitmap: busy, and a successor (same granularity, recording as
- * @bitmap did) takes new writes.  Needs what bdrv_dirty_bitmap_check() of
- * BDRV_BITMAP_OP_JOB needs.
+ * @bitmap did) takes new writes; both follow the disk's size.  Needs what
+ * bdrv_dirty_bitmap_check() of BDRV_BITMAP_OP_JOB needs.
  */
 bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp);
-/* Successor becomes the bitmap (old bits are dropped); returns @bitmap. */
+/* Successor becomes the bitmap (old bits and cut_end go); returns @bitmap. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap);
 /* Successor's bits are merged back, it goes; returns @bitmap. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap);
@@ -222,8 +240,22 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
             bdrv_dirty_bitmap_mark_slow(bs, offset, bytes); \
         } \
     } while (0)
-/* The node's size changed: all bitmaps follow; new space is dirty. */
+/*
+ * The node's size changed: all bitmaps follow, recording or not.  New space is
+ * clean, as what was never there did not change, but for what lies below their
+ * cut_end.
+ */
 void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes);
+/*
+ * Shrinking the node to @bytes failed: what lies behind may be gone, and is
+ * dirty in all bitmaps, recording or not.
+ */
+void bdrv_dirty_bitmap_shrink_failed(BlockDriverState *bs, int64_t bytes);
+/*
+ * A write up to @end, beyond the end of the node, failed and may have left
+ * something there: dirty in the recording bitmaps if the node gets there.
+ */
+void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end);
 /* Direct access, for owners of anonymous bitmaps and for loading. */
 void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
                            int64_t bytes);

@@ -14,6 +14,7 @@ class BitmapModel:
         self.granularity = granularity
         self.recording = recording
         self.dirty = set(dirty)
+        self.cut_end = 0    # where the disk ended before it was shrunk
 
     def granules(self, offset, length):
         """The granules that a range touches."""
@@ -28,6 +29,21 @@ class BitmapModel:
 
     def all_granules(self):
         return self.granules(0, self.size)
+
+    def resize(self, size):
+        """Follow the disk: what was cut off comes back dirty."""
+        old, self.size = self.size, size
+        if size < old:
+            self.cut_end = max(self.cut_end, old)
+            self.dirty &= self.all_granules()
+        elif self.cut_end > old:
+            self.mark(old, min(size, self.cut_end) - old)
+        if self.cut_end <= size:
+            self.cut_end = 0
+
+    def clear(self):
+        self.dirty = set()
+        self.cut_end = 0
 
     def merge(self, source):
         """OR in another bitmap, of any granularity."""
@@ -86,6 +102,11 @@ class DiskModel:
         for bitmap in self.bitmaps.values():
             if bitmap.recording:
                 bitmap.mark(offset, len(data))
+
+    def resize(self, size):
+        self.data[size:] = bytes(max(size - len(self.data), 0))
+        for bitmap in self.bitmaps.values():
+            bitmap.resize(size)
 
     def snapshot(self):
         return bytes(self.data)

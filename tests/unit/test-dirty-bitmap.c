@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/block-backend.h"
 #include "block/graph.h"
 
 #define MAX_SIZE (1 * MiB)
@@ -25,10 +26,40 @@ static int64_t size_getlength(BlockDriverState *bs)
     return disk_size;
 }
 
+/* What the next change of size comes to. */
+static int truncate_error;
+
+static int coroutine_fn size_co_truncate(BlockDriverState *bs, int64_t offset,
+                                         bool exact, PreallocMode prealloc,
+                                         BdrvRequestFlags flags, Error **errp)
+{
+    if (truncate_error) {
+        error_setg(errp, "told to fail");
+        return truncate_error;
+    }
+    disk_size = offset;
+    return 0;
+}
+
+/* Past the end it grows, or fails. */
+static int coroutine_fn size_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes, QEMUIOVector *qiov,
+                                        size_t qiov_offset,
+                                        BdrvRequestFlags flags)
+{
+    if (truncate_error) {
+        return truncate_error;
+    }
+    disk_size = MAX(disk_size, offset + bytes);
+    return 0;
+}
+
 static const BlockDriver size_driver = {
     .format_name = "null-co",
     .open = size_open,
     .getlength = size_getlength,
+    .co_truncate = size_co_truncate,
+    .co_pwritev = size_co_pwritev,
 };
 
 const BlockDriver *const bdrv_drivers[] = { &size_driver, NULL };
@@ -314,12 +345,83 @@ static void test_shown(void)
     bdrv_dirty_bitmap_hide_bits(shown);
 }
 
+/* --- changes of the size --- */
+
+static int change_size(BlockBackend *blk, int64_t size)
+{
+    return blk_truncate(blk, size, true, PREALLOC_MODE_OFF, 0, NULL);
+}
+
+static BlockBackend *use(BlockDriverState *bs)
+{
+    return blk_new_with_bs(bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE |
+                           BLK_PERM_RESIZE, BLK_PERM_ALL, &error_abort);
+}
+
+/* Data may be gone, though the disk is as large as it was. */
+static void test_shrink_fails(void)
+{
+    BlockDriverState *bs = open_disk("disk");
+    BlockBackend *blk = use(bs);
+    BdrvDirtyBitmap *a = bdrv_dirty_bitmap_new(bs, 512, "a", &error_abort);
+    BdrvDirtyBitmap *b = bdrv_dirty_bitmap_new(bs, 512, "b", &error_abort);
+
+    bdrv_dirty_bitmap_disable(b);
+    truncate_error = -ENOTSUP; /* refused: nothing happened */
+    g_assert_cmpint(change_size(blk, 4096), ==, -ENOTSUP);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, 0);
+    truncate_error = -EIO;
+    g_assert_cmpint(change_size(blk, 4096), ==, -EIO);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, MAX_SIZE - 4096);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, MAX_SIZE - 4096);
+    g_assert_false(hbitmap_get(bdrv_dirty_bitmap_hbitmap(b), 4095));
+    truncate_error = 0;
+    blk_unref(blk);
+    bdrv_dirty_bitmap_release(a);
+    bdrv_dirty_bitmap_release(b);
+    bdrv_unref(bs);
+}
+
+/* Writes past the end, of a node that grows by them. */
+static void test_grow_by_write(void)
+{
+    static uint8_t buf[4096];
+    BlockDriverState *bs = open_disk("disk");
+    BlockBackend *blk = use(bs);
+    BdrvDirtyBitmap *a = bdrv_dirty_bitmap_new(bs, 512, "a", &error_abort);
+    BdrvDirtyBitmap *b = bdrv_dirty_bitmap_new(bs, 512, "b", &error_abort);
+
+    bdrv_dirty_bitmap_disable(b);
+    blk_set_allow_write_beyond_eof(blk, true);
+    g_assert_cmpint(blk_pwrite(blk, MAX_SIZE + 8192, 4096, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_dirty_bitmap_size(a), ==, MAX_SIZE + 12288);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, 4096);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 0);
+    bdrv_dirty_bitmap_clear(a, NULL);
+    /* One that fails may have left a part there. */
+    truncate_error = -EIO;
+    g_assert_cmpint(blk_pwrite(blk, MAX_SIZE + 12288, 4096, buf, 0), ==, -EIO);
+    truncate_error = 0;
+    g_assert_cmpint(change_size(blk, 2 * MAX_SIZE), ==, 0);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, 4096);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 0);
+    g_assert_true(hbitmap_get(bdrv_dirty_bitmap_hbitmap(a),
+                              MAX_SIZE + 12288));
+    blk_unref(blk);
+    bdrv_dirty_bitmap_release(a);
+    bdrv_dirty_bitmap_release(b);
+    bdrv_unref(bs);
+    disk_size = MAX_SIZE;
+}
+
 /* --- random lives --- */
 
 typedef struct Naive {
     BdrvDirtyBitmap *b;
     int64_t granularity;
     bool bits[MAX_SIZE / UNIT], successor[MAX_SIZE / UNIT]; /* by UNIT */
+    /* Was there data once that a shrink took away?  By UNIT. */
+    bool cut[MAX_SIZE / UNIT], successor_cut[MAX_SIZE / UNIT];
     bool frozen, disabled;
 } Naive;
 
@@ -344,9 +446,21 @@ static void naive_merge(const Naive *n, bool *dest, const bool *src)
     }
 }
 
+static void naive_add_cut(bool *dest, const bool *src)
+{
+    for (size_t i = 0; i < MAX_SIZE / UNIT; i++) {
+        dest[i] |= src[i];
+    }
+}
+
 static void verify(const Naive *n)
 {
-    int64_t granules = 0;
+    int64_t granules = 0, cut_end = MAX_SIZE;
+
+    while (cut_end > 0 && !n->cut[cut_end / UNIT - 1]) {
+        cut_end -= UNIT;
+    }
+    g_assert_cmpint(bdrv_dirty_bitmap_cut_end(n->b), ==, cut_end);
 
     for (int64_t pos = 0; pos < disk_size; pos += UNIT) {
         const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(n->b);
@@ -376,7 +490,23 @@ static void do_write(BlockDriverState *bs, Naive *all, int count, GRand *rand)
     }
 }
 
-/* Where it records, new space is dirty. */
+/* What had been cut off comes back dirty, recording or not. */
+static void naive_resize(const Naive *n, bool *bits, bool *cut, int64_t old)
+{
+    for (int64_t pos = old; pos < disk_size; pos += UNIT) {
+        if (cut[pos / UNIT]) {
+            naive_mark(n, bits, pos, UNIT);
+            cut[pos / UNIT] = false;
+        }
+    }
+    for (int64_t pos = disk_size; pos < old; pos += UNIT) {
+        bits[pos / UNIT] = false;
+        cut[pos / UNIT] = true;
+    }
+    /* What belongs to a granule that was cut is as the granule is. */
+    naive_merge(n, bits, bits);
+}
+
 static void do_resize(BlockDriverState *bs, Naive *all, int count, GRand *rand)
 {
     int64_t old = disk_size;
@@ -386,15 +516,9 @@ static void do_resize(BlockDriverState *bs, Naive *all, int count, GRand *rand)
     for (int i = 0; i < count; i++) {
         Naive *n = &all[i];
 
-        for (int64_t pos = disk_size; pos < MAX_SIZE; pos += UNIT) {
-            n->bits[pos / UNIT] = n->successor[pos / UNIT] = false;
-        }
-        /* What belongs to a granule that was cut is as the granule is. */
-        naive_merge(n, n->bits, n->bits);
-        naive_merge(n, n->successor, n->successor);
-        if (!n->disabled && disk_size > old) {
-            naive_mark(n, n->frozen ? n->successor : n->bits, old,
-                       disk_size - old);
+        naive_resize(n, n->bits, n->cut, old);
+        if (n->frozen) {
+            naive_resize(n, n->successor, n->successor_cut, old);
         }
     }
 }
@@ -404,11 +528,14 @@ static void end_of_job(Naive *n, bool success)
     if (success) {
         bdrv_dirty_bitmap_abdicate(n->b);
         memcpy(n->bits, n->successor, sizeof(n->bits));
+        memcpy(n->cut, n->successor_cut, sizeof(n->cut));
     } else {
         bdrv_dirty_bitmap_reclaim(n->b);
         naive_merge(n, n->bits, n->successor);
+        naive_add_cut(n->cut, n->successor_cut);
     }
     memset(n->successor, 0, sizeof(n->successor));
+    memset(n->successor_cut, 0, sizeof(n->successor_cut));
     n->frozen = false;
 }
 
@@ -427,6 +554,7 @@ static void do_one(Naive *n, const Naive *other, GRand *rand)
     case 0:
         bdrv_dirty_bitmap_clear(n->b, NULL);
         memset(n->bits, 0, sizeof(n->bits));
+        memset(n->cut, 0, sizeof(n->cut));
         break;
     case 1:
         n->disabled = !n->disabled;
@@ -434,7 +562,7 @@ static void do_one(Naive *n, const Naive *other, GRand *rand)
                      : bdrv_dirty_bitmap_enable)(n->b);
         break;
     case 2: {
-        HBitmap *backup = NULL;
+        BdrvBitmapBackup *backup = NULL;
         bool ok = bdrv_dirty_bitmap_merge(n->b, other->b, &backup, NULL);
 
         g_assert_cmpint(ok, ==, !other->frozen);
@@ -442,7 +570,8 @@ static void do_one(Naive *n, const Naive *other, GRand *rand)
             bdrv_dirty_bitmap_restore(n->b, backup); /* undone */
         } else if (ok) {
             naive_merge(n, n->bits, other->bits);
-            hbitmap_free(backup);
+            naive_add_cut(n->cut, other->cut);
+            bdrv_bitmap_backup_free(backup);
         }
         break;
     }
@@ -505,6 +634,8 @@ int main(int argc, char **argv)
     g_test_add_func("/dirty-bitmap/operations", test_operations);
     g_test_add_func("/dirty-bitmap/new", test_new);
     g_test_add_func("/dirty-bitmap/shown", test_shown);
+    g_test_add_func("/dirty-bitmap/shrink-fails", test_shrink_fails);
+    g_test_add_func("/dirty-bitmap/grow-by-write", test_grow_by_write);
     g_test_add_func("/dirty-bitmap/random", test_random);
     ret = g_test_run();
     bdrv_close_all();

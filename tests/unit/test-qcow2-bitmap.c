@@ -270,6 +270,251 @@ static void test_refusals(void)
     bdrv_unref(bs);
 }
 
+/* --- a disk that shrinks and grows --- */
+
+/* One opening: the disk gets these sizes, in turn, up to a 0. */
+static void resize_to(const int64_t *sizes)
+{
+    BlockDriverState *bs = open_image(false);
+    BlockBackend *blk = use(bs);
+
+    for (; *sizes; sizes++) {
+        g_assert_cmpint(blk_truncate(blk, *sizes, true, PREALLOC_MODE_OFF, 0,
+                                     &error_abort), ==, 0);
+    }
+    blk_unref(blk);
+    bdrv_unref(bs);
+    check_clean();
+}
+
+#define RESIZE(...) resize_to((const int64_t[]) { __VA_ARGS__, 0 })
+
+/* What is dirty in the bitmap @name as stored: "offset+bytes" in MiB. */
+static void stored_is(const char *name, const char *expected)
+{
+    g_autoptr(BlockDriverState) bs = open_image(true);
+    const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(find(bs, name));
+    g_autoptr(GString) text = g_string_new(NULL);
+    int64_t offset = 0, n;
+
+    while (hbitmap_next_dirty_area(bits, offset, hbitmap_size(bits), INT64_MAX,
+                                   &offset, &n)) {
+        g_string_append_printf(text, "%s%d+%d", text->len ? " " : "",
+                               (int)(offset / MiB), (int)(n / MiB));
+        offset += n;
+    }
+    g_assert_cmpstr(text->str, ==, expected);
+}
+
+/* Bytes of the header: the features that a writer may not know. */
+static uint64_t autoclear(void)
+{
+    g_autofree char *data = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(path, &data, &len, NULL));
+    return ld64_be(data + 88);
+}
+
+/* How often the magic of the extension is in the header. */
+static int extensions(void)
+{
+    g_autofree char *data = NULL;
+    gsize len;
+    int count = 0;
+
+    g_assert_true(g_file_get_contents(path, &data, &len, NULL));
+    for (gsize i = 112; i < 4096; i += 8) {
+        count += ld32_be(data + i) == QCOW2_EXT_BITMAP_CUTS;
+    }
+    return count;
+}
+
+static void create_with_two(int64_t size, uint64_t cluster)
+{
+    BlockDriverState *bs;
+
+    create(size, cluster);
+    bs = open_image(false);
+    add(bs, "on", MiB);
+    bdrv_dirty_bitmap_disable(add(bs, "off", MiB));
+    bdrv_unref(bs);
+}
+
+static void both_are(const char *expected)
+{
+    stored_is("on", expected);
+    stored_is("off", expected);
+}
+
+static void test_grow(void)
+{
+    create_with_two(16 * MiB, 4096);
+    RESIZE(20 * MiB, 30 * MiB);
+    RESIZE(40 * MiB);
+    both_are("");
+    g_assert_cmphex(autoclear(), ==,
+                    QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_BITMAPS);
+    g_assert_cmpint(extensions(), ==, 0);
+}
+
+static void test_shrink_and_grow(void)
+{
+    BlockDriverState *bs;
+
+    create_with_two(16 * MiB, 4096);
+    RESIZE(4 * MiB, 8 * MiB); /* in one opening */
+    both_are("4+4");
+    g_assert_cmpint(extensions(), ==, 1);
+    RESIZE(10 * MiB); /* over restarts */
+    both_are("4+6");
+    bs = open_image(false);
+    add(bs, "new", MiB);
+    bdrv_unref(bs);
+    RESIZE(20 * MiB);
+    both_are("4+12");
+    stored_is("new", "");
+    g_assert_cmpint(extensions(), ==, 0);
+    RESIZE(2 * MiB);
+    RESIZE(24 * MiB);
+    both_are("2+18");
+    stored_is("new", "2+18");
+}
+
+/* What is remembered goes where the bits go. */
+static void test_cut_moves(void)
+{
+    BlockDriverState *bs;
+    BdrvBitmapBackup *backup;
+
+    create_with_two(16 * MiB, 4096);
+    RESIZE(4 * MiB);
+    bs = open_image(false);
+    add(bs, "copy", 64 * KiB);
+    add(bs, "undone", MiB);
+    bdrv_dirty_bitmap_merge(find(bs, "copy"), find(bs, "on"), NULL,
+                            &error_abort);
+    bdrv_dirty_bitmap_merge(find(bs, "undone"), find(bs, "on"), &backup,
+                            &error_abort);
+    bdrv_dirty_bitmap_restore(find(bs, "undone"), backup);
+    bdrv_dirty_bitmap_clear(find(bs, "off"), &backup);
+    bdrv_dirty_bitmap_restore(find(bs, "off"), backup);
+    bdrv_dirty_bitmap_clear(find(bs, "on"), NULL);
+    bdrv_unref(bs);
+    RESIZE(20 * MiB);
+    stored_is("copy", "4+12");
+    stored_is("undone", "");
+    stored_is("off", "4+12");
+    stored_is("on", "");
+}
+
+/* A job that is done begins anew; one that is not, goes on. */
+static void test_cut_and_jobs(void)
+{
+    BlockDriverState *bs;
+
+    create_with_two(16 * MiB, 4096);
+    RESIZE(4 * MiB);
+    bs = open_image(false);
+    bdrv_dirty_bitmap_freeze(find(bs, "on"), &error_abort);
+    bdrv_dirty_bitmap_freeze(find(bs, "off"), &error_abort);
+    bdrv_dirty_bitmap_abdicate(find(bs, "on"));
+    bdrv_dirty_bitmap_reclaim(find(bs, "off"));
+    bdrv_unref(bs);
+    RESIZE(20 * MiB);
+    stored_is("on", "");
+    stored_is("off", "4+12");
+}
+
+/* Whoever does not know the notes makes them void. */
+static void test_cut_and_peer(void)
+{
+    BlockDriverState *bs;
+
+    if (!have_peer) {
+        g_test_skip("qemu-img is not installed");
+        return;
+    }
+    create_with_two(16 * MiB, 4096);
+    g_free(peer("qemu-img resize -q --shrink %s 4M", path));
+    g_assert_cmphex(autoclear(), ==, QCOW2_AUTOCLEAR_BITMAPS);
+    RESIZE(8 * MiB);
+    both_are("4+4");
+    bs = open_image(false);
+    bdrv_dirty_bitmap_clear(find(bs, "on"), NULL);
+    bdrv_dirty_bitmap_clear(find(bs, "off"), NULL);
+    bdrv_unref(bs);
+    RESIZE(10 * MiB);
+    both_are("");
+    /* The same size and the same place of the directory in the end. */
+    g_free(peer("qemu-img resize -q %s 20M", path));
+    g_free(peer("qemu-img resize -q --shrink %s 10M", path));
+    RESIZE(12 * MiB);
+    both_are("10+2");
+    /* A header with our notes, written anew by the peer. */
+    RESIZE(3 * MiB);
+    g_free(peer("qemu-img amend -o lazy_refcounts=on %s", path));
+    g_assert_cmpint(extensions(), ==, 1);
+    RESIZE(5 * MiB);
+    both_are("3+2");
+    RESIZE(40 * MiB);
+    both_are("3+37");
+}
+
+/* A header that has no room: then nothing is known. */
+static void test_no_room(void)
+{
+    BlockDriverState *bs;
+
+    create(16 * MiB, 512);
+    bs = open_image(false);
+    for (int i = 0; i < 30; i++) {
+        g_autofree char *name = g_strdup_printf("b%d", i);
+
+        add(bs, name, MiB);
+    }
+    bdrv_unref(bs);
+    g_assert_cmphex(autoclear(), ==,
+                    QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_BITMAPS);
+    RESIZE(4 * MiB);
+    g_assert_cmphex(autoclear(), ==, QCOW2_AUTOCLEAR_BITMAPS);
+    RESIZE(20 * MiB);
+    stored_is("b0", "4+16");
+    stored_is("b29", "4+16");
+}
+
+/* Notes that make no sense are as good as none. */
+static void test_bad_notes(void)
+{
+    g_autofree char *data = NULL;
+    gsize len, at = 112;
+
+    create_with_two(16 * MiB, 4096);
+    RESIZE(4 * MiB);
+    g_assert_true(g_file_get_contents(path, &data, &len, NULL));
+    while (ld32_be(data + at) != QCOW2_EXT_BITMAP_CUTS) {
+        at += 8;
+    }
+    st32_be(data + at + 4, 27); /* of 32 */
+    g_assert_true(g_file_set_contents(path, data, len, NULL));
+    RESIZE(20 * MiB);
+    both_are("4+16");
+
+    st32_be(data + at + 4, 32);
+    st32_be(data + at + 8, 77); /* no such bitmap */
+    g_assert_true(g_file_set_contents(path, data, len, NULL));
+    RESIZE(20 * MiB);
+    both_are("4+16");
+
+    st32_be(data + at + 8, 0);
+    st64_be(data + at + 16, UINT64_MAX);
+    g_assert_true(g_file_set_contents(path, data, len, NULL));
+    RESIZE(20 * MiB);
+    RESIZE(30 * MiB);
+    stored_is("on", "4+12"); /* the second in the directory */
+    stored_is("off", "4+26");
+}
+
 /* --- with the peer --- */
 
 static void test_peer_to_us(void)
@@ -339,6 +584,13 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
     g_test_add_func("/qcow2/bitmap/reopen", test_reopen);
     g_test_add_func("/qcow2/bitmap/resize", test_resize);
+    g_test_add_func("/qcow2/bitmap/grow", test_grow);
+    g_test_add_func("/qcow2/bitmap/shrink-and-grow", test_shrink_and_grow);
+    g_test_add_func("/qcow2/bitmap/cut-moves", test_cut_moves);
+    g_test_add_func("/qcow2/bitmap/cut-and-jobs", test_cut_and_jobs);
+    g_test_add_func("/qcow2/bitmap/cut-and-peer", test_cut_and_peer);
+    g_test_add_func("/qcow2/bitmap/no-room", test_no_room);
+    g_test_add_func("/qcow2/bitmap/bad-notes", test_bad_notes);
     g_test_add_func("/qcow2/bitmap/refusals", test_refusals);
     g_test_add_func("/qcow2/bitmap/peer-to-us", test_peer_to_us);
     g_test_add_func("/qcow2/bitmap/us-to-peer", test_us_to_peer);
