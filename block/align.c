@@ -145,8 +145,8 @@ int coroutine_fn bdrv_padded_pwritev(BdrvRequest *r, const BdrvSpan *span)
     Pad pad;
     int ret;
 
-    /* Nobody may change what we read until we have written it back. */
-    bdrv_make_request_serialising(&r->t, bdrv_request_align(r->bs));
+    /* Nobody changes what we read until we have written it back (rule 4). */
+    g_assert(r->serialising);
     ret = pad_init(&pad, r->bs, span);
     if (ret < 0) {
         return ret;

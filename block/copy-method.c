@@ -190,28 +190,27 @@ static int64_t coroutine_fn move_host(BlockCopyState *s, int64_t offset,
                                       const BdrvHostRange *from, bool urgent)
 {
     BlockCopyItem item;
-    BdrvHostRange to;
-    BdrvHostIO *io;
+    BdrvRequest *to;
     int ret;
 
     if (from->kind == BDRV_HOST_ZERO) {
         ret = write_zeroes(s, offset, from->bytes);
         return ret < 0 ? ret : from->bytes;
     }
-    io = bdrv_co_host_write_begin(s->target, offset, from->bytes, &to, &ret);
-    if (!io) {
+    to = bdrv_co_host_write_begin(s->target, offset, from->bytes, &ret);
+    if (!to) {
         return ret;
     }
     item = (BlockCopyItem) {
         .in = from->fd,
-        .out = to.fd,
+        .out = to->host.fd,
         .in_offset = from->offset,
-        .out_offset = to.offset,
-        .bytes = to.bytes,
+        .out_offset = to->host.offset,
+        .bytes = to->host.bytes,
     };
-    ret = item_aligned(&item, from->align, to.align)
+    ret = item_aligned(&item, from->align, to->host.align)
         ? run_item(s, &item, urgent) : -ENOTSUP;
-    ret = bdrv_co_host_write_end(io, ret);
+    ret = bdrv_co_host_write_end(to, ret);
     return ret < 0 ? ret : item.bytes;
 }
 
@@ -219,20 +218,19 @@ static int64_t coroutine_fn move_host(BlockCopyState *s, int64_t offset,
 static int64_t coroutine_fn move_fast(BlockCopyState *s, int64_t offset,
                                       int64_t bytes, bool urgent)
 {
-    BdrvHostRange from;
-    BdrvHostIO *io;
+    BdrvRequest *from;
     int64_t moved;
     int ret;
 
     if (s->compress || s->fleecing) {
         return -ENOTSUP;
     }
-    io = bdrv_co_host_read_begin(s->source, offset, bytes, &from, &ret);
-    if (!io) {
+    from = bdrv_co_host_read_begin(s->source, offset, bytes, &ret);
+    if (!from) {
         return ret;
     }
-    moved = move_host(s, offset, &from, urgent);
-    bdrv_co_host_read_end(io);
+    moved = move_host(s, offset, &from->host, urgent);
+    bdrv_co_host_read_end(from);
     return moved;
 }
 

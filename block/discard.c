@@ -51,19 +51,22 @@ int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset,
                                   int64_t bytes)
 {
     BdrvRequest r;
-    int ret = bdrv_gate_check_write(child, offset, bytes, 0);
+    int ret;
 
+    bdrv_request_init(&r, child, BDRV_REQUEST_DISCARD, offset, bytes, 0);
+    ret = bdrv_request_check(&r);
     if (ret < 0 || bytes == 0) {
         return ret;
     }
-    if (!child->bs->discard_unmap ||
-        !(child->bs->drv->co_pdiscard || child->bs->drv->is_filter)) {
+    if (!r.bs->discard_unmap ||
+        !(r.bs->drv->co_pdiscard || r.bs->drv->is_filter)) {
         return 0;
     }
-    bdrv_request_begin(&r, child, offset, bytes, BDRV_TRACKED_DISCARD, 0);
-    bdrv_write_prepare(&r, offset, bytes);
+    ret = bdrv_request_begin(&r);
+    if (ret < 0) {
+        return ret;
+    }
     ret = discard_granules(r.bs, offset, offset + bytes);
     r.bs->write_gen++;
-    bdrv_write_finish(&r, offset, bytes, ret);
     return bdrv_request_end(&r, ret);
 }

@@ -2,13 +2,15 @@
 /*
  * Host I/O: ranges that a worker thread reads and writes by itself.
  *
- * Reading: the top node has one read in flight; the levels below are only
- * asked.  Writing: each level it passes becomes a frame, with a write in
- * flight and, if its driver wants to know, an end.
+ * Each level that is asked has a request in flight (rule 9 of
+ * block/request.h), and the driver there keeps its part until it is told of
+ * the end, if it wants to.
  *
- *     frame 0   top node      begin: downwards     ^ end: upwards
- *     frame 1   its child                |         |
- *     frame 2   host file                v         |
+ *     top node      begin: downwards     ^ end: upwards
+ *       | lower             |            |
+ *     its child             |            |
+ *       | lower             |            |
+ *     host file             v            |
  *
  * Whatever a level would have to do to the data or its timing (detect zeroes,
  * pad, throttle, copy on read) makes it -ENOTSUP: the general path does it.
@@ -16,103 +18,22 @@
 #include "qemu/osdep.h"
 #include "io-int.h"
 
-/* Deeper trees take the general path. */
-#define HOST_FRAMES 8
-
-typedef struct HostFrame {
-    BdrvRequest r;
-    void *priv;
-    bool begun;    /* the driver wants to hear of the end */
-    int64_t bytes; /* of the range that was found */
-} HostFrame;
-
-struct BdrvHostIO {
-    int frames;
-    HostFrame frame[HOST_FRAMES];
-};
-
-static bool meets_alignment(const BlockDriverState *bs, int64_t offset,
-                            int64_t bytes)
+/* Must the general path do something to a read of this level? */
+static bool read_needs_general_path(const BlockDriverState *bs)
 {
-    return !((offset | bytes) & (bdrv_request_align(bs) - 1));
+    const BlockDriver *drv = bs->drv;
+
+    return bs->copy_on_read ||
+           (!drv->co_host_read_begin && (!drv->is_filter || drv->co_preadv));
 }
 
-/* --- reading --- */
-
-int coroutine_fn bdrv_co_host_read(BdrvChild *child, int64_t offset,
-                                   int64_t bytes, BdrvHostRange *range)
-{
-    int ret = bdrv_gate_check(child, offset, bytes);
-    BlockDriverState *bs;
-
-    if (ret < 0) {
-        return ret;
-    }
-    bs = child->bs;
-    if (offset >= bs->total_bytes) {
-        *range = (BdrvHostRange) {
-            .kind = BDRV_HOST_ZERO, .fd = -1, .bytes = bytes, .align = 1,
-        };
-        return 0;
-    }
-    bytes = MIN(bytes, bs->total_bytes - offset);
-    if (bs->copy_on_read || !meets_alignment(bs, offset, bytes)) {
-        return -ENOTSUP;
-    }
-    if (bs->drv->co_host_read) {
-        ret = bs->drv->co_host_read(bs, offset, bytes, range);
-    } else if (bs->drv->is_filter && !bs->drv->co_preadv) {
-        ret = bdrv_co_host_read(bdrv_filter_child(bs), offset, bytes, range);
-    } else {
-        return -ENOTSUP;
-    }
-    g_assert(ret < 0 || (range->bytes > 0 && range->bytes <= bytes));
-    return ret;
-}
-
-BdrvHostIO *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,
-                                                 int64_t offset, int64_t bytes,
-                                                 BdrvHostRange *range,
-                                                 int *ret)
-{
-    BdrvHostIO *io;
-
-    *ret = bdrv_gate_check(child, offset, bytes);
-    if (*ret < 0) {
-        return NULL;
-    }
-    g_assert(bytes > 0);
-    io = g_new(BdrvHostIO, 1);
-    io->frames = 1;
-    bdrv_request_begin(&io->frame[0].r, child, offset, bytes,
-                       BDRV_TRACKED_READ, 0);
-    io->frame[0].r.t.co = NULL; /* it outlives this call */
-    bdrv_wait_serialising_requests(&io->frame[0].r.t);
-    *ret = bdrv_co_host_read(child, offset, bytes, range);
-    if (*ret < 0) {
-        bdrv_co_host_read_end(io);
-        return NULL;
-    }
-    return io;
-}
-
-void coroutine_fn bdrv_co_host_read_end(BdrvHostIO *io)
-{
-    bdrv_request_end(&io->frame[0].r, 0);
-    g_free(io);
-}
-
-/* --- writing --- */
-
-/* Must the general path do something to a write of this level? */
-static bool needs_general_path(const BlockDriverState *bs, int64_t offset,
-                               int64_t bytes)
+/* The same for a write. */
+static bool write_needs_general_path(const BlockDriverState *bs, int64_t end)
 {
     const BlockDriver *drv = bs->drv;
 
     if (bs->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF ||
-        (bs->write_threshold && offset + bytes > bs->write_threshold) ||
-        !meets_alignment(bs, offset, bytes)) {
+        (bs->write_threshold && end > bs->write_threshold)) {
         return true;
     }
     if (drv->co_host_write_begin) {
@@ -121,107 +42,153 @@ static bool needs_general_path(const BlockDriverState *bs, int64_t offset,
     return !drv->is_filter || drv->co_pwritev || drv->co_pwrite_zeroes;
 }
 
-/* Ends the frame that is last; returns the result for the level above. */
-static int coroutine_fn pop_frame(BdrvHostIO *io, int result)
+/* Has the driver, or the child of a filter, set @r->host. */
+static int coroutine_fn ask_driver(BdrvRequest *r)
 {
-    HostFrame *f = &io->frame[--io->frames];
-    BlockDriverState *bs = f->r.bs;
-    int ret = MIN(result, 0);
-
-    if (f->begun && bs->drv->co_host_write_end) {
-        ret = bs->drv->co_host_write_end(bs, f->priv, result);
-        ret = MIN(ret, result < 0 ? result : 0);
-    }
-    bs->write_gen++;
-    if (f->bytes > 0) {
-        bdrv_write_finish(&f->r, f->r.t.offset, f->bytes, ret);
-    }
-    bdrv_request_end(&f->r, 0);
-    return ret < 0 ? ret : result;
-}
-
-/* One level: the driver's own begin, or on to a filter's child. */
-static int coroutine_fn begin_frame(BdrvHostIO *io, HostFrame *f,
-                                    BdrvHostRange *range)
-{
-    BlockDriverState *bs = f->r.bs;
+    BlockDriverState *bs = r->bs;
+    const BlockDriver *drv = bs->drv;
+    int coroutine_fn (*begin)(BlockDriverState *, BdrvRequest *) =
+        r->type == BDRV_REQUEST_READ ? drv->co_host_read_begin
+                                     : drv->co_host_write_begin;
     int ret;
 
-    if (bs->drv->co_host_write_begin) {
-        ret = bs->drv->co_host_write_begin(bs, f->r.t.offset, f->r.t.bytes,
-                                           io, range, &f->priv);
-        f->begun = ret == 0;
-    } else {
-        ret = bdrv_co_host_write_child(io, bdrv_filter_child(bs),
-                                       f->r.t.offset, f->r.t.bytes, range);
+    if (!begin) {
+        return bdrv_co_host_child(r, bdrv_filter_child(bs), r->offset,
+                                  r->bytes);
+    }
+    ret = begin(bs, r);
+    r->driver_holds = ret == 0;
+    return ret;
+}
+
+/* After begin, which may have waited: the size counts that it has now. */
+static int coroutine_fn resolve(BdrvRequest *r)
+{
+    int64_t align = bdrv_request_align(r->bs);
+    int ret = -ENOTSUP;
+
+    if (r->type == BDRV_REQUEST_READ && r->offset >= r->bs->total_bytes) {
+        r->host = (BdrvHostRange) {
+            .kind = BDRV_HOST_ZERO, .fd = -1, .bytes = r->bytes, .align = 1,
+        };
+        return 0;
+    }
+    if (r->type == BDRV_REQUEST_READ) {
+        bdrv_request_narrow(r, MIN(r->bytes,
+                                   r->bs->total_bytes - r->offset));
+    }
+    if (!((r->offset | r->bytes) & (align - 1))) {
+        ret = ask_driver(r);
     }
     if (ret < 0) {
         return ret;
     }
-    g_assert(range->kind == BDRV_HOST_FILE && range->bytes > 0 &&
-             range->bytes <= f->r.t.bytes);
-    f->bytes = range->bytes;
-    /* Nothing can have been written before we return: mark it now. */
-    bdrv_mark_dirty(bs, f->r.t.offset, f->bytes);
+    g_assert(r->host.bytes > 0 && r->host.bytes <= r->bytes);
+    g_assert(r->type == BDRV_REQUEST_READ || r->host.kind == BDRV_HOST_FILE);
+    bdrv_request_narrow(r, r->host.bytes);
     return 0;
 }
 
-int coroutine_fn bdrv_co_host_write_child(BdrvHostIO *io, BdrvChild *child,
-                                          int64_t offset, int64_t bytes,
-                                          BdrvHostRange *range)
+/* One level and all below it; frees them.  Returns 0 or -errno. */
+static int coroutine_fn end_level(BdrvRequest *r, int result)
 {
-    int level = io->frames;
-    HostFrame *f = &io->frame[level];
-    int ret = bdrv_gate_check_write(child, offset, bytes, 0);
+    const BlockDriver *drv = r->bs->drv;
+    int ret = MIN(result, 0);
 
-    if (ret < 0) {
-        return ret;
+    if (r->lower) {
+        ret = end_level(r->lower, result);
+        result = ret < 0 ? ret : result;
     }
-    if (level == HOST_FRAMES ||
-        needs_general_path(child->bs, offset, bytes)) {
-        return -ENOTSUP;
-    }
-    io->frames++;
-    f->priv = NULL;
-    f->begun = false;
-    f->bytes = 0;
-    bdrv_request_begin(&f->r, child, offset, bytes, BDRV_TRACKED_WRITE, 0);
-    f->r.t.co = NULL; /* it outlives this call */
-    bdrv_wait_serialising_requests(&f->r.t);
-    ret = begin_frame(io, f, range);
-    if (ret < 0) {
-        while (io->frames > level) {
-            pop_frame(io, -ECANCELED);
+    if (r->type == BDRV_REQUEST_READ) {
+        if (r->driver_holds && drv->co_host_read_end) {
+            drv->co_host_read_end(r->bs, r);
         }
+    } else {
+        if (r->driver_holds && drv->co_host_write_end) {
+            ret = drv->co_host_write_end(r->bs, r, result);
+            ret = result < 0 ? result : MIN(ret, 0);
+        }
+        r->bs->write_gen++;
+    }
+    bdrv_request_end(r, ret);
+    g_free(r);
+    return ret;
+}
+
+static BdrvRequest *coroutine_fn begin_level(BdrvChild *child,
+                                             BdrvRequestType type,
+                                             int64_t offset, int64_t bytes,
+                                             int *ret)
+{
+    BdrvRequest *r, try;
+
+    g_assert(bytes > 0);
+    bdrv_request_init(&try, child, type, offset, bytes, 0);
+    *ret = bdrv_request_check(&try);
+    if (*ret < 0) {
+        return NULL;
+    }
+    /* Not even begun, so that nothing is marked that is not written. */
+    if (type == BDRV_REQUEST_READ
+        ? read_needs_general_path(try.bs)
+        : write_needs_general_path(try.bs, offset + bytes) ||
+          ((offset | bytes) & (bdrv_request_align(try.bs) - 1))) {
+        *ret = -ENOTSUP;
+        return NULL;
+    }
+    r = g_new0(BdrvRequest, 1);
+    bdrv_request_init(r, child, type, offset, bytes, 0);
+    *ret = bdrv_request_begin(r);
+    if (*ret < 0) {
+        g_free(r);
+        return NULL;
+    }
+    r->co = NULL; /* it outlives this call */
+    *ret = resolve(r);
+    if (*ret < 0) {
+        end_level(r, type == BDRV_REQUEST_READ ? 0 : -ECANCELED);
+        return NULL;
+    }
+    return r;
+}
+
+int coroutine_fn bdrv_co_host_child(BdrvRequest *r, BdrvChild *child,
+                                    int64_t offset, int64_t bytes)
+{
+    int ret;
+
+    g_assert(!r->lower);
+    r->lower = begin_level(child, r->type, offset, bytes, &ret);
+    if (r->lower) {
+        r->host = r->lower->host;
     }
     return ret;
 }
 
-BdrvHostIO *coroutine_fn bdrv_co_host_write_begin(BdrvChild *child,
+BdrvRequest *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,
                                                   int64_t offset,
-                                                  int64_t bytes,
-                                                  BdrvHostRange *range,
-                                                  int *ret)
+                                                  int64_t bytes, int *ret)
 {
-    BdrvHostIO *io = g_new(BdrvHostIO, 1);
-
-    g_assert(bytes > 0);
-    io->frames = 0;
-    *ret = bdrv_co_host_write_child(io, child, offset, bytes, range);
-    if (*ret < 0) {
-        g_free(io);
-        return NULL;
-    }
-    return io;
+    return begin_level(child, BDRV_REQUEST_READ, offset, bytes, ret);
 }
 
-int coroutine_fn bdrv_co_host_write_end(BdrvHostIO *io, int result)
+void coroutine_fn bdrv_co_host_read_end(BdrvRequest *r)
 {
-    while (io->frames > 0) {
-        result = pop_frame(io, result);
-    }
-    g_free(io);
-    return MIN(result, 0);
+    g_assert(r->type == BDRV_REQUEST_READ);
+    end_level(r, 0);
+}
+
+BdrvRequest *coroutine_fn bdrv_co_host_write_begin(BdrvChild *child,
+                                                   int64_t offset,
+                                                   int64_t bytes, int *ret)
+{
+    return begin_level(child, BDRV_REQUEST_WRITE, offset, bytes, ret);
+}
+
+int coroutine_fn bdrv_co_host_write_end(BdrvRequest *r, int result)
+{
+    g_assert(r->type == BDRV_REQUEST_WRITE);
+    return end_level(r, result);
 }
 
 /* --- copying between two host files --- */
@@ -260,47 +227,51 @@ static int copy_work(void *opaque)
 static int coroutine_fn copy_found(const BdrvHostRange *from, BdrvChild *dst,
                                    int64_t offset, int64_t *done)
 {
-    BdrvHostRange to;
-    HostCopy copy = { .from = from, .to = &to };
-    BdrvHostIO *io;
+    HostCopy copy = { .from = from };
+    BdrvRequest *to;
     int ret;
 
     if (from->kind == BDRV_HOST_ZERO) {
         *done = from->bytes;
         return bdrv_co_pwrite_zeroes(dst, offset, from->bytes, 0);
     }
-    io = bdrv_co_host_write_begin(dst, offset, from->bytes, &to, &ret);
-    if (!io) {
+    to = bdrv_co_host_write_begin(dst, offset, from->bytes, &ret);
+    if (!to) {
         return ret;
     }
-    *done = copy.bytes = MIN(to.bytes, from->bytes);
+    copy.to = &to->host;
+    *done = copy.bytes = to->host.bytes;
     ret = thread_pool_co_run(copy_work, &copy);
-    return bdrv_co_host_write_end(io, ret < 0 ? ret : BDRV_HOST_WRITTEN);
+    return bdrv_co_host_write_end(to, ret < 0 ? ret : BDRV_HOST_WRITTEN);
 }
 
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
                                     BdrvChild *dst, int64_t dst_offset,
                                     int64_t bytes, BdrvRequestFlags flags)
 {
-    int ret = bdrv_gate_check(src, src_offset, bytes);
+    BdrvRequest try;
+    int ret;
 
+    bdrv_request_init(&try, src, BDRV_REQUEST_READ, src_offset, bytes, 0);
+    ret = bdrv_request_check(&try);
     if (ret == 0) {
-        ret = bdrv_gate_check_write(dst, dst_offset, bytes, flags);
+        bdrv_request_init(&try, dst, BDRV_REQUEST_WRITE, dst_offset, bytes,
+                          flags);
+        ret = bdrv_request_check(&try);
     }
     if (flags & ~BDRV_REQ_FUA) {
         return -ENOTSUP;
     }
     while (ret == 0 && bytes > 0) {
-        BdrvHostRange from;
-        BdrvHostIO *io = bdrv_co_host_read_begin(src, src_offset, bytes,
-                                                 &from, &ret);
+        BdrvRequest *from = bdrv_co_host_read_begin(src, src_offset, bytes,
+                                                    &ret);
         int64_t done = 0;
 
-        if (!io) {
+        if (!from) {
             break;
         }
-        ret = copy_found(&from, dst, dst_offset, &done);
-        bdrv_co_host_read_end(io);
+        ret = copy_found(&from->host, dst, dst_offset, &done);
+        bdrv_co_host_read_end(from);
         src_offset += done;
         dst_offset += done;
         bytes -= done;

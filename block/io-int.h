@@ -2,12 +2,13 @@
 /*
  * What the files of the request path share.
  *
- *   gate (io.c, zeroes.c, discard.c, truncate.c)   state, range, permission
- *     -> tracked request (request.c)               counted, serialised
+ *   gate (io.c, zeroes.c, discard.c, truncate.c, status.c, host-io.c)
+ *     -> begin (request.c)                         checks, waits, marks
  *       -> padding (align.c)                       read-modify-write
- *         -> aligned request (io.c)                bitmaps, zero detection
+ *         -> aligned request (io.c)                zero detection
  *           -> pieces (align.c)                    limits, bounce buffers
  *             -> callback of the driver, or the gate of a filter's child
+ *     -> end (request.c)                           marks, wakes others
  */
 #ifndef BLOCK_IO_INT_H
 #define BLOCK_IO_INT_H
@@ -17,14 +18,6 @@
 
 /* Bounce buffers are at most this large; longer requests go in pieces. */
 #define BDRV_BOUNCE_BYTES (1 * MiB)
-
-/* One request on its way through a node; on the stack of its coroutine. */
-typedef struct BdrvRequest {
-    BdrvTrackedRequest t;
-    BdrvChild *child;
-    BlockDriverState *bs;
-    BdrvRequestFlags flags;
-} BdrvRequest;
 
 /* A range of a node and the memory for it; @qiov NULL: no data. */
 typedef struct BdrvSpan {
@@ -53,29 +46,39 @@ static inline bool bdrv_must_emulate_fua(BdrvRequestFlags flags,
     return (flags & BDRV_REQ_FUA) && !(supported & BDRV_REQ_FUA);
 }
 
+/* --- request.c --- */
+
+/* What who begins it says; the rest is set by begin. */
+static inline void bdrv_request_init(BdrvRequest *r, BdrvChild *child,
+                                     BdrvRequestType type, int64_t offset,
+                                     int64_t bytes, BdrvRequestFlags flags)
+{
+    r->child = child;
+    r->bs = NULL;
+    r->type = type;
+    r->flags = flags;
+    r->offset = offset;
+    r->bytes = bytes;
+}
+
+/*
+ * Finds the node and says whether the request may be: 0, -ENOMEDIUM where
+ * nothing is open, -EIO for a range that cannot be, -EPERM for a change of a
+ * node that is read-only.  For gates of requests that are empty.
+ */
+int bdrv_request_check(BdrvRequest *r);
+/*
+ * Begins @r, which was initialised: 0, or -errno and nothing was begun.
+ * May wait; block/request.h says what is true afterwards.
+ */
+int coroutine_fn bdrv_request_begin(BdrvRequest *r);
+/* Returns @ret, how it went: 0 or -errno. */
+int coroutine_fn bdrv_request_end(BdrvRequest *r, int ret);
+/* @r is about its first @bytes only; not for serialising requests. */
+void bdrv_request_narrow(BdrvRequest *r, int64_t bytes);
+
 /* --- io.c --- */
 
-/* -ENOMEDIUM where nothing is open, -EIO for a range that cannot be. */
-int bdrv_gate_check(const BdrvChild *child, int64_t offset, int64_t bytes);
-/* The same for what changes the node: also -EPERM, and its end. */
-int bdrv_gate_check_write(const BdrvChild *child, int64_t offset,
-                          int64_t bytes, BdrvRequestFlags flags);
-/* Counts and tracks a request that passed its gate. */
-void coroutine_fn bdrv_request_begin(BdrvRequest *r, BdrvChild *child,
-                                     int64_t offset, int64_t bytes,
-                                     BdrvTrackedType type,
-                                     BdrvRequestFlags flags);
-/* The reverse; returns @ret, which must be 0 or -errno. */
-int coroutine_fn bdrv_request_end(BdrvRequest *r, int ret);
-/* Marks the part of a range that lies inside of the node. */
-void bdrv_mark_dirty(BlockDriverState *bs, int64_t offset, int64_t bytes);
-/* Before and after something changes [@offset, +@bytes). */
-void coroutine_fn bdrv_write_prepare(BdrvRequest *r, int64_t offset,
-                                     int64_t bytes);
-void bdrv_write_finish(BdrvRequest *r, int64_t offset, int64_t bytes,
-                       int ret);
-/* A data write reached @end: what is counted, and the node may have grown. */
-void bdrv_written_to(const BdrvChild *child, int64_t end);
 /* Requests that meet the request alignment. */
 int coroutine_fn bdrv_aligned_preadv(BdrvRequest *r, const BdrvSpan *span);
 int coroutine_fn bdrv_aligned_pwritev(BdrvRequest *r, const BdrvSpan *span,
@@ -92,6 +95,12 @@ int coroutine_fn bdrv_driver_preadv(BlockDriverState *bs,
 int coroutine_fn bdrv_driver_pwritev(BlockDriverState *bs,
                                      const BdrvSpan *span,
                                      BdrvRequestFlags flags);
+
+/* --- status.c --- */
+
+/* bdrv_is_allocated() for who has @r in flight on the node (rule 10). */
+int coroutine_fn bdrv_co_is_allocated_within(BdrvRequest *r, int64_t offset,
+                                             int64_t bytes, int64_t *pnum);
 
 /* --- zeroes.c --- */
 

@@ -25,7 +25,7 @@ BlockDriverState *bdrv_node_new(void)
     bs->quiesce_counter = bdrv_drain_all_count();
     LIST_INIT(&bs->children);
     LIST_INIT(&bs->parents);
-    LIST_INIT(&bs->tracked_requests);
+    LIST_INIT(&bs->requests);
     LIST_INIT(&bs->bitmaps.list);
     co_queue_init(&bs->flush_queue);
     co_mutex_init(&bs->reqs_lock);

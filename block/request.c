@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Requests in flight: counting, overlap, serialising, waiting.
- *
- * Two requests that overlap conflict if one of them is serialising.  Who comes
- * later waits, except for one that itself waits: it will look again when it
- * wakes and then wait for us, and two that wait for each other would never
- * end.
+ * The begin and the end of every request; the one place where requests wait
+ * for each other and where dirty bitmaps are marked.  "Rule N" is in
+ * block/request.h.
  */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "io-int.h"
 #include "qemu/interval.h"
 
@@ -23,88 +21,376 @@ void bdrv_dec_in_flight(BlockDriverState *bs)
     bs->in_flight--;
 }
 
-void coroutine_fn bdrv_tracked_request_begin(BdrvTrackedRequest *req,
-                                             BlockDriverState *bs,
-                                             int64_t offset, int64_t bytes,
-                                             BdrvTrackedType type)
+/* --- may it be? --- */
+
+static bool changes_node(const BdrvRequest *r)
 {
-    req->bs = bs;
-    req->offset = req->overlap_offset = offset;
-    req->bytes = req->overlap_bytes = bytes;
-    req->type = type;
-    req->serialising = false;
-    req->co = coroutine_self();
-    req->waiting_for = NULL;
-    co_queue_init(&req->wait_queue);
-    LIST_INSERT_HEAD(&bs->tracked_requests, req, list);
+    return r->type != BDRV_REQUEST_READ && r->type != BDRV_REQUEST_STATUS;
 }
 
-void coroutine_fn bdrv_tracked_request_end(BdrvTrackedRequest *req)
+/* The last block may be padded past an end that is not aligned. */
+static bool leaves_node(const BdrvRequest *r)
 {
-    if (req->serialising) {
-        req->bs->serialising_in_flight--;
+    const BlockDriverState *bs = r->bs;
+    int64_t end = r->offset + r->bytes;
+
+    return r->type != BDRV_REQUEST_TRUNCATE && end > bs->total_bytes &&
+           !(r->child->perm & BLK_PERM_RESIZE) &&
+           end > ROUND_UP(bs->total_bytes, bdrv_request_align(bs));
+}
+
+int bdrv_request_check(BdrvRequest *r)
+{
+    if (r->child) {
+        r->bs = r->child->bs;
     }
-    LIST_REMOVE(req, list);
-    if (G_UNLIKELY(!co_queue_empty(&req->wait_queue))) {
-        co_queue_wake_all(&req->wait_queue);
+    if (!r->bs || !r->bs->drv) {
+        return -ENOMEDIUM;
+    }
+    if (r->offset < 0 || r->bytes < 0 || r->bytes > BDRV_MAX_LENGTH ||
+        r->offset > BDRV_MAX_LENGTH - r->bytes) {
+        return -EIO;
+    }
+    if (!changes_node(r)) {
+        return 0;
+    }
+    if (G_UNLIKELY(r->bs->read_only)) {
+        return -EPERM;
+    }
+    return G_UNLIKELY(leaves_node(r)) ? -EIO : 0;
+}
+
+/* Of these the edge needs one; 0: any edge will do. */
+static uint64_t permissions(const BdrvRequest *r)
+{
+    const uint64_t unchanged = BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED;
+
+    switch (r->type) {
+    case BDRV_REQUEST_READ:
+        return r->copies_up ? unchanged : 0;
+    case BDRV_REQUEST_WRITE:
+        return r->flags & BDRV_REQ_WRITE_UNCHANGED ? unchanged
+                                                   : BLK_PERM_WRITE;
+    case BDRV_REQUEST_DISCARD:
+        return BLK_PERM_WRITE;
+    case BDRV_REQUEST_TRUNCATE:
+        return BLK_PERM_RESIZE;
+    default:
+        return 0;
     }
 }
 
-/* A request in flight that @req has to wait for, or NULL. */
-static BdrvTrackedRequest *find_conflict(const BdrvTrackedRequest *req)
+static bool permitted(const BdrvRequest *r)
 {
-    BdrvTrackedRequest *other;
+    uint64_t need = permissions(r);
 
-    LIST_FOREACH(other, &req->bs->tracked_requests, list) {
-        if (other != req && !other->waiting_for &&
-            (other->serialising || req->serialising) &&
-            ranges_overlap(other->overlap_offset, other->overlap_bytes,
-                           req->overlap_offset, req->overlap_bytes)) {
+    return !need || (r->child->perm & need);
+}
+
+/* --- in flight --- */
+
+static void coroutine_fn enter(BdrvRequest *r)
+{
+    bdrv_inc_in_flight(r->bs);
+    r->overlap_offset = r->offset;
+    r->overlap_bytes = r->bytes;
+    r->serialising = false;
+    r->waiting_for = NULL;
+    r->co = coroutine_self();
+    co_queue_init(&r->wait_queue);
+    LIST_INSERT_HEAD(&r->bs->requests, r, list);
+}
+
+static void wake_waiting(BdrvRequest *r)
+{
+    if (G_UNLIKELY(!co_queue_empty(&r->wait_queue))) {
+        co_queue_wake_all(&r->wait_queue);
+    }
+}
+
+static void leave(BdrvRequest *r)
+{
+    if (r->serialising) {
+        r->bs->serialising_in_flight--;
+    }
+    LIST_REMOVE(r, list);
+    wake_waiting(r);
+    bdrv_dec_in_flight(r->bs);
+}
+
+/* --- waiting --- */
+
+static bool conflicts(const BdrvRequest *r, const BdrvRequest *other)
+{
+    return other != r && !other->waiting_for &&
+           (other->serialising || r->serialising) &&
+           ranges_overlap(other->overlap_offset, other->overlap_bytes,
+                          r->overlap_offset, r->overlap_bytes);
+}
+
+/* A request in flight that @r has to wait for, or NULL. */
+static BdrvRequest *find_conflict(const BdrvRequest *r)
+{
+    BdrvRequest *other;
+
+    LIST_FOREACH(other, &r->bs->requests, list) {
+        if (conflicts(r, other)) {
             return other;
         }
     }
     return NULL;
 }
 
-static bool coroutine_fn wait_for_conflicts(BdrvTrackedRequest *req)
+/* A query ends before what it would have to wait for further on (rule 8). */
+static void shorten_query(BdrvRequest *r)
 {
-    BdrvTrackedRequest *other;
+    const BdrvRequest *other;
+
+    LIST_FOREACH(other, &r->bs->requests, list) {
+        if (conflicts(r, other) && other->overlap_offset > r->offset) {
+            r->bytes = other->overlap_offset - r->offset;
+            r->overlap_bytes = r->bytes;
+        }
+    }
+}
+
+static bool coroutine_fn wait_for_conflicts(BdrvRequest *r)
+{
+    BdrvRequest *other;
     bool waited = false;
 
-    while ((other = find_conflict(req))) {
-        /* Nested requests of one coroutine on one node would wait forever. */
-        g_assert(!other->co || other->co != req->co);
-        req->waiting_for = other;
+    if (G_LIKELY(!r->bs->serialising_in_flight)) {
+        return false;
+    }
+    for (;;) {
+        if (r->type == BDRV_REQUEST_STATUS) {
+            shorten_query(r);
+        }
+        other = find_conflict(r);
+        if (!other) {
+            return waited;
+        }
+        g_assert(!other->co || other->co != r->co); /* rule 10 */
+        r->waiting_for = other;
         co_queue_wait(&other->wait_queue, NULL);
-        req->waiting_for = NULL;
+        r->waiting_for = NULL;
         waited = true;
     }
+}
+
+/* What a serialising request is rounded to; 0: it is none (rule 4). */
+static int64_t serialising_align(const BdrvRequest *r)
+{
+    int64_t align = bdrv_request_align(r->bs);
+
+    if (G_UNLIKELY(r->copies_up || (r->flags & BDRV_REQ_SERIALISING))) {
+        return bdrv_get_cluster_size(r->bs);
+    }
+    return r->type == BDRV_REQUEST_WRITE &&
+           ((r->offset | r->bytes) & (align - 1)) ? align : 0;
+}
+
+static void make_serialising(BdrvRequest *r, int64_t start, int64_t end)
+{
+    r->overlap_offset = start;
+    r->overlap_bytes = end - start;
+    if (!r->serialising) {
+        r->serialising = true;
+        r->bs->serialising_in_flight++;
+    }
+}
+
+/*
+ * Nobody is at what is cut off or new, nor past the end, where writes of who
+ * may grow the node go.  The size may have changed while we waited.
+ */
+static bool coroutine_fn settle_truncate(BdrvRequest *r)
+{
+    bool waited = false;
+    int64_t start;
+
+    do {
+        start = MIN(r->offset, r->bs->total_bytes);
+        make_serialising(r, start, INT64_MAX);
+        waited |= wait_for_conflicts(r);
+    } while (MIN(r->offset, r->bs->total_bytes) < start);
     return waited;
 }
 
-bool coroutine_fn bdrv_wait_serialising_requests(BdrvTrackedRequest *req)
+/* Until it is alone, where it has to be; true if it had to wait. */
+static bool coroutine_fn settle(BdrvRequest *r)
 {
-    if (G_LIKELY(!req->bs->serialising_in_flight)) {
-        return false;
+    int64_t align;
+
+    if (r->type == BDRV_REQUEST_TRUNCATE) {
+        return settle_truncate(r);
     }
-    return wait_for_conflicts(req);
+    align = serialising_align(r);
+    if (align) {
+        make_serialising(r, ROUND_DOWN(r->offset, align),
+                         ROUND_UP(r->offset + r->bytes, align));
+    }
+    return wait_for_conflicts(r);
 }
 
-void coroutine_fn bdrv_make_request_serialising(BdrvTrackedRequest *req,
-                                                uint64_t align)
-{
-    int64_t start = ROUND_DOWN(req->offset, (int64_t)align);
-    int64_t end = ROUND_UP(req->offset + req->bytes, (int64_t)align);
-    int64_t old_end = req->overlap_offset + req->overlap_bytes;
+/* --- marking --- */
 
-    if (!req->serialising) {
-        req->serialising = true;
-        req->bs->serialising_in_flight++;
-    }
-    req->overlap_offset = MIN(req->overlap_offset, start);
-    req->overlap_bytes = MAX(old_end, end) - req->overlap_offset;
-    wait_for_conflicts(req);
+static bool marks(const BdrvRequest *r)
+{
+    return (r->type == BDRV_REQUEST_WRITE ||
+            r->type == BDRV_REQUEST_DISCARD) &&
+           !(r->flags & BDRV_REQ_WRITE_UNCHANGED);
 }
+
+/* What the driver may change: whole blocks, where they are written back. */
+static void changed_range(const BdrvRequest *r, int64_t *start, int64_t *end)
+{
+    int64_t align = r->type == BDRV_REQUEST_WRITE
+                    ? bdrv_request_align(r->bs) : 1;
+
+    *start = ROUND_DOWN(r->offset, align);
+    *end = ROUND_UP(r->offset + r->bytes, align);
+}
+
+/* The part of it that lies inside of the node. */
+static void mark(BlockDriverState *bs, int64_t start, int64_t end)
+{
+    end = MIN(end, bs->total_bytes);
+    if (start < end) {
+        bdrv_dirty_bitmap_mark(bs, start, end - start);
+    }
+}
+
+static void check_write_threshold(BlockDriverState *bs, int64_t end)
+{
+    uint64_t threshold = bs->write_threshold;
+
+    if (G_UNLIKELY(threshold && end > threshold)) {
+        bs->write_threshold = 0; /* tells once */
+        if (bdrv_event_hooks.write_threshold) {
+            bdrv_event_hooks.write_threshold(bs, threshold, end - threshold);
+        }
+    }
+}
+
+/* Rules 5 and 6. */
+static int coroutine_fn intend_and_mark(BdrvRequest *r)
+{
+    BlockDriverState *bs = r->bs;
+    int64_t start, end;
+    int ret;
+
+    changed_range(r, &start, &end);
+    if (marks(r) && start < end) {
+        ret = bdrv_bitmap_store_co_write_intent(bs, start, end - start);
+        if (ret < 0) {
+            return ret;
+        }
+        mark(bs, start, end);
+    }
+    if (r->type == BDRV_REQUEST_WRITE) {
+        check_write_threshold(bs, end);
+    }
+    return 0;
+}
+
+/* A write past the end of a node that may grow made it larger. */
+static void grow_to(BlockDriverState *bs, int64_t end)
+{
+    BdrvChild *parent;
+
+    bs->total_bytes = end;
+    bdrv_dirty_bitmap_truncate_all(bs, end);
+    LIST_FOREACH(parent, &bs->parents, next_parent) {
+        if (parent->klass->resize) {
+            parent->klass->resize(parent);
+        }
+    }
+}
+
+/* --- begin and end --- */
+
+/* Rule 3: what may be different now from when it was called. */
+static int check_again(BdrvRequest *r)
+{
+    BlockDriverState *bs = r->bs;
+    int ret = bdrv_request_check(r);
+
+    g_assert(r->bs == bs); /* rule 1 */
+    if (ret < 0) {
+        return ret;
+    }
+    r->copies_up &= !bs->read_only;
+    return permitted(r) ? 0 : -EPERM;
+}
+
+int coroutine_fn bdrv_request_begin(BdrvRequest *r)
+{
+    int ret = bdrv_request_check(r);
+
+    if (ret < 0) {
+        return ret;
+    }
+    r->copies_up = r->type == BDRV_REQUEST_READ && !r->bs->read_only &&
+                   (r->bs->copy_on_read || (r->flags & BDRV_REQ_COPY_ON_READ));
+    g_assert(permitted(r));
+    enter(r);
+    if (G_UNLIKELY(settle(r))) {
+        ret = check_again(r);
+    }
+    if (ret == 0 && changes_node(r)) {
+        ret = intend_and_mark(r);
+    }
+    if (ret < 0) {
+        leave(r); /* rule 2 */
+    }
+    return ret;
+}
+
+/* It grew the node, and is marked the second time (rule 6). */
+static void end_change(BdrvRequest *r, int ret)
+{
+    BlockDriverState *bs = r->bs;
+    int64_t start, end;
+
+    changed_range(r, &start, &end);
+    if (ret == 0 && r->type == BDRV_REQUEST_WRITE) {
+        bs->wr_highest_offset = MAX(bs->wr_highest_offset, (uint64_t)end);
+        if (G_UNLIKELY(end > bs->total_bytes) &&
+            (r->child->perm & BLK_PERM_RESIZE)) {
+            grow_to(bs, end);
+        }
+    } else if (G_UNLIKELY(ret < 0 && r->type == BDRV_REQUEST_WRITE &&
+                          end > bs->total_bytes)) {
+        bdrv_dirty_bitmap_growth_failed(bs, end);
+    }
+    if (marks(r)) {
+        mark(bs, start, end);
+    }
+}
+
+int coroutine_fn bdrv_request_end(BdrvRequest *r, int ret)
+{
+    /* A driver that fails without saying why has a bug. */
+    g_assert(ret <= 0);
+    g_assert(!r->child || r->child->bs == r->bs); /* rule 1 */
+    if (changes_node(r)) {
+        end_change(r, ret);
+    }
+    leave(r);
+    return ret;
+}
+
+void bdrv_request_narrow(BdrvRequest *r, int64_t bytes)
+{
+    g_assert(bytes > 0 && bytes <= r->bytes && !r->serialising);
+    if (bytes < r->bytes) {
+        r->bytes = r->overlap_bytes = bytes;
+        wake_waiting(r);
+    }
+}
+
+/* --- clusters --- */
 
 int64_t bdrv_get_cluster_size(BlockDriverState *bs)
 {

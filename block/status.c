@@ -2,8 +2,15 @@
 /*
  * Block status: where data comes from, what is allocated, what reads as zero.
  *
- * One node first (node_status), then the chain (walk_chain), then runs of
- * equal status are merged (merged_status).
+ * One node first (node_status), then the chain below it (walk), then runs of
+ * equal status are merged (merged_status).  A node that only stands for
+ * another one, a filter or raw over an image, is looked through: what is
+ * allocated there is what is allocated in it.
+ *
+ * On each node that is looked at the query is a request in flight until what
+ * lies below it has answered, too (rule 8 of block/request.h): a write that
+ * waits for readers waits for it, so that no answer is pieced together from
+ * before the write (the upper layer) and after it (the lower one).
  */
 #include "qemu/osdep.h"
 #include "io-int.h"
@@ -13,7 +20,7 @@ typedef struct Status {
     int64_t pnum;
     int64_t map;
     BlockDriverState *file;
-    int depth;     /* layers looked at; the last one decided */
+    int depth;     /* layers looked at, if the last one decided, else 0 */
 } Status;
 
 /* What is asked; the range apart. */
@@ -23,10 +30,11 @@ typedef struct Query {
     bool include_base;
     bool single;            /* only @top */
     bool want_zero;         /* false: only allocation matters */
+    const BdrvRequest *within; /* the caller has it in flight on @top */
 } Query;
 
-static Status coroutine_fn walk_chain(const Query *q, int64_t offset,
-                                      int64_t bytes);
+static Status coroutine_fn walk(const Query *q, BlockDriverState *bs,
+                                int64_t offset, int64_t bytes);
 
 /* --- one node --- */
 
@@ -39,10 +47,8 @@ static Status coroutine_fn ask_driver(BlockDriverState *bs, bool want_zero,
     int64_t end = ROUND_UP(offset + bytes, align);
     Status s = { 0 };
 
-    bdrv_inc_in_flight(bs);
     s.flags = bs->drv->co_block_status(bs, want_zero, start, end - start,
                                        &s.pnum, &s.map, &s.file);
-    bdrv_dec_in_flight(bs);
     if (s.flags < 0) {
         return s;
     }
@@ -53,48 +59,6 @@ static Status coroutine_fn ask_driver(BlockDriverState *bs, bool want_zero,
     }
     s.flags &= ~BDRV_BLOCK_EOF; /* found out by ourselves */
     return s;
-}
-
-/* The driver says: what @s->file has at @s->map. */
-static Status coroutine_fn ask_raw(BlockDriverState *bs, bool want_zero,
-                                   const Status *s)
-{
-    Query q = { .top = s->file, .want_zero = want_zero,
-                .single = bs->drv->is_filter };
-    Status below = walk_chain(&q, s->map, s->pnum);
-
-    if (below.flags < 0) {
-        return below;
-    }
-    if (below.pnum == 0) { /* past the child's end */
-        below.flags = BDRV_BLOCK_ZERO;
-        below.pnum = s->pnum;
-    }
-    below.flags &= ~BDRV_BLOCK_EOF;
-    if (!bs->drv->is_filter) {
-        below.flags |= BDRV_BLOCK_ALLOCATED;
-    }
-    return below;
-}
-
-/* The data lies in @s->file: a hole there makes it zero. */
-static void coroutine_fn ask_below(Status *s)
-{
-    Query q = { .top = s->file, .want_zero = true };
-    Status below = walk_chain(&q, s->map, s->pnum);
-
-    if (below.flags < 0) {
-        return; /* only less is known */
-    }
-    if (below.pnum == 0) {
-        s->flags |= BDRV_BLOCK_ZERO;
-    } else if ((below.flags & BDRV_BLOCK_EOF) &&
-               (below.flags & BDRV_BLOCK_ZERO)) {
-        s->flags |= BDRV_BLOCK_ZERO; /* and so is what follows the end */
-    } else {
-        s->flags |= below.flags & BDRV_BLOCK_ZERO;
-        s->pnum = below.pnum;
-    }
 }
 
 /* What is not in a node that has backing files comes from there, or is 0. */
@@ -115,6 +79,7 @@ static void complete_flags(BlockDriverState *bs, Status *s, int64_t offset)
     }
 }
 
+/* With BDRV_BLOCK_RAW: it is what ->file has at ->map. */
 static Status coroutine_fn node_status(BlockDriverState *bs, bool want_zero,
                                        int64_t offset, int64_t bytes)
 {
@@ -134,102 +99,125 @@ static Status coroutine_fn node_status(BlockDriverState *bs, bool want_zero,
             s.file = bs;
         }
     }
-    if (s.flags < 0) {
-        return s;
-    }
-    if (s.flags & BDRV_BLOCK_RAW) {
-        return ask_raw(bs, want_zero, &s);
-    }
-    complete_flags(bs, &s, offset);
-    if (want_zero && (s.flags & BDRV_BLOCK_RECURSE) &&
-        (s.flags & BDRV_BLOCK_DATA) && !(s.flags & BDRV_BLOCK_ZERO) &&
-        (s.flags & BDRV_BLOCK_OFFSET_VALID) && s.file && s.file != bs) {
-        ask_below(&s);
-    }
-    s.flags &= ~(BDRV_BLOCK_RAW | BDRV_BLOCK_RECURSE);
-    return s;
-}
-
-/* The same for any range; @pnum 0 at the end of the node. */
-static Status coroutine_fn clipped_status(BlockDriverState *bs,
-                                          bool want_zero, int64_t offset,
-                                          int64_t bytes)
-{
-    int64_t total = bs->total_bytes;
-    Status s = { 0 };
-
-    if (offset >= total) {
-        s.flags = BDRV_BLOCK_EOF;
-        return s;
-    }
-    if (bytes == 0) {
-        return s;
-    }
-    s = node_status(bs, want_zero, offset, MIN(bytes, total - offset));
-    if (s.flags >= 0 && offset + s.pnum >= total) {
-        s.flags |= BDRV_BLOCK_EOF;
+    if (s.flags >= 0 && !(s.flags & BDRV_BLOCK_RAW)) {
+        complete_flags(bs, &s, offset);
+        s.depth = s.flags & BDRV_BLOCK_ALLOCATED ? 1 : 0;
     }
     return s;
 }
 
 /* --- the chain --- */
 
-/* A filter without a say of its own only passes on. */
-static bool is_transparent(const BlockDriverState *bs)
+/*
+ * @bs stands for @s->file, which may have backing files of its own.  Those of
+ * a filter's child go on the chain that we walk; what is below another driver
+ * belongs to it, also where it is the base.
+ */
+static Status coroutine_fn look_through(const Query *q, BlockDriverState *bs,
+                                        const Status *s)
 {
-    return bs->drv->is_filter && !bs->drv->co_block_status;
+    Query sub = {
+        .base = q->base, .include_base = q->include_base,
+        .single = q->single, .want_zero = q->want_zero,
+    };
+    Status below;
+
+    if (bs == q->base) {
+        sub.base = NULL;
+        sub.single = bs->drv->is_filter;
+    }
+    below = walk(&sub, s->file, s->map, s->pnum);
+    if (below.flags < 0) {
+        return below;
+    }
+    if (below.pnum == 0) { /* past its end */
+        below = (Status) {
+            .flags = BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED,
+            .pnum = s->pnum, .depth = 1,
+        };
+    }
+    below.flags &= ~BDRV_BLOCK_EOF;
+    return below;
 }
 
 /*
- * Down from @q->top until a layer decides.  What lies past the end of a layer
- * above it was asked for is zero there, and that layer decides.
+ * What @s leaves open is in @next.  Past the end of @next there are zeroes,
+ * and that is where they come from.
  */
-static Status coroutine_fn walk_chain(const Query *q, int64_t offset,
-                                      int64_t bytes)
+static Status coroutine_fn go_down(const Query *q, BlockDriverState *next,
+                                   const Status *s, int64_t offset)
 {
-    BlockDriverState *bs = q->top;
-    Status s = { .pnum = bytes };
-    bool eof = false, first = true;
-    int64_t end = 0;
-    int depth = 0;
+    Status below;
 
-    while (bs) {
-        bool last = bs == q->base || q->single;
-        BdrvChild *next = bdrv_filter_or_cow_child(bs);
-
-        if (bs == q->base && !q->include_base) {
-            break;
-        }
-        if (is_transparent(bs) && !last) {
-            bs = next->bs;
-            continue;
-        }
-        depth++;
-        s = clipped_status(bs, q->want_zero, offset, bytes);
-        if (s.flags < 0 || (first && s.pnum == 0)) {
-            return s;
-        }
-        if (first) {
-            eof = s.flags & BDRV_BLOCK_EOF;
-            end = offset + s.pnum;
-        }
-        if (s.pnum == 0) {
-            s.pnum = bytes;
-            s.flags = BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED;
-            s.file = bs;
-        }
-        if ((s.flags & BDRV_BLOCK_ALLOCATED) || last) {
-            break;
-        }
-        bytes = s.pnum;
-        first = false;
-        bs = next ? next->bs : NULL;
+    if (next == q->base && !q->include_base) {
+        return *s;
     }
-    s.flags &= ~BDRV_BLOCK_EOF;
-    if (eof && offset + s.pnum == end) {
+    below = walk(q, next, offset, s->pnum);
+    if (below.flags >= 0 && below.pnum == 0) {
+        below = (Status) {
+            .flags = BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED,
+            .pnum = s->pnum, .file = next, .depth = 1,
+        };
+    }
+    if (below.flags >= 0) {
+        below.depth += below.depth > 0;
+        below.flags &= ~BDRV_BLOCK_EOF;
+    }
+    return below;
+}
+
+/* In flight on @bs: it, and what is below as far as it matters. */
+static Status coroutine_fn layer_status(const Query *q, BlockDriverState *bs,
+                                        int64_t offset, int64_t bytes)
+{
+    BdrvChild *cow = bdrv_cow_child(bs);
+    Status s = node_status(bs, q->want_zero, offset, bytes);
+
+    if (s.flags < 0) {
+        return s;
+    }
+    if (s.flags & BDRV_BLOCK_RAW) {
+        s = look_through(q, bs, &s);
+    } else if (!(s.flags & BDRV_BLOCK_ALLOCATED) && cow && !q->single &&
+               bs != q->base) {
+        s = go_down(q, cow->bs, &s, offset);
+    }
+    if (s.flags >= 0 && offset + s.pnum >= bs->total_bytes) {
         s.flags |= BDRV_BLOCK_EOF;
     }
-    s.depth = s.flags & BDRV_BLOCK_ALLOCATED ? depth : 0;
+    return s;
+}
+
+/*
+ * Down from @bs until a layer decides.  ->pnum is 0 at the end of @bs.  Where
+ * @bs is the base and not to be looked at, nothing is allocated.
+ */
+static Status coroutine_fn walk(const Query *q, BlockDriverState *bs,
+                                int64_t offset, int64_t bytes)
+{
+    BdrvRequest r;
+    bool held = q->within && q->within->bs == bs;
+    Status s = { .pnum = bytes };
+
+    if (bs == q->base && !q->include_base) {
+        return s;
+    }
+    bdrv_request_init(&r, NULL, BDRV_REQUEST_STATUS, offset, bytes, 0);
+    r.bs = bs;
+    s.flags = held ? 0 : bdrv_request_begin(&r);
+    if (s.flags < 0) {
+        return s;
+    }
+    if (offset >= bs->total_bytes) {
+        s.flags = BDRV_BLOCK_EOF;
+        s.pnum = 0;
+    } else if (bytes > 0) {
+        s = layer_status(q, bs, offset,
+                         MIN(r.bytes, bs->total_bytes - offset));
+    }
+    if (!held) {
+        bdrv_request_end(&r, MIN(s.flags, 0));
+    }
     return s;
 }
 
@@ -254,11 +242,11 @@ static bool continues(const Query *q, const Status *a, const Status *b)
 static Status coroutine_fn merged_status(const Query *q, int64_t offset,
                                          int64_t bytes)
 {
-    Status s = walk_chain(q, offset, bytes);
+    Status s = walk(q, q->top, offset, bytes);
 
     while (s.flags >= 0 && s.pnum > 0 && s.pnum < bytes &&
            !(s.flags & BDRV_BLOCK_EOF)) {
-        Status more = walk_chain(q, offset + s.pnum, bytes - s.pnum);
+        Status more = walk(q, q->top, offset + s.pnum, bytes - s.pnum);
 
         if (more.flags < 0 || more.pnum == 0 || !continues(q, &s, &more)) {
             break;
@@ -280,11 +268,8 @@ typedef struct StatusCall {
 static void coroutine_fn status_entry(void *opaque)
 {
     StatusCall *call = opaque;
-    BlockDriverState *bs = call->q->top;
 
-    bdrv_inc_in_flight(bs);
     call->s = merged_status(call->q, call->offset, call->bytes);
-    bdrv_dec_in_flight(bs);
 }
 
 static Status coroutine_mixed_fn query_status(const Query *q, int64_t offset,
@@ -347,6 +332,22 @@ int coroutine_mixed_fn bdrv_block_status_above(BlockDriverState *bs,
     return give(&s, pnum, map, file);
 }
 
+bool coroutine_fn bdrv_co_reads_as_zero(BlockDriverState *file, int64_t offset,
+                                        int64_t bytes, int64_t *pnum)
+{
+    Query q = { .top = file, .want_zero = true };
+    Status s = walk(&q, file, offset, bytes);
+    bool zero = s.flags >= 0 && (s.pnum == 0 || (s.flags & BDRV_BLOCK_ZERO));
+
+    *pnum = bytes;
+    /* After zeroes at its end there are more of them. */
+    if (s.flags >= 0 && s.pnum > 0 &&
+        !((s.flags & BDRV_BLOCK_EOF) && zero)) {
+        *pnum = s.pnum;
+    }
+    return zero;
+}
+
 static int allocated(const Query *q, int64_t offset, int64_t bytes,
                      int64_t *pnum)
 {
@@ -360,6 +361,14 @@ int coroutine_mixed_fn bdrv_is_allocated(BlockDriverState *bs, int64_t offset,
                                          int64_t bytes, int64_t *pnum)
 {
     Query q = { .top = bs, .single = true };
+
+    return allocated(&q, offset, bytes, pnum);
+}
+
+int coroutine_fn bdrv_co_is_allocated_within(BdrvRequest *r, int64_t offset,
+                                             int64_t bytes, int64_t *pnum)
+{
+    Query q = { .top = r->bs, .single = true, .within = r };
 
     return allocated(&q, offset, bytes, pnum);
 }

@@ -4,16 +4,16 @@
 #include "block/bitmap-store.h"
 #include "io-int.h"
 
+/* Refuses with a reason what bdrv_request_begin() would, and some more. */
 static int check_truncate(const BdrvChild *child, int64_t offset,
                           Error **errp)
 {
-    const BlockDriverState *bs;
+    const BlockDriverState *bs = child ? child->bs : NULL;
 
-    if (bdrv_gate_check(child, 0, 0) < 0) {
+    if (!bs || !bs->drv) {
         error_setg(errp, "No medium inserted");
         return -ENOMEDIUM;
     }
-    bs = child->bs;
     if (offset < 0) {
         error_setg(errp, "Image size cannot be negative");
         return -EINVAL;
@@ -27,7 +27,6 @@ static int check_truncate(const BdrvChild *child, int64_t offset,
         error_setg(errp, "Node '%s' is read-only", bs->node_name);
         return -EACCES;
     }
-    g_assert(child->perm & BLK_PERM_RESIZE);
     return 0;
 }
 
@@ -35,15 +34,14 @@ static int coroutine_fn call_truncate(const BdrvRequest *r, bool exact,
                                       PreallocMode prealloc, Error **errp)
 {
     BlockDriverState *bs = r->bs;
-    int64_t size = r->t.offset + r->t.bytes;
 
     if (bs->drv->co_truncate) {
-        return bs->drv->co_truncate(bs, size, exact, prealloc, r->flags,
+        return bs->drv->co_truncate(bs, r->offset, exact, prealloc, r->flags,
                                     errp);
     }
     if (bs->drv->is_filter) {
-        return bdrv_co_truncate(bdrv_filter_child(bs), size, exact, prealloc,
-                                r->flags, errp);
+        return bdrv_co_truncate(bdrv_filter_child(bs), r->offset, exact,
+                                prealloc, r->flags, errp);
     }
     error_setg(errp, "Image format driver does not support resize");
     return -ENOTSUP;
@@ -57,45 +55,59 @@ static bool backing_shows(BlockDriverState *bs, int64_t old_size)
     return cow && cow->bs->total_bytes > old_size;
 }
 
+/* Alone behind the smaller of the sizes; the old one is final now. */
+static int coroutine_fn truncate_alone(BdrvRequest *r, bool exact,
+                                       PreallocMode prealloc, Error **errp)
+{
+    BlockDriverState *bs = r->bs;
+    int64_t old_size = bs->total_bytes;
+    int ret;
+
+    if (r->offset > old_size && backing_shows(bs, old_size)) {
+        r->flags |= BDRV_REQ_ZERO_WRITE;
+    }
+    if (!bdrv_bitmap_store_co_resize(bs, r->offset, errp)) {
+        return -ENOTSUP;
+    }
+    ret = call_truncate(r, exact, prealloc, errp);
+    bs->write_gen++;
+    if (ret < 0) {
+        /* It may have changed in part; nothing more can be said. */
+        bdrv_refresh_total_size(bs);
+        if (ret != -ENOTSUP && ret != -EINVAL) { /* more than refused */
+            bdrv_dirty_bitmap_shrink_failed(bs, r->offset);
+        }
+        return ret;
+    }
+    ret = bdrv_refresh_total_size(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read the new size of "
+                         "node '%s'", bs->node_name);
+    }
+    return MIN(ret, 0);
+}
+
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp)
 {
-    int ret = check_truncate(child, offset, errp);
-    int64_t old_size, grown;
     BdrvRequest r;
+    int ret = check_truncate(child, offset, errp);
+    bool grows;
 
     if (ret < 0) {
         return ret;
     }
-    old_size = child->bs->total_bytes;
-    grown = MAX(offset - old_size, 0);
-    if (grown && backing_shows(child->bs, old_size)) {
-        flags |= BDRV_REQ_ZERO_WRITE;
+    grows = offset > child->bs->total_bytes;
+    bdrv_request_init(&r, child, BDRV_REQUEST_TRUNCATE, offset, 0, flags);
+    ret = bdrv_request_begin(&r);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not resize node '%s'",
+                         child->bs->node_name);
+        return ret;
     }
-    bdrv_request_begin(&r, child, offset - grown, grown,
-                       BDRV_TRACKED_TRUNCATE, flags);
-    if (grown) {
-        /* Nobody else may write into the new space until it is set up. */
-        bdrv_make_request_serialising(&r.t, 1);
-    }
-    if (!bdrv_bitmap_store_co_resize(r.bs, offset, errp)) {
-        return bdrv_request_end(&r, -ENOTSUP);
-    }
-    ret = call_truncate(&r, exact, prealloc, errp);
-    r.bs->write_gen++;
-    if (ret == 0) {
-        ret = bdrv_refresh_total_size(r.bs);
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Could not read the new size of "
-                             "node '%s'", r.bs->node_name);
-        }
-    } else {
-        /* It may have changed in part; nothing more can be said. */
-        bdrv_refresh_total_size(r.bs);
-        if (ret != -ENOTSUP && ret != -EINVAL) { /* more than refused */
-            bdrv_dirty_bitmap_shrink_failed(r.bs, offset);
-        }
-    }
-    return bdrv_request_end(&r, MIN(ret, 0));
+    if (!(grows && !exact && offset <= r.bs->total_bytes)) {
+        ret = truncate_alone(&r, exact, prealloc, errp);
+    } /* else it grew while we waited: what is there now must not be cut off */
+    return bdrv_request_end(&r, ret);
 }

@@ -127,9 +127,6 @@ static int coroutine_fn zero_range(BdrvRequest *r, int64_t offset,
 
     /* r->flags are those of the data writes at both ends. */
     r->flags = flags & ~(BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK);
-    if ((offset | bytes) & (align - 1)) {
-        bdrv_make_request_serialising(&r->t, align);
-    }
     if (offset % align) {
         int64_t n = MIN(align - offset % align, bytes);
 
@@ -152,15 +149,16 @@ int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset,
                                        int64_t bytes, BdrvRequestFlags flags)
 {
     BdrvRequest r;
-    int ret = bdrv_gate_check_write(child, offset, bytes, flags);
+    int ret;
 
+    bdrv_request_init(&r, child, BDRV_REQUEST_WRITE, offset, bytes, flags);
+    ret = bytes ? bdrv_request_begin(&r) : bdrv_request_check(&r);
     if (ret < 0 || bytes == 0) {
         return ret;
     }
-    if (!child->bs->discard_unmap) {
+    if (!r.bs->discard_unmap) {
         flags &= ~BDRV_REQ_MAY_UNMAP;
     }
-    bdrv_request_begin(&r, child, offset, bytes, BDRV_TRACKED_WRITE, flags);
     ret = zero_range(&r, offset, bytes, flags);
     return bdrv_request_end(&r, ret);
 }

@@ -289,28 +289,26 @@ static int coroutine_fn raw_co_block_status(BlockDriverState *bs,
     return BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RAW;
 }
 
-static int coroutine_fn raw_co_host_read(BlockDriverState *bs, int64_t offset,
-                                         int64_t bytes, BdrvHostRange *range)
+static int coroutine_fn raw_co_host_read_begin(BlockDriverState *bs,
+                                               BdrvRequest *r)
 {
-    int ret = raw_translate(bs, &offset, bytes, false);
+    int64_t offset = r->offset;
+    int ret = raw_translate(bs, &offset, r->bytes, false);
 
-    return ret < 0 ? ret : bdrv_co_host_read(bs->file, offset, bytes, range);
+    return ret < 0 ? ret : bdrv_co_host_child(r, bs->file, offset, r->bytes);
 }
 
 static int coroutine_fn raw_co_host_write_begin(BlockDriverState *bs,
-                                                int64_t offset, int64_t bytes,
-                                                BdrvHostIO *io,
-                                                BdrvHostRange *range,
-                                                void **priv)
+                                                BdrvRequest *r)
 {
+    int64_t offset = r->offset;
     int ret;
 
     if (bs->probed && offset < RAW_GUARD_BYTES) {
         return -ENOTSUP;
     }
-    ret = raw_translate(bs, &offset, bytes, true);
-    return ret < 0 ? ret : bdrv_co_host_write_child(io, bs->file, offset,
-                                                    bytes, range);
+    ret = raw_translate(bs, &offset, r->bytes, true);
+    return ret < 0 ? ret : bdrv_co_host_child(r, bs->file, offset, r->bytes);
 }
 
 static int coroutine_fn raw_co_truncate(BlockDriverState *bs, int64_t offset,
@@ -404,7 +402,7 @@ const BlockDriver bdrv_raw = {
     .co_pdiscard = raw_co_pdiscard,
     .co_block_status = raw_co_block_status,
     .co_truncate = raw_co_truncate,
-    .co_host_read = raw_co_host_read,
+    .co_host_read_begin = raw_co_host_read_begin,
     .co_host_write_begin = raw_co_host_write_begin,
     .getlength = raw_getlength,
     .get_info = raw_get_info,

@@ -122,13 +122,10 @@ int coroutine_fn file_bs_block_status(BlockDriverState *bs, bool want_zero,
 int coroutine_fn file_bs_truncate(BlockDriverState *bs, int64_t offset,
                                   bool exact, PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);
-int coroutine_fn file_bs_host_read(BlockDriverState *bs, int64_t offset,
-                                   int64_t bytes, BdrvHostRange *range);
+int coroutine_fn file_bs_host_read_begin(BlockDriverState *bs, BdrvRequest *r);
 int coroutine_fn file_bs_host_write_begin(BlockDriverState *bs,
-                                          int64_t offset, int64_t bytes,
-                                          struct BdrvHostIO *io,
-                                          BdrvHostRange *range, void **priv);
-int coroutine_fn file_bs_host_write_end(BlockDriverState *bs, void *priv,
+                                          BdrvRequest *r);
+int coroutine_fn file_bs_host_write_end(BlockDriverState *bs, BdrvRequest *r,
                                         int result);
 
 extern const BlockDriver bdrv_file, bdrv_host_device;

@@ -416,9 +416,9 @@ int coroutine_fn file_bs_truncate(BlockDriverState *bs, int64_t offset,
 
 /* --- host I/O --- */
 
-static int host_range(FileState *s, int64_t offset, int64_t bytes,
-                      BdrvHostRange *range)
+static int host_range(FileState *s, BdrvRequest *r)
 {
+    int64_t offset = r->offset, bytes = r->bytes;
     size_t align = 1;
 
     if (file_is_direct(s)) {
@@ -428,43 +428,35 @@ static int host_range(FileState *s, int64_t offset, int64_t bytes,
             return -ENOTSUP;
         }
     }
-    *range = (BdrvHostRange){
+    r->host = (BdrvHostRange){
         .kind = BDRV_HOST_FILE, .fd = s->fd, .offset = offset, .bytes = bytes,
         .align = align,
     };
     return 0;
 }
 
-int coroutine_fn file_bs_host_read(BlockDriverState *bs, int64_t offset,
-                                   int64_t bytes, BdrvHostRange *range)
+int coroutine_fn file_bs_host_read_begin(BlockDriverState *bs, BdrvRequest *r)
 {
     FileState *s = bs->opaque;
-    int64_t data = offset;
+    int64_t offset = r->offset, data = offset;
 
     if (offset < s->data_start || offset >= s->data_end) {
         data = next_data(s, offset); /* quick: no search for the end */
     }
     if (data > offset) {
-        *range = (BdrvHostRange){
+        r->host = (BdrvHostRange){
             .kind = BDRV_HOST_ZERO, .fd = -1, .align = 1,
-            .bytes = MIN(data - offset, bytes),
+            .bytes = MIN(data - offset, r->bytes),
         };
         return 0;
     }
-    return host_range(s, offset, bytes, range);
+    return host_range(s, r);
 }
 
 int coroutine_fn file_bs_host_write_begin(BlockDriverState *bs,
-                                          int64_t offset, int64_t bytes,
-                                          struct BdrvHostIO *io,
-                                          BdrvHostRange *range, void **priv)
+                                          BdrvRequest *r)
 {
-    int ret = host_range(bs->opaque, offset, bytes, range);
-
-    if (ret == 0) {
-        *priv = g_memdup2(range, sizeof(*range));
-    }
-    return ret;
+    return host_range(bs->opaque, r);
 }
 
 /* Zeroes a range that need not stay allocated; new files are empty there. */
@@ -496,13 +488,11 @@ static int coroutine_fn host_write_zeroes(BlockDriverState *bs,
     return ret;
 }
 
-int coroutine_fn file_bs_host_write_end(BlockDriverState *bs, void *priv,
+int coroutine_fn file_bs_host_write_end(BlockDriverState *bs, BdrvRequest *r,
                                         int result)
 {
-    g_autofree BdrvHostRange *range = priv;
-
     if (result == BDRV_HOST_IS_ZERO) {
-        return host_write_zeroes(bs, range->offset, range->bytes);
+        return host_write_zeroes(bs, r->offset, r->bytes);
     }
-    return result < 0 ? result : 0;
+    return MIN(result, 0);
 }

@@ -63,7 +63,8 @@ const BlockDriver bdrv_qcow2 = {
     .co_flush = qcow2_co_flush,
     .co_truncate = qcow2_co_truncate,
     .co_make_empty = qcow2_co_make_empty,
-    .co_host_read = qcow2_co_host_read,
+    .co_host_read_begin = qcow2_co_host_read_begin,
+    .co_host_read_end = qcow2_co_host_read_end,
     .co_host_write_begin = qcow2_co_host_write_begin,
     .co_host_write_end = qcow2_co_host_write_end,
 

@@ -4,9 +4,9 @@
 
 #include "block/qcow2/qcow2-int.h"
 
-static int host_zero(BdrvHostRange *range, int64_t bytes)
+static int host_zero(BdrvRequest *r, int64_t bytes)
 {
-    *range = (BdrvHostRange){
+    r->host = (BdrvHostRange){
         .kind = BDRV_HOST_ZERO,
         .fd = -1,
         .bytes = bytes,
@@ -16,41 +16,69 @@ static int host_zero(BdrvHostRange *range, int64_t bytes)
 }
 
 static int coroutine_fn host_read_backing(BlockDriverState *bs,
-                                          int64_t offset, int64_t bytes,
-                                          BdrvHostRange *range)
+                                          BdrvRequest *r, int64_t bytes)
 {
     int64_t len = bs->backing ? bdrv_getlength(bs->backing->bs) : 0;
 
     if (len < 0) {
         return len;
     }
-    if (offset >= len) {
-        return host_zero(range, bytes);
+    if (r->offset >= len) {
+        return host_zero(r, bytes);
     }
-    return bdrv_co_host_read(bs->backing, offset, MIN(bytes, len - offset),
-                             range);
+    return bdrv_co_host_child(r, bs->backing, r->offset,
+                              MIN(bytes, len - r->offset));
 }
 
-int coroutine_fn qcow2_co_host_read(BlockDriverState *bs, int64_t offset,
-                                    int64_t bytes, BdrvHostRange *range)
+/* The clusters of @map are not used again before the end. */
+static int coroutine_fn host_read_cluster(BlockDriverState *bs,
+                                          BdrvRequest *r, const Qcow2Map *map)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Read *read = g_new(Qcow2Read, 1);
+    int ret;
+
+    read->offset = map->host;
+    read->bytes = map->bytes;
+    LIST_INSERT_HEAD(&s->reads, read, next);
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
+    ret = bdrv_co_host_child(r, bs->file, map->host, map->bytes);
+    if (ret < 0) {
+        LIST_REMOVE(read, next);
+        g_free(read);
+    } else {
+        r->priv = read;
+    }
+    return ret;
+}
+
+int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs, BdrvRequest *r)
 {
     Qcow2Map map;
-    int ret = qcow2_co_map(bs, offset, bytes, &map);
+    int ret = qcow2_co_map(bs, r->offset, r->bytes, &map);
 
     if (ret < 0) {
         return ret;
     }
     switch (map.type) {
     case QCOW2_UNALLOCATED:
-        return host_read_backing(bs, offset, map.bytes, range);
+        return host_read_backing(bs, r, map.bytes);
     case QCOW2_ZERO_PLAIN:
     case QCOW2_ZERO_ALLOC:
-        return host_zero(range, map.bytes);
+        return host_zero(r, map.bytes);
     case QCOW2_NORMAL:
-        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
-        return bdrv_co_host_read(bs->file, map.host, map.bytes, range);
+        return host_read_cluster(bs, r, &map);
     default:
         return -ENOTSUP;
+    }
+}
+
+void coroutine_fn qcow2_co_host_read_end(BlockDriverState *bs, BdrvRequest *r)
+{
+    g_autofree Qcow2Read *read = r->priv;
+
+    if (read) {
+        LIST_REMOVE(read, next);
     }
 }
 
@@ -68,41 +96,38 @@ static int64_t whole_clusters(const Qcow2State *s, int64_t offset,
 }
 
 int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
-                                           int64_t offset, int64_t bytes,
-                                           BdrvHostIO *io,
-                                           BdrvHostRange *range, void **priv)
+                                           BdrvRequest *r)
 {
     Qcow2State *s = bs->opaque;
     g_autofree Qcow2Write *w = NULL;
-    int64_t whole;
+    int64_t bytes = whole_clusters(s, r->offset, r->bytes), whole;
     int ret;
 
-    bytes = whole_clusters(s, offset, bytes);
     if (bytes == 0) {
         return -ENOTSUP;
     }
     w = g_new0(Qcow2Write, 1);
     w->whole = true;
-    ret = qcow2_write_begin(bs, offset, bytes, w);
+    ret = qcow2_write_begin(bs, r->offset, bytes, w);
     if (ret < 0) {
         return ret;
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
-    ret = bdrv_co_host_write_child(io, bs->file, w->host, w->bytes, range);
+    ret = bdrv_co_host_child(r, bs->file, w->host, w->bytes);
     if (ret < 0) {
         (void)qcow2_write_end(bs, w, ret);
         return ret;
     }
-    whole = whole_clusters(s, offset, range->bytes);
+    whole = whole_clusters(s, r->offset, r->host.bytes);
     if (whole == 0 || whole < w->bytes) {
         /*
-         * The file gave less.  What was begun below ends with @io, so end
+         * The file gave less.  What was begun below ends with @r, so end
          * this in the general way: such files are rare.
          */
         (void)qcow2_write_end(bs, w, -ENOTSUP);
         return -ENOTSUP;
     }
-    *priv = g_steal_pointer(&w);
+    r->priv = g_steal_pointer(&w);
     return 0;
 }
 
@@ -130,10 +155,10 @@ static int coroutine_fn end_zero(BlockDriverState *bs, Qcow2Write *w)
     return qcow2_write_end(bs, w, ret);
 }
 
-int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, void *priv,
+int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, BdrvRequest *r,
                                          int result)
 {
-    g_autofree Qcow2Write *w = priv;
+    g_autofree Qcow2Write *w = r->priv;
 
     switch (result) {
     case BDRV_HOST_WRITTEN:

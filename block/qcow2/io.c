@@ -304,6 +304,20 @@ static bool file_is_sparse(BlockDriverState *bs)
     return s->file_sparse;
 }
 
+/* The clusters are not used again before the file has answered. */
+static bool coroutine_fn zero_in_file(BlockDriverState *bs,
+                                      const Qcow2Map *map, int64_t *pnum)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Read read = { .offset = map->host, .bytes = map->bytes };
+    bool zero;
+
+    LIST_INSERT_HEAD(&s->reads, &read, next);
+    zero = bdrv_co_reads_as_zero(bs->file->bs, map->host, map->bytes, pnum);
+    LIST_REMOVE(&read, next);
+    return zero;
+}
+
 int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
                                        int64_t offset, int64_t bytes,
                                        int64_t *pnum, int64_t *map,
@@ -330,8 +344,10 @@ int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
         return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED |
                BDRV_BLOCK_COMPRESSED;
     default:
-        return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED |
-               BDRV_BLOCK_OFFSET_VALID |
-               (file_is_sparse(bs) ? BDRV_BLOCK_RECURSE : 0);
+        ret = BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_OFFSET_VALID;
+        if (want_zero && file_is_sparse(bs) && zero_in_file(bs, &m, pnum)) {
+            ret |= BDRV_BLOCK_ZERO;
+        }
+        return ret;
     }
 }

@@ -585,13 +585,12 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes);
 /* All clusters become unallocated. */
 int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
-int coroutine_fn qcow2_co_host_read(BlockDriverState *bs, int64_t offset,
-                                    int64_t bytes, BdrvHostRange *range);
+int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs,
+                                          BdrvRequest *r);
+void coroutine_fn qcow2_co_host_read_end(BlockDriverState *bs, BdrvRequest *r);
 int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
-                                           int64_t offset, int64_t bytes,
-                                           BdrvHostIO *io,
-                                           BdrvHostRange *range, void **priv);
-int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, void *priv,
+                                           BdrvRequest *r);
+int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, BdrvRequest *r,
                                          int result);
 /* Reads the compressed cluster that @entry describes into @buf. */
 int coroutine_fn qcow2_read_compressed(BlockDriverState *bs, uint64_t entry,

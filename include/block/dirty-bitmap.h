@@ -230,7 +230,7 @@ bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
 
 /* --- request path --- */
 
-/* Where bitmaps are marked; both called by block/io.c only. */
+/* Where bitmaps are marked; both called by block/request.c only. */
 void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
                                  int64_t bytes);
 /* Marks [@offset, @offset + @bytes) in all recording bitmaps of the node. */

@@ -17,6 +17,7 @@
 #define BLOCK_DRIVER_H
 
 #include "block/dirty-bitmap.h"
+#include "block/request.h"
 #include "block/types.h"
 #include "qapi/qapi-types.h"
 #include "qemu/transactions.h"
@@ -42,32 +43,6 @@ typedef struct BlockDriverInfo {
     bool is_dirty;
     bool needs_compressed_writes;
 } BlockDriverInfo;
-
-/*
- * Host I/O: a range of a node that lies as it is in a host file, so that a
- * worker thread may read or write it with plain system calls.  See
- * bdrv_co_host_read_begin() in block/io.h.
- */
-typedef enum BdrvHostKind {
-    BDRV_HOST_FILE, /* at @offset of @fd */
-    BDRV_HOST_ZERO, /* reads as zeroes (read only) */
-} BdrvHostKind;
-
-typedef struct BdrvHostRange {
-    BdrvHostKind kind;
-    int fd;
-    int64_t offset; /* in @fd */
-    int64_t bytes;  /* from the start asked for; 0 < bytes <= asked */
-    size_t align;   /* of offset, length and buffer (O_DIRECT); 1: none */
-} BdrvHostRange;
-
-/* Result of the write of a host range, as given to ..._end(). */
-enum {
-    BDRV_HOST_WRITTEN = 0, /* the data is in the host file */
-    BDRV_HOST_IS_ZERO = 1, /* nothing was written; the range is to read as
-                              zeroes: the driver sees to it */
-    /* negative: -errno, the range is undefined */
-};
 
 /* What is seen through an edge after a change of the graph. */
 typedef enum BdrvContent {
@@ -243,19 +218,21 @@ struct BlockDriver {
                                       int64_t dst_offset, int64_t bytes,
                                       BdrvRequestFlags flags);
     /*
-     * Resolve to a host range (see BdrvHostRange).  A format asks its child
-     * through bdrv_co_host_read()/..._write_begin(); -ENOTSUP: use the general
-     * path.  host_write_begin may allocate; *@priv goes to host_write_end,
-     * which is always called after a success, with one of the results above.
+     * Resolve the start of [@r->offset, +@r->bytes) to a host range: set
+     * @r->host (rule 9 of block/request.h), or have the child do it by
+     * bdrv_co_host_child().  -ENOTSUP: use the general path.  A write may
+     * allocate.  @r->priv is the driver's until ..._end(), which is called
+     * after each success; @result of a write is one of BDRV_HOST_*.  Reading:
+     * the range must not be freed or reused before that.
      */
-    int coroutine_fn (*co_host_read)(BlockDriverState *bs, int64_t offset,
-                                     int64_t bytes, BdrvHostRange *range);
+    int coroutine_fn (*co_host_read_begin)(BlockDriverState *bs,
+                                           BdrvRequest *r);
+    void coroutine_fn (*co_host_read_end)(BlockDriverState *bs,
+                                          BdrvRequest *r);
     int coroutine_fn (*co_host_write_begin)(BlockDriverState *bs,
-                                            int64_t offset, int64_t bytes,
-                                            struct BdrvHostIO *io,
-                                            BdrvHostRange *range, void **priv);
-    int coroutine_fn (*co_host_write_end)(BlockDriverState *bs, void *priv,
-                                          int result);
+                                            BdrvRequest *r);
+    int coroutine_fn (*co_host_write_end)(BlockDriverState *bs,
+                                          BdrvRequest *r, int result);
 
     /* --- information and metadata --- */
 
@@ -375,7 +352,7 @@ struct BlockDriverState {
     int64_t total_bytes; /* size; requests beyond it are refused */
     unsigned in_flight;
     int quiesce_counter; /* > 0: drained, no new requests */
-    LIST_HEAD(, BdrvTrackedRequest) tracked_requests;
+    LIST_HEAD(, BdrvRequest) requests; /* in flight: block/request.h */
     unsigned serialising_in_flight;
     CoQueue flush_queue;
     bool active_flush;
@@ -390,26 +367,6 @@ struct BlockDriverState {
 
     bool walked; /* for graph walks */
 };
-
-/* One request in flight on a node; lives on the stack of its coroutine. */
-typedef enum BdrvTrackedType {
-    BDRV_TRACKED_READ,
-    BDRV_TRACKED_WRITE,
-    BDRV_TRACKED_DISCARD,
-    BDRV_TRACKED_TRUNCATE,
-} BdrvTrackedType;
-
-typedef struct BdrvTrackedRequest {
-    BlockDriverState *bs;
-    int64_t offset, bytes;
-    BdrvTrackedType type;
-    bool serialising;
-    int64_t overlap_offset, overlap_bytes; /* aligned range that is locked */
-    Coroutine *co;
-    CoQueue wait_queue;
-    struct BdrvTrackedRequest *waiting_for;
-    LIST_ENTRY(BdrvTrackedRequest) list;
-} BdrvTrackedRequest;
 
 /* The table of all drivers (block/drivers.c), NULL at the end. */
 extern const BlockDriver *const bdrv_drivers[];

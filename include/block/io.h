@@ -104,61 +104,51 @@ int coroutine_mixed_fn bdrv_is_allocated_above(BlockDriverState *top,
                                                bool include_base,
                                                int64_t offset, int64_t bytes,
                                                int64_t *pnum);
+/*
+ * For drivers inside co_block_status whose data lies at @offset of @file: does
+ * that read as zeroes, as far as @file knows?  *@pnum, at most @bytes, is how
+ * far the answer goes.  An error below counts as no.
+ */
+bool coroutine_fn bdrv_co_reads_as_zero(BlockDriverState *file, int64_t offset,
+                                        int64_t bytes, int64_t *pnum);
 
 /* --- host I/O: a worker thread does the transfer itself --- */
 
-/* A host range with the requests that keep it in place; opaque. */
-typedef struct BdrvHostIO BdrvHostIO;
-
 /*
  * Resolves [@offset, @offset + @bytes), or a first part of it, to a host file
- * (or zeroes), through filters, formats and backing files.  Until
- * bdrv_co_host_read_end() it counts as a read in flight.  NULL: *@ret is
+ * (or zeroes), through filters, formats and backing files: the range is
+ * ->host of the request that is returned.  Until bdrv_co_host_read_end() it is
+ * a read in flight on each level (rule 9 of block/request.h).  NULL: *@ret is
  * -ENOTSUP (use bdrv_co_preadv()) or an error.
  */
-BdrvHostIO *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,
-                                                 int64_t offset, int64_t bytes,
-                                                 BdrvHostRange *range,
-                                                 int *ret);
-void coroutine_fn bdrv_co_host_read_end(BdrvHostIO *io);
-/* For drivers inside co_host_read: asks the child; no tracking of its own. */
-int coroutine_fn bdrv_co_host_read(BdrvChild *child, int64_t offset,
-                                   int64_t bytes, BdrvHostRange *range);
+BdrvRequest *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,
+                                                  int64_t offset,
+                                                  int64_t bytes, int *ret);
+/* Frees @r; by any coroutine of the node's context. */
+void coroutine_fn bdrv_co_host_read_end(BdrvRequest *r);
 /*
- * The same for writing: space is allocated where needed, and counts as a write
- * in flight (bitmaps are marked on all levels).  ..._end() with
+ * The same for writing: space is allocated where needed, and it is a write in
+ * flight (bitmaps are marked) on each level.  ..._end() with
  * BDRV_HOST_WRITTEN, BDRV_HOST_IS_ZERO or -errno makes it part of the image;
  * returns 0 or -errno.
  */
-BdrvHostIO *coroutine_fn bdrv_co_host_write_begin(BdrvChild *child,
-                                                  int64_t offset,
-                                                  int64_t bytes,
-                                                  BdrvHostRange *range,
-                                                  int *ret);
-int coroutine_fn bdrv_co_host_write_end(BdrvHostIO *io, int result);
+BdrvRequest *coroutine_fn bdrv_co_host_write_begin(BdrvChild *child,
+                                                   int64_t offset,
+                                                   int64_t bytes, int *ret);
+int coroutine_fn bdrv_co_host_write_end(BdrvRequest *r, int result);
 /*
- * For drivers inside co_host_write_begin: one level further down, recorded in
- * @io, ended with it from the lowest level up.
+ * For drivers inside co_host_read_begin and co_host_write_begin: the child's
+ * part, as a request that ends before @r.  At most once for each @r.  Sets
+ * @r->host; 0 or -errno.
  */
-int coroutine_fn bdrv_co_host_write_child(BdrvHostIO *io, BdrvChild *child,
-                                          int64_t offset, int64_t bytes,
-                                          BdrvHostRange *range);
+int coroutine_fn bdrv_co_host_child(BdrvRequest *r, BdrvChild *child,
+                                    int64_t offset, int64_t bytes);
 
 /* --- requests in flight (block/request.c) --- */
 
 /* Keep a drain of @bs waiting (e.g. for a background task of a driver). */
 void bdrv_inc_in_flight(BlockDriverState *bs);
 void bdrv_dec_in_flight(BlockDriverState *bs);
-void coroutine_fn bdrv_tracked_request_begin(BdrvTrackedRequest *req,
-                                             BlockDriverState *bs,
-                                             int64_t offset, int64_t bytes,
-                                             BdrvTrackedType type);
-void coroutine_fn bdrv_tracked_request_end(BdrvTrackedRequest *req);
-/* Locks the request's range, widened to @align, against all others; waits. */
-void coroutine_fn bdrv_make_request_serialising(BdrvTrackedRequest *req,
-                                                uint64_t align);
-/* Waits for serialising requests that overlap @req; true if it had to. */
-bool coroutine_fn bdrv_wait_serialising_requests(BdrvTrackedRequest *req);
 
 /* A buffer aligned for I/O on @bs; NULL where there is no memory. */
 void *bdrv_try_blockalign(BlockDriverState *bs, size_t size);

@@ -13,9 +13,9 @@ typedef struct BdrvChild BdrvChild;               /* an edge */
 typedef struct BdrvChildClass BdrvChildClass;     /* kind of parent */
 typedef struct BlockBackend BlockBackend;         /* a user's handle */
 typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
+typedef struct BdrvRequest BdrvRequest;           /* block/request.h */
 struct BdrvReopenState;
 struct BdrvCheckResult;
-struct BdrvHostIO;
 
 #define BDRV_SECTOR_SIZE 512
 /* Largest size of a node; leaves room for arithmetic with alignments. */
@@ -66,8 +66,7 @@ enum {
     BDRV_BLOCK_RAW = 1 << 3,          /* drivers only: ask *file instead */
     BDRV_BLOCK_ALLOCATED = 1 << 4,    /* this layer determines the content */
     BDRV_BLOCK_EOF = 1 << 5,          /* the range ends at the node's end */
-    BDRV_BLOCK_RECURSE = 1 << 6,      /* drivers only: *file may know zeroes */
-    BDRV_BLOCK_COMPRESSED = 1 << 7,
+    BDRV_BLOCK_COMPRESSED = 1 << 6,
 };
 
 /* Flags of opening, for what the options struct does not say. */

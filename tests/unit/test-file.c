@@ -468,30 +468,29 @@ static void test_create(void)
 static void coroutine_fn host_io_entry(void *opaque)
 {
     BlockBackend *blk = opaque;
-    BdrvHostRange range;
-    BdrvHostIO *io;
+    BdrvRequest *r;
     int ret;
 
-    io = bdrv_co_host_read_begin(blk_root(blk), 0, 2 * MiB, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(range.kind, ==, BDRV_HOST_ZERO);
-    g_assert_cmpint(range.bytes, ==, MiB);
-    bdrv_co_host_read_end(io);
+    r = bdrv_co_host_read_begin(blk_root(blk), 0, 2 * MiB, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(r->host.kind, ==, BDRV_HOST_ZERO);
+    g_assert_cmpint(r->host.bytes, ==, MiB);
+    bdrv_co_host_read_end(r);
 
-    io = bdrv_co_host_read_begin(blk_root(blk), MiB, MiB, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(range.kind, ==, BDRV_HOST_FILE);
-    g_assert_cmpint(range.offset, ==, MiB);
-    bdrv_co_host_read_end(io);
+    r = bdrv_co_host_read_begin(blk_root(blk), MiB, MiB, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(r->host.kind, ==, BDRV_HOST_FILE);
+    g_assert_cmpint(r->host.offset, ==, MiB);
+    bdrv_co_host_read_end(r);
 
-    io = bdrv_co_host_write_begin(blk_root(blk), 0, 4096, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(pwrite(range.fd, "hello", 5, range.offset), ==, 5);
-    g_assert_cmpint(bdrv_co_host_write_end(io, BDRV_HOST_WRITTEN), ==, 0);
+    r = bdrv_co_host_write_begin(blk_root(blk), 0, 4096, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(pwrite(r->host.fd, "hello", 5, r->host.offset), ==, 5);
+    g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_WRITTEN), ==, 0);
 
-    io = bdrv_co_host_write_begin(blk_root(blk), MiB, MiB, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(bdrv_co_host_write_end(io, BDRV_HOST_IS_ZERO), ==, 0);
+    r = bdrv_co_host_write_begin(blk_root(blk), MiB, MiB, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_IS_ZERO), ==, 0);
 }
 
 static void test_host_io(void)

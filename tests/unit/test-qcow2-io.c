@@ -401,34 +401,28 @@ static void coroutine_fn host_entry(void *opaque)
 {
     Writer *w = opaque;
     Image *img = w->img;
-    int64_t chunk = 256 * KiB;
+    int64_t n;
 
-    for (int64_t pos = 0; pos < img->size; pos += chunk) {
-        BdrvHostRange range;
-        int ret, kind = (pos / chunk) % 3;
-        BdrvHostIO *io = bdrv_co_host_write_begin(
-            blk_root(img->blk), pos, MIN(chunk, img->size - pos), &range,
-            &ret);
-        g_autofree uint8_t *buf = g_malloc(chunk);
+    for (int64_t pos = 0, i = 0; pos < img->size; pos += n, i++) {
+        int ret, kind = i % 3;
+        BdrvRequest *r = bdrv_co_host_write_begin(
+            blk_root(img->blk), pos, MIN(256 * KiB, img->size - pos), &ret);
+        g_autofree uint8_t *buf = g_malloc(256 * KiB);
 
-        g_assert_nonnull(io);
-        g_assert_cmpint(range.kind, ==, BDRV_HOST_FILE);
-        memset(buf, pos / chunk + 1, chunk);
+        g_assert_nonnull(r);
+        g_assert_cmpint(r->host.kind, ==, BDRV_HOST_FILE);
+        n = r->host.bytes;
+        memset(buf, i + 1, n);
         if (kind == 0) {
-            g_assert_cmpint(pwrite(range.fd, buf, range.bytes, range.offset),
-                            ==, range.bytes);
-            memcpy(img->model + pos, buf, range.bytes);
+            g_assert_cmpint(pwrite(r->host.fd, buf, n, r->host.offset), ==,
+                            n);
+            memcpy(img->model + pos, buf, n);
         } else if (kind == 1) {
-            memset(img->model + pos, 0, range.bytes);
+            memset(img->model + pos, 0, n);
         }
-        chunk = range.bytes;
-        ret = bdrv_co_host_write_end(io, kind == 0 ? BDRV_HOST_WRITTEN :
-                                         kind == 1 ? BDRV_HOST_IS_ZERO : -EIO);
+        ret = bdrv_co_host_write_end(r, kind == 0 ? BDRV_HOST_WRITTEN :
+                                        kind == 1 ? BDRV_HOST_IS_ZERO : -EIO);
         g_assert_cmpint(ret, ==, kind == 2 ? -EIO : 0);
-        chunk = 256 * KiB;
-        if (range.bytes < MIN(chunk, img->size - pos)) {
-            pos += range.bytes - chunk;
-        }
     }
     w->running[0] = 0;
 }
@@ -437,21 +431,22 @@ static void coroutine_fn host_read_entry(void *opaque)
 {
     Writer *w = opaque;
     Image *img = w->img;
-    BdrvHostRange range;
+    int64_t n;
 
-    for (int64_t pos = 0; pos < img->size; pos += range.bytes) {
+    for (int64_t pos = 0; pos < img->size; pos += n) {
         int ret;
-        BdrvHostIO *io = bdrv_co_host_read_begin(
-            blk_root(img->blk), pos, img->size - pos, &range, &ret);
+        BdrvRequest *r = bdrv_co_host_read_begin(
+            blk_root(img->blk), pos, img->size - pos, &ret);
         g_autofree uint8_t *buf = g_malloc0(img->size - pos);
 
-        g_assert_nonnull(io);
-        if (range.kind == BDRV_HOST_FILE) {
-            g_assert_cmpint(pread(range.fd, buf, range.bytes, range.offset),
-                            >=, 0);
+        g_assert_nonnull(r);
+        n = r->bytes;
+        g_assert_cmpint(r->host.bytes, ==, n);
+        if (r->host.kind == BDRV_HOST_FILE) {
+            g_assert_cmpint(pread(r->host.fd, buf, n, r->host.offset), >=, 0);
         }
-        g_assert_true(!memcmp(buf, img->model + pos, range.bytes));
-        bdrv_co_host_read_end(io);
+        g_assert_true(!memcmp(buf, img->model + pos, n));
+        bdrv_co_host_read_end(r);
     }
     w->running[0] = 0;
 }
@@ -561,6 +556,74 @@ static void test_read_discarded(void)
         peer_check(img.path, 0, NULL);
         image_destroy(&img);
     }
+}
+
+typedef struct HeldRange {
+    Image *img;
+    BdrvRequest *r;
+    bool done;
+} HeldRange;
+
+static void coroutine_fn hold_range_entry(void *opaque)
+{
+    HeldRange *h = opaque;
+    int ret;
+
+    h->r = bdrv_co_host_read_begin(blk_root(h->img->blk), 0, 64 * KiB, &ret);
+    h->done = true;
+}
+
+static void coroutine_fn release_range_entry(void *opaque)
+{
+    HeldRange *h = opaque;
+
+    bdrv_co_host_read_end(h->r);
+    h->done = true;
+}
+
+static void run_held(CoroutineEntry *entry, HeldRange *h)
+{
+    h->done = false;
+    coroutine_enter(coroutine_create(entry, h));
+    AIO_WAIT_WHILE(aio_main_context(), !h->done);
+}
+
+/* The same for a range that a worker thread reads by itself. */
+static void test_read_held(void)
+{
+    Image img = {
+        .path = g_build_filename(dir, "held.qcow2", NULL),
+        .create = { .size = 2 * MiB },
+        .discard = true,
+    };
+    g_autofree uint8_t *data = g_malloc(64 * KiB);
+    HeldRange h = { .img = &img };
+
+    create_image(img.path, &img.create);
+    image_open(&img);
+    memset(data, 0xaa, 64 * KiB);
+    g_assert_cmpint(blk_pwrite(img.blk, 0, 64 * KiB, data, 0), ==, 0);
+    run_held(hold_range_entry, &h);
+    g_assert_nonnull(h.r);
+    g_assert_cmpint(h.r->host.bytes, ==, 64 * KiB);
+    g_assert_cmpint(blk_pdiscard(img.blk, 0, 64 * KiB), ==, 0);
+    g_assert_cmpint(blk_flush(img.blk), ==, 0);
+    for (int64_t pos = MiB; pos < MiB + 8 * 64 * KiB;
+         pos += 64 * KiB) {
+        memset(data, 0xbb, 64 * KiB);
+        g_assert_cmpint(blk_pwrite(img.blk, pos, 64 * KiB, data, 0), ==, 0);
+    }
+    g_assert_cmpint(pread(h.r->host.fd, data, 64 * KiB, h.r->host.offset), ==,
+                    64 * KiB);
+    for (int i = 0; i < 64 * KiB; i++) {
+        g_assert_cmpint(data[i], ==, 0xaa);
+    }
+    run_held(release_range_entry, &h);
+    g_assert_cmpint(blk_flush(img.blk), ==, 0);
+    own_check(&img);
+    image_close(&img);
+    peer_check(img.path, 0, NULL);
+    image_destroy(&img);
 }
 
 /* --- images by the peer --- */
@@ -857,6 +920,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/parallel", test_parallel);
     g_test_add_func("/qcow2/host-io", test_host_io);
     g_test_add_func("/qcow2/read-discarded", test_read_discarded);
+    g_test_add_func("/qcow2/read-held", test_read_held);
     g_test_add_func("/qcow2/peer-images", test_peer_images);
     g_test_add_func("/qcow2/write-compressed", test_write_compressed);
     g_test_add_func("/qcow2/damaged", test_damaged);

@@ -128,42 +128,26 @@ static int coroutine_fn rec_flush(BlockDriverState *bs)
 }
 
 /* A worker's write is in the file at its end. */
-typedef struct RecHost {
-    Event *event;
-    int fd;
-    int64_t offset;
-} RecHost;
-
 static int coroutine_fn rec_host_write_begin(BlockDriverState *bs,
-                                             int64_t offset, int64_t bytes,
-                                             BdrvHostIO *io,
-                                             BdrvHostRange *range,
-                                             void **priv)
+                                             BdrvRequest *r)
 {
-    int ret = bdrv_co_host_write_child(io, bs->file, offset, bytes, range);
-    RecHost *host;
+    int ret = bdrv_co_host_child(r, bs->file, r->offset, r->bytes);
 
-    if (ret < 0) {
-        return ret;
+    if (ret == 0) {
+        r->priv = event_begin(r->offset, r->host.bytes,
+                              g_malloc0(r->host.bytes));
     }
-    host = g_new(RecHost, 1);
-    host->fd = range->fd;
-    host->offset = range->offset;
-    host->event = event_begin(offset, range->bytes,
-                              g_malloc0(range->bytes));
-    *priv = host;
-    return 0;
+    return ret;
 }
 
-static int coroutine_fn rec_host_write_end(BlockDriverState *bs, void *priv,
-                                           int result)
+static int coroutine_fn rec_host_write_end(BlockDriverState *bs,
+                                           BdrvRequest *r, int result)
 {
-    g_autofree RecHost *host = priv;
-    Event *e = host->event;
+    Event *e = r->priv;
 
     if (result == BDRV_HOST_WRITTEN) {
-        g_assert_cmpint(pread(host->fd, e->data, e->bytes, host->offset), ==,
-                        e->bytes);
+        g_assert_cmpint(pread(r->host.fd, e->data, e->bytes, r->host.offset),
+                        ==, e->bytes);
     }
     e->end = ++step;
     return MIN(result, 0);
@@ -408,12 +392,11 @@ typedef struct Request {
 static int coroutine_fn host_write(const Request *r)
 {
     g_autofree uint8_t *buf = g_malloc(r->bytes);
-    BdrvHostRange range;
     int ret;
-    BdrvHostIO *io = bdrv_co_host_write_begin(blk_root(blk), r->offset,
-                                              r->bytes, &range, &ret);
+    BdrvRequest *host = bdrv_co_host_write_begin(blk_root(blk), r->offset,
+                                                 r->bytes, &ret);
 
-    if (!io) {
+    if (!host) {
         return ret;
     }
     while (hold == HOLD_HOST) {
@@ -421,10 +404,10 @@ static int coroutine_fn host_write(const Request *r)
         co_yield_to_loop();
     }
     memset(buf, r->value, r->bytes);
-    g_assert_cmpint(range.bytes, ==, r->bytes);
-    g_assert_cmpint(pwrite(range.fd, buf, r->bytes, range.offset), ==,
-                    r->bytes);
-    return bdrv_co_host_write_end(io, BDRV_HOST_WRITTEN);
+    g_assert_cmpint(host->bytes, ==, r->bytes);
+    g_assert_cmpint(pwrite(host->host.fd, buf, r->bytes, host->host.offset),
+                    ==, r->bytes);
+    return bdrv_co_host_write_end(host, BDRV_HOST_WRITTEN);
 }
 
 static int coroutine_fn issue(const Request *r, uint8_t *buf)

@@ -190,34 +190,33 @@ static void coroutine_fn host_entry(void *opaque)
     HostTest *t = opaque;
     BdrvChild *root = blk_root(t->blk);
     uint8_t data[4096], back[4096];
-    BdrvHostRange range;
-    BdrvHostIO *io;
+    BdrvRequest *r;
     int ret;
 
     memset(data, 0x3c, sizeof(data));
-    io = bdrv_co_host_write_begin(root, 8192, 4096, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(range.kind, ==, BDRV_HOST_FILE);
-    g_assert_cmpint(range.offset, ==, 4096 + 8192);
+    r = bdrv_co_host_write_begin(root, 8192, 4096, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(r->host.kind, ==, BDRV_HOST_FILE);
+    g_assert_cmpint(r->host.offset, ==, 4096 + 8192);
     g_assert_cmpint(t->bs->in_flight, ==, 1);
     g_assert_cmpint(t->bs->file->bs->in_flight, ==, 1);
     /* marked on every level before anything is written */
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->raw_bitmap), ==, 4096);
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->file_bitmap), ==, 4096);
     bdrv_dirty_bitmap_clear(t->raw_bitmap, NULL);
-    g_assert_cmpint(pwrite(range.fd, data, range.bytes, range.offset), ==,
+    g_assert_cmpint(pwrite(r->host.fd, data, r->host.bytes, r->host.offset), ==,
                     4096);
-    g_assert_cmpint(bdrv_co_host_write_end(io, BDRV_HOST_WRITTEN), ==, 0);
+    g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_WRITTEN), ==, 0);
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->raw_bitmap), ==, 4096);
     g_assert_cmpint(t->bs->in_flight, ==, 0);
     g_assert_cmpint(t->bs->wr_highest_offset, ==, 12288);
 
-    io = bdrv_co_host_read_begin(root, 8192, 4096, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(range.kind, ==, BDRV_HOST_FILE);
-    g_assert_cmpint(pread(range.fd, back, 4096, range.offset), ==, 4096);
+    r = bdrv_co_host_read_begin(root, 8192, 4096, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(r->host.kind, ==, BDRV_HOST_FILE);
+    g_assert_cmpint(pread(r->host.fd, back, 4096, r->host.offset), ==, 4096);
     g_assert_cmpint(memcmp(data, back, 4096), ==, 0);
-    bdrv_co_host_read_end(io);
+    bdrv_co_host_read_end(r);
 
     g_assert_cmpint(bdrv_co_copy_range(root, 8192, root, 65536, 4096, 0), ==,
                     0);
@@ -225,15 +224,15 @@ static void coroutine_fn host_entry(void *opaque)
     g_assert_cmpint(memcmp(data, back, 4096), ==, 0);
 
     /* zeroes instead of data */
-    io = bdrv_co_host_write_begin(root, 8192, 4096, &range, &ret);
-    g_assert_nonnull(io);
-    g_assert_cmpint(bdrv_co_host_write_end(io, BDRV_HOST_IS_ZERO), ==, 0);
+    r = bdrv_co_host_write_begin(root, 8192, 4096, &ret);
+    g_assert_nonnull(r);
+    g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_IS_ZERO), ==, 0);
     g_assert_cmpint(bdrv_co_pread(root, 8192, 4096, back, 0), ==, 0);
     g_assert_true(buffer_is_zero(back, 4096));
 
     /* what has to look at the data goes the general way */
     t->bs->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_ON;
-    g_assert_null(bdrv_co_host_write_begin(root, 0, 4096, &range, &ret));
+    g_assert_null(bdrv_co_host_write_begin(root, 0, 4096, &ret));
     g_assert_cmpint(ret, ==, -ENOTSUP);
     t->bs->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF;
     g_assert_cmpint(t->bs->in_flight, ==, 0);

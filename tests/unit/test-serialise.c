@@ -25,7 +25,7 @@ static void fixture_init(Fixture *f, uint32_t align)
 
 static void fixture_free(Fixture *f)
 {
-    g_assert_true(LIST_EMPTY(&f->bs->tracked_requests));
+    g_assert_true(LIST_EMPTY(&f->bs->requests));
     g_assert_cmpint(f->bs->serialising_in_flight, ==, 0);
     blk_unref(f->blk);
     bdrv_unref(f->bs);

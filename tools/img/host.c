@@ -61,25 +61,22 @@ bool coroutine_fn host_read_begin(HostBatch *b, BdrvChild *child,
     int ret;
 
     while (bytes > 0 && b->n < HOST_RANGES) {
-        BdrvHostRange range;
-        BdrvHostIO *io = bdrv_co_host_read_begin(child, offset, bytes, &range,
-                                                 &ret);
+        BdrvRequest *r = bdrv_co_host_read_begin(child, offset, bytes, &ret);
 
-        if (!io) {
+        if (!r) {
             break;
         }
-        b->r[b->n].range = range;
-        b->r[b->n].io = io;
+        b->r[b->n].r = r;
         b->r[b->n++].buf = buf;
-        if (!is_aligned(&range, buf)) {
+        if (!is_aligned(&r->host, buf)) {
             break;
         }
-        offset += range.bytes;
-        buf += range.bytes;
-        bytes -= range.bytes;
+        offset += r->bytes;
+        buf += r->bytes;
+        bytes -= r->bytes;
     }
     while (bytes > 0 && b->n > had) {
-        bdrv_co_host_read_end(b->r[--b->n].io);
+        bdrv_co_host_read_end(b->r[--b->n].r);
     }
     return bytes <= 0;
 }
@@ -87,7 +84,7 @@ bool coroutine_fn host_read_begin(HostBatch *b, BdrvChild *child,
 void coroutine_fn host_read_end(HostBatch *b)
 {
     while (b->n > 0) {
-        bdrv_co_host_read_end(b->r[--b->n].io);
+        bdrv_co_host_read_end(b->r[--b->n].r);
     }
 }
 
@@ -96,7 +93,7 @@ int host_read_run(HostBatch *b)
     int ret = 0;
 
     for (int i = 0; ret == 0 && i < b->n; i++) {
-        ret = read_range(&b->r[i].range, b->r[i].buf);
+        ret = read_range(&b->r[i].r->host, b->r[i].buf);
     }
     return ret;
 }
@@ -105,26 +102,24 @@ int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
                                       int64_t offset, int64_t bytes,
                                       uint8_t *buf)
 {
-    BdrvHostRange range;
-    BdrvHostIO *io;
+    BdrvRequest *r;
     int ret;
 
     if (b->n == HOST_RANGES) {
         return 0;
     }
-    io = bdrv_co_host_write_begin(child, offset, bytes, &range, &ret);
-    if (!io) {
+    r = bdrv_co_host_write_begin(child, offset, bytes, &ret);
+    if (!r) {
         return 0;
     }
-    if (!is_aligned(&range, buf)) {
-        (void)bdrv_co_host_write_end(io, -ENOTSUP);
+    if (!is_aligned(&r->host, buf)) {
+        (void)bdrv_co_host_write_end(r, -ENOTSUP);
         return 0;
     }
-    b->r[b->n].range = range;
-    b->r[b->n].io = io;
+    b->r[b->n].r = r;
     b->r[b->n].buf = buf;
     b->r[b->n++].offset = offset;
-    return range.bytes;
+    return r->bytes;
 }
 
 static int host_write_run(void *opaque)
@@ -132,7 +127,7 @@ static int host_write_run(void *opaque)
     HostBatch *b = opaque;
 
     for (int i = 0; i < b->n; i++) {
-        b->r[i].ret = write_range(&b->r[i].range, b->r[i].buf);
+        b->r[i].ret = write_range(&b->r[i].r->host, b->r[i].buf);
     }
     return 0;
 }
@@ -145,7 +140,7 @@ int coroutine_fn host_write(HostBatch *b, int64_t *at)
         thread_pool_co_run(host_write_run, b);
     }
     for (int i = 0; i < b->n; i++) {
-        int ret = bdrv_co_host_write_end(b->r[i].io, b->r[i].ret);
+        int ret = bdrv_co_host_write_end(b->r[i].r, b->r[i].ret);
 
         if (ret < 0 && first == 0) {
             first = ret;

@@ -14,9 +14,8 @@
 typedef struct HostBatch {
     int n;
     struct {
-        BdrvHostRange range;
-        BdrvHostIO *io;
-        uint8_t *buf; /* range.bytes of it */
+        BdrvRequest *r;
+        uint8_t *buf; /* r->bytes of it */
         int64_t offset; /* in the image */
         int ret;
     } r[HOST_RANGES];
