@@ -81,7 +81,8 @@ static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
     g_autoptr(BlockBackend) blk = NULL;
     int ret;
 
-    blk = blk_new_unqueued(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, errp);
+    blk = blk_new_unqueued(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, "block_resize",
+                           errp);
     if (!blk) {
         return false;
     }

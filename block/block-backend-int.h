@@ -15,6 +15,7 @@ struct BlockBackend {
     /* --- main thread --- */
     int refcnt;
     char *name;      /* NULL: none */
+    char *user;      /* who it is, for messages; NULL: not known */
     BdrvChild *root; /* NULL: no node, and no watchers */
     LIST_HEAD(, BlkMediumWatcher) watchers;
     uint64_t perm, shared;

@@ -25,7 +25,7 @@ static char *blk_root_desc(BdrvChild *child)
     if (id) {
         return g_strdup_printf("block device '%s'", id);
     }
-    return g_strdup("an unnamed block device");
+    return g_strdup(blk->user ? blk->user : "an unnamed block device");
 }
 
 static const char *blk_root_name(BdrvChild *child)
@@ -137,6 +137,7 @@ void blk_unref(BlockBackend *blk)
     TAILQ_REMOVE(&all_backends, blk, link);
     block_acct_cleanup(&blk->stats);
     g_free(blk->name);
+    g_free(blk->user);
     g_free(blk);
 }
 
@@ -153,12 +154,16 @@ BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
 }
 
 BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
-                               uint64_t shared, Error **errp)
+                               uint64_t shared, const char *user,
+                               Error **errp)
 {
-    BlockBackend *blk = blk_new_with_bs(bs, perm, shared, errp);
+    BlockBackend *blk = blk_new(bs->ctx, perm, shared);
 
-    if (blk) {
-        blk_set_disable_request_queuing(blk, true);
+    blk->user = g_strdup(user);
+    blk_set_disable_request_queuing(blk, true);
+    if (!blk_insert_bs(blk, bs, errp)) {
+        blk_unref(blk);
+        return NULL;
     }
     return blk;
 }

@@ -6,12 +6,15 @@
 
 /* --- edges --- */
 
-static char *edge_desc(BdrvChild *child)
+char *block_job_desc(const BlockJob *job)
 {
-    BlockJob *job = child->opaque;
-
     return g_strdup_printf("%s job '%s'", JobType_str(job->job.driver->type),
                            job->job.id ? job->job.id : "");
+}
+
+static char *edge_desc(BdrvChild *child)
+{
+    return block_job_desc(child->opaque);
 }
 
 /* For x-debug-query-block-graph. */
@@ -43,14 +46,18 @@ static void edge_drained_end(BdrvChild *child)
     job_resume(&job->job);
 }
 
+#define EDGE_OF_JOB \
+    .parent_is_job = true, .parent_desc = edge_desc, .get_name = edge_name, \
+    .drained_begin = edge_drained_begin, \
+    .drained_poll = edge_drained_poll, .drained_end = edge_drained_end
+
 static const BdrvChildClass edge_of_job = {
     .stay_at_node = true,
-    .parent_is_job = true,
-    .parent_desc = edge_desc,
-    .get_name = edge_name,
-    .drained_begin = edge_drained_begin,
-    .drained_poll = edge_drained_poll,
-    .drained_end = edge_drained_end,
+    EDGE_OF_JOB,
+};
+
+static const BdrvChildClass read_edge_of_job = {
+    EDGE_OF_JOB,
 };
 
 bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
@@ -67,8 +74,25 @@ bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
     return true;
 }
 
+bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
+                        Error **errp)
+{
+    BdrvChild *c = bdrv_root_attach_child(
+        bs, name, &read_edge_of_job, 0, BLK_PERM_CONSISTENT_READ,
+        BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED, job, errp);
+
+    if (c) {
+        g_ptr_array_add(job->reads, c);
+    }
+    return c != NULL;
+}
+
 void block_job_remove_all_bdrv(BlockJob *job)
 {
+    while (job->reads->len) {
+        bdrv_root_unref_child(
+            g_ptr_array_steal_index(job->reads, job->reads->len - 1));
+    }
     while (job->edges->len) {
         BdrvChild *c = g_ptr_array_steal_index(job->edges,
                                                job->edges->len - 1);
@@ -96,6 +120,7 @@ BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
     }
     job = container_of(j, BlockJob, job);
     job->edges = g_ptr_array_new();
+    job->reads = g_ptr_array_new();
     job->blocker = g_strdup_printf("block device is in use by block job: %s",
                                    JobType_str(params->driver->type));
     job->speed = params->speed;
@@ -118,6 +143,7 @@ void block_job_free(Job *j)
 
     block_job_remove_all_bdrv(job);
     g_ptr_array_unref(job->edges);
+    g_ptr_array_unref(job->reads);
     g_free(job->blocker);
 }
 

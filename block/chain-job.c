@@ -79,16 +79,17 @@ int chain_job_rename(BlockDriverState *bs, const char *name,
 }
 
 bool chain_job_hold(BlockJob *job, BlockDriverState *top,
-                    BlockDriverState *last, Error **errp)
+                    BlockDriverState *last, uint64_t perm, uint64_t shared,
+                    Error **errp)
 {
     BlockDriverState *bs = top;
 
-    while (bs != last) {
-        bs = bdrv_filter_or_cow_child(bs)->bs;
-        if (!block_job_add_bdrv(job, "intermediate node", bs, 0, BLK_PERM_ALL,
-                                errp)) {
-            return false;
+    while (block_job_add_bdrv(job, "intermediate node", bs, perm, shared,
+                              errp)) {
+        if (bs == last) {
+            return true;
         }
+        bs = bdrv_filter_or_cow_child(bs)->bs;
     }
-    return true;
+    return false;
 }

@@ -145,10 +145,11 @@ int commit_empty(BlockDriverState *bs)
 static int copy_down(BlockDriverState *bs, BlockDriverState *base)
 {
     g_autoptr(BlockBackend) from =
-        blk_new_unqueued(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, NULL);
+        blk_new_unqueued(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, NULL,
+                         NULL);
     g_autoptr(BlockBackend) to =
         blk_new_unqueued(base, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE |
-                         BLK_PERM_RESIZE, BLK_PERM_ALL, NULL);
+                         BLK_PERM_RESIZE, BLK_PERM_ALL, NULL, NULL);
     CommitLayer layer = { bs, from };
     CommitCopy c = { .layers = &layer, .n_layers = 1, .base = to };
     int ret;

@@ -163,6 +163,8 @@ static void commit_abort(Job *job)
     CommitJob *s = to_commit(job);
 
     let_go(s);
+    /* They would not let the overlays see the top again. */
+    block_job_remove_all_bdrv(&s->common);
     if (s->in_place) {
         bdrv_replace_node(s->filter, s->top, BDRV_CONTENT_SAME,
                           &error_abort);
@@ -224,23 +226,61 @@ static bool insert_filter(CommitJob *s, const char *name, Error **errp)
     return s->in_place;
 }
 
+/*
+ * Nobody else may see the images between filter and base, whose backing file
+ * is being written, nor write to one: what is copied already would be lost.
+ * Who writes reads, too; and *write* must be shared, as it is needed at the
+ * base, and a backing file can be written where all above it allow that.
+ */
+static bool hold_chain(CommitJob *s, Error **errp)
+{
+    BlockDriverState *bs = s->top;
+
+    while (bs != s->base) {
+        if (!chain_job_hold(&s->common, bs, bs, 0, BLK_PERM_WRITE_UNCHANGED |
+                            BLK_PERM_WRITE, errp)) {
+            return false;
+        }
+        bs = bdrv_filter_or_cow_child(bs)->bs;
+    }
+    return chain_job_hold(&s->common, bs, bs, 0, BLK_PERM_ALL, errp);
+}
+
+/* Those who write to the top would only be stopped by the filter's being
+ * read-only; here it is told who they are. */
+static bool check_writers(CommitJob *s, Error **errp)
+{
+    g_autofree char *user = block_job_desc(&s->common);
+    g_autoptr(BlockBackend) probe = blk_new_unqueued(
+        s->top, BLK_PERM_CONSISTENT_READ, BLK_PERM_CONSISTENT_READ |
+        BLK_PERM_WRITE_UNCHANGED, user, errp);
+
+    return probe != NULL;
+}
+
 static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
 {
+    g_autofree char *user = block_job_desc(&s->common);
+
+    if (!check_writers(s, errp)) {
+        return false;
+    }
     s->read_only = s->base->read_only;
     if (s->read_only && !bdrv_reopen_set_read_only(s->base, false, errp)) {
         s->read_only = false;
         return false;
     }
     if (!insert_filter(s, p->filter_name, errp) ||
-        !chain_job_hold(&s->common, s->filter, s->base, errp)) {
+        !hold_chain(s, errp)) {
         return false;
     }
-    s->from = blk_new_unqueued(s->top, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
-                               errp);
+    /* Nobody but us reads there: see hold_chain(). */
+    s->from = blk_new_unqueued(s->top, 0, BLK_PERM_ALL, user, errp);
     s->to = s->from ? blk_new_unqueued(s->base, BLK_PERM_CONSISTENT_READ |
                                        BLK_PERM_WRITE | BLK_PERM_RESIZE,
                                        BLK_PERM_CONSISTENT_READ |
-                                       BLK_PERM_WRITE_UNCHANGED, errp) : NULL;
+                                       BLK_PERM_WRITE_UNCHANGED, user, errp)
+                    : NULL;
     s->frozen = s->to && bdrv_freeze_chain(s->filter, s->base, errp);
     return s->frozen;
 }

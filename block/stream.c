@@ -227,8 +227,24 @@ static bool insert_filter(StreamJob *s, const char *name, Error **errp)
     return true;
 }
 
+/*
+ * What is copied, and what shows beside it in the same cluster, must not change
+ * meanwhile: it would be a mix of two states.
+ */
+static bool hold_chain(StreamJob *s, Error **errp)
+{
+    BdrvChild *base = bdrv_cow_child(s->bottom);
+
+    return chain_job_hold(&s->common, bdrv_cow_child(s->bs)->bs, s->bottom,
+                          BLK_PERM_CONSISTENT_READ, BLK_PERM_CONSISTENT_READ |
+                          BLK_PERM_WRITE_UNCHANGED, errp) &&
+           (!base || block_job_add_read(&s->common, "base", base->bs, errp));
+}
+
 static bool attach(StreamJob *s, const ChainJobParams *p, Error **errp)
 {
+    g_autofree char *user = block_job_desc(&s->common);
+
     if (!s->bottom) {
         return true;
     }
@@ -240,11 +256,12 @@ static bool attach(StreamJob *s, const ChainJobParams *p, Error **errp)
     if (!insert_filter(s, p->filter_name, errp) ||
         !block_job_add_bdrv(&s->common, "filter", s->filter, 0, BLK_PERM_ALL,
                             errp) ||
-        !chain_job_hold(&s->common, s->bs, s->bottom, errp)) {
+        !hold_chain(s, errp)) {
         return false;
     }
     s->blk = blk_new_unqueued(s->bs, BLK_PERM_CONSISTENT_READ |
-                              BLK_PERM_WRITE_UNCHANGED, BLK_PERM_ALL, errp);
+                              BLK_PERM_WRITE_UNCHANGED, BLK_PERM_ALL, user,
+                              errp);
     s->frozen = s->blk && bdrv_freeze_chain(s->bs, s->bottom, errp);
     return s->frozen;
 }

@@ -75,6 +75,7 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
 {
     BlockDriverState *bs = bdrv_lookup_bs(NULL, options->node_name, errp);
     uint64_t perm = BLK_PERM_CONSISTENT_READ;
+    g_autofree char *user = g_strdup_printf("export '%s'", options->id);
     BlockBackend *blk;
 
     if (!bs || !check_iothread(options, errp)) {
@@ -87,7 +88,8 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
         }
         perm |= BLK_PERM_WRITE;
     }
-    blk = blk_new_unqueued(bs, perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE, errp);
+    blk = blk_new_unqueued(bs, perm, BLK_PERM_ALL & ~BLK_PERM_RESIZE, user,
+                           errp);
     if (blk) {
         blk_set_enable_write_cache(blk, !options->writethrough);
     }

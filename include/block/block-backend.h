@@ -20,9 +20,13 @@ void blk_unref(BlockBackend *blk);
 /* Handle on @bs. */
 BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
                               uint64_t shared, Error **errp);
-/* The same for one who works while @bs is drained, or stops by himself then. */
+/*
+ * The same for one who works while @bs is drained, or stops by himself then.
+ * @user: who that is, for messages ("export 'x'"), copied; NULL: nobody known.
+ */
 BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
-                               uint64_t shared, Error **errp);
+                               uint64_t shared, const char *user,
+                               Error **errp);
 /* For tools: opens by name (see bdrv_open_file()), with consistent read, and
  * write (and resize with BDRV_O_RESIZE) if BDRV_O_RDWR; shares all. */
 BlockBackend *blk_new_open(const char *filename, const char *format,

@@ -13,7 +13,8 @@ typedef struct BlockJob {
     Job job; /* first */
 
     /* --- main thread --- */
-    GPtrArray *edges; /* of BdrvChild *, owned */
+    GPtrArray *edges; /* of BdrvChild *, owned: nodes it works on */
+    GPtrArray *reads; /* likewise: those it only reads */
     char *blocker;    /* "block device is in use by block job: backup" */
     int64_t speed;    /* bytes per second; 0: no limit */
     BlockDeviceIoStatus iostatus;
@@ -39,6 +40,15 @@ BlockJob *block_job_create(const BlockJobParams *params, Error **errp);
  */
 bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                         uint64_t perm, uint64_t shared, Error **errp);
+/*
+ * The job reads @bs, where nobody may write meanwhile; others may start
+ * something that does not.  Where a filter comes or goes, the edge goes with
+ * the others.
+ */
+bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
+                        Error **errp);
+/* "stream job 'x'", for messages; the caller frees. */
+char *block_job_desc(const BlockJob *job);
 /* Lets go of all nodes. */
 void block_job_remove_all_bdrv(BlockJob *job);
 /*

@@ -60,8 +60,12 @@ bool coroutine_fn chain_job_forgive(BlockJob *job, BlockdevOnError policy,
  */
 int chain_job_rename(BlockDriverState *bs, const char *name,
                      BlockDriverState *base);
-/* Makes the nodes below @top down to @last, with it, ones of @job. */
+/*
+ * Makes the nodes from @top down to @last ones of @job; both may be the same.
+ * @perm, @shared: what it needs of each and lets others do.
+ */
 bool chain_job_hold(BlockJob *job, BlockDriverState *top,
-                    BlockDriverState *last, Error **errp);
+                    BlockDriverState *last, uint64_t perm, uint64_t shared,
+                    Error **errp);
 
 #endif

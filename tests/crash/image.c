@@ -46,7 +46,7 @@ void crash_create(unsigned disk, const BlockdevCreateOptionsQcow2 *create)
 uint8_t *crash_read(BlockDriverState *bs, int64_t *bytes, GString *why)
 {
     BlockBackend *blk = blk_new_unqueued(bs, BLK_PERM_CONSISTENT_READ,
-                                         BLK_PERM_ALL, &error_abort);
+                                         BLK_PERM_ALL, NULL, &error_abort);
     g_autofree uint8_t *data = NULL;
     int ret;
 
