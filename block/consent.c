@@ -215,24 +215,58 @@ static const TransactionActionDrv size_step = {
     .clean = size_clean,
 };
 
-static bool users_bear_smaller(BlockDriverState *bs, int64_t bytes,
+static bool user_bears_smaller(BdrvChild *c, int64_t old_bytes, int64_t bytes,
                                Error **errp)
 {
     g_autofree char *desc = NULL;
+
+    /* A filter does as its own users, who come next. */
+    if ((c->shared & BLK_PERM_RESIZE) ||
+        (c->klass->parent_is_bs && (c->role & BDRV_CHILD_FILTERED))) {
+        return true;
+    }
+    desc = c->klass->parent_desc(c);
+    error_setg(errp, "Node '%s' cannot shrink from %" PRId64 " to %" PRId64
+               " bytes: resize is not shared by %s", c->bs->node_name,
+               old_bytes, bytes, desc);
+    return false;
+}
+
+static bool users_bear_smaller(BlockDriverState *bs, int64_t bytes,
+                               Error **errp)
+{
     BdrvChild *c;
 
     LIST_FOREACH(c, &bs->parents, next_parent) {
-        /* A filter does as its own users, who come next. */
-        bool filter = c->klass->parent_is_bs &&
-                      (c->role & BDRV_CHILD_FILTERED);
-
-        if (!filter && !(c->shared & BLK_PERM_RESIZE)) {
-            desc = c->klass->parent_desc(c);
-            error_setg(errp, "Node '%s' cannot shrink from %" PRId64 " to %"
-                       PRId64 " bytes: resize is not shared by %s",
-                       bs->node_name, bs->total_bytes, bytes, desc);
+        if (!user_bears_smaller(c, bs->total_bytes, bytes, errp)) {
             return false;
         }
+    }
+    return true;
+}
+
+static void moved_commit(void *opaque)
+{
+    BdrvChild *c = opaque;
+
+    c->klass->resize(c);
+}
+
+static const TransactionActionDrv moved_step = {
+    .commit = moved_commit,
+};
+
+bool bdrv_moved_size_tran(BdrvChild *child, int64_t old_bytes,
+                          Transaction *tran, Error **errp)
+{
+    int64_t bytes = child->bs->total_bytes;
+
+    if (bytes < old_bytes &&
+        !user_bears_smaller(child, old_bytes, bytes, errp)) {
+        return false;
+    }
+    if (bytes != old_bytes && child->klass->resize) {
+        tran_add(tran, &moved_step, child);
     }
     return true;
 }

@@ -77,6 +77,9 @@ BdrvContent bdrv_compare_content(BlockDriverState *a, BlockDriverState *b);
  */
 bool bdrv_refresh_size_tran(BlockDriverState *bs, Transaction *tran,
                             Error **errp);
+/* The same for the edge of a user that was moved from a node of @old_bytes. */
+bool bdrv_moved_size_tran(BdrvChild *child, int64_t old_bytes,
+                          Transaction *tran, Error **errp);
 
 /* --- perm.c --- */
 

@@ -59,15 +59,19 @@ static void move_edges(const GPtrArray *edges, BlockDriverState *to,
     }
 }
 
-/* What the parents at the other end of @edges have of their child. */
-static bool refresh_parents(const GPtrArray *edges, Transaction *tran,
-                            Error **errp)
+/* What the parents at the other end of @edges have of their child, @from until
+ * now. */
+static bool refresh_parents(const GPtrArray *edges, BlockDriverState *from,
+                            Transaction *tran, Error **errp)
 {
     for (guint i = 0; i < edges->len; i++) {
-        const BdrvChild *c = g_ptr_array_index(edges, i);
+        BdrvChild *c = g_ptr_array_index(edges, i);
         Error *err = NULL;
 
         if (!c->klass->parent_is_bs) {
+            if (!bdrv_moved_size_tran(c, from->total_bytes, tran, errp)) {
+                return false;
+            }
             continue;
         }
         bdrv_refresh_limits(c->opaque, tran, &err);
@@ -96,7 +100,7 @@ static bool replace_drained(BlockDriverState *from, BlockDriverState *to,
         g_ptr_array_add(nodes, to);
         g_ptr_array_add(nodes, from);
         ok = bdrv_refresh_perms_list(nodes, tran, errp) &&
-             refresh_parents(edges, tran, errp);
+             refresh_parents(edges, from, tran, errp);
     }
     tran_finalize(tran, ok);
     return ok;
@@ -190,7 +194,7 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
         move_edges(edges, overlay, tran);
     }
     ok = edges && bdrv_refresh_perms_list(nodes, tran, errp) &&
-         refresh_parents(edges, tran, errp);
+         refresh_parents(edges, bs, tran, errp);
     tran_finalize(tran, ok);
     if (ok) {
         overlay->open_flags &= ~BDRV_O_NO_BACKING;
@@ -198,6 +202,22 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
         *moved = g_steal_pointer(&edges);
     }
     return ok;
+}
+
+/* As it was before: nobody may say no to that. */
+static void restore_parents(const GPtrArray *edges, BlockDriverState *from)
+{
+    for (guint i = 0; i < edges->len; i++) {
+        BdrvChild *c = g_ptr_array_index(edges, i);
+
+        if (c->klass->parent_is_bs) {
+            bdrv_refresh_limits(c->opaque, NULL, NULL);
+            bdrv_refresh_total_size(c->opaque);
+        } else if (c->klass->resize &&
+                   c->bs->total_bytes != from->total_bytes) {
+            c->klass->resize(c);
+        }
+    }
 }
 
 bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
@@ -212,10 +232,10 @@ bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
     move_edges(moved, bs, tran);
     ok = bdrv_set_child_tran(overlay, backing_child, NULL,
                              BDRV_CONTENT_OVERLAY, tran, errp) &&
-         bdrv_refresh_perms_list(nodes, tran, errp) &&
-         refresh_parents(moved, tran, errp);
+         bdrv_refresh_perms_list(nodes, tran, errp);
     tran_finalize(tran, ok);
     if (ok) {
+        restore_parents(moved, overlay);
         refresh_overlay(overlay);
     }
     return ok;

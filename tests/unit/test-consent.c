@@ -238,6 +238,28 @@ static void test_size(void)
     graph_close(&g);
 }
 
+/* A user that is moved to another node learns of its size, too. */
+static void test_moved(void)
+{
+    Graph g = graph_open(LEAF("unused"));
+    BdrvChild *user = attach(g.a, &user_class,
+                             BLK_PERM_ALL & ~BLK_PERM_RESIZE);
+
+    resizes = 0;
+    dummy.small = "b";
+    g_assert_cmpint(bdrv_refresh_total_size(g.b), ==, 0);
+    replace_refused(&g, BDRV_CONTENT_OTHER, "Node 'b' cannot shrink from "
+                    "1048576 to 524288 bytes: resize is not shared by user "
+                    "'u'");
+    g_assert_true(user->bs == g.a);
+    g_assert_true(bdrv_child_set_perm(user, 0, BLK_PERM_ALL, &error_abort));
+    g_assert_true(bdrv_replace_node(g.a, g.b, BDRV_CONTENT_OTHER,
+                                    &error_abort));
+    g_assert_cmpint(resizes, ==, 1);
+    bdrv_root_unref_child(user);
+    graph_close(&g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -249,5 +271,6 @@ int main(int argc, char **argv)
     g_test_add_func("/consent/job", test_job);
     g_test_add_func("/consent/bitmap", test_bitmap);
     g_test_add_func("/consent/size", test_size);
+    g_test_add_func("/consent/moved", test_moved);
     return g_test_run();
 }

@@ -227,7 +227,10 @@ static void test_set_backing(void)
     dummy_reset();
 }
 
-/* An overlay comes and goes; who was above it before stays there. */
+/*
+ * An overlay, which is larger, comes and goes; who was above it before stays
+ * there.
+ */
 static void test_append(void)
 {
     BlockDriverState *bs = dummy_open(
@@ -239,15 +242,21 @@ static void test_append(void)
     BlockBackend *guest = blk_new_with_bs(
         bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
         BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED, &error_abort);
+    BlockDriverState *filter =
+        dummy_open("{'driver':'compress','node-name':'filter','file':'bs',"
+                   "'read-only':true}");
     GPtrArray *moved = NULL;
     Error *err = NULL;
 
+    dummy.small = "bs";
+    g_assert_cmpint(bdrv_refresh_total_size(bs), ==, 0);
     g_assert_false(bdrv_append(bs, bs, &moved, &err));
     assert_error(&err, "Making 'bs' a backing child of 'bs' would create a "
                        "cycle");
     g_assert_null(moved);
     for (int i = 0; i < 2; i++) {
         g_assert_true(bdrv_append(overlay, bs, &moved, &error_abort));
+        g_assert_cmpint(filter->total_bytes, ==, DUMMY_BYTES);
         g_assert_true(blk_bs(guest) == overlay);
         g_assert_true(above->file->bs == overlay);
         g_assert_true(bdrv_backing_chain_next(overlay) == bs);
@@ -257,10 +266,12 @@ static void test_append(void)
         g_assert_true(bdrv_unappend(overlay, bs, moved, &error_abort));
         g_clear_pointer(&moved, g_ptr_array_unref);
         g_assert_true(blk_bs(guest) == bs && !overlay->backing);
+        g_assert_cmpint(filter->total_bytes, ==, DUMMY_BYTES / 2);
         g_assert_true(above->file->bs == overlay);
         g_assert_true(bdrv_op_check_top(bs, &error_abort));
     }
     blk_unref(guest);
+    bdrv_unref(filter);
     bdrv_unref(above);
     bdrv_unref(overlay);
     bdrv_unref(bs);
