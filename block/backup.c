@@ -31,6 +31,7 @@ typedef struct BackupJob {
     int64_t len;
     int max_workers;
     int64_t max_chunk;
+    int64_t from; /* all before it was tried in vain, where that is ignored */
     bool flush_failed; /* ... for good: what was lost cannot be found out */
     /* All but this is on stable storage; NULL: nothing is known to be. */
     HBitmap *left;
@@ -67,7 +68,8 @@ static int coroutine_fn copy_once(BackupJob *s, BlockCopyError *error)
 {
     Job *job = &s->common.job;
     BlockCopyParams params = {
-        .bytes = s->len,
+        .offset = s->from,
+        .bytes = s->len - s->from,
         .max_workers = s->max_workers,
         .max_chunk = s->max_chunk,
         .done = wake_job,
@@ -104,7 +106,12 @@ static bool coroutine_fn forgive(BackupJob *s, const BlockCopyError *error,
         block_copy_error_set(s->copy, error, errp);
         return false;
     case BLOCK_ERROR_ACTION_IGNORE:
-        /* What is left stays to be copied: nothing is lost silently. */
+        /*
+         * What is left stays to be copied: nothing is lost silently.  But what
+         * follows comes first, so that it is not kept waiting by what may fail
+         * for ever.
+         */
+        s->from = (error->offset + error->bytes) % s->len;
         job_sleep_ns(job, RETRY_NS);
         return true;
     default:
@@ -176,7 +183,9 @@ static int coroutine_fn backup_loop(BackupJob *s, Error **errp)
         if (cbw_broken(s->cbw)) {
             continue; /* whatever else failed */
         }
-        if (ret == 0) {
+        if (ret == 0 && s->from > 0) {
+            s->from = 0;
+        } else if (ret == 0) {
             ret = finish_copy(s, errp);
             if (ret != -EAGAIN) {
                 return ret;
@@ -200,7 +209,8 @@ static int coroutine_fn drop_unallocated(BackupJob *s, Error **errp)
         if (n < 0) {
             BlockCopyError error = {
                 .ret = n, .is_read = true, .offset = offset,
-                .bytes = block_copy_cluster_size(s->copy),
+                .bytes = MIN(block_copy_cluster_size(s->copy),
+                             s->len - offset),
             };
 
             if (!forgive(s, &error, errp)) {

@@ -385,7 +385,6 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
                          Error **errp)
 {
     CbwState *s = bs->opaque;
-
     int64_t size = hbitmap_size(block_copy_kept(s->copy));
     uint64_t cluster = block_copy_cluster_size(s->copy);
 

@@ -50,8 +50,9 @@ typedef struct BlockCopyCall BlockCopyCall;
  * Copies from @source to @target, edges that the caller keeps; all is to be
  * copied.  The copy cluster is the largest of the target's, 64 KiB and
  * @min_cluster_size (0 or a power of two; above 2 GiB it counts as 2 GiB), so
- * that no cluster of the target is ever written in part.  NULL with @errp: the target's clusters are not known
- * and what it has around a part could not come from a backing file.
+ * that no cluster of the target is ever written in part.  NULL with @errp: the
+ * target's clusters are not known and what it has around a part could not come
+ * from a backing file.
  */
 BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
                                      uint64_t min_cluster_size, Error **errp);
