@@ -282,7 +282,7 @@ typedef struct CrashRun {
 struct CrashProgram {
     const char *name;
     CrashMix mix;
-    /* Changes r->image as it was drawn, and makes other disks; NULL: nothing. */
+    /* Changes r->image as it was drawn, makes other disks; NULL: nothing. */
     void (*prepare)(CrashRun *r);
     /* Works; disk0 is made and filled.  Goes live, and closes all. */
     void (*run)(CrashRun *r);
@@ -322,8 +322,8 @@ void crash_go_live(CrashRun *r, int64_t capacity);
 void crash_attach(CrashRun *r, BlockDriverState *bs);
 /* It stops; disk0 is closed. */
 void crash_detach(CrashRun *r);
-/* Once disk0 is closed: power is lost, at a moment that is drawn.  The disks are
- * what is left; crash_go_live() begins anew. */
+/* Once disk0 is closed: power is lost, at a moment that is drawn.  The disks
+ * are what is left; crash_go_live() begins anew. */
 void crash_lose(CrashRun *r);
 /* The image on disk0, for reading or for writing.  NULL with @why. */
 BlockDriverState *crash_open_after(bool writable, GString *why);

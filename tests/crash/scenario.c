@@ -246,8 +246,8 @@ static bool go_on(CrashRun *r, CrashTime cut, GString *why)
 }
 
 /*
- * Others must be able to read it, too.  That costs a process, so some are looked
- * at; which, the disk says, so that the same is wrong again.
+ * Others must be able to read it, too.  That costs a process, so some are
+ * looked at; which, the disk says, so that the same is wrong again.
  */
 static bool check_by_peer(GString *why)
 {

@@ -208,7 +208,8 @@ static uint8_t *dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes)
 }
 
 /* What was asked for; or what the bitmap does not ask for any more. */
-static void settle(Backup *b, const uint8_t *asked, const BdrvDirtyBitmap *after)
+static void settle(Backup *b, const uint8_t *asked,
+                   const BdrvDirtyBitmap *after)
 {
     g_autofree uint8_t *left = after ? dirty_units(after, b->bytes) : NULL;
 

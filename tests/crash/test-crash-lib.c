@@ -156,7 +156,7 @@ static void test_torn(void)
     crash_log_free(log);
 }
 
-/* What is lost is not a part of the file, and shrinking comes before growing. */
+/* What is lost is no part of the file; shrinking comes before growing. */
 static void test_size(void)
 {
     CrashLog *log = new_log(1024);
