@@ -13,7 +13,7 @@
 
 /* So that a run of all tests takes about as long. */
 #ifdef __SANITIZE_ADDRESS__
-#define SEEDS(n) DIV_ROUND_UP(n, 3)
+#define SEEDS(n) DIV_ROUND_UP(n, 4)
 #else
 #define SEEDS(n) (n)
 #endif
