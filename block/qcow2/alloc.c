@@ -140,7 +140,7 @@ static int coroutine_fn write_plan(BlockDriverState *bs, int64_t offset,
         w->host = map.host;
         w->bytes = map.bytes;
         w->link = map.type == QCOW2_ZERO_ALLOC;
-        return qcow2_check_overlap(bs, w->host, w->bytes);
+        return qcow2_check_overlap(bs, w->host, w->bytes, 0);
     }
     ret = mark_dirty(bs);
     if (ret == 0) {

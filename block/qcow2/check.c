@@ -405,7 +405,6 @@ static int coroutine_mixed_fn write_rebuilt(Check *c, uint64_t start,
     s->rt_offset = (start + blocks) << s->cluster_bits;
     s->rt_clusters = table;
     qcow2_cache_forget(s->rb_cache, 0, INT64_MAX);
-    g_clear_pointer(&s->meta, g_hash_table_destroy);
     return 0;
 }
 
@@ -430,6 +429,8 @@ static void coroutine_mixed_fn rebuild(Check *c)
 {
     Qcow2State *s = c->s;
     uint64_t start = 0, blocks = 0, table = 1, before;
+    unsigned overlap = s->overlap;
+    int ret;
 
     if (c->cut) {
         /* New clusters behind the file would be those that are missing. */
@@ -450,8 +451,12 @@ static void coroutine_mixed_fn rebuild(Check *c)
         blocks = ((start + blocks + table) >> s->rb_bits) + 1;
         table = qcow2_clusters(s, blocks * 8);
     } while (blocks != before);
-    s->overlap_constant = s->overlap_cached = false;
-    if (write_rebuilt(c, start, blocks, table) < 0) {
+    /* What overlaps with what is not to be relied on, meanwhile. */
+    s->overlap = 0;
+    ret = write_rebuilt(c, start, blocks, table);
+    s->overlap = overlap;
+    qcow2_meta_forget(s);
+    if (ret < 0) {
         c->res->check_errors++;
         return;
     }

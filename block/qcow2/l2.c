@@ -205,7 +205,7 @@ int coroutine_mixed_fn qcow2_write_table(BlockDriverState *bs, uint64_t offset,
     Qcow2State *s = bs->opaque;
     uint64_t chunk = MIN(bytes, (uint64_t)MiB);
     uint8_t *buf = bdrv_try_blockalign(bs->file->bs, chunk);
-    int ret = buf ? qcow2_check_overlap(bs, offset, bytes) : -ENOMEM;
+    int ret = buf ? qcow2_check_overlap(bs, offset, bytes, 0) : -ENOMEM;
 
     for (uint64_t pos = 0; ret >= 0 && pos < bytes; pos += chunk) {
         uint64_t n = MIN(chunk, bytes - pos);
@@ -252,8 +252,12 @@ int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index)
     Qcow2State *s = bs->opaque;
     uint32_t first = index & ~63U, n = MIN(64U, s->l1_size - first);
     uint8_t buf[512];
-    int ret;
+    int ret = qcow2_check_overlap(bs, s->l1_offset + first * 8, n * 8,
+                                  QCOW2_OVERLAP_ACTIVE_L1);
 
+    if (ret < 0) {
+        return ret;
+    }
     for (uint32_t i = 0; i < n; i++) {
         st64_be(buf + i * 8, s->l1[first + i]);
     }
@@ -295,7 +299,8 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
     int ret;
 
     if (table && (old & QCOW2_COPIED)) {
-        return qcow2_check_place(bs, table);
+        return qcow2_check_overlap(bs, table, s->cluster_size,
+                                   QCOW2_OVERLAP_ACTIVE_L2);
     }
     if (qcow2_in_cluster(s, table)) {
         return qcow2_corrupt(bs, true, -1, -1, "L2 table offset %#" PRIx64
@@ -321,8 +326,9 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
             s->l1[index] = old;
             return ret;
         }
-        qcow2_meta_add(s, new);
+        qcow2_meta_add(s, new, QCOW2_OVERLAP_ACTIVE_L2);
         if (table) {
+            qcow2_meta_remove(s, table, QCOW2_OVERLAP_ACTIVE_L2);
             qcow2_free_later(bs, table, s->cluster_size, false);
         }
     } else {

@@ -12,47 +12,70 @@
 
 /* --- options --- */
 
-static bool template_level(Qcow2OverlapCheckMode mode, bool cached)
+/* What a mode guards. */
+static unsigned overlap_mode(Qcow2OverlapCheckMode mode)
 {
+    unsigned constant = QCOW2_OVERLAP_HEADER | QCOW2_OVERLAP_ACTIVE_L1 |
+                        QCOW2_OVERLAP_REFCOUNT_TABLE |
+                        QCOW2_OVERLAP_SNAPSHOT_TABLE |
+                        QCOW2_OVERLAP_BITMAP_DIRECTORY;
+    unsigned cached = constant | QCOW2_OVERLAP_ACTIVE_L2 |
+                      QCOW2_OVERLAP_REFCOUNT_BLOCK |
+                      QCOW2_OVERLAP_INACTIVE_L1;
+
     switch (mode) {
     case QCOW2_OVERLAP_CHECK_MODE_NONE:
-        return false;
+        return 0;
     case QCOW2_OVERLAP_CHECK_MODE_CONSTANT:
-        return !cached;
+        return constant;
+    case QCOW2_OVERLAP_CHECK_MODE_ALL:
+        return cached | QCOW2_OVERLAP_INACTIVE_L2;
     default:
-        return true;
+        return cached;
     }
+}
+
+static unsigned overlap_flags(const Qcow2OverlapCheckFlags *f)
+{
+    const struct {
+        bool has, on;
+        unsigned kind;
+    } members[] = {
+        { f->has_main_header, f->main_header, QCOW2_OVERLAP_HEADER },
+        { f->has_active_l1, f->active_l1, QCOW2_OVERLAP_ACTIVE_L1 },
+        { f->has_active_l2, f->active_l2, QCOW2_OVERLAP_ACTIVE_L2 },
+        { f->has_refcount_table, f->refcount_table,
+          QCOW2_OVERLAP_REFCOUNT_TABLE },
+        { f->has_refcount_block, f->refcount_block,
+          QCOW2_OVERLAP_REFCOUNT_BLOCK },
+        { f->has_snapshot_table, f->snapshot_table,
+          QCOW2_OVERLAP_SNAPSHOT_TABLE },
+        { f->has_inactive_l1, f->inactive_l1, QCOW2_OVERLAP_INACTIVE_L1 },
+        { f->has_inactive_l2, f->inactive_l2, QCOW2_OVERLAP_INACTIVE_L2 },
+        { f->has_bitmap_directory, f->bitmap_directory,
+          QCOW2_OVERLAP_BITMAP_DIRECTORY },
+    };
+    unsigned kinds = overlap_mode(f->has_template
+                                  ? f->template
+                                  : QCOW2_OVERLAP_CHECK_MODE_CACHED);
+
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        if (members[i].has) {
+            kinds = members[i].on ? kinds | members[i].kind
+                                  : kinds & ~members[i].kind;
+        }
+    }
+    return kinds;
 }
 
 static void apply_overlap(Qcow2State *s, const BlockdevOptionsQcow2 *o)
 {
-    Qcow2OverlapCheckMode mode = QCOW2_OVERLAP_CHECK_MODE_CACHED;
+    const Qcow2OverlapChecks *c = o->overlap_check;
 
-    s->overlap_constant = s->overlap_cached = true;
-    if (!o->overlap_check) {
-        return;
-    }
-    if (o->overlap_check->type == QCOW2_OVERLAP_CHECKS_KIND_MODE) {
-        mode = o->overlap_check->u.mode;
-    } else {
-        const Qcow2OverlapCheckFlags *f = o->overlap_check->u.flags;
-
-        if (f->has_template) {
-            mode = f->template;
-        }
-        s->overlap_constant = template_level(mode, false) ||
-            (f->has_main_header && f->main_header) ||
-            (f->has_active_l1 && f->active_l1) ||
-            (f->has_refcount_table && f->refcount_table) ||
-            (f->has_snapshot_table && f->snapshot_table) ||
-            (f->has_bitmap_directory && f->bitmap_directory);
-        s->overlap_cached = template_level(mode, true) ||
-            (f->has_active_l2 && f->active_l2) ||
-            (f->has_refcount_block && f->refcount_block);
-        return;
-    }
-    s->overlap_constant = template_level(mode, false);
-    s->overlap_cached = template_level(mode, true);
+    s->overlap = !c ? overlap_mode(QCOW2_OVERLAP_CHECK_MODE_CACHED)
+        : c->type == QCOW2_OVERLAP_CHECKS_KIND_MODE
+        ? overlap_mode(c->u.mode) : overlap_flags(c->u.flags);
+    qcow2_meta_forget(s);
 }
 
 /* Cache sizes in bytes from the options that were given. */
@@ -347,9 +370,7 @@ static void free_state(BlockDriverState *bs)
     if (s->pending_frees) {
         g_array_free(s->pending_frees, TRUE);
     }
-    if (s->meta) {
-        g_hash_table_destroy(s->meta);
-    }
+    qcow2_meta_forget(s);
     g_free(s->l1);
     g_free(s->rt);
     memset(s, 0, sizeof(*s));

@@ -239,10 +239,13 @@ typedef struct Qcow2State {
     uint64_t durable_gen; /* ... of which so many have been flushed */
     GArray *pending_frees; /* of Qcow2Free */
     uint64_t pending_bytes;
-    GHashTable *meta; /* cluster numbers of L2 tables and refcount blocks;
-                         NULL: not built yet */
+    GHashTable *meta; /* numbers of clusters that are L2 tables or refcount
+                         blocks -> which kinds; NULL: not built yet */
+    GArray *inactive_l1; /* of Qcow2Free: L1 tables of snapshots, ascending;
+                            there as long as meta is */
     Qcow2Cache *l2_cache, *rb_cache;
     bool broken; /* found corrupt: no more writing */
+    bool told_corrupt; /* ... so that reading fails, which was told of */
     bool writable; /* qcow2_make_writable() was done, not undone since */
 
     /* --- options, changed by reopen --- */
@@ -252,7 +255,7 @@ typedef struct Qcow2State {
     bool discard_keeps; /* discarded clusters stay allocated */
     int64_t clean_interval_ns; /* of the caches; 0: never */
     AioTimer *clean_timer;
-    bool overlap_constant, overlap_cached;
+    unsigned overlap; /* kinds of metadata that are guarded */
 
     /* --- any time --- */
     CoMutex lock;
@@ -449,19 +452,36 @@ uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
 /* Makes a table that has room for @entries, where the present one has not. */
 int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
                                            uint64_t entries);
+
+/* --- overlap.c --- */
+
+/* Kinds of metadata that are guarded against being overwritten. */
+enum {
+    QCOW2_OVERLAP_HEADER = 1 << 0,
+    QCOW2_OVERLAP_ACTIVE_L1 = 1 << 1,
+    QCOW2_OVERLAP_ACTIVE_L2 = 1 << 2,
+    QCOW2_OVERLAP_REFCOUNT_BLOCK = 1 << 3,
+    QCOW2_OVERLAP_REFCOUNT_TABLE = 1 << 4,
+    QCOW2_OVERLAP_SNAPSHOT_TABLE = 1 << 5,
+    QCOW2_OVERLAP_INACTIVE_L1 = 1 << 6, /* of snapshots */
+    QCOW2_OVERLAP_INACTIVE_L2 = 1 << 7,
+    QCOW2_OVERLAP_BITMAP_DIRECTORY = 1 << 8,
+};
+
 /*
- * -EIO (and the image is marked corrupt) if data or new tables at this host
- * range would overwrite metadata.
+ * -EIO (and the image is marked corrupt) if a write to this range of the file
+ * would overwrite metadata of a kind that is guarded and not @own: what is
+ * written there (0: data, or a table in a place that is new).  Under the lock;
+ * may yield.
  */
 int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
-                                           uint64_t offset, uint64_t bytes);
-/* The same for a table that is there already: only against what has a fixed
- * place (header, L1, refcount table, snapshot table, bitmap directory). */
-int coroutine_mixed_fn qcow2_check_place(BlockDriverState *bs,
-                                         uint64_t offset);
-/* A cluster becomes / is no longer an L2 table or refcount block. */
-void qcow2_meta_add(Qcow2State *s, uint64_t offset);
-void qcow2_meta_remove(Qcow2State *s, uint64_t offset);
+                                           uint64_t offset, uint64_t bytes,
+                                           unsigned own);
+/* A cluster becomes / is no longer an (active) L2 table or refcount block. */
+void qcow2_meta_add(Qcow2State *s, uint64_t offset, unsigned kind);
+void qcow2_meta_remove(Qcow2State *s, uint64_t offset, unsigned kind);
+/* Where metadata is, or what is guarded, changes altogether. */
+void qcow2_meta_forget(Qcow2State *s);
 /* Reports, sets the corrupt bit and stops writing; returns -EIO. */
 int coroutine_mixed_fn qcow2_corrupt(BlockDriverState *bs, bool fatal,
                                      int64_t offset, int64_t size,

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * New refcount blocks and a larger refcount table; protection of metadata
- * against being overwritten, and what happens when an image is found corrupt.
- */
+/* New refcount blocks and a larger refcount table. */
 #include "qemu/osdep.h"
 
 #include "block/qcow2/qcow2-int.h"
-#include "qemu/interval.h"
 
 uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
                                  uint64_t n)
@@ -31,6 +27,11 @@ static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
     if (index >= s->rt_disk_entries) {
         return 0; /* with the table that is in the making */
     }
+    ret = qcow2_check_overlap(bs, s->rt_offset + index * 8, 8,
+                              QCOW2_OVERLAP_REFCOUNT_TABLE);
+    if (ret < 0) {
+        return ret;
+    }
     st64_be(buf, s->rt[index]);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_HOOKUP);
     ret = bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf, 0);
@@ -44,7 +45,7 @@ static int coroutine_mixed_fn write_zero_cluster(BlockDriverState *bs,
     Qcow2State *s = bs->opaque;
     uint64_t offset = cluster << s->cluster_bits;
     void *buf;
-    int ret = qcow2_check_overlap(bs, offset, s->cluster_size);
+    int ret = qcow2_check_overlap(bs, offset, s->cluster_size, 0);
 
     if (ret < 0) {
         return ret;
@@ -94,7 +95,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
 
             qcow2_cache_forget(s->rb_cache, offset, s->cluster_size);
             s->rt[i] = offset;
-            qcow2_meta_add(s, offset);
+            qcow2_meta_add(s, offset, QCOW2_OVERLAP_REFCOUNT_BLOCK);
         }
     }
     if (ret < 0) {
@@ -198,131 +199,10 @@ int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
     } else if (s->rt_disk_entries < s->rt_entries) {
         /* What the disk has no entry for cannot be counted: forget it. */
         for (uint64_t i = s->rt_disk_entries; i < s->rt_entries; i++) {
-            qcow2_meta_remove(s, s->rt[i] & QCOW2_REFTABLE_MASK);
+            qcow2_meta_remove(s, s->rt[i] & QCOW2_REFTABLE_MASK,
+                              QCOW2_OVERLAP_REFCOUNT_BLOCK);
         }
         s->rt_entries = s->rt_disk_entries;
     }
     return ret;
-}
-
-/* --- protection --- */
-
-static void meta_build(Qcow2State *s)
-{
-    s->meta = g_hash_table_new(NULL, NULL);
-    for (uint32_t i = 0; i < s->l1_size; i++) {
-        if (s->l1[i] & QCOW2_OFFSET_MASK) {
-            qcow2_meta_add(s, s->l1[i] & QCOW2_OFFSET_MASK);
-        }
-    }
-    for (uint64_t i = 0; i < s->rt_entries; i++) {
-        if (s->rt[i] & QCOW2_REFTABLE_MASK) {
-            qcow2_meta_add(s, s->rt[i] & QCOW2_REFTABLE_MASK);
-        }
-    }
-}
-
-void qcow2_meta_add(Qcow2State *s, uint64_t offset)
-{
-    if (s->meta) {
-        g_hash_table_add(s->meta,
-                         (gpointer)(uintptr_t)(offset >> s->cluster_bits));
-    }
-}
-
-void qcow2_meta_remove(Qcow2State *s, uint64_t offset)
-{
-    if (s->meta) {
-        g_hash_table_remove(s->meta,
-                            (gpointer)(uintptr_t)(offset >> s->cluster_bits));
-    }
-}
-
-static const char *overlap_constant(const Qcow2State *s, uint64_t offset,
-                                    uint64_t bytes)
-{
-    if (offset < s->cluster_size) {
-        return "qcow2_header";
-    }
-    if (ranges_overlap(offset, bytes, s->l1_offset,
-                       (int64_t)s->l1_size * 8)) {
-        return "active L1 table";
-    }
-    if (ranges_overlap(offset, bytes, s->rt_offset,
-                       (int64_t)s->rt_clusters << s->cluster_bits)) {
-        return "refcount table";
-    }
-    if (ranges_overlap(offset, bytes, s->snapshots_offset,
-                       s->snapshots_bytes)) {
-        return "snapshot table";
-    }
-    if (s->bitmaps.nb_bitmaps &&
-        ranges_overlap(offset, bytes, s->bitmaps.dir_offset,
-                       s->bitmaps.dir_size)) {
-        return "bitmap directory";
-    }
-    return NULL;
-}
-
-int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
-                                           uint64_t offset, uint64_t bytes)
-{
-    Qcow2State *s = bs->opaque;
-    const char *what = NULL;
-
-    if (s->overlap_constant) {
-        what = overlap_constant(s, offset, bytes);
-    }
-    if (!what && s->overlap_cached) {
-        uint64_t last = (offset + bytes - 1) >> s->cluster_bits;
-
-        if (!s->meta) {
-            meta_build(s);
-        }
-        for (uint64_t i = offset >> s->cluster_bits; !what && i <= last; i++) {
-            if (g_hash_table_contains(s->meta, (gpointer)(uintptr_t)i)) {
-                what = "active L2 table or refcount block";
-            }
-        }
-    }
-    if (!what) {
-        return 0;
-    }
-    return qcow2_corrupt(bs, true, offset, bytes, "Preventing invalid write on "
-                         "metadata (overlaps with %s)", what);
-}
-
-int coroutine_mixed_fn qcow2_check_place(BlockDriverState *bs,
-                                         uint64_t offset)
-{
-    Qcow2State *s = bs->opaque;
-    const char *what = s->overlap_constant
-        ? overlap_constant(s, offset, s->cluster_size) : NULL;
-
-    return what ? qcow2_corrupt(bs, true, offset, s->cluster_size,
-                                "Preventing invalid write on metadata "
-                                "(overlaps with %s)", what) : 0;
-}
-
-int coroutine_mixed_fn qcow2_corrupt(BlockDriverState *bs, bool fatal,
-                                     int64_t offset, int64_t size,
-                                     const char *fmt, ...)
-{
-    Qcow2State *s = bs->opaque;
-    g_autofree char *msg = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    msg = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    fatal = fatal && !bs->read_only;
-    if (s->broken || (bs->open_flags & BDRV_O_CHECK)) {
-        return -EIO; /* said already, or the check reports it */
-    }
-    if (fatal) {
-        s->broken = true;
-        (void)qcow2_set_incompatible(bs, QCOW2_INCOMPAT_CORRUPT, true);
-    }
-    bdrv_signal_corruption(bs, fatal, offset, size, msg);
-    return -EIO;
 }

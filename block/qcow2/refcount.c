@@ -59,6 +59,14 @@ void qcow2_refcount_set(void *block, uint64_t index, unsigned order,
     }
 }
 
+/* Offset of the refcount block that has @cluster; 0: there is none. */
+static uint64_t refblock_offset(const Qcow2State *s, uint64_t cluster)
+{
+    uint64_t index = cluster >> s->rb_bits;
+
+    return index < s->rt_entries ? s->rt[index] & QCOW2_REFTABLE_MASK : 0;
+}
+
 /*
  * The cached part of the refcount block that has @cluster, and where in it.
  * 0 and *@slice NULL: there is no block, the count is 0.
@@ -69,22 +77,17 @@ static int coroutine_mixed_fn refcount_slice(BlockDriverState *bs,
                                              uint64_t *index)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t rt_index = cluster >> s->rb_bits;
     uint64_t in_block = cluster & ((UINT64_C(1) << s->rb_bits) - 1);
-    uint64_t block;
+    uint64_t block = refblock_offset(s, cluster);
 
     *slice = NULL;
-    if (rt_index >= s->rt_entries) {
-        return 0;
-    }
-    block = s->rt[rt_index] & QCOW2_REFTABLE_MASK;
     if (!block) {
         return 0;
     }
     if (qcow2_in_cluster(s, block) || block >= QCOW2_MAX_HOST_OFFSET) {
         return qcow2_corrupt(bs, true, -1, -1, "Refblock offset %#" PRIx64
                              " unaligned (reftable index: %#" PRIx64 ")",
-                             block, rt_index);
+                             block, cluster >> s->rb_bits);
     }
     *slice_offset = block + (in_block >> s->rb_slice_bits) *
                     qcow2_cache_entry_size(s->rb_cache);
@@ -109,15 +112,19 @@ int coroutine_mixed_fn qcow2_put_refcount(BlockDriverState *bs,
                                           uint64_t cluster, uint64_t value)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t slice_offset, index;
+    uint64_t slice_offset, index, block = refblock_offset(s, cluster);
     void *slice;
-    int ret = refcount_slice(bs, cluster, &slice, &slice_offset, &index);
+    int ret = 0;
 
-    if (ret == 0 && (!slice || value > s->refcount_max)) {
-        ret = -EINVAL;
+    if (!block || value > s->refcount_max) {
+        return -EINVAL;
+    }
+    if (!qcow2_in_cluster(s, block)) {
+        ret = qcow2_check_overlap(bs, block, s->cluster_size,
+                                  QCOW2_OVERLAP_REFCOUNT_BLOCK);
     }
     if (ret == 0) {
-        ret = qcow2_check_place(bs, qcow2_start_of_cluster(s, slice_offset));
+        ret = refcount_slice(bs, cluster, &slice, &slice_offset, &index);
     }
     if (ret < 0) {
         return ret;
@@ -134,7 +141,6 @@ static void cluster_is_free(BlockDriverState *bs, uint64_t cluster)
     uint64_t offset = cluster << s->cluster_bits;
 
     s->free_index = MIN(s->free_index, cluster);
-    qcow2_meta_remove(s, offset);
     qcow2_cache_forget(s->l2_cache, offset, s->cluster_size);
     qcow2_cache_forget(s->rb_cache, offset, s->cluster_size);
     if (s->byte_offset && s->byte_offset >> s->cluster_bits == cluster) {
@@ -228,7 +234,7 @@ static int coroutine_mixed_fn take_run(BlockDriverState *bs, uint64_t start,
         return qcow2_corrupt(bs, true, 0, s->cluster_size, "Preventing "
                              "invalid allocation of a cluster at offset 0");
     }
-    ret = qcow2_check_overlap(bs, offset, count << s->cluster_bits);
+    ret = qcow2_check_overlap(bs, offset, count << s->cluster_bits, 0);
     if (ret < 0) {
         return ret;
     }

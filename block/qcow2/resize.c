@@ -78,6 +78,8 @@ static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
         if (ret < 0) {
             s->l1[i] = old;
         } else if (old & QCOW2_OFFSET_MASK) {
+            qcow2_meta_remove(s, old & QCOW2_OFFSET_MASK,
+                              QCOW2_OVERLAP_ACTIVE_L2);
             qcow2_free_later(bs, old & QCOW2_OFFSET_MASK, s->cluster_size,
                              false);
         }

@@ -319,6 +319,7 @@ static int coroutine_fn co_load_tmp(BlockDriverState *bs, unsigned index,
     s->l1_size = sn->l1_size;
     s->l1_offset = sn->l1_offset;
     s->size = sn->disk_size;
+    qcow2_meta_forget(s);
     return 0;
 }
 

@@ -551,7 +551,7 @@ static void adopt(Qcow2Switch *sw)
     s->snapshots_bytes = sw->snapshots_bytes;
     s->free_index = 0;
     s->byte_offset = 0;
-    g_clear_pointer(&s->meta, g_hash_table_destroy);
+    qcow2_meta_forget(s);
     qcow2_cache_forget(s->l2_cache, 0, INT64_MAX);
     qcow2_cache_forget(s->rb_cache, 0, INT64_MAX);
 }
