@@ -211,64 +211,35 @@ static int coroutine_fn memory_co_block_status(BlockDriverState *bs,
 /* --- worker threads --- */
 
 /* What is bad is in no file that can be read or written. */
-static int memory_host_range(MemoryDisk *d, int64_t offset, int64_t bytes,
-                             BdrvHostRange *range)
+static int coroutine_fn memory_co_host_begin(BlockDriverState *bs,
+                                             BdrvRequest *r)
 {
+    MemoryDisk *d = memory_disk(bs);
+
     if (!d->host) {
         return -ENOTSUP;
     }
-    *range = (BdrvHostRange) {
+    r->host = (BdrvHostRange) {
         .kind = BDRV_HOST_FILE,
-        .fd = memory_is_bad(d, offset, bytes) ? -1 : d->fd,
-        .offset = offsetof(MemoryDisk, data) + offset,
-        .bytes = bytes,
+        .fd = memory_is_bad(d, r->offset, r->bytes) ? -1 : d->fd,
+        .offset = offsetof(MemoryDisk, data) + r->offset,
+        .bytes = r->bytes,
         .align = 1,
     };
+    d->writes += r->type == BDRV_REQUEST_WRITE;
     return 0;
 }
 
-static int coroutine_fn memory_co_host_read(BlockDriverState *bs,
-                                            int64_t offset, int64_t bytes,
-                                            BdrvHostRange *range)
-{
-    return memory_host_range(memory_disk(bs), offset, bytes, range);
-}
-
-typedef struct MemoryHostWrite {
-    int64_t offset, bytes;
-} MemoryHostWrite;
-
-static int coroutine_fn memory_co_host_write_begin(BlockDriverState *bs,
-                                                   int64_t offset,
-                                                   int64_t bytes,
-                                                   BdrvHostIO *io,
-                                                   BdrvHostRange *range,
-                                                   void **priv)
-{
-    MemoryDisk *d = memory_disk(bs);
-    int ret = memory_host_range(d, offset, bytes, range);
-
-    if (ret == 0) {
-        MemoryHostWrite *w = g_new0(MemoryHostWrite, 1);
-
-        d->writes++;
-        *w = (MemoryHostWrite) {offset, bytes};
-        *priv = w;
-    }
-    return ret;
-}
-
 static int coroutine_fn memory_co_host_write_end(BlockDriverState *bs,
-                                                 void *priv, int result)
+                                                 BdrvRequest *r, int result)
 {
     MemoryDisk *d = memory_disk(bs);
-    g_autofree MemoryHostWrite *w = priv;
 
     if (result == BDRV_HOST_IS_ZERO) {
-        memset(d->data + w->offset, 0, w->bytes);
+        memset(d->data + r->offset, 0, r->bytes);
     }
-    for (int64_t i = w->offset / MEMORY_UNIT;
-         i < DIV_ROUND_UP(w->offset + w->bytes, MEMORY_UNIT); i++) {
+    for (int64_t i = r->offset / MEMORY_UNIT;
+         i < DIV_ROUND_UP(r->offset + r->bytes, MEMORY_UNIT); i++) {
         d->written[i] |= result >= 0;
     }
     return MIN(result, 0);
@@ -300,8 +271,8 @@ static const BlockDriver bdrv_memory = {
     .co_pwrite_zeroes = memory_co_pwrite_zeroes,
     .co_block_status = memory_co_block_status,
     .co_flush = memory_co_flush,
-    .co_host_read = memory_co_host_read,
-    .co_host_write_begin = memory_co_host_write_begin,
+    .co_host_read_begin = memory_co_host_begin,
+    .co_host_write_begin = memory_co_host_begin,
     .co_host_write_end = memory_co_host_write_end,
 };
 
