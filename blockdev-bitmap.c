@@ -194,9 +194,8 @@ bool blockdev_action_bitmap_clear(const TransactionAction *action,
         return false;
     }
     step = step_new(bitmap);
-    bdrv_dirty_bitmap_clear(bitmap, &step->backup);
     tran_add(btx->tran, &bits_drv, step);
-    return true;
+    return bdrv_dirty_bitmap_clear_keep(bitmap, &step->backup, errp);
 }
 
 static BdrvDirtyBitmap *merge_source(const BlockDirtyBitmapMerge *arg,

@@ -134,14 +134,10 @@ static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
 
 static void abdicate(BackupBitmap *b, const HBitmap *left)
 {
-    HBitmap *before = NULL;
     int64_t cut_end = bdrv_dirty_bitmap_cut_end(b->bitmap);
+    g_autoptr(HBitmap) before = bdrv_dirty_bitmap_abdicate(b->bitmap);
 
     if (left && b->selects) {
-        before = hbitmap_copy(bdrv_dirty_bitmap_hbitmap(b->bitmap));
-    }
-    bdrv_dirty_bitmap_abdicate(b->bitmap);
-    if (before) {
         mark_left(b->bitmap, before, left);
     } else if (left) {
         bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
@@ -149,7 +145,6 @@ static void abdicate(BackupBitmap *b, const HBitmap *left)
     if (left) {
         bdrv_dirty_bitmap_note_cut(b->bitmap, cut_end);
     }
-    hbitmap_free(before);
 }
 
 void backup_bitmap_finish(BackupBitmap *b, bool success, const HBitmap *left)

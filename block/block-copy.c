@@ -123,9 +123,18 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
                               BLOCK_COPY_CLUSTER_SIZE_MAX));
     s->fleecing = bdrv_chain_contains(target->bs, source->bs);
     s->fast = true;
-    s->todo = hbitmap_new(len, s->cluster_size);
+    s->todo = hbitmap_try_new(len, s->cluster_size);
+    s->kept = hbitmap_try_new(len, s->cluster_size);
+    if (!s->todo || !s->kept) {
+        error_setg(errp, "No memory to take note of what of node '%s' is "
+                   "copied", source->bs->node_name);
+        hbitmap_free(s->todo);
+        hbitmap_free(s->kept);
+        g_free(s);
+        return NULL;
+    }
     hbitmap_set_all(s->todo);
-    s->kept = hbitmap_copy(s->todo);
+    hbitmap_set_all(s->kept);
     s->shown = bdrv_dirty_bitmap_show_bits(source->bs, s->todo);
     s->piece = BLOCK_COPY_CHUNK;
     s->pool = bufpool_new(s->piece, BLOCK_COPY_FAST_CHUNKS + 1);
@@ -168,6 +177,9 @@ HBitmap *block_copy_left(const BlockCopyState *s)
     HBitmap *left = hbitmap_copy(s->todo);
     const BlockReq *req;
 
+    if (!left) {
+        return NULL;
+    }
     LIST_FOREACH(req, &s->reqs.reqs, list) {
         hbitmap_set(left, req->offset, req->bytes);
     }

@@ -28,15 +28,16 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
     return true;
 }
 
-BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
+HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
 {
+    HBitmap *old = bitmap->bits;
+
     g_assert(bitmap->successor);
     bdrv_dirty_bitmap_hide_successor(bitmap, true);
-    hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
     bitmap->cut_end = bitmap->successor_cut_end;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
-    return bitmap;
+    return old;
 }
 
 BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)

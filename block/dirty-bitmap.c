@@ -225,17 +225,30 @@ static BdrvBitmapBackup *exchange(BdrvDirtyBitmap *bitmap, HBitmap *bits)
     return old;
 }
 
-void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap,
-                             BdrvBitmapBackup **backup)
+static bool no_memory(const BdrvDirtyBitmap *bitmap, Error **errp)
 {
-    if (!backup) {
-        hbitmap_reset_all(bitmap->bits);
-        bitmap->cut_end = 0;
-        return;
+    error_setg(errp, "No memory for a copy of bitmap '%s'",
+               bitmap->name ?: "");
+    return false;
+}
+
+void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap)
+{
+    hbitmap_reset_all(bitmap->bits);
+    bitmap->cut_end = 0;
+}
+
+bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
+                                  BdrvBitmapBackup **backup, Error **errp)
+{
+    HBitmap *bits = hbitmap_try_new(bdrv_dirty_bitmap_size(bitmap),
+                                    bdrv_dirty_bitmap_granularity(bitmap));
+
+    if (!bits) {
+        return no_memory(bitmap, errp);
     }
-    *backup = exchange(bitmap,
-                       hbitmap_new(bdrv_dirty_bitmap_size(bitmap),
-                                   bdrv_dirty_bitmap_granularity(bitmap)));
+    *backup = exchange(bitmap, bits);
+    return true;
 }
 
 /* The disk may have another size by now. */
@@ -263,41 +276,42 @@ bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits)
     return hbitmap_merge(dest->bits, bits, dest->bits);
 }
 
-bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
-                                      const BdrvDirtyBitmap *src,
-                                      BdrvBitmapBackup **backup)
-{
-    if (bdrv_dirty_bitmap_size(dest) != bdrv_dirty_bitmap_size(src)) {
-        return false;
-    }
-    if (backup) {
-        int64_t cut_end = dest->cut_end;
-
-        *backup = exchange(dest, hbitmap_copy(dest->bits));
-        dest->cut_end = cut_end;
-    }
-    hbitmap_merge(dest->bits, src->bits, dest->bits);
-    bdrv_dirty_bitmap_note_cut(dest, src->cut_end);
-    return true;
-}
-
-bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
-                             BdrvBitmapBackup **backup, Error **errp)
+static bool check_sizes(const BdrvDirtyBitmap *dest,
+                        const BdrvDirtyBitmap *src, Error **errp)
 {
     int64_t dest_size = bdrv_dirty_bitmap_size(dest);
     int64_t src_size = bdrv_dirty_bitmap_size(src);
 
-    if (!bdrv_dirty_bitmap_check(dest, BDRV_BITMAP_OP_MERGE_TARGET, errp) ||
-        !bdrv_dirty_bitmap_check(src, BDRV_BITMAP_OP_MERGE_SOURCE, errp)) {
-        return false;
-    }
-    if (!bdrv_dirty_bitmap_merge_internal(dest, src, backup)) {
+    if (dest_size != src_size) {
         error_setg(errp,
                    "Bitmaps are of different sizes (destination size is "
                    "%" PRId64 ", source size is %" PRId64 ") and can't be "
                    "merged", dest_size, src_size);
         return false;
     }
+    return true;
+}
+
+bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
+                             BdrvBitmapBackup **backup, Error **errp)
+{
+    if (!bdrv_dirty_bitmap_check(dest, BDRV_BITMAP_OP_MERGE_TARGET, errp) ||
+        !bdrv_dirty_bitmap_check(src, BDRV_BITMAP_OP_MERGE_SOURCE, errp) ||
+        !check_sizes(dest, src, errp)) {
+        return false;
+    }
+    if (backup) {
+        HBitmap *bits = hbitmap_copy(dest->bits);
+        int64_t cut_end = dest->cut_end;
+
+        if (!bits) {
+            return no_memory(dest, errp);
+        }
+        *backup = exchange(dest, bits);
+        dest->cut_end = cut_end;
+    }
+    hbitmap_merge(dest->bits, src->bits, dest->bits);
+    bdrv_dirty_bitmap_note_cut(dest, src->cut_end);
     return true;
 }
 

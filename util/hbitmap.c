@@ -133,9 +133,11 @@ static void hb_copy_bits(HBitmap *dst, const HBitmap *src)
 
 HBitmap *hbitmap_copy(const HBitmap *hb)
 {
-    HBitmap *copy = hbitmap_new(hb->size, hbitmap_granularity(hb));
+    HBitmap *copy = hbitmap_try_new(hb->size, hbitmap_granularity(hb));
 
-    hb_copy_bits(copy, hb);
+    if (copy) {
+        hb_copy_bits(copy, hb);
+    }
     return copy;
 }
 

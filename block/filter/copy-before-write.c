@@ -388,8 +388,13 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
     int64_t size = hbitmap_size(block_copy_kept(s->copy));
     uint64_t cluster = block_copy_cluster_size(s->copy);
 
-    s->access = hbitmap_new(size, cluster);
-    s->done = hbitmap_new(size, cluster);
+    s->access = hbitmap_try_new(size, cluster);
+    s->done = hbitmap_try_new(size, cluster);
+    if (!s->access || !s->done) {
+        error_setg(errp, "No memory to take note of what node '%s' has saved",
+                   bs->node_name);
+        return false;
+    }
     if (o->bitmap && !use_bitmap(s, o, errp)) {
         return false;
     }

@@ -68,7 +68,7 @@ HBitmap *block_copy_todo(BlockCopyState *s);
 const HBitmap *block_copy_kept(const BlockCopyState *s);
 /*
  * A new bitmap of what is not on the target for certain: what is left, and
- * what is on its way.
+ * what is on its way.  NULL where there is no memory.
  */
 HBitmap *block_copy_left(const BlockCopyState *s);
 /*

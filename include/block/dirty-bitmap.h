@@ -188,12 +188,14 @@ void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap,
 /* These are events: asserted to be possible in the bitmap's state. */
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap);
+/* Clears all bits, and forgets cut_end. */
+void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap);
 /*
- * Clears all bits, and forgets cut_end.  @backup (may be NULL) gets what was
- * there, for bdrv_dirty_bitmap_restore() or bdrv_bitmap_backup_free().
+ * The same; *@backup gets what was there, for bdrv_dirty_bitmap_restore() or
+ * bdrv_bitmap_backup_free().  False where there is no memory.
  */
-void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap,
-                             BdrvBitmapBackup **backup);
+bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
+                                  BdrvBitmapBackup **backup, Error **errp);
 /* Puts @backup back, consuming it: undoes clear or merge. */
 void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
                                BdrvBitmapBackup *backup);
@@ -201,14 +203,10 @@ void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
 void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup);
 /*
  * @dest |= @src, across granularities, cut_end included; nodes may differ,
- * sizes may not.  Checks both against the table.  @backup as above.
+ * sizes may not.  Checks both against the table.  @backup as above, or NULL.
  */
 bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
                              BdrvBitmapBackup **backup, Error **errp);
-/* The same without the user checks, for jobs that hold the bitmaps. */
-bool bdrv_dirty_bitmap_merge_internal(BdrvDirtyBitmap *dest,
-                                      const BdrvDirtyBitmap *src,
-                                      BdrvBitmapBackup **backup);
 /* @dest |= @bits (same size), without checks. */
 bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits);
 /* Locks or unlocks: an event as above. */
@@ -222,8 +220,9 @@ void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
  * bdrv_dirty_bitmap_check() of BDRV_BITMAP_OP_JOB needs.
  */
 bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp);
-/* Successor becomes the bitmap (old bits and cut_end go); returns @bitmap. */
-BdrvDirtyBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap);
+/* Successor becomes the bitmap, old cut_end goes; returns the old bits, for the
+ * caller to free. */
+HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap);
 /* Successor's bits are merged back, it goes; returns @bitmap. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);

@@ -28,7 +28,8 @@ HBitmap *hbitmap_new(int64_t size, uint64_t granularity);
 HBitmap *hbitmap_try_new(int64_t size, uint64_t granularity);
 /* Frees; NULL is allowed. */
 void hbitmap_free(HBitmap *hb);
-/* A new bitmap with the same bits; a meta bitmap is not copied. */
+/* A new bitmap with the same bits, NULL if there is no memory; a meta bitmap is
+ * not copied. */
 HBitmap *hbitmap_copy(const HBitmap *hb);
 int64_t hbitmap_size(const HBitmap *hb);
 uint64_t hbitmap_granularity(const HBitmap *hb);

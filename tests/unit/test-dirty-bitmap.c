@@ -337,7 +337,7 @@ static void test_shown(void)
     bdrv_dirty_bitmap_reclaim(a);
     told(bs, "b 1024 rec, - 1024, a 1536 rec");
     bdrv_dirty_bitmap_freeze(a, &error_abort);
-    bdrv_dirty_bitmap_abdicate(a);
+    hbitmap_free(bdrv_dirty_bitmap_abdicate(a));
     told(bs, "a 0 rec, b 1024 rec, - 1024");
     bdrv_dirty_bitmap_release(a);
     bdrv_dirty_bitmap_release(b);
@@ -397,7 +397,7 @@ static void test_grow_by_write(void)
     g_assert_cmpint(bdrv_dirty_bitmap_size(a), ==, MAX_SIZE + 12288);
     g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, 4096);
     g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 0);
-    bdrv_dirty_bitmap_clear(a, NULL);
+    bdrv_dirty_bitmap_clear(a);
     /* One that fails may have left a part there. */
     truncate_error = -EIO;
     g_assert_cmpint(blk_pwrite(blk, MAX_SIZE + 12288, 4096, buf, 0), ==, -EIO);
@@ -526,7 +526,7 @@ static void do_resize(BlockDriverState *bs, Naive *all, int count, GRand *rand)
 static void end_of_job(Naive *n, bool success)
 {
     if (success) {
-        bdrv_dirty_bitmap_abdicate(n->b);
+        hbitmap_free(bdrv_dirty_bitmap_abdicate(n->b));
         memcpy(n->bits, n->successor, sizeof(n->bits));
         memcpy(n->cut, n->successor_cut, sizeof(n->cut));
     } else {
@@ -552,7 +552,7 @@ static void do_one(Naive *n, const Naive *other, GRand *rand)
     }
     switch (what) {
     case 0:
-        bdrv_dirty_bitmap_clear(n->b, NULL);
+        bdrv_dirty_bitmap_clear(n->b);
         memset(n->bits, 0, sizeof(n->bits));
         memset(n->cut, 0, sizeof(n->cut));
         break;

@@ -298,7 +298,7 @@ static void test_failed_write(void)
 
 static void clear_bitmap(BlockDriverState *bs, void *opaque)
 {
-    bdrv_dirty_bitmap_clear(opaque, NULL);
+    bdrv_dirty_bitmap_clear(opaque);
 }
 
 /* Somebody takes the dirty bit while the write is under way. */
@@ -562,7 +562,7 @@ static void test_truncate_bitmap(void)
     g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 0);
     blk_truncate(blk, 8 * KiB, true, PREALLOC_MODE_OFF, 0, &error_abort);
     g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 4 * KiB);
-    bdrv_dirty_bitmap_clear(b, NULL);
+    bdrv_dirty_bitmap_clear(b);
     /* a write past the end grows, too */
     blk_set_allow_write_beyond_eof(blk, true);
     g_assert_cmpint(blk_pwrite(blk, 10000, sizeof(buf), buf, 0), ==, 0);

@@ -397,9 +397,9 @@ static void test_cut_moves(void)
     bdrv_dirty_bitmap_merge(find(bs, "undone"), find(bs, "on"), &backup,
                             &error_abort);
     bdrv_dirty_bitmap_restore(find(bs, "undone"), backup);
-    bdrv_dirty_bitmap_clear(find(bs, "off"), &backup);
+    bdrv_dirty_bitmap_clear_keep(find(bs, "off"), &backup, &error_abort);
     bdrv_dirty_bitmap_restore(find(bs, "off"), backup);
-    bdrv_dirty_bitmap_clear(find(bs, "on"), NULL);
+    bdrv_dirty_bitmap_clear(find(bs, "on"));
     bdrv_unref(bs);
     RESIZE(20 * MiB);
     stored_is("copy", "4+12");
@@ -418,7 +418,7 @@ static void test_cut_and_jobs(void)
     bs = open_image(false);
     bdrv_dirty_bitmap_freeze(find(bs, "on"), &error_abort);
     bdrv_dirty_bitmap_freeze(find(bs, "off"), &error_abort);
-    bdrv_dirty_bitmap_abdicate(find(bs, "on"));
+    hbitmap_free(bdrv_dirty_bitmap_abdicate(find(bs, "on")));
     bdrv_dirty_bitmap_reclaim(find(bs, "off"));
     bdrv_unref(bs);
     RESIZE(20 * MiB);
@@ -441,8 +441,8 @@ static void test_cut_and_peer(void)
     RESIZE(8 * MiB);
     both_are("4+4");
     bs = open_image(false);
-    bdrv_dirty_bitmap_clear(find(bs, "on"), NULL);
-    bdrv_dirty_bitmap_clear(find(bs, "off"), NULL);
+    bdrv_dirty_bitmap_clear(find(bs, "on"));
+    bdrv_dirty_bitmap_clear(find(bs, "off"));
     bdrv_unref(bs);
     RESIZE(10 * MiB);
     both_are("");

@@ -203,7 +203,7 @@ static void coroutine_fn host_entry(void *opaque)
     /* marked on every level before anything is written */
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->raw_bitmap), ==, 4096);
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->file_bitmap), ==, 4096);
-    bdrv_dirty_bitmap_clear(t->raw_bitmap, NULL);
+    bdrv_dirty_bitmap_clear(t->raw_bitmap);
     g_assert_cmpint(pwrite(r->host.fd, data, r->host.bytes, r->host.offset), ==,
                     4096);
     g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_WRITTEN), ==, 0);

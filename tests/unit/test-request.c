@@ -46,6 +46,9 @@ static bool dirty(int level)
 
 static void coroutine_fn note(const char *who, const char *what)
 {
+    if (!t.blk) {
+        return; /* the tree goes, and flushes */
+    }
     g_string_append_printf(t.trace, "%s%s.%s:", t.trace->len ? " " : "", who,
                            what);
     for (int i = 0; i < LEVELS; i++) {
@@ -57,7 +60,7 @@ static void coroutine_fn note(const char *who, const char *what)
 static void clear(void)
 {
     for (int i = 0; i < LEVELS; i++) {
-        bdrv_dirty_bitmap_clear(t.bitmap[i], NULL);
+        bdrv_dirty_bitmap_clear(t.bitmap[i]);
     }
 }
 
@@ -445,7 +448,7 @@ static void tree_free(void)
         g_assert_cmpint(t.bs[i]->in_flight, ==, 0);
         g_assert_cmpint(t.bs[i]->serialising_in_flight, ==, 0);
     }
-    blk_unref(t.blk);
+    blk_unref(g_steal_pointer(&t.blk));
     for (int i = 0; i < LEVELS; i++) {
         bdrv_unref(t.bs[i]);
     }
