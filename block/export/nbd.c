@@ -288,7 +288,9 @@ static void hold_bitmaps(NBDBlockExport *exp)
         BdrvDirtyBitmap *bitmap = g_ptr_array_index(exp->bitmaps, i);
 
         bdrv_ref(bdrv_dirty_bitmap_bs(bitmap));
-        bdrv_dirty_bitmap_set_busy(bitmap, true);
+        if (!bdrv_dirty_bitmap_busy(bitmap)) {
+            bdrv_dirty_bitmap_set_busy(bitmap, true);
+        }
     }
 }
 
@@ -298,7 +300,9 @@ static void release_bitmaps(NBDBlockExport *exp)
         BdrvDirtyBitmap *bitmap = g_ptr_array_index(exp->bitmaps, i);
         BlockDriverState *bs = bdrv_dirty_bitmap_bs(bitmap);
 
-        bdrv_dirty_bitmap_set_busy(bitmap, false);
+        if (bdrv_dirty_bitmap_busy(bitmap)) {
+            bdrv_dirty_bitmap_set_busy(bitmap, false);
+        }
         bdrv_unref(bs);
     }
 }
