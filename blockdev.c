@@ -81,8 +81,7 @@ static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
     g_autoptr(BlockBackend) blk = NULL;
     int ret;
 
-    blk = blk_new_unqueued(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, "block_resize",
-                           errp);
+    blk = blk_new_unqueued(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, NULL, errp);
     if (!blk) {
         return false;
     }
