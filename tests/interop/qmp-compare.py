@@ -55,6 +55,8 @@ KNOWN = [
     ('blockdev-insert-medium .*"node-name": ', 'the node is looked for first'),
     ('blockdev-add .*"node-name": "c[01]"', 'copy-on-read that only reads'),
     ('blockdev-reopen .*"(aio|file": {)', 'can be changed'),
+    ('blockdev-reopen .*"driver": "qcow2", "file": "n0"',
+     'an image does not go on with the tables of another file'),
     ('object-add .*(/nonexist|!!!)', 'the text is the C library\'s'),
     ('blockdev-add .*"file": "nosuch"', 'its own name is looked at first'),
     ('chardev-.*"id": "(|a.u00e9 b)"', 'their names are identifiers'),
