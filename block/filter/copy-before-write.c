@@ -172,8 +172,8 @@ static void before_overwrite(CbwState *s, int64_t start, int64_t end)
     }
 }
 
-static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
-                                     int64_t bytes, BdrvRequestFlags flags)
+static int coroutine_fn save_old_data(BlockDriverState *bs, int64_t offset,
+                                      int64_t bytes)
 {
     CbwState *s = bs->opaque;
     int64_t cluster = block_copy_cluster_size(s->copy);
@@ -184,10 +184,10 @@ static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
     BlockCopyError error = {0};
 
     end = rest < size - end ? end + rest : size;
-    if ((flags & BDRV_REQ_WRITE_UNCHANGED) || start >= end) {
+    if (start >= end) {
         return 0;
     }
-    if (s->broken.ret == 0 && !s->ended) {
+    if (s->broken.ret == 0) {
         if (s->timeout_ns) {
             copy_timed(bs, start, end - start, &error);
         } else {
@@ -205,6 +205,15 @@ static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
     /* Who began to read before the snapshot broke gets what it held. */
     block_reqs_wait_all(&s->reads, start, end - start);
     return 0;
+}
+
+static int coroutine_fn before_write(BlockDriverState *bs, int64_t offset,
+                                     int64_t bytes, BdrvRequestFlags flags)
+{
+    const CbwState *s = bs->opaque;
+
+    return s->ended || (flags & BDRV_REQ_WRITE_UNCHANGED)
+        ? 0 : save_old_data(bs, offset, bytes);
 }
 
 static int coroutine_fn cbw_co_pwritev(BlockDriverState *bs, int64_t offset,
@@ -250,6 +259,12 @@ static int coroutine_fn cbw_co_truncate(BlockDriverState *bs, int64_t offset,
                                         bool exact, PreallocMode prealloc,
                                         BdrvRequestFlags flags, Error **errp)
 {
+    const CbwState *s = bs->opaque;
+
+    if (s->ended) {
+        return bdrv_co_truncate(bs->file, offset, exact, prealloc, flags,
+                                errp);
+    }
     error_setg(errp, "Node '%s' cannot be resized: a snapshot of it is kept "
                "by node '%s'", bs->file->bs->node_name, bs->node_name);
     return -ENOTSUP;
@@ -339,8 +354,7 @@ static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
 {
     const CbwState *s = bs->opaque;
 
-    if (s->ended) {
-        /* Only readers of what is gone still hold us. */
+    if (s->ended && !(role & BDRV_CHILD_FILTERED)) {
         *nperm = 0;
         *nshared = BLK_PERM_ALL;
         return;
@@ -352,7 +366,7 @@ static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
         return;
     }
     bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
-    if (!LIST_EMPTY(&bs->parents)) {
+    if (!s->ended && !LIST_EMPTY(&bs->parents)) {
         /* Writes past us would not be noticed. */
         *nperm |= BLK_PERM_CONSISTENT_READ;
         *nshared &= ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
@@ -414,18 +428,28 @@ static void forget_snapshot(CbwState *s)
     block_copy_state_free(g_steal_pointer(&s->copy));
 }
 
+/*
+ * Those who read the snapshot may keep the node.  It is a filter that does
+ * nothing then, and holds nothing of the guest's disk and of the target.
+ */
 void cbw_drop(BlockDriverState *bs)
 {
     CbwState *s = bs->opaque;
+    BdrvChild *c;
 
     g_assert(cbw_is_cbw(bs) && !s->ended);
     bdrv_ref(bs);
+    /* A write that waits for a reader of the snapshot is over now. */
+    bdrv_drained_begin(bs);
     s->ended = true;
     bdrv_drop_filter(bs, &error_abort);
-    /* Readers may keep the node, but not what it has saved. */
-    bdrv_drained_begin(bs);
     forget_snapshot(s);
     bdrv_unref_child(bs, g_steal_pointer(&s->target));
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->parent_is_bs) {
+            bdrv_refresh_perms(c->opaque, NULL, NULL);
+        }
+    }
     bdrv_drained_end(bs);
     bdrv_unref(bs);
 }

@@ -38,13 +38,13 @@ static BdrvConsent snapshot_child_change(BlockDriverState *bs,
         ? bdrv_child_change_refuse(bs, change, errp) : BDRV_STAY;
 }
 
-/* Nothing is asked of the filter but the snapshot that it keeps anyway. */
+/* Nothing is asked of the filter but the snapshot while it keeps it anyway. */
 static void snapshot_child_perm(BlockDriverState *bs, BdrvChild *child,
                                 BdrvChildRole role, uint64_t perm,
                                 uint64_t shared, uint64_t *nperm,
                                 uint64_t *nshared)
 {
-    *nperm = BLK_PERM_CONSISTENT_READ;
+    *nperm = cbw_has_snapshot(child->bs) ? BLK_PERM_CONSISTENT_READ : 0;
     *nshared = BLK_PERM_ALL;
 }
 
