@@ -514,6 +514,10 @@ static void coroutine_fn retry_area(BlockCopyCall *call, BlockCopyKind kind,
     tried = retry_clusters(&r, area, moved);
     co_mutex_unlock(&call->retry_lock);
     if (r.error.ret < 0) {
+        /* The first failure tells the cause, where others only follow. */
+        if (r.error.is_read == area->is_read) {
+            r.error.ret = area->ret;
+        }
         *area = r.error;
     } else if (tried && call->p.guest_write) {
         area->ret = 0; /* the walker waits for who else is at it */
