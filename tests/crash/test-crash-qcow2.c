@@ -94,9 +94,10 @@ static int resize(CrashRun *r, int64_t size)
         .offset = MIN(old, size), .bytes = ABS(size - old), .size = size,
         .wild = size < old,
     };
+    PreallocMode prealloc = size < old ? PREALLOC_MODE_OFF :
+                            g_rand_int_range(r->rand, 0, PREALLOC_MODE__MAX);
     guint n = crash_model_begin(r->model, &op);
-    int ret = blk_truncate(r->guest.blk, size, true, PREALLOC_MODE_OFF, 0,
-                           NULL);
+    int ret = blk_truncate(r->guest.blk, size, true, prealloc, 0, NULL);
 
     crash_model_end(r->model, n, ret);
     return ret;
