@@ -211,6 +211,29 @@ static bool shows_allowed(CrashRun *r, BlockDriverState *bs, CrashTime cut,
     return data && crash_model_allows(r->model, cut, data, bytes, why);
 }
 
+/* What is added is zeroes, whatever there was once. */
+static bool grows_with_zeroes(BlockBackend *blk, int64_t size, int64_t more,
+                              GString *why)
+{
+    g_autofree uint8_t *buf = g_malloc(more);
+    int ret = blk_truncate(blk, size + more, true, PREALLOC_MODE_OFF, 0, NULL);
+
+    if (ret == -ENOTSUP) {
+        return true; /* version 2 with snapshots */
+    }
+    if (ret == 0) {
+        ret = blk_pread(blk, size, more, buf, 0);
+    }
+    if (ret < 0) {
+        g_string_append_printf(why, "it does not grow: %s", g_strerror(-ret));
+    } else if (!buffer_is_zero(buf, more)) {
+        g_string_append(why, "what it grows by is not zeroes");
+    } else {
+        return true;
+    }
+    return false;
+}
+
 /* It must be of use: nothing that is written harms something else. */
 static bool go_on(CrashRun *r, CrashTime cut, GString *why)
 {
@@ -239,7 +262,8 @@ static bool go_on(CrashRun *r, CrashTime cut, GString *why)
         g_string_append(why, "after a write other than what was written has "
                         "changed");
     }
-    ok = ok && crash_check_node(bs, why);
+    ok = ok && grows_with_zeroes(blk, size, 2 * r->image.cluster_size, why) &&
+         crash_check_node(bs, why);
     blk_unref(blk);
     bdrv_unref(bs);
     return ok;

@@ -40,6 +40,31 @@ static void prepare_lazy(CrashRun *r)
     r->image.has_lazy_refcounts = r->image.lazy_refcounts = true;
 }
 
+/* The smallest clusters and the widest refcounts: their table is outgrown. */
+static void prepare_refcounts(CrashRun *r)
+{
+    r->image.version = BLOCKDEV_QCOW2_VERSION_V3;
+    r->image.cluster_size = r->guest.cluster = 512;
+    r->image.refcount_bits = 64;
+    r->image.size = 3 * MiB;
+}
+
+static void run_refcounts(CrashRun *r)
+{
+    int64_t used = g_rand_int_range(r->rand, 3880, 3940) * 512;
+    g_autofree uint8_t *buf = g_malloc(used);
+    BlockDriverState *bs = crash_open_guest(r, 0);
+
+    crash_attach(r, bs);
+    memset(buf, 255, used);
+    g_assert_cmpint(blk_pwrite(r->guest.blk, 0, used, buf, 0), ==, 0);
+    crash_detach(r);
+    crash_go_live(r, 0);
+    crash_attach(r, crash_open_guest(r, 0));
+    guest_works(r, r->steps);
+    crash_detach(r);
+}
+
 /* Power is lost a second time, in the repair after the first or later. */
 static void run_again(CrashRun *r)
 {
@@ -498,6 +523,10 @@ static const CrashProgram programs[] = {
     { .name = "lazy", .mix = MIX_ALL,
       .prepare = prepare_lazy, .run = run_guest, .check = crash_check_disk,
       .seeds = 60, .budget = 250, .steps = 40 },
+    { .name = "refcounts", .mix = { .write = 8, .zeroes_unmap = 1,
+                                    .flush = 2 },
+      .prepare = prepare_refcounts, .run = run_refcounts,
+      .check = crash_check_disk, .seeds = 10, .budget = 200, .steps = 90 },
     { .name = "again", .mix = MIX_ALL,
       .prepare = prepare_again, .run = run_again, .check = crash_check_disk,
       .seeds = 60, .budget = 250, .steps = 40 },
