@@ -70,10 +70,14 @@ static const ChainJobParams chain_params = {
     .on_error = BLOCKDEV_ON_ERROR_REPORT,
 };
 
+static unsigned dropped; /* disk1 up to this one, by the job */
+
 static void start_stream(CrashRun *r)
 {
-    const char *bottom = g_rand_boolean(r->rand) ? "node1" : "node2";
+    g_autofree char *bottom = NULL;
 
+    dropped = g_rand_int_range(r->rand, 1, 3);
+    bottom = g_strdup_printf("node%u", dropped);
     g_assert_true(stream_job_start(bdrv_find_node("node0"),
                                    bdrv_find_node(bottom), &chain_params,
                                    &error_abort));
@@ -81,6 +85,7 @@ static void start_stream(CrashRun *r)
 
 static void start_commit(CrashRun *r)
 {
+    dropped = 1;
     g_assert_true(commit_job_start(bdrv_find_node("node0"),
                                    bdrv_find_node("node1"),
                                    bdrv_find_node("node2"), &chain_params,
@@ -107,18 +112,87 @@ static void run_commit(CrashRun *r)
     crash_detach(r);
 }
 
+/* Once a user was told that images are not needed, he may delete them. */
+static bool check_chain(CrashRun *r, CrashTime cut, GString *why)
+{
+    for (unsigned disk = 1; cut >= told && disk <= dropped; disk++) {
+        g_byte_array_set_size(r->machine->disks[disk], 0);
+    }
+    return crash_check_disk(r, cut, why);
+}
+
+/* What the backing file has from the end of a commit to the next one. */
+typedef struct Committed {
+    CrashTime from, to;
+    int64_t size;
+    uint8_t *data;
+} Committed;
+
+static void committed_clear(void *opaque)
+{
+    g_free(((Committed *)opaque)->data);
+}
+
 /* While nobody uses the image; the disk shows the same before and after. */
 static void run_commit_sync(CrashRun *r)
 {
+    GArray *list = r->opaque = g_array_new(FALSE, FALSE, sizeof(Committed));
+
+    g_array_set_clear_func(list, committed_clear);
     crash_fill(r, few(r));
     crash_go_live(r, 0);
     crash_attach(r, crash_open_guest(r, g_rand_int_range(r->rand, 1, 3)));
     for (int i = 0; i < 3; i++) {
+        Committed c = { .to = CRASH_NEVER };
+
         crash_guest_start(&r->guest, r->steps / 3);
         crash_guest_wait(&r->guest);
+        if (i > 0) {
+            g_array_index(list, Committed, i - 1).to = crash_log_tick(r->log);
+        }
+        c.data = crash_read(blk_bs(r->guest.blk), &c.size, r->guest.error);
         g_assert_cmpint(bdrv_commit(blk_bs(r->guest.blk)), ==, 0);
+        c.from = crash_log_tick(r->log);
+        g_array_append_val(list, c);
     }
     crash_detach(r);
+}
+
+static bool shows_committed(const Committed *c, GString *why)
+{
+    BlockDriverState *bs = crash_open(0, NULL, "{'driver': 'qcow2', "
+                                      "'read-only': true, 'file': {'driver': "
+                                      "'file', 'filename': 'disk1'}}");
+    g_autofree uint8_t *data = NULL;
+    int64_t size = 0;
+    bool ok;
+
+    data = bs ? crash_read(bs, &size, why) : NULL;
+    ok = data && size >= c->size && !memcmp(data, c->data, c->size);
+    if (!ok) {
+        g_string_append(why, "what was committed is not in the backing file");
+    }
+    bdrv_unref(bs);
+    return ok;
+}
+
+static bool check_commit_sync(CrashRun *r, CrashTime cut, GString *why)
+{
+    GArray *list = r->opaque;
+
+    for (guint i = 0; i < list->len; i++) {
+        const Committed *c = &g_array_index(list, Committed, i);
+
+        if (c->from <= cut && cut < c->to && !shows_committed(c, why)) {
+            return false;
+        }
+    }
+    return crash_check_disk(r, cut, why);
+}
+
+static void free_commit_sync(CrashRun *r)
+{
+    g_array_free(r->opaque, TRUE);
 }
 
 /* --- backups --- */
@@ -330,13 +404,14 @@ static void free_backup(CrashRun *r)
 
 static const CrashProgram programs[] = {
     { .name = "stream", .mix = MIX_ALL, .prepare = prepare_chain,
-      .run = run_stream, .check = crash_check_disk,
+      .run = run_stream, .check = check_chain,
       .seeds = 60, .budget = 250, .steps = 36 },
     { .name = "commit", .mix = MIX_ALL, .prepare = prepare_chain,
-      .run = run_commit, .check = crash_check_disk,
+      .run = run_commit, .check = check_chain,
       .seeds = 60, .budget = 250, .steps = 36 },
     { .name = "commit-sync", .mix = MIX_ALL, .prepare = prepare_chain,
-      .run = run_commit_sync, .check = crash_check_disk,
+      .run = run_commit_sync, .check = check_commit_sync,
+      .free = free_commit_sync,
       .seeds = 60, .budget = 250, .steps = 36 },
     { .name = "backup", .mix = MIX_ALL, .prepare = prepare_backup,
       .run = run_backup, .check = check_backup, .free = free_backup,

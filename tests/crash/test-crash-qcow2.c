@@ -526,7 +526,7 @@ static const CrashProgram programs[] = {
     { .name = "refcounts", .mix = { .write = 8, .zeroes_unmap = 1,
                                     .flush = 2 },
       .prepare = prepare_refcounts, .run = run_refcounts,
-      .check = crash_check_disk, .seeds = 10, .budget = 200, .steps = 90 },
+      .check = crash_check_disk, .seeds = 20, .budget = 200, .steps = 90 },
     { .name = "again", .mix = MIX_ALL,
       .prepare = prepare_again, .run = run_again, .check = crash_check_disk,
       .seeds = 60, .budget = 250, .steps = 40 },
