@@ -405,17 +405,17 @@ static void free_backup(CrashRun *r)
 static const CrashProgram programs[] = {
     { .name = "stream", .mix = MIX_ALL, .prepare = prepare_chain,
       .run = run_stream, .check = check_chain,
-      .seeds = 60, .budget = 250, .steps = 36 },
+      .seeds = 45, .budget = 250, .steps = 36 },
     { .name = "commit", .mix = MIX_ALL, .prepare = prepare_chain,
       .run = run_commit, .check = check_chain,
-      .seeds = 60, .budget = 250, .steps = 36 },
+      .seeds = 45, .budget = 250, .steps = 36 },
     { .name = "commit-sync", .mix = MIX_ALL, .prepare = prepare_chain,
       .run = run_commit_sync, .check = check_commit_sync,
       .free = free_commit_sync,
-      .seeds = 60, .budget = 250, .steps = 36 },
+      .seeds = 45, .budget = 250, .steps = 36 },
     { .name = "backup", .mix = MIX_ALL, .prepare = prepare_backup,
       .run = run_backup, .check = check_backup, .free = free_backup,
-      .seeds = 60, .budget = 250, .steps = 36 },
+      .seeds = 45, .budget = 250, .steps = 36 },
 };
 
 static void add(void)
