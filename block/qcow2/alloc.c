@@ -28,9 +28,12 @@ static Qcow2Op *op_conflict(Qcow2State *s, int64_t start, int64_t end,
 static void op_add(Qcow2State *s, Qcow2Op *op, int64_t start, int64_t end,
                    bool exclusive)
 {
+    qcow2_assert_locked(s);
+    g_assert(!op_conflict(s, start, end, exclusive)); /* rule 10 */
     op->start = start;
     op->end = end;
     op->exclusive = exclusive;
+    op->fresh = op->fresh_bytes = 0;
     co_queue_init(&op->wait);
     LIST_INSERT_HEAD(&s->ops, op, next);
 }
@@ -53,6 +56,31 @@ void coroutine_fn qcow2_op_end(Qcow2Op *op)
 {
     LIST_REMOVE(op, next);
     co_queue_wake_all(&op->wait);
+}
+
+bool qcow2_op_covers(const Qcow2State *s, int64_t offset)
+{
+    const Qcow2Op *op;
+
+    LIST_FOREACH(op, &s->ops, next) {
+        if (op->exclusive && op->start <= offset && offset < op->end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool qcow2_op_has_fresh(const Qcow2State *s, uint64_t offset)
+{
+    const Qcow2Op *op;
+
+    LIST_FOREACH(op, &s->ops, next) {
+        if (offset < op->fresh + op->fresh_bytes &&
+            op->fresh < offset + s->cluster_size) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /*
@@ -140,7 +168,11 @@ static int coroutine_fn write_plan(BlockDriverState *bs, int64_t offset,
         w->host = map.host;
         w->bytes = map.bytes;
         w->link = map.type == QCOW2_ZERO_ALLOC;
-        return qcow2_check_overlap(bs, w->host, w->bytes, 0);
+        ret = qcow2_check_overlap(bs, w->host, w->bytes, 0);
+        if (ret == 0 && w->link) {
+            ret = qcow2_prepare_l2(bs, offset);
+        }
+        return ret;
     }
     ret = mark_dirty(bs);
     if (ret == 0) {
@@ -180,15 +212,21 @@ int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
     }
     op_add(s, &w->op, start, ROUND_UP(offset + w->bytes, s->cluster_size),
            w->link || w->whole);
+    if (w->fresh) {
+        w->op.fresh = w->host - (offset - start);
+        w->op.fresh_bytes = w->op.end - start;
+    }
     return 0;
 }
 
 /* Gives up new clusters that nothing refers to. */
 static void coroutine_fn write_undo(BlockDriverState *bs, Qcow2Write *w)
 {
+    uint64_t fresh = w->op.fresh, bytes = w->op.fresh_bytes;
+
     if (w->fresh) {
-        qcow2_free_now(bs, w->host - (w->offset - w->op.start),
-                       w->op.end - w->op.start);
+        w->op.fresh_bytes = 0;
+        qcow2_free_now(bs, fresh, bytes);
     }
 }
 

@@ -33,9 +33,13 @@ static int coroutine_fn replace_zeroes(BlockDriverState *bs, int64_t offset,
     int ret = 0;
 
     if (!qcow2_has_backing(bs)) {
+        Qcow2Op op;
+
         co_mutex_lock(&s->lock);
+        qcow2_op_begin(bs, &op, offset, bytes);
         ret = qcow2_drop_clusters(bs, offset,
                                   ROUND_UP(bytes, s->cluster_size));
+        qcow2_op_end(&op);
         co_mutex_unlock(&s->lock);
         return ret;
     }

@@ -21,6 +21,7 @@ struct Qcow2Cache {
     GHashTable *map; /* &offset -> entry */
     TAILQ_HEAD(Qcow2Lru, Qcow2CacheEntry) lru;
     size_t nb_dirty;
+    bool writing; /* under way: nothing changes but by peeking */
     unsigned period;
 };
 
@@ -159,14 +160,16 @@ int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
     return 0;
 }
 
-void qcow2_cache_mark_dirty(Qcow2Cache *cache, uint64_t offset)
+void qcow2_cache_mark_dirty(Qcow2Cache *cache, uint64_t offset,
+                            const void *data)
 {
     Qcow2CacheEntry *entry = TAILQ_FIRST(&cache->lru);
 
     if (entry->offset != offset) {
         entry = g_hash_table_lookup(cache->map, &offset);
     }
-    g_assert(entry);
+    g_assert(entry && entry->data == data); /* rule 8 */
+    g_assert(!cache->writing);              /* rule 9 */
     if (!entry->dirty) {
         entry->dirty = true;
         cache->nb_dirty++;
@@ -239,6 +242,8 @@ int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
         }
     }
     qsort(dirty->pdata, dirty->len, sizeof(void *), compare_offsets);
+    g_assert(!cache->writing); /* rule 9 */
+    cache->writing = true;
     for (guint i = 0, j; ret == 0 && i < dirty->len; i = j) {
         for (j = i + 1; j < dirty->len && j - i < max_run; j++) {
             if (((Qcow2CacheEntry *)dirty->pdata[j])->offset !=
@@ -248,6 +253,7 @@ int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
         }
         ret = cache_write_run(bs, cache, dirty, i, j);
     }
+    cache->writing = false;
     return ret;
 }
 
@@ -255,6 +261,7 @@ void qcow2_cache_forget(Qcow2Cache *cache, uint64_t offset, uint64_t bytes)
 {
     size_t size = cache->conf.entry_size;
 
+    g_assert(!cache->writing); /* rule 9 */
     if (bytes / size <= g_hash_table_size(cache->map)) {
         for (uint64_t pos = offset; pos < offset + bytes; pos += size) {
             Qcow2CacheEntry *entry = g_hash_table_lookup(cache->map, &pos);

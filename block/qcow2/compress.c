@@ -209,11 +209,14 @@ static int coroutine_fn write_packed(BlockDriverState *bs, int64_t offset,
         ret = alloc_packed(bs, bytes, &host);
     }
     if (ret == 0) {
+        op.fresh = host;
+        op.fresh_bytes = bytes;
         co_mutex_unlock(&s->lock);
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_COMPRESSED);
         ret = bdrv_co_pwrite(bs->file, host, bytes, data, 0);
         co_mutex_lock(&s->lock);
         if (ret < 0) {
+            op.fresh_bytes = 0;
             qcow2_free_now(bs, host, bytes);
         } else {
             ret = qcow2_set_entry(bs, offset,

@@ -140,6 +140,7 @@ static int coroutine_mixed_fn get_slice(BlockDriverState *bs, int64_t offset,
 {
     Qcow2State *s = bs->opaque;
 
+    qcow2_assert_locked(s);
     *slice = NULL;
     *pos = slice_offset(s, offset);
     if (!*pos) {
@@ -372,14 +373,17 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
     if (ret < 0) {
         return ret;
     }
-    g_assert(slice); /* prepared */
+    g_assert(slice && (s->l1[offset >> (s->cluster_bits + s->l2_bits)] &
+                       QCOW2_COPIED)); /* prepared: rule 6 */
     p = (uint8_t *)slice + slice_index(s, offset) * 8;
     old = ld64_be(p);
     if (old == entry) {
         return 0;
     }
+    /* Rule 10; a repair sets flags. */
+    g_assert((old ^ entry) == QCOW2_COPIED || qcow2_op_covers(s, offset));
     st64_be(p, entry);
-    qcow2_cache_mark_dirty(s->l2_cache, pos);
+    qcow2_cache_mark_dirty(s->l2_cache, pos, slice);
     type = qcow2_entry_type(entry, s->version, s->cluster_bits);
     if (type == QCOW2_NORMAL || type == QCOW2_TYPE_COMPRESSED) {
         /* Shows what its cluster has; zeroes need nothing there. */

@@ -432,6 +432,7 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
         free_state(bs);
         return -EINVAL;
     }
+    ((Qcow2State *)bs->opaque)->shared = true;
     return 0;
 }
 
@@ -494,6 +495,8 @@ void qcow2_close(BlockDriverState *bs)
     Qcow2State *s = bs->opaque;
     int ret;
 
+    g_assert(LIST_EMPTY(&s->ops) && LIST_EMPTY(&s->reads));
+    s->shared = false;
     if (!bs->read_only && !s->broken) {
         /* Opened for a check only: what it did not repair is not clean. */
         ret = s->writable ? qcow2_make_clean(bs) : qcow2_apply_frees(bs);

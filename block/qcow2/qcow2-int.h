@@ -4,30 +4,46 @@
  * what its files offer each other.
  *
  * How it stays consistent.  At any moment, what is on disk is a valid image in
- * which at worst clusters are marked used that nobody references:
+ * which at worst clusters are marked used that nobody references.  These rules
+ * see to it; where one can break, an assertion (for what is our own doing) or
+ * an error (where it may be the image's) cites it.
  *
- *  1. A cluster's refcount is raised, in the cache of refcount blocks, when it
- *     is allocated; the L2 entry that refers to it is set later, in the cache
- *     of L2 tables, after its data was written.  L2 tables are written after
- *     the refcounts and after all data that they make visible, with a flush
- *     of the file between (qcow2_write_metadata()).  That flush is owed as
- *     long as durable_gen is not link_gen: qcow2_must_be_durable() counts
- *     the latter up when data or refcounts have been written, never before,
- *     and only a flush that began after that pays.
- *  2. A reference that goes away is cleared in the L2 cache at once; its
+ *  1. What L2 tables rely on is durable before they are written: all data that
+ *     their entries make visible, and the refcounts of what they refer to.  An
+ *     entry is set, in the cache, after its data was written.  A flush of the
+ *     file is owed as long as durable_gen is not link_gen:
+ *     qcow2_must_be_durable() counts the latter up when data or refcounts have
+ *     been written, never before, and only a flush that began after that pays.
+ *  2. A cluster's refcount is raised, in the cache of refcount blocks, when it
+ *     is allocated, and they are written before the L2 tables are; but not
+ *     while the dirty bit is set, which says that they may be too low.
+ *  3. A reference that goes away is cleared in the L2 cache at once; its
  *     refcount falls only after the L2 entry is durable: frees wait in
  *     pending_frees (qcow2_apply_frees()).  So a freed cluster cannot be
  *     reused while something on disk still refers to it, nor while a request
  *     that found it there before still reads from it.
- *  3. New tables (L1, L2, refcount table and blocks, bitmap tables and
+ *  4. A cluster that was allocated and is being written, so that nothing refers
+ *     to it yet, is not freed by anybody else: no entry is set to a cluster
+ *     whose refcount has become 0.
+ *  5. New tables (L1, L2, refcount table and blocks, bitmap tables and
  *     directory) are written in full and flushed before anything refers to
  *     them.
+ *  6. An L2 table that something else (a snapshot) refers to is not changed:
+ *     entries are set only where the L1 entry has the COPIED flag.
  *
  * Locking.  Everything runs in one thread, so state changes only where a
- * coroutine yields.  `lock` is held by whoever loads, evicts or changes
- * metadata, across yields.  A pointer into a cache is valid until the next
- * yield.  Reading what is cached needs no lock (qcow2_map_peek()).  Data is
- * transferred without the lock; `ops` has the guest ranges in flight.
+ * coroutine yields.
+ *
+ *  7. `lock` is held by whoever loads, evicts or changes metadata, across
+ *     yields; but for opening, closing and reopening, when nobody else is
+ *     there.  Reading what is cached needs no lock (qcow2_map_peek()).
+ *  8. A pointer into a cache is valid until the next yield: what was changed
+ *     by it is still the entry that is cached.
+ *  9. What is in a cache does not change while the cache is being written.
+ * 10. Data is transferred without the lock; `ops` has the guest ranges in
+ *     flight.  Entries change only under an exclusive one, which overlaps no
+ *     other.
+ * 11. Snapshots are made, applied and deleted with no operation in flight.
  */
 #ifndef QCOW2_INT_H
 #define QCOW2_INT_H
@@ -156,8 +172,9 @@ void *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset);
 int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
                                        Qcow2Cache *cache, uint64_t offset,
                                        void **data);
-/* Says that the (cached) entry at @offset was changed. */
-void qcow2_cache_mark_dirty(Qcow2Cache *cache, uint64_t offset);
+/* Says that the entry at @offset, cached in @data, was changed. */
+void qcow2_cache_mark_dirty(Qcow2Cache *cache, uint64_t offset,
+                            const void *data);
 bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
 /* Writes all dirty entries, in ascending order. */
 int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
@@ -173,6 +190,8 @@ void qcow2_cache_clean(Qcow2Cache *cache);
 typedef struct Qcow2Op {
     int64_t start, end;
     bool exclusive; /* changes the mapping */
+    uint64_t fresh, fresh_bytes; /* of the file: its new clusters, until they
+                                    are linked or given back */
     CoQueue wait;
     LIST_ENTRY(Qcow2Op) next;
 } Qcow2Op;
@@ -247,6 +266,7 @@ typedef struct Qcow2State {
     bool broken; /* found corrupt: no more writing */
     bool told_corrupt; /* ... so that reading fails, which was told of */
     bool writable; /* qcow2_make_writable() was done, not undone since */
+    bool shared; /* opened, and not being closed: others may be there */
 
     /* --- options, changed by reopen --- */
     int file_sparse; /* -1: not looked yet */
@@ -276,6 +296,13 @@ static inline int64_t qcow2_in_cluster(const Qcow2State *s, int64_t pos)
 static inline uint64_t qcow2_clusters(const Qcow2State *s, uint64_t bytes)
 {
     return (bytes + s->cluster_size - 1) >> s->cluster_bits;
+}
+
+/* Rule 7.  Outside of coroutines nobody else is there: it is drained. */
+static inline void qcow2_assert_locked(const Qcow2State *s)
+{
+    g_assert(!s->shared || (s->lock.holder ? s->lock.holder == coroutine_self()
+                                           : !in_coroutine()));
 }
 
 /* --- header.c --- */
@@ -563,6 +590,10 @@ typedef struct Qcow2Write {
 void coroutine_fn qcow2_op_begin(BlockDriverState *bs, Qcow2Op *op,
                                  int64_t offset, int64_t bytes);
 void coroutine_fn qcow2_op_end(Qcow2Op *op);
+/* Is the cluster at @offset in an exclusive operation? */
+bool qcow2_op_covers(const Qcow2State *s, int64_t offset);
+/* Is the host cluster at @offset a new one that is being written? */
+bool qcow2_op_has_fresh(const Qcow2State *s, uint64_t offset);
 /*
  * Decides where data for the start of [@offset, +@bytes) goes, allocating
  * where needed; @w->bytes of it are covered.  Ends with qcow2_write_end().

@@ -80,6 +80,7 @@ static int coroutine_mixed_fn refcount_slice(BlockDriverState *bs,
     uint64_t in_block = cluster & ((UINT64_C(1) << s->rb_bits) - 1);
     uint64_t block = refblock_offset(s, cluster);
 
+    qcow2_assert_locked(s);
     *slice = NULL;
     if (!block) {
         return 0;
@@ -130,7 +131,7 @@ int coroutine_mixed_fn qcow2_put_refcount(BlockDriverState *bs,
         return ret;
     }
     qcow2_refcount_set(slice, index, s->refcount_order, value);
-    qcow2_cache_mark_dirty(s->rb_cache, slice_offset);
+    qcow2_cache_mark_dirty(s->rb_cache, slice_offset, slice);
     return 0;
 }
 
@@ -167,6 +168,14 @@ int coroutine_mixed_fn qcow2_update_refcount(BlockDriverState *bs,
             return qcow2_corrupt(bs, false, i << s->cluster_bits,
                                  s->cluster_size, "Refcount of cluster %#"
                                  PRIx64 " would fall below 0", i);
+        }
+        if (delta < 0 && value == 1 &&
+            qcow2_op_has_fresh(s, i << s->cluster_bits)) {
+            /* Two entries refer to it, of which one was not counted. */
+            return qcow2_corrupt(bs, true, i << s->cluster_bits,
+                                 s->cluster_size, "Preventing a free of "
+                                 "cluster %#" PRIx64 ", which is being "
+                                 "written", i);
         }
         if (delta > 0 && value == s->refcount_max) {
             return -ERANGE;
@@ -319,6 +328,7 @@ void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     Qcow2State *s = bs->opaque;
     Qcow2Free item = { offset, bytes, discard };
 
+    qcow2_assert_locked(s);
     s->pending_bytes += bytes;
     if (s->pending_frees->len) {
         Qcow2Free *last = &g_array_index(s->pending_frees, Qcow2Free,
@@ -363,6 +373,7 @@ int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
+    qcow2_assert_locked(s);
     if (!qcow2_cache_is_dirty(s->l2_cache)) {
         return 0;
     }
@@ -373,6 +384,9 @@ int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs)
             return ret;
         }
     }
+    g_assert(!qcow2_barrier_owed(s)); /* rule 1: nobody links without lock */
+    g_assert(!qcow2_cache_is_dirty(s->rb_cache) ||
+             (s->incompatible & QCOW2_INCOMPAT_DIRTY)); /* rule 2 */
     return qcow2_cache_write(bs, s->l2_cache);
 }
 
@@ -465,6 +479,8 @@ int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs)
     if (ret < 0) {
         return ret;
     }
+    /* Rule 3: what referred to them is not even to be written. */
+    g_assert(!qcow2_cache_is_dirty(s->l2_cache) && !qcow2_barrier_owed(s));
     frees = s->pending_frees;
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->pending_bytes = 0;

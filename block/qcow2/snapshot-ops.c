@@ -76,6 +76,7 @@ static int coroutine_fn settle(BlockDriverState *bs, Error **errp)
     Qcow2State *s = bs->opaque;
     int ret = s->broken ? -EIO : qcow2_make_clean(bs);
 
+    g_assert(LIST_EMPTY(&s->ops)); /* rule 11 */
     if (ret == 0 && s->pending_frees->len) {
         ret = -EBUSY;
     }

@@ -17,6 +17,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/snapshot.h"
 #include "qemu/aio.h"
 #include "test-qcow2.h"
 
@@ -584,6 +585,190 @@ static void test_backing_file_gone(void)
     end_case(&c);
 }
 
+/* --- what the rules in qcow2-int.h forbid --- */
+
+/* An image with an L2 table at cluster 4 and data in cluster 5. */
+static BlockDriverState *open_small(void)
+{
+    g_autofree char *text = g_strdup_printf(
+        "{'driver': 'qcow2', 'discard': 'unmap', 'file': {'driver': "
+        "'compress', 'file': {'driver': 'file', 'filename': '%s'}}}", path);
+
+    return open_text(text, BDRV_O_RDWR, &error_abort);
+}
+
+static void make_small(void)
+{
+    g_autoptr(BlockDriverState) bs = NULL;
+    BlockBackend *b;
+    uint8_t buf[512] = { 1 };
+
+    events = g_ptr_array_new_with_free_func(event_free);
+    create_image(path, &(BlockdevCreateOptionsQcow2) { .size = DISK });
+    bs = open_small();
+    b = blk_new_with_bs(bs, PERM_RW, BLK_PERM_ALL, &error_abort);
+    g_assert_cmpint(blk_pwrite(b, 3 * CLUSTER, 512, buf, 0), ==, 0);
+    blk_unref(b);
+}
+
+/*
+ * Rule 4: an entry refers to a cluster that is said to be free, and so is
+ * given to a write; then it goes, and its reference with it.
+ */
+static void test_free_while_written(void)
+{
+    Request r = { WRITE, CLUSTER, 512, 3 };
+    uint64_t count;
+    uint8_t entry[8], buf[512] = { 0 };
+    int fd;
+
+    make_small();
+    st64_be(entry, QCOW2_COPIED | 6 * CLUSTER);
+    fd = open(path, O_RDWR);
+    g_assert_cmpint(pwrite(fd, entry, 8, 4 * CLUSTER), ==, 8);
+    close(fd);
+    changes = g_array_new(FALSE, FALSE, sizeof(Change));
+    acks = g_array_new(FALSE, FALSE, sizeof(Change));
+    blk = blk_new_with_bs(open_small(), PERM_RW, BLK_PERM_ALL, &error_abort);
+    bdrv_unref(blk_bs(blk));
+    request_hold(&r, 3);
+    g_assert_cmpint(blk_pdiscard(blk, 0, CLUSTER), ==, 0);
+    quiet_stderr(true);
+    g_assert_cmpint(blk_flush(blk), ==, 0);
+    quiet_stderr(false);
+    hold = HOLD_NONE;
+    request_wait(&r);
+    g_assert_cmpint(qcow2_get_refcount(blk_bs(blk), 6, &count), ==, 0);
+    g_assert_cmpuint(count, ==, 1);
+    /* The image is marked corrupt. */
+    g_assert_cmpint(blk_pwrite(blk, 2 * CLUSTER, 512, buf, 0), ==, -EIO);
+    blk_unref(blk);
+    g_array_free(changes, TRUE);
+    g_array_free(acks, TRUE);
+    g_ptr_array_free(events, TRUE);
+}
+
+static uint64_t read_entry(uint64_t offset)
+{
+    int fd = open(path, O_RDONLY);
+    uint8_t buf[8];
+
+    g_assert_cmpint(pread(fd, buf, 8, offset), ==, 8);
+    close(fd);
+    return ld64_be(buf);
+}
+
+/*
+ * Rule 6: a zeroed cluster that keeps its place is written, and its table is
+ * one of which the L1 entry does not say that it is ours.
+ */
+static void test_table_not_ours(void)
+{
+    const uint64_t entry = 4 * CLUSTER + 3 * 8;
+    uint8_t buf[512], l1[8];
+    uint64_t before;
+    int fd;
+
+    make_small();
+    blk = blk_new_with_bs(open_small(), PERM_RW, BLK_PERM_ALL, &error_abort);
+    bdrv_unref(blk_bs(blk));
+    g_assert_cmpint(blk_pwrite_zeroes(blk, 3 * CLUSTER, CLUSTER, 0), ==, 0);
+    blk_unref(blk);
+    before = read_entry(entry);
+    g_assert_true(before & QCOW2_ZERO);
+    st64_be(l1, 4 * CLUSTER); /* without COPIED */
+    fd = open(path, O_RDWR);
+    g_assert_cmpint(pwrite(fd, l1, 8, 3 * CLUSTER), ==, 8);
+    close(fd);
+    blk = blk_new_with_bs(open_small(), PERM_RW, BLK_PERM_ALL, &error_abort);
+    bdrv_unref(blk_bs(blk));
+    memset(buf, 7, sizeof(buf));
+    g_assert_cmpint(blk_pwrite(blk, 3 * CLUSTER, 512, buf, 0), ==, 0);
+    memset(buf, 0, sizeof(buf));
+    g_assert_cmpint(blk_pread(blk, 3 * CLUSTER, 512, buf, 0), ==, 0);
+    g_assert_cmpint(buf[0], ==, 7);
+    blk_unref(blk);
+    g_assert_cmpuint(read_entry(3 * CLUSTER), !=, 4 * CLUSTER);
+    g_assert_cmpuint(read_entry(entry), ==, before);
+    g_ptr_array_free(events, TRUE);
+}
+
+static void coroutine_fn no_lock_entry(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    uint64_t count;
+
+    (void)qcow2_get_refcount(bs, 1, &count);
+}
+
+/* What a bug would do, each in a process of its own. */
+static void break_lock(BlockDriverState *bs)
+{
+    aio_run_co(no_lock_entry, bs); /* rule 7 */
+}
+
+static void break_pointer(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    uint8_t other = 0;
+    void *data;
+
+    g_assert_cmpint(qcow2_cache_get(bs, s->l2_cache, 4 * CLUSTER, &data), ==,
+                    0);
+    qcow2_cache_mark_dirty(s->l2_cache, 4 * CLUSTER, &other); /* rule 8 */
+}
+
+static void break_op(BlockDriverState *bs)
+{
+    qcow2_set_entry(bs, 0, QCOW2_ZERO, false, false); /* rule 10 */
+}
+
+static void coroutine_fn overlap_entry(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2Write a = { .whole = true }, b = { .whole = true };
+
+    g_assert_cmpint(qcow2_write_begin(bs, 0, 512, &a), ==, 0);
+    a.op.exclusive = false; /* ... as if it did not look */
+    a.op.start = a.op.end;
+    g_assert_cmpint(qcow2_write_begin(bs, 0, 512, &b), ==, 0);
+    a.op.start = 0;
+    g_assert_cmpint(qcow2_snapshot_ops.co_create(bs, &(BdrvSnapshot) {
+                        .name = (char *)"s" }, NULL, NULL), ==, 0);
+}
+
+static void break_snapshot(BlockDriverState *bs)
+{
+    aio_run_co(overlap_entry, bs); /* rule 11 */
+}
+
+typedef struct Bug {
+    const char *name;
+    void (*run)(BlockDriverState *bs);
+    const char *says; /* of the assertion */
+} Bug;
+
+static const Bug bugs[] = {
+    { "lock", break_lock, "*qcow2_assert_locked*" },
+    { "pointer", break_pointer, "*entry->data == data*" },
+    { "op", break_op, "*qcow2_op_covers*" },
+    { "snapshot", break_snapshot, "*LIST_EMPTY*" },
+};
+
+static void test_bug(const void *opaque)
+{
+    const Bug *bug = opaque;
+
+    if (g_test_subprocess()) {
+        make_small();
+        bug->run(open_small());
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr(bug->says);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -598,6 +783,15 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/order/flush-between", test_flush_between);
     g_test_add_func("/qcow2/order/flush-begun", test_flush_begun);
     g_test_add_func("/qcow2/order/backing-file", test_backing_file_gone);
+    g_test_add_func("/qcow2/rules/free-while-written",
+                    test_free_while_written);
+    g_test_add_func("/qcow2/rules/table-not-ours", test_table_not_ours);
+    for (size_t i = 0; i < ARRAY_SIZE(bugs); i++) {
+        g_autofree char *name = g_strdup_printf("/qcow2/rules/%s",
+                                                bugs[i].name);
+
+        g_test_add_data_func(name, &bugs[i], test_bug);
+    }
     ret = g_test_run();
     g_unlink(path);
     g_unlink(crash_path);
