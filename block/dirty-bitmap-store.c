@@ -105,6 +105,8 @@ bool coroutine_mixed_fn bdrv_bitmap_store_save(BlockDriverState *bs,
                                 : any_to_store(bs));
 
     if (any && !store->ops->save(store, bitmap, errp)) {
+        /* What is stored may count as current: not once there is a write. */
+        store->owed = true;
         return false;
     }
     if (store && !bitmap) {

@@ -148,6 +148,7 @@ static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
     if (ret == 0) {
         ret = qcow2_flush_file(bs);
     }
+    s->bitmaps_unsure = ret < 0;
     if (ret < 0) {
         s->bitmaps = old;
         s->autoclear = old_autoclear;

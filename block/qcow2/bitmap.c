@@ -205,6 +205,29 @@ static bool must_mark(const Qcow2Bitmap *b)
            (qcow2_bitmap_usable(b) || (b->flags & QCOW2_BITMAP_AUTO));
 }
 
+/*
+ * Has the file say what we think it does, where that is not known: else a
+ * directory that a failed save has left might count as current later.
+ */
+static bool coroutine_fn make_sure(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    if (!s->bitmaps_unsure) {
+        return true;
+    }
+    ret = qcow2_update_header(bs);
+    if (ret == 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the header");
+    }
+    s->bitmaps_unsure = ret < 0;
+    return ret == 0;
+}
+
 /* @name NULL: all. */
 static bool coroutine_fn mark_in_use(BlockDriverState *bs, const char *name,
                                      Error **errp)
@@ -216,6 +239,9 @@ static bool coroutine_fn mark_in_use(BlockDriverState *bs, const char *name,
     size_t len;
     int ret;
 
+    if (!make_sure(bs, errp)) {
+        return false;
+    }
     if (!s->bitmaps.nb_bitmaps) {
         return true;
     }
@@ -242,6 +268,8 @@ static bool coroutine_fn mark_in_use(BlockDriverState *bs, const char *name,
     }
     ret = bdrv_pwrite_sync(bs->file, s->bitmaps.dir_offset, len, buf, 0);
     if (ret < 0) {
+        /* A read may show the mark although it is not durable. */
+        s->bitmaps_unsure = true;
         error_setg_errno(errp, -ret, "Could not mark the bitmaps in use");
     }
     return ret >= 0;
