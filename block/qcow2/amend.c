@@ -17,7 +17,7 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
     } else if (s->bitmaps.nb_bitmaps) {
         error_setg(errp, "Cannot downgrade an image with persistent dirty "
                    "bitmaps: version 2 cannot keep them");
-    } else if (s->snapshots && s->snapshots->len) {
+    } else if (s->nb_snapshots) {
         error_setg(errp, "Cannot downgrade an image with internal snapshots");
     } else {
         return true;

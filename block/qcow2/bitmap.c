@@ -176,23 +176,41 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     return true;
 }
 
-bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
-                                           Error **errp)
+static bool coroutine_mixed_fn load_all(BlockDriverState *bs, Error **errp)
 {
-    BlockDriverState *bs = store->bs;
-    Qcow2State *s = bs->opaque;
-    g_autoptr(GPtrArray) dir = NULL;
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
 
-    if (!s->bitmaps.nb_bitmaps) {
-        return true;
-    }
-    dir = qcow2_bitmap_dir_read(bs, errp);
     for (guint i = 0; dir && i < dir->len; i++) {
         if (!load_one(bs, dir->pdata[i], errp)) {
             return false;
         }
     }
     return dir != NULL;
+}
+
+/*
+ * A damaged directory does not keep the disk from being used.  Its bitmaps
+ * cannot be marked as in use, so that writing takes away the feature bit by
+ * which they would be trusted (qcow2_make_writable()).
+ */
+bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
+                                           Error **errp)
+{
+    BlockDriverState *bs = store->bs;
+    Qcow2State *s = bs->opaque;
+    Error *err = NULL;
+
+    if (s->bitmaps.nb_bitmaps && !load_all(bs, &err)) {
+        bdrv_dirty_bitmap_release_all(bs);
+        s->bitmaps = (Qcow2BitmapExt){ 0 };
+        s->bitmaps_damage = g_strdup(error_get_pretty(err));
+        error_free(err);
+    }
+    if (s->bitmaps_damage) {
+        warn_report("The bitmaps stored in node '%s' are damaged and cannot "
+                    "be used: %s", bs->node_name, s->bitmaps_damage);
+    }
+    return true;
 }
 
 /*
@@ -209,7 +227,7 @@ static bool must_mark(const Qcow2Bitmap *b)
  * Has the file say what we think it does, where that is not known: else a
  * directory that a failed save has left might count as current later.
  */
-static bool coroutine_fn make_sure(BlockDriverState *bs, Error **errp)
+static bool coroutine_mixed_fn make_sure(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int ret;
@@ -228,9 +246,9 @@ static bool coroutine_fn make_sure(BlockDriverState *bs, Error **errp)
     return ret == 0;
 }
 
-/* @name NULL: all. */
-static bool coroutine_fn mark_in_use(BlockDriverState *bs, const char *name,
-                                     Error **errp)
+bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
+                                                  const char *name,
+                                                  Error **errp)
 {
     Qcow2State *s = bs->opaque;
     g_autoptr(GPtrArray) dir = NULL;
@@ -288,7 +306,7 @@ static void coroutine_fn begin_entry(void *opaque)
     Qcow2State *s = call->bs->opaque;
 
     CO_MUTEX_GUARD(&s->lock);
-    call->ok = mark_in_use(call->bs, call->name, call->errp);
+    call->ok = qcow2_mark_bitmaps_in_use(call->bs, call->name, call->errp);
 }
 
 bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,

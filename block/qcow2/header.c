@@ -76,45 +76,48 @@ void qcow2_header_encode(const Qcow2Header *h, uint8_t *p)
     }
 }
 
-/* A table that must lie in the file at a cluster boundary. */
-static bool check_table(uint64_t offset, uint64_t entries, uint64_t entry_size,
-                        uint64_t max_bytes, const Qcow2Header *h,
-                        const char *what, Error **errp)
+/* A table that must lie in the file at a cluster boundary: what is wrong? */
+static const char *table_damage(uint64_t offset, uint64_t entries,
+                                uint64_t entry_size, uint64_t max_bytes,
+                                const Qcow2Header *h)
 {
     if (entries > max_bytes / entry_size) {
-        error_setg(errp, "%s too large", what);
-        return false;
+        return "too large";
     }
     if ((offset & ((UINT64_C(1) << h->cluster_bits) - 1)) ||
         !range_fits(offset, entries * entry_size, QCOW2_MAX_HOST_OFFSET)) {
-        error_setg(errp, "%s offset invalid", what);
-        return false;
+        return "offset invalid";
     }
-    return true;
+    return NULL;
 }
 
-static bool check_tables(const Qcow2Header *h, Error **errp)
+/* An image can be read without these; what is wrong is kept. */
+static void check_dispensable(Qcow2Header *h)
 {
-    uint64_t l2_bytes = UINT64_C(1) << (2 * h->cluster_bits - 3);
     uint64_t cluster = UINT64_C(1) << h->cluster_bits;
 
-    if (!check_table(h->reftable_offset, h->reftable_clusters, cluster,
-                     MAX(QCOW2_MAX_REFTABLE_BYTES, cluster), h,
-                     "Reference count table", errp) ||
-        !check_table(h->l1_offset, h->l1_size, 8, QCOW2_MAX_L1_BYTES, h,
-                     "Active L1 table", errp)) {
-        return false;
+    h->reftable_damage = h->reftable_clusters == 0 ? "there is none" :
+        h->reftable_offset == 0 ? "offset invalid" :
+        table_damage(h->reftable_offset, h->reftable_clusters, cluster,
+                     MAX(QCOW2_MAX_REFTABLE_BYTES, cluster), h);
+    if (h->nb_snapshots) {
+        /* How large its entries are is not known: a limit for their number. */
+        h->snapshots_damage = h->nb_snapshots > QCOW2_MAX_SNAPSHOTS
+            ? "too large" : h->snapshots_offset == 0 ? "offset invalid"
+            : table_damage(h->snapshots_offset, h->nb_snapshots, 40,
+                           QCOW2_MAX_SNAPSHOT_TABLE, h);
     }
-    if (h->reftable_clusters == 0) {
-        error_setg(errp, "Image does not contain a reference count table");
-        return false;
-    }
-    if (h->nb_snapshots > QCOW2_MAX_SNAPSHOTS) {
-        error_setg(errp, "Snapshot table too large");
-        return false;
-    }
-    if (!check_table(h->snapshots_offset, h->nb_snapshots, 40,
-                     QCOW2_MAX_SNAPSHOT_TABLE, h, "Snapshot table", errp)) {
+}
+
+static bool check_tables(Qcow2Header *h, Error **errp)
+{
+    uint64_t l2_bytes = UINT64_C(1) << (2 * h->cluster_bits - 3);
+    const char *damage = table_damage(h->l1_offset, h->l1_size, 8,
+                                      QCOW2_MAX_L1_BYTES, h);
+
+    check_dispensable(h);
+    if (damage) {
+        error_setg(errp, "Active L1 table %s", damage);
         return false;
     }
     if (h->size > BDRV_MAX_LENGTH) {
@@ -233,48 +236,58 @@ void qcow2_free_extensions(Qcow2State *s)
 
 #define CUT_BYTES 16 /* index, reserved, end */
 
-static bool parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
-                              uint32_t len, Error **errp)
+/* Without its bitmaps, the disk can be used all the same. */
+static void G_GNUC_PRINTF(2, 3) bitmaps_damaged(Qcow2State *s,
+                                                const char *fmt, ...)
+{
+    g_autofree char *why = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    why = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_free(s->bitmaps_damage);
+    s->bitmaps_damage = g_strconcat("bitmaps_ext: ", why, NULL);
+}
+
+static void parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
+                              uint32_t len)
 {
     Qcow2State *s = bs->opaque;
     Qcow2BitmapExt ext;
 
-    if (len != 24) {
-        error_setg(errp, "bitmaps_ext: Invalid extension length");
-        return false;
-    }
     if (!(s->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         /* Written by a program that does not know bitmaps: they are stale. */
         warn_report("a program lacking bitmap support modified this file, so "
                     "all bitmaps are now considered inconsistent; some "
                     "clusters may be leaked, run 'qemu-img check -r' on the "
                     "image file to fix");
-        return true;
+        return;
+    }
+    if (len != 24) {
+        bitmaps_damaged(s, "Invalid extension length");
+        return;
     }
     ext.nb_bitmaps = ld32_be(data);
     ext.dir_size = ld64_be(data + 8);
     ext.dir_offset = ld64_be(data + 16);
     if (ld32_be(data + 4) != 0) {
-        error_setg(errp, "bitmaps_ext: Reserved field is not zero");
+        bitmaps_damaged(s, "Reserved field is not zero");
     } else if (ext.nb_bitmaps == 0) {
-        error_setg(errp, "bitmaps_ext: found bitmaps extension with zero "
-                   "bitmaps");
+        bitmaps_damaged(s, "found bitmaps extension with zero bitmaps");
     } else if (ext.nb_bitmaps > QCOW2_MAX_BITMAPS) {
-        error_setg(errp, "bitmaps_ext: image has %" PRIu32 " bitmaps, "
-                   "exceeding the maximum of %d", ext.nb_bitmaps,
-                   QCOW2_MAX_BITMAPS);
+        bitmaps_damaged(s, "image has %" PRIu32 " bitmaps, exceeding the "
+                        "maximum of %d", ext.nb_bitmaps, QCOW2_MAX_BITMAPS);
     } else if (!ext.dir_offset || qcow2_in_cluster(s, ext.dir_offset)) {
-        error_setg(errp, "bitmaps_ext: invalid bitmap directory offset");
+        bitmaps_damaged(s, "invalid bitmap directory offset");
     } else if (ext.dir_size == 0 || ext.dir_size > QCOW2_MAX_BITMAP_DIR ||
                !range_fits(ext.dir_offset, ext.dir_size,
                            QCOW2_MAX_HOST_OFFSET)) {
-        error_setg(errp, "bitmaps_ext: bitmap directory size (%" PRIu64 ") "
-                   "exceeds the maximum supported size", ext.dir_size);
+        bitmaps_damaged(s, "bitmap directory size (%" PRIu64 ") exceeds the "
+                        "maximum supported size", ext.dir_size);
     } else {
         s->bitmaps = ext;
-        return true;
     }
-    return false;
 }
 
 /* What is not as we write it is as good as not there. */
@@ -309,7 +322,8 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
     case QCOW2_EXT_FEATURES:
         return true; /* written anew */
     case QCOW2_EXT_BITMAPS:
-        return parse_bitmaps_ext(bs, data, len, errp);
+        parse_bitmaps_ext(bs, data, len);
+        return true;
     case QCOW2_EXT_BITMAP_CUTS:
         parse_cuts_ext(s, data, len);
         return true;
@@ -522,7 +536,7 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
         .l1_offset = s->l1_offset,
         .reftable_offset = s->rt_offset,
         .reftable_clusters = s->rt_clusters,
-        .nb_snapshots = s->snapshots ? s->snapshots->len : 0,
+        .nb_snapshots = s->nb_snapshots,
         .snapshots_offset = s->snapshots_offset,
         .incompatible = s->incompatible,
         .compatible = s->compatible,

@@ -134,6 +134,14 @@ bool qcow2_map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
     return map->type != QCOW2_INVALID;
 }
 
+/* Is that a place in the file, which may have been made longer by others? */
+static bool coroutine_mixed_fn in_file(BlockDriverState *bs, uint64_t pos)
+{
+    int64_t len = bdrv_getlength(bs->file->bs);
+
+    return len >= 0 && pos < (uint64_t)len;
+}
+
 /* The slice for @offset; NULL where there is no table. */
 static int coroutine_mixed_fn get_slice(BlockDriverState *bs, int64_t offset,
                                         void **slice, uint64_t *pos)
@@ -152,6 +160,10 @@ static int coroutine_mixed_fn get_slice(BlockDriverState *bs, int64_t offset,
         return qcow2_corrupt(bs, true, -1, -1, "L2 table offset %#" PRIx64
                              " unaligned (L1 index: %#" PRIx64 ")", *pos,
                              offset >> (s->cluster_bits + s->l2_bits));
+    }
+    if (*pos >= s->high_water && !in_file(bs, *pos)) {
+        return qcow2_corrupt(bs, false, -1, -1, "L2 table offset %#" PRIx64
+                             " is past the end of the file", *pos);
     }
     return qcow2_cache_get(bs, s->l2_cache, *pos, slice);
 }

@@ -320,6 +320,31 @@ static bool read_backing_name(BlockDriverState *bs, const Qcow2Header *h,
 }
 
 
+/* Without refcounts an image can be read, and they can be built anew. */
+static bool read_reftable(BlockDriverState *bs, const Qcow2Header *h,
+                          Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret;
+
+    if (h->reftable_damage) {
+        s->rt_damage = g_strdup(h->reftable_damage);
+        s->rt = g_new0(uint64_t, 1);
+        return true;
+    }
+    s->rt_offset = h->reftable_offset;
+    s->rt_clusters = h->reftable_clusters;
+    s->rt_entries = ((uint64_t)h->reftable_clusters << h->cluster_bits) / 8;
+    s->rt_disk_entries = s->rt_entries;
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFTABLE_LOAD);
+    s->rt = qcow2_read_table(bs, s->rt_offset, s->rt_entries, &ret);
+    if (!s->rt) {
+        error_setg_errno(errp, -ret, "Could not read the refcount table");
+        return false;
+    }
+    return true;
+}
+
 static bool read_tables(BlockDriverState *bs, const Qcow2Header *h,
                         Error **errp)
 {
@@ -333,14 +358,7 @@ static bool read_tables(BlockDriverState *bs, const Qcow2Header *h,
         return false;
     }
     s->high_water = len;
-    s->rt_offset = h->reftable_offset;
-    s->rt_clusters = h->reftable_clusters;
-    s->rt_entries = ((uint64_t)h->reftable_clusters << h->cluster_bits) / 8;
-    s->rt_disk_entries = s->rt_entries;
-    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFTABLE_LOAD);
-    s->rt = qcow2_read_table(bs, s->rt_offset, s->rt_entries, &ret);
-    if (!s->rt) {
-        error_setg_errno(errp, -ret, "Could not read the refcount table");
+    if (!read_reftable(bs, h, errp)) {
         return false;
     }
     s->l1_offset = h->l1_offset;
@@ -373,6 +391,9 @@ static void free_state(BlockDriverState *bs)
     qcow2_meta_forget(s);
     g_free(s->l1);
     g_free(s->rt);
+    g_free(s->rt_damage);
+    g_free(s->snapshots_damage);
+    g_free(s->bitmaps_damage);
     memset(s, 0, sizeof(*s));
 }
 
@@ -436,27 +457,71 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
     return 0;
 }
 
+/* --- becoming writable --- */
+
+/*
+ * What makes the refcounts unusable as a whole, or NULL; the caller frees it.
+ * A block that does not exist is no damage, but that of the header always does.
+ */
+static char *coroutine_mixed_fn refcount_damage(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t len = bdrv_getlength(bs->file->bs);
+    uint64_t file_end = ROUND_UP((uint64_t)MAX(len, 0), s->cluster_size);
+
+    if (s->rt_damage) {
+        return g_strdup(s->rt_damage);
+    }
+    if (!(s->rt[0] & QCOW2_REFTABLE_MASK)) {
+        return g_strdup("there is no refcount for the header");
+    }
+    for (uint64_t i = 0; len >= 0 && i < s->rt_entries; i++) {
+        uint64_t block = s->rt[i] & QCOW2_REFTABLE_MASK;
+
+        if (block && (qcow2_in_cluster(s, block) ||
+                      !range_fits(block, s->cluster_size, file_end))) {
+            return g_strdup_printf("entry %" PRIu64 " (%#" PRIx64 ") is "
+                                   "invalid", i, s->rt[i]);
+        }
+    }
+    return NULL;
+}
+
+/* Nothing is allocated where a cluster in use could count as free. */
+static bool coroutine_mixed_fn repair_refcounts(BlockDriverState *bs,
+                                                Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    bool dirty = s->incompatible & QCOW2_INCOMPAT_DIRTY;
+    g_autofree char *damage = refcount_damage(bs);
+    int ret;
+
+    if (!dirty && !damage) {
+        return true;
+    }
+    if (damage) {
+        warn_report("The refcount table of node '%s' is damaged (%s): it is "
+                    "built anew", bs->node_name, damage);
+    }
+    if (!qcow2_repair_opened(bs, dirty ? "dirty" : "damaged", errp)) {
+        s->broken = true;
+        return false;
+    }
+    ret = qcow2_make_clean(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not repair dirty image");
+    }
+    return ret == 0;
+}
+
 bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
                                             Error **errp)
 {
     Qcow2State *s = bs->opaque;
     int ret;
 
-    if (s->incompatible & QCOW2_INCOMPAT_DIRTY) {
-        BdrvCheckResult result = { 0 };
-
-        ret = qcow2_check_locked(bs, &result,
-                                 BDRV_FIX_ERRORS | BDRV_FIX_LEAKS);
-        if (ret == 0 && (result.check_errors || result.corruptions)) {
-            ret = -EIO;
-        }
-        if (ret == 0) {
-            ret = qcow2_make_clean(bs);
-        }
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Could not repair dirty image");
-            return false;
-        }
+    if (!repair_refcounts(bs, errp)) {
+        return false;
     }
     if ((s->autoclear & ~QCOW2_AUTOCLEAR_KNOWN) ||
         (s->autoclear && !s->bitmaps.nb_bitmaps)) {

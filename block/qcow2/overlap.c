@@ -93,7 +93,7 @@ static int compare_starts(const void *a, const void *b)
 /* The L1 table of a snapshot that is damaged has no place to guard. */
 static bool has_l1(const Qcow2State *s, const Qcow2Snapshot *sn)
 {
-    return sn->l1_size && !qcow2_in_cluster(s, sn->l1_offset) &&
+    return !sn->dead && sn->l1_size && !qcow2_in_cluster(s, sn->l1_offset) &&
            range_fits(sn->l1_offset, sn->l1_size * UINT64_C(8),
                       QCOW2_MAX_HOST_OFFSET);
 }

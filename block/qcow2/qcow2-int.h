@@ -120,6 +120,8 @@ typedef struct Qcow2Header {
     uint32_t reftable_clusters;
     uint32_t nb_snapshots;
     uint64_t snapshots_offset;
+    const char *reftable_damage;  /* why it cannot be there, or NULL */
+    const char *snapshots_damage; /* the same of the table of snapshots */
     uint64_t incompatible, compatible, autoclear;
     uint32_t refcount_order;
     uint32_t header_length;
@@ -216,6 +218,9 @@ typedef struct Qcow2Snapshot {
     uint32_t date_sec, date_nsec;
     uint64_t vm_clock_nsec, icount;
     GBytes *unknown_extra; /* kept as it is, or NULL */
+    char *damage; /* why it cannot be used, or NULL */
+    bool dead;    /* it cannot be made usable, either */
+    bool inexact; /* it would be written differently from what was read */
 } Qcow2Snapshot;
 
 typedef struct Qcow2State {
@@ -234,6 +239,12 @@ typedef struct Qcow2State {
     GArray *extensions;         /* of Qcow2Extension */
     GArray *snapshots;          /* of Qcow2Snapshot */
     uint64_t snapshots_offset, snapshots_bytes;
+    uint32_t nb_snapshots;      /* as in the header: some may be lost */
+
+    /* --- what is damaged, in words; NULL: nothing --- */
+    char *rt_damage;        /* there is no refcount table */
+    char *snapshots_damage; /* the table may not be written anew */
+    char *bitmaps_damage;   /* bitmaps are on disk, but are not loaded */
 
     /* --- under lock --- */
     uint64_t incompatible, compatible, autoclear;
@@ -336,7 +347,7 @@ size_t qcow2_header_build(const Qcow2Header *h, const Qcow2State *s,
                           const char *backing_format, uint8_t *buf,
                           size_t size);
 
-/* --- open.c, reopen.c, info.c, resize.c, check.c, create.c --- */
+/* --- open.c, reopen.c, info.c, resize.c, check*.c, create.c --- */
 
 int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
                Error **errp);
@@ -369,9 +380,12 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
                                 Error **errp);
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
                                 int fix);
-/* The same under the lock (or while opening). */
-int coroutine_mixed_fn qcow2_check_locked(BlockDriverState *bs,
-                                          BdrvCheckResult *res, int fix);
+/*
+ * Repairs an image before it is written to, while it is being opened.  False
+ * where writing would damage it even then.  @why: "dirty" or the like.
+ */
+bool coroutine_mixed_fn qcow2_repair_opened(BlockDriverState *bs,
+                                            const char *why, Error **errp);
 int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options,
                                  Error **errp);
 
@@ -394,6 +408,7 @@ void qcow2_layout_refcounts(unsigned cluster_bits, unsigned refcount_order,
 
 /* --- snapshot.c --- */
 
+/* Damaged entries do not make it fail: they, or the table, are marked. */
 bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
                                              const Qcow2Header *h,
                                              Error **errp);
@@ -711,7 +726,11 @@ GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
                                                     Error **errp);
 /* The store of bitmaps in the image becomes that of @bs. */
 void qcow2_attach_bitmap_store(BlockDriverState *bs);
-/* Operations of that store, see BdrvBitmapStoreOps. */
+/*
+ * Operations of that store, see BdrvBitmapStoreOps.  Where the directory is
+ * damaged, no bitmap is loaded, with a warning, and they are not trusted any
+ * more.
+ */
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp);
 bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
@@ -721,6 +740,10 @@ bool qcow2_bitmaps_can_store(BdrvBitmapStore *store, const char *name,
                              uint64_t granularity, Error **errp);
 bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
                                           int64_t bytes, Error **errp);
+/* Marks @name (NULL: all) in use on disk; under the lock, or while opening. */
+bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
+                                                  const char *name,
+                                                  Error **errp);
 /* The bitmap table of @b, checked; NULL and an error otherwise. */
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
                                                      const Qcow2Bitmap *b,

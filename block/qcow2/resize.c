@@ -358,7 +358,7 @@ static bool check_resize(BlockDriverState *bs, int64_t size,
     } else if (size % BDRV_SECTOR_SIZE) {
         error_setg(errp, "The new size must be a multiple of %d",
                    BDRV_SECTOR_SIZE);
-    } else if (s->snapshots->len && s->version < 3) {
+    } else if (s->nb_snapshots && s->version < 3) {
         error_setg(errp, "Can't resize a v2 image which has snapshots");
     } else if (size < s->size && prealloc != PREALLOC_MODE_OFF) {
         error_setg(errp, "Preallocation can't be used for shrinking an image");

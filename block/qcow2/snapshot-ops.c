@@ -45,6 +45,39 @@ static char *free_id(const Qcow2State *s)
     return g_strdup_printf("%lu", highest + 1);
 }
 
+/* A damaged one is not used for anything: what it says is not known. */
+static bool snapshot_is_good(BlockDriverState *bs, const Qcow2Snapshot *sn,
+                             Error **errp)
+{
+    if (sn->damage) {
+        error_setg(errp, "Snapshot '%s' of node '%s' is damaged: %s",
+                   *sn->name ? sn->name : sn->id, bs->node_name, sn->damage);
+        error_append_hint(errp, "'qemu-img check -r all' repairs or removes "
+                          "it.\n");
+        return false;
+    }
+    return true;
+}
+
+/* The table is written anew only where all of it could be read. */
+static bool table_is_good(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    const char *damage = s->snapshots_damage;
+
+    for (guint i = 0; !damage && i < s->snapshots->len; i++) {
+        const Qcow2Snapshot *sn = snapshot_at(s, i);
+
+        damage = sn->inexact ? sn->damage : NULL;
+    }
+    if (damage) {
+        error_setg(errp, "The snapshot table of node '%s' is damaged: %s",
+                   bs->node_name, damage);
+        error_append_hint(errp, "'qemu-img check -r all' repairs it.\n");
+    }
+    return !damage;
+}
+
 /* The L1 table of a snapshot, without flags; at least @need entries. */
 static uint64_t *coroutine_fn read_l1(BlockDriverState *bs,
                                       const Qcow2Snapshot *sn, uint64_t need,
@@ -52,6 +85,10 @@ static uint64_t *coroutine_fn read_l1(BlockDriverState *bs,
 {
     uint64_t *l1;
 
+    if (!snapshot_is_good(bs, sn, errp)) {
+        *ret = -EIO;
+        return NULL;
+    }
     if (sn->l1_size < need || need > QCOW2_MAX_L1_BYTES / 8 ||
         sn->disk_size > BDRV_MAX_LENGTH) {
         error_setg(errp, "Snapshot '%s' has an invalid L1 table", sn->name);
@@ -190,6 +227,9 @@ static int coroutine_fn co_create(BlockDriverState *bs, BdrvSnapshot *sn,
                    QCOW2_MAX_SNAPSHOTS);
         return -EFBIG;
     }
+    if (!table_is_good(bs, errp)) {
+        return -EIO;
+    }
     ret = settle(bs, errp);
     if (ret < 0) {
         return ret;
@@ -223,6 +263,10 @@ static int coroutine_fn switch_to(BlockDriverState *bs, unsigned index,
     int ret;
 
     CO_MUTEX_GUARD(&s->lock);
+    if (!snapshot_is_good(bs, snapshot_at(s, index), errp) ||
+        !table_is_good(bs, errp)) {
+        return -EIO;
+    }
     ret = settle(bs, errp);
     if (ret == 0) {
         qcow2_switch_init(&sw, bs);

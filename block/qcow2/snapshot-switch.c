@@ -547,6 +547,7 @@ static void adopt(Qcow2Switch *sw)
     s->rt_offset = sw->rt_offset;
     g_array_free(s->snapshots, TRUE);
     s->snapshots = g_steal_pointer(&sw->snapshots);
+    s->nb_snapshots = s->snapshots->len;
     s->snapshots_offset = sw->snapshots_offset;
     s->snapshots_bytes = sw->snapshots_bytes;
     s->free_index = 0;

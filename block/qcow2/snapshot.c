@@ -13,6 +13,7 @@ static void snapshot_clear(void *opaque)
 
     g_free(sn->id);
     g_free(sn->name);
+    g_free(sn->damage);
     if (sn->unknown_extra) {
         g_bytes_unref(sn->unknown_extra);
     }
@@ -38,6 +39,7 @@ GArray *qcow2_copy_snapshots(const GArray *list, int without)
         }
         sn.id = g_strdup(sn.id);
         sn.name = g_strdup(sn.name);
+        sn.damage = g_strdup(sn.damage);
         if (sn.unknown_extra) {
             g_bytes_ref(sn.unknown_extra);
         }
@@ -56,35 +58,72 @@ void qcow2_free_snapshots(Qcow2State *s)
 
 /* --- reading --- */
 
-static bool snapshot_check(const Qcow2State *s, const Qcow2Snapshot *sn,
-                           uint32_t extra, unsigned index, Error **errp)
+/* What is read from the table, one entry after the other. */
+typedef struct Reader {
+    BlockDriverState *bs;
+    uint64_t pos;      /* in the file */
+    uint64_t file_end; /* bytes */
+    unsigned index;    /* of the entry */
+} Reader;
+
+/* The fixed part of an entry. */
+typedef struct Head {
+    uint8_t bytes[SNAPSHOT_HEADER];
+    uint32_t id_len, name_len;
+    uint32_t extra; /* bytes, as the entry says */
+} Head;
+
+static void G_GNUC_PRINTF(3, 4) damaged(Qcow2Snapshot *sn, bool dead,
+                                        const char *fmt, ...)
 {
-    if (extra > QCOW2_MAX_SNAPSHOT_EXTRA) {
-        error_setg(errp, "Too much extra metadata in snapshot table entry %u",
-                   index);
-        return false;
+    va_list ap;
+
+    if (!sn->damage || dead > sn->dead) {
+        va_start(ap, fmt);
+        g_free(sn->damage);
+        sn->damage = g_strdup_vprintf(fmt, ap);
+        va_end(ap);
+        sn->dead = dead;
     }
-    if (qcow2_in_cluster(s, sn->l1_offset) ||
-        sn->l1_size > QCOW2_MAX_L1_BYTES / 8 ||
-        !range_fits(sn->l1_offset, (uint64_t)sn->l1_size * 8,
-                    QCOW2_MAX_HOST_OFFSET)) {
-        error_setg(errp, "L1 table of snapshot table entry %u is invalid",
-                   index);
-        return false;
-    }
-    return true;
 }
 
-/* @head has SNAPSHOT_HEADER bytes. */
-static void decode_header(const uint8_t *head, Qcow2Snapshot *sn)
+/* Can it be used?  @extra: bytes of extra data. */
+static void snapshot_check(const Qcow2State *s, Qcow2Snapshot *sn,
+                           uint32_t extra, uint64_t file_end)
 {
+    if (qcow2_in_cluster(s, sn->l1_offset)) {
+        damaged(sn, true, "L1 table offset %#" PRIx64 " is not properly "
+                "aligned", sn->l1_offset);
+    } else if (sn->l1_size > QCOW2_MAX_L1_BYTES / 8) {
+        damaged(sn, true, "L1 table of %" PRIu32 " entries is too large",
+                sn->l1_size);
+    } else if (sn->l1_size && (!sn->l1_offset ||
+                               !range_fits(sn->l1_offset,
+                                           (uint64_t)sn->l1_size * 8,
+                                           ROUND_UP(file_end,
+                                                    s->cluster_size)))) {
+        damaged(sn, true, "L1 table at offset %#" PRIx64 " (%" PRIu32
+                " entries) exceeds the end of the file", sn->l1_offset,
+                sn->l1_size);
+    } else if (extra >= 16 && (sn->disk_size > BDRV_MAX_LENGTH ||
+                               qcow2_l1_entries(s, sn->disk_size) >
+                               sn->l1_size)) {
+        damaged(sn, true, "L1 table of %" PRIu32 " entries is too small for a "
+                "disk of %" PRIu64 " bytes", sn->l1_size, sn->disk_size);
+    }
+}
+
+static void decode_header(const Head *head, Qcow2Snapshot *sn)
+{
+    const uint8_t *p = head->bytes;
+
     *sn = (Qcow2Snapshot){
-        .l1_offset = ld64_be(head),
-        .l1_size = ld32_be(head + 8),
-        .date_sec = ld32_be(head + 16),
-        .date_nsec = ld32_be(head + 20),
-        .vm_clock_nsec = ld64_be(head + 24),
-        .vm_state_size = ld32_be(head + 32),
+        .l1_offset = ld64_be(p),
+        .l1_size = ld32_be(p + 8),
+        .date_sec = ld32_be(p + 16),
+        .date_nsec = ld32_be(p + 20),
+        .vm_clock_nsec = ld64_be(p + 24),
+        .vm_state_size = ld32_be(p + 32),
         .icount = UINT64_MAX,
     };
 }
@@ -100,47 +139,143 @@ static void decode_extra(const Qcow2State *s, const uint8_t *p, uint32_t len,
     if (len >= 24) {
         sn->icount = ld64_be(p + 16);
     }
-    if (len > SNAPSHOT_EXTRA) {
+    if (len > SNAPSHOT_EXTRA && len <= QCOW2_MAX_SNAPSHOT_EXTRA) {
         sn->unknown_extra = g_bytes_new(p + SNAPSHOT_EXTRA,
                                         len - SNAPSHOT_EXTRA);
     }
 }
 
-/* Reads the entry at *@pos and moves it on. */
-static bool coroutine_mixed_fn read_entry(BlockDriverState *bs, uint64_t *pos,
-                                          unsigned index, Error **errp)
+/* Is there, behind @extra bytes, a number as every ID is one? */
+static bool coroutine_mixed_fn id_is_there(const Reader *r, const Head *head,
+                                           uint32_t extra)
 {
-    Qcow2State *s = bs->opaque;
-    uint8_t head[SNAPSHOT_HEADER];
-    g_autofree uint8_t *rest = NULL;
-    Qcow2Snapshot sn;
-    uint32_t id_len, name_len, extra;
-    int ret = bdrv_pread(bs->file, *pos, sizeof(head), head, 0);
+    uint8_t id[20];
 
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Failed to read snapshot table");
+    if (!head->id_len || head->id_len > sizeof(id) ||
+        !range_fits(r->pos, SNAPSHOT_HEADER + (uint64_t)extra + head->id_len +
+                    head->name_len, r->file_end) ||
+        bdrv_pread(r->bs->file, r->pos + SNAPSHOT_HEADER + extra,
+                   head->id_len, id, 0) < 0) {
         return false;
     }
-    decode_header(head, &sn);
-    id_len = ld16_be(head + 12);
-    name_len = ld16_be(head + 14);
-    extra = ld32_be(head + 36);
-    if (!snapshot_check(s, &sn, extra, index, errp)) {
-        return false;
+    for (uint32_t i = 0; i < head->id_len; i++) {
+        if (!g_ascii_isdigit(id[i])) {
+            return false;
+        }
     }
-    rest = g_malloc(extra + id_len + name_len + 1);
-    ret = bdrv_pread(bs->file, *pos + sizeof(head), extra + id_len + name_len,
-                     rest, 0);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Failed to read snapshot table");
-        return false;
-    }
-    decode_extra(s, rest, extra, &sn);
-    sn.id = g_strndup((char *)rest + extra, id_len);
-    sn.name = g_strndup((char *)rest + extra + id_len, name_len);
-    g_array_append_val(s->snapshots, sn);
-    *pos += ROUND_UP(sizeof(head) + extra + id_len + name_len, 8);
     return true;
+}
+
+/*
+ * How much extra data an entry has.  Where there is no ID behind what it says,
+ * it may be what all programs write.  False: not known, so it is not known
+ * either where the next entry is.
+ */
+static bool coroutine_mixed_fn find_extra(const Reader *r, const Head *head,
+                                          uint32_t *extra)
+{
+    static const uint32_t usual[] = { SNAPSHOT_EXTRA, 16, 0 };
+
+    *extra = head->extra;
+    if (id_is_there(r, head, *extra)) {
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+        if (id_is_there(r, head, usual[i])) {
+            *extra = usual[i];
+            return true;
+        }
+    }
+    return *extra <= QCOW2_MAX_SNAPSHOT_EXTRA;
+}
+
+static int coroutine_mixed_fn read_head(const Reader *r, Head *head)
+{
+    int ret = bdrv_pread(r->bs->file, r->pos, sizeof(head->bytes),
+                         head->bytes, 0);
+
+    head->id_len = ld16_be(head->bytes + 12);
+    head->name_len = ld16_be(head->bytes + 14);
+    head->extra = ld32_be(head->bytes + 36);
+    return MIN(ret, 0);
+}
+
+/* No entry, but what was never written. */
+static bool is_empty(const Head *head)
+{
+    return !head->id_len && !head->name_len && !ld64_be(head->bytes);
+}
+
+/* What is behind the fixed part: @extra bytes, the ID, the name. */
+static int coroutine_mixed_fn read_rest(const Reader *r, const Head *head,
+                                        uint32_t extra, Qcow2Snapshot *sn)
+{
+    uint32_t known = MIN(extra, QCOW2_MAX_SNAPSHOT_EXTRA);
+    uint32_t names = head->id_len + head->name_len;
+    g_autofree uint8_t *rest = g_malloc(known + names + 1);
+    uint64_t pos = r->pos + SNAPSHOT_HEADER;
+    int ret = bdrv_pread(r->bs->file, pos, known, rest, 0);
+
+    if (ret >= 0) {
+        ret = bdrv_pread(r->bs->file, pos + extra, names, rest + known, 0);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    decode_extra(r->bs->opaque, rest, extra, sn);
+    sn->id = g_strndup((char *)rest + known, head->id_len);
+    sn->name = g_strndup((char *)rest + known + head->id_len, head->name_len);
+    if (extra != head->extra || extra > QCOW2_MAX_SNAPSHOT_EXTRA) {
+        damaged(sn, false, "%" PRIu32 " bytes of extra data are wrong",
+                head->extra);
+        sn->inexact = true;
+    }
+    return 0;
+}
+
+/*
+ * Reads the next entry.  0 and *@lost set: there is none that can be made
+ * sense of, from here on.
+ */
+static int coroutine_mixed_fn read_entry(Reader *r, bool *lost)
+{
+    Qcow2State *s = r->bs->opaque;
+    Qcow2Snapshot sn;
+    uint64_t bytes = SNAPSHOT_HEADER;
+    uint32_t extra;
+    Head head;
+    int ret;
+
+    *lost = true;
+    if (!range_fits(r->pos, bytes, r->file_end)) {
+        return 0;
+    }
+    ret = read_head(r, &head);
+    if (ret < 0 || is_empty(&head) || !find_extra(r, &head, &extra)) {
+        return ret;
+    }
+    bytes += (uint64_t)extra + head.id_len + head.name_len;
+    if (!range_fits(r->pos, bytes, r->file_end)) {
+        return 0;
+    }
+    decode_header(&head, &sn);
+    ret = read_rest(r, &head, extra, &sn);
+    if (ret < 0) {
+        return ret;
+    }
+    snapshot_check(s, &sn, extra, r->file_end);
+    g_array_append_val(s->snapshots, sn);
+    r->pos += ROUND_UP(bytes, 8);
+    r->index++;
+    *lost = false;
+    return 0;
+}
+
+static void table_damaged(Qcow2State *s, const char *what)
+{
+    if (!s->snapshots_damage) {
+        s->snapshots_damage = g_strdup(what);
+    }
 }
 
 bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
@@ -148,20 +283,39 @@ bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
                                              Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t pos = h->snapshots_offset;
+    int64_t len = bdrv_getlength(bs->file->bs);
+    Reader r = { .bs = bs, .pos = h->snapshots_offset, .file_end = len };
+    bool lost = false;
+    int ret = MIN(len, 0);
 
     s->snapshots = qcow2_new_snapshots();
     s->snapshots_offset = h->snapshots_offset;
-    for (unsigned i = 0; i < h->nb_snapshots; i++) {
-        if (!read_entry(bs, &pos, i, errp)) {
-            return false;
-        }
-        if (pos - h->snapshots_offset > QCOW2_MAX_SNAPSHOT_TABLE) {
-            error_setg(errp, "Snapshot table is too large");
-            return false;
+    s->nb_snapshots = h->nb_snapshots;
+    if (h->snapshots_damage) {
+        table_damaged(s, h->snapshots_damage);
+        if (qcow2_in_cluster(s, r.pos) || r.pos > QCOW2_MAX_HOST_OFFSET ||
+            !r.pos) {
+            return true;
         }
     }
-    s->snapshots_bytes = pos - h->snapshots_offset;
+    while (ret == 0 && !lost &&
+           r.index < MIN(h->nb_snapshots, QCOW2_MAX_SNAPSHOTS)) {
+        ret = read_entry(&r, &lost);
+        if (r.pos - h->snapshots_offset > QCOW2_MAX_SNAPSHOT_TABLE) {
+            table_damaged(s, "too large");
+            break;
+        }
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to read snapshot table");
+        return false;
+    }
+    if (lost) {
+        g_autofree char *text = g_strdup_printf("entries from %u on are "
+                                                "damaged", r.index);
+        table_damaged(s, text);
+    }
+    s->snapshots_bytes = r.pos - h->snapshots_offset;
     return true;
 }
 

@@ -79,13 +79,43 @@ static void test_bad_headers(void)
     BAD(l1_offset, 0x30001, "Active L1 table offset invalid");
     BAD(l1_offset, 0x7fffffffffff0000, "Active L1 table offset invalid");
     BAD(l1_offset, 0, "Active L1 table offset invalid");
-    BAD(reftable_offset, 0x10200, "Reference count table offset invalid");
-    BAD(reftable_clusters, 0, "does not contain a reference count table");
-    BAD(reftable_clusters, 0x7fffffff, "Reference count table too large");
-    BAD(nb_snapshots, 65537, "Snapshot table too large");
-    BAD(snapshots_offset, 512, "Snapshot table offset invalid");
     BAD(size, UINT64_MAX, "Image is too big");
     BAD(backing_offset, 65537, "Invalid backing file name");
+}
+
+/* What an image can be read without: taken, and marked. */
+static void test_dispensable(void)
+{
+    Qcow2Header h = good_header();
+    uint8_t buf[QCOW2_HEADER_LENGTH] = { 0 };
+    Qcow2Header out;
+
+#define MARKED(field, value, mark, what) \
+    do { \
+        h = good_header(); \
+        h.nb_snapshots = 1; \
+        h.snapshots_offset = 0x40000; \
+        h.field = value; \
+        qcow2_header_encode(&h, buf); \
+        g_assert_true(qcow2_header_parse(buf, sizeof(buf), &out, \
+                                         &error_abort)); \
+        g_assert_cmpstr(out.mark, ==, what); \
+    } while (0)
+
+    MARKED(l1_size, 2, reftable_damage, NULL);
+    MARKED(l1_size, 2, snapshots_damage, NULL);
+    MARKED(reftable_offset, 0x10200, reftable_damage, "offset invalid");
+    MARKED(reftable_offset, 0, reftable_damage, "offset invalid");
+    MARKED(reftable_offset, UINT64_MAX & ~UINT64_C(0xffff), reftable_damage,
+           "offset invalid");
+    MARKED(reftable_clusters, 0, reftable_damage, "there is none");
+    MARKED(reftable_clusters, 0x7fffffff, reftable_damage, "too large");
+    MARKED(nb_snapshots, 65537, snapshots_damage, "too large");
+    MARKED(nb_snapshots, UINT32_MAX, snapshots_damage, "too large");
+    MARKED(snapshots_offset, 512, snapshots_damage, "offset invalid");
+    MARKED(snapshots_offset, 0, snapshots_damage, "offset invalid");
+    MARKED(nb_snapshots, 0, snapshots_damage, NULL);
+#undef MARKED
 }
 
 static void test_refcount_widths(void)
@@ -264,6 +294,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qcow2/header", test_header);
     g_test_add_func("/qcow2/bad-headers", test_bad_headers);
+    g_test_add_func("/qcow2/dispensable", test_dispensable);
     g_test_add_func("/qcow2/refcount-widths", test_refcount_widths);
     g_test_add_func("/qcow2/l2-entries", test_l2_entries);
     g_test_add_func("/qcow2/layout", test_layout);

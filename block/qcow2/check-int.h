@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One look at all of an image, shared by the files that count references
+ * (check-refs.c), compare them (check.c) and mend what is wrong (repair.c).
+ *
+ * Rules of repairing, in the order in which it is done:
+ *
+ *  1. A count that does not fit the image's refcounts is never cut down: then
+ *     nothing at all is written.
+ *  2. Entries that point past the end of the file go first, so that nothing
+ *     refers to clusters which the allocator may hand out.
+ *  3. Refcounts that are too low are raised, or all of them built anew; only
+ *     then may anything be allocated (a new table of snapshots).
+ *  4. Refcounts that are too high fall last, and only where every reference
+ *     could be followed: what is not referred to may belong to what is damaged.
+ *  5. What was repaired is what a second look does not find any more.
+ */
+#ifndef QCOW2_CHECK_INT_H
+#define QCOW2_CHECK_INT_H
+
+#include "block/qcow2/qcow2-int.h"
+
+/* An entry of an L1 or L2 table that can be replaced. */
+typedef struct Qcow2Mend {
+    uint64_t table;  /* offset of the cluster that has the entry */
+    uint64_t offset; /* of the entry, in the file */
+    uint64_t value;  /* what it becomes */
+    uint32_t l1_index;
+    bool active_l1;  /* it is @l1_index of the active L1 table */
+    bool l1;         /* of an L1 table, to which nothing else may refer */
+    bool lost;       /* what it referred to is not in the file */
+    bool active;     /* the disk as it is has lost that */
+} Qcow2Mend;
+
+typedef struct Qcow2Check {
+    BlockDriverState *bs;
+    Qcow2State *s;
+    BdrvCheckResult *res;
+    int fix;
+    bool quiet;         /* count only, print nothing */
+    uint32_t *counts;   /* references found, by host cluster */
+    uint64_t clusters;  /* of them */
+    int64_t file_end;   /* bytes, rounded up to clusters */
+    uint64_t next_host; /* where the last data cluster ended */
+    GHashTable *l2_refs; /* &offset of an L2 table -> L1 entries with it */
+    GArray *mends;      /* of Qcow2Mend */
+    uint64_t low;       /* clusters whose refcount is too low */
+    bool without_refcounts; /* their own clusters are given up: not counted */
+    bool rebuild;       /* refcount blocks are missing or bad */
+    bool cut;           /* something that stays lies past the file's end */
+    bool uncounted;     /* some references could not be followed */
+    bool overflow;      /* a count does not fit the image's refcounts */
+    bool bitmaps_bad;   /* the bitmaps cannot be used, and may be dropped */
+} Qcow2Check;
+
+/* --- check.c --- */
+
+/* Reports a corruption and counts it. */
+void qcow2_check_found(Qcow2Check *c, const char *fmt, ...)
+    G_GNUC_PRINTF(2, 3);
+/* Says something on stderr, unless the look is a quiet one. */
+void qcow2_check_say(const Qcow2Check *c, const char *fmt, ...)
+    G_GNUC_PRINTF(2, 3);
+/* The count that a cluster is to have: references, and where not all of them
+ * are known, at least what its refcount says. */
+uint64_t coroutine_mixed_fn qcow2_check_final(Qcow2Check *c, uint64_t cluster);
+/* Do only L1 tables refer to the L2 table at @l2? */
+bool qcow2_check_is_l2(const Qcow2Check *c, uint64_t l2);
+/* Drops what was counted and counts anew, without a word; keeps what is set
+ * from outside (bs, res, fix, quiet, without_refcounts), and rebuild. */
+int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c);
+
+/* --- check-refs.c --- */
+
+/* Counts all references, and reports what is wrong with them. */
+void coroutine_mixed_fn qcow2_check_count_all(Qcow2Check *c);
+
+/* --- repair.c --- */
+
+/* Mends what @c found, as far as c->fix allows. */
+int coroutine_mixed_fn qcow2_repair(Qcow2Check *c);
+
+#endif

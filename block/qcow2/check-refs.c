@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Counting the references to host clusters, from all that an image has:
+ * header, tables, data, snapshots, bitmaps, refcounts.
+ */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/check-int.h"
+
+/* One more reference to each cluster of a range in the file. */
+static bool count_range(Qcow2Check *c, uint64_t offset, uint64_t bytes,
+                        const char *what)
+{
+    Qcow2State *s = c->s;
+    uint64_t last;
+
+    if (!bytes) {
+        return true;
+    }
+    if (!range_fits(offset, bytes, c->file_end)) {
+        qcow2_check_found(c, "%s at offset %#" PRIx64 " (%" PRIu64 " bytes) "
+                          "exceeds the end of the file", what, offset, bytes);
+        return false;
+    }
+    last = (offset + bytes - 1) >> s->cluster_bits;
+    for (uint64_t i = offset >> s->cluster_bits; i <= last; i++) {
+        c->counts[i] += c->counts[i] != UINT32_MAX;
+    }
+    return true;
+}
+
+static bool unaligned(Qcow2Check *c, uint64_t offset, const char *what)
+{
+    if (!qcow2_in_cluster(c->s, offset)) {
+        return false;
+    }
+    qcow2_check_found(c, "%s offset %#" PRIx64 " is not properly aligned",
+                      what, offset);
+    return true;
+}
+
+/* --- L2 tables and data --- */
+
+/* Where an entry of an L2 table is. */
+typedef struct Place {
+    uint64_t l2, index;
+    bool active; /* part of the disk as it is, not of a snapshot only */
+    bool first;  /* the table was not looked at before */
+} Place;
+
+static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
+                       bool lost)
+{
+    Qcow2Mend mend = {
+        .table = at->l2,
+        .offset = at->l2 + at->index * 8,
+        .value = value,
+        .lost = lost,
+        .active = at->active,
+    };
+
+    if (at->first) {
+        g_array_append_val(c->mends, mend);
+    }
+}
+
+/*
+ * What an entry points to is past the end of the file.  It becomes zeroes,
+ * which is what the file has there; where that cannot be said (version 2 with
+ * a backing file), it stays.
+ */
+static void data_lost(Qcow2Check *c, const Place *at)
+{
+    if (c->s->version >= 3) {
+        mend_entry(c, at, QCOW2_ZERO, true);
+    } else if (!qcow2_has_backing(c->bs)) {
+        mend_entry(c, at, 0, true);
+    } else {
+        c->cut = true;
+    }
+}
+
+static void count_compressed(Qcow2Check *c, const Place *at, uint64_t entry)
+{
+    uint64_t offset, bytes;
+
+    c->res->allocated_clusters += at->active;
+    c->res->compressed_clusters += at->active;
+    c->res->fragmented_clusters += at->active;
+    if (entry & QCOW2_COPIED) {
+        qcow2_check_found(c, "compressed cluster (entry %#" PRIx64 ") has the "
+                          "copied flag", entry);
+        mend_entry(c, at, entry & ~QCOW2_COPIED, false);
+    }
+    qcow2_compressed_range(entry, c->s->cluster_bits, &offset, &bytes);
+    /* The sectors may reach over the end of a file that is not padded. */
+    if (offset < (uint64_t)c->file_end) {
+        bytes = MIN(bytes, c->file_end - offset);
+    }
+    if (!count_range(c, offset, bytes, "compressed cluster")) {
+        data_lost(c, at);
+    }
+}
+
+static void count_normal(Qcow2Check *c, const Place *at, uint64_t entry)
+{
+    Qcow2State *s = c->s;
+    uint64_t offset = entry & QCOW2_OFFSET_MASK;
+
+    c->res->allocated_clusters += at->active;
+    if (at->active && c->next_host && offset != c->next_host) {
+        c->res->fragmented_clusters++;
+    }
+    c->next_host = offset + s->cluster_size;
+    if (!count_range(c, offset, s->cluster_size, "data cluster")) {
+        data_lost(c, at);
+    }
+}
+
+static void count_entry(Qcow2Check *c, const Place *at, uint64_t entry)
+{
+    switch (qcow2_entry_type(entry, c->s->version, c->s->cluster_bits)) {
+    case QCOW2_TYPE_COMPRESSED:
+        count_compressed(c, at, entry);
+        break;
+    case QCOW2_NORMAL:
+    case QCOW2_ZERO_ALLOC:
+        count_normal(c, at, entry);
+        break;
+    case QCOW2_INVALID:
+        qcow2_check_found(c, "L2 entry %#" PRIx64 " is invalid", entry);
+        if (entry & QCOW2_ZERO && c->s->version >= 3) {
+            mend_entry(c, at, QCOW2_ZERO, false); /* zeroes all the same */
+        } else {
+            c->uncounted = true;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* One more L1 entry has the L2 table at @l2; is it the first? */
+static bool count_l2_ref(Qcow2Check *c, uint64_t l2)
+{
+    uint64_t *n = g_hash_table_lookup(c->l2_refs, &l2);
+
+    if (!n) {
+        n = g_new0(uint64_t, 2); /* the key, and how many */
+        n[0] = l2;
+        g_hash_table_insert(c->l2_refs, n, n);
+    }
+    return n[1]++ == 0;
+}
+
+static void coroutine_mixed_fn count_l2(Qcow2Check *c, uint64_t l2,
+                                        bool active)
+{
+    Qcow2State *s = c->s;
+    g_autofree uint64_t *table = NULL;
+    Place at = { .l2 = l2, .active = active };
+    int ret;
+
+    at.first = count_l2_ref(c, l2);
+    table = qcow2_read_table(c->bs, l2, UINT64_C(1) << s->l2_bits, &ret);
+    if (!table) {
+        qcow2_check_say(c, "ERROR could not read the L2 table at %#" PRIx64
+                        ": %s", l2, strerror(-ret));
+        c->res->check_errors++;
+        c->uncounted = true;
+        return;
+    }
+    c->next_host = 0; /* an L2 table in between does not make fragments */
+    for (; at.index < UINT64_C(1) << s->l2_bits; at.index++) {
+        count_entry(c, &at, table[at.index]);
+    }
+}
+
+/* --- L1 tables --- */
+
+typedef struct L1 {
+    uint64_t offset;
+    const uint64_t *entries;
+    uint32_t n;
+    bool active;
+} L1;
+
+/* An L2 table is past the end of the file: all that it mapped is lost. */
+static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index)
+{
+    Qcow2Mend mend = {
+        .table = qcow2_start_of_cluster(c->s, l1->offset + index * 8ULL),
+        .offset = l1->offset + index * 8ULL,
+        .l1_index = index,
+        .active_l1 = l1->active,
+        .l1 = true,
+        .lost = true,
+        .active = l1->active,
+    };
+
+    if (qcow2_has_backing(c->bs)) {
+        c->cut = true; /* old data would show instead */
+    } else {
+        g_array_append_val(c->mends, mend);
+    }
+}
+
+static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
+{
+    Qcow2State *s = c->s;
+
+    if (!count_range(c, l1->offset, l1->n * 8ULL, "L1 table")) {
+        /* What is left of it counts. */
+        c->cut = c->uncounted = true;
+        if (l1->offset < (uint64_t)c->file_end) {
+            count_range(c, l1->offset, c->file_end - l1->offset, "L1 table");
+        }
+    }
+    for (uint32_t i = 0; i < l1->n; i++) {
+        uint64_t l2 = l1->entries[i] & QCOW2_OFFSET_MASK;
+
+        if (!l2) {
+            continue;
+        }
+        if (unaligned(c, l2, "L2 table")) {
+            c->uncounted = true;
+        } else if (!count_range(c, l2, s->cluster_size, "L2 table")) {
+            c->uncounted = true;
+            table_lost(c, l1, i);
+        } else {
+            count_l2(c, l2, l1->active);
+        }
+    }
+}
+
+/* --- snapshots and bitmaps --- */
+
+static void coroutine_mixed_fn count_snapshot(Qcow2Check *c,
+                                              const Qcow2Snapshot *sn)
+{
+    L1 l1 = { .offset = sn->l1_offset, .n = sn->l1_size };
+    g_autofree uint64_t *entries = NULL;
+    int ret;
+
+    if (sn->damage) {
+        qcow2_check_found(c, "snapshot %s (%s): %s", sn->id, sn->name,
+                          sn->damage);
+    }
+    if (sn->dead) {
+        c->uncounted = true;
+        return;
+    }
+    entries = qcow2_read_table(c->bs, sn->l1_offset, sn->l1_size, &ret);
+    if (!entries) {
+        qcow2_check_say(c, "ERROR could not read the L1 table of snapshot %s "
+                        "(%s): %s", sn->id, sn->name, strerror(-ret));
+        c->res->check_errors++;
+        c->uncounted = true;
+        return;
+    }
+    l1.entries = entries;
+    count_l1(c, &l1);
+}
+
+static void coroutine_mixed_fn count_snapshots(Qcow2Check *c)
+{
+    Qcow2State *s = c->s;
+
+    if (s->snapshots_damage) {
+        qcow2_check_found(c, "snapshot table: %s", s->snapshots_damage);
+        c->uncounted = true;
+    }
+    count_range(c, s->snapshots_offset, s->snapshots_bytes, "snapshot table");
+    for (guint i = 0; s->snapshots && i < s->snapshots->len; i++) {
+        count_snapshot(c, &g_array_index(s->snapshots, Qcow2Snapshot, i));
+    }
+}
+
+static void coroutine_mixed_fn count_bitmap(Qcow2Check *c,
+                                            const Qcow2Bitmap *b)
+{
+    g_autofree uint64_t *table = NULL;
+    Error *err = NULL;
+
+    if (!count_range(c, b->table_offset, b->table_size * 8ULL,
+                     "bitmap table")) {
+        c->cut = c->uncounted = true;
+        return;
+    }
+    table = qcow2_bitmap_read_table(c->bs, b, &err);
+    if (!table) {
+        qcow2_check_found(c, "%s (use 'qemu-img bitmap --remove')",
+                          error_get_pretty(err));
+        error_free(err);
+        c->uncounted = true;
+        return;
+    }
+    for (uint32_t k = 0; k < b->table_size; k++) {
+        uint64_t offset = table[k] & QCOW2_OFFSET_MASK;
+
+        if (offset && !count_range(c, offset, c->s->cluster_size,
+                                   "bitmap data")) {
+            c->cut = true;
+        }
+    }
+}
+
+/* Can the directory be read from the disk, whatever it says? */
+static bool coroutine_mixed_fn directory_readable(Qcow2Check *c)
+{
+    const Qcow2BitmapExt *ext = &c->s->bitmaps;
+    g_autofree void *buf = g_try_malloc(ext->dir_size);
+
+    return buf && bdrv_pread(c->bs->file, ext->dir_offset, ext->dir_size, buf,
+                             0) >= 0;
+}
+
+static void coroutine_mixed_fn count_bitmaps(Qcow2Check *c)
+{
+    Qcow2State *s = c->s;
+    g_autoptr(GPtrArray) dir = NULL;
+    Error *err = NULL;
+
+    if (s->bitmaps_damage && !s->bitmaps.nb_bitmaps) {
+        qcow2_check_found(c, "%s", s->bitmaps_damage);
+        c->bitmaps_bad = c->uncounted = true;
+        return;
+    }
+    if (!s->bitmaps.nb_bitmaps) {
+        return;
+    }
+    if (!count_range(c, s->bitmaps.dir_offset, s->bitmaps.dir_size,
+                     "bitmap directory")) {
+        c->bitmaps_bad = c->uncounted = true;
+        return;
+    }
+    dir = qcow2_bitmap_dir_read(c->bs, &err);
+    if (dir) {
+        for (guint i = 0; i < dir->len; i++) {
+            count_bitmap(c, dir->pdata[i]);
+        }
+        return;
+    }
+    c->uncounted = true;
+    c->bitmaps_bad = directory_readable(c);
+    if (!c->bitmaps_bad) {
+        c->res->check_errors++;
+    }
+    qcow2_check_found(c, "%s", error_get_pretty(err));
+    error_free(err);
+}
+
+/* --- refcounts --- */
+
+static bool block_is_good(Qcow2Check *c, uint64_t index, uint64_t block)
+{
+    if (unaligned(c, block, "refcount block") ||
+        !count_range(c, block, c->s->cluster_size, "refcount block")) {
+        return false;
+    }
+    if (c->counts[block >> c->s->cluster_bits] != 1) {
+        qcow2_check_found(c, "refcount block %" PRIu64 " is referenced %"
+                          PRIu32 " times", index,
+                          c->counts[block >> c->s->cluster_bits]);
+        return false;
+    }
+    return true;
+}
+
+static void count_refcount_structure(Qcow2Check *c)
+{
+    Qcow2State *s = c->s;
+
+    if (s->rt_damage) {
+        qcow2_check_found(c, "refcount table: %s", s->rt_damage);
+        c->rebuild = true;
+        return;
+    }
+    if (!count_range(c, s->rt_offset,
+                     (uint64_t)s->rt_clusters << s->cluster_bits,
+                     "refcount table")) {
+        c->rebuild = true;
+    }
+    for (uint64_t i = 0; i < s->rt_entries; i++) {
+        uint64_t block = s->rt[i] & QCOW2_REFTABLE_MASK;
+
+        if (block && !block_is_good(c, i, block)) {
+            c->rebuild = true;
+            if (c->fix & BDRV_FIX_ERRORS) {
+                s->rt[i] = 0; /* looking there would only find it corrupt */
+            }
+        }
+    }
+}
+
+void coroutine_mixed_fn qcow2_check_count_all(Qcow2Check *c)
+{
+    Qcow2State *s = c->s;
+    L1 l1 = { s->l1_offset, s->l1, s->l1_size, true };
+
+    count_range(c, 0, s->cluster_size, "header");
+    count_l1(c, &l1);
+    count_snapshots(c);
+    count_bitmaps(c);
+    if (!c->without_refcounts) {
+        count_refcount_structure(c);
+    }
+}
