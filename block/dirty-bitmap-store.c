@@ -170,7 +170,7 @@ void bdrv_bitmap_store_close(BlockDriverState *bs)
         !bdrv_bitmap_store_save(bs, NULL, true, &err)) {
         error_prepend(&err, "Lost persistent bitmaps during inactivation "
                       "of node '%s': ", bs->node_name);
-        error_report_err(err);
+        bdrv_close_error(bs, err);
     }
     bdrv_bitmap_store_detach(bs);
 }

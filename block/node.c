@@ -46,6 +46,53 @@ static void bdrv_detach_children(BlockDriverState *bs)
     bs->backing = NULL;
 }
 
+static bool any_close_failed;
+
+void bdrv_close_error(BlockDriverState *bs, Error *err)
+{
+    any_close_failed = true;
+    if (bs->close_failed) {
+        error_free(err);
+        return;
+    }
+    bs->close_failed = true;
+    if (bs->filename && *bs->filename) {
+        error_prepend(&err, "Closing node '%s' ('%s'): ", bs->node_name,
+                      bs->filename);
+    } else {
+        error_prepend(&err, "Closing node '%s': ", bs->node_name);
+    }
+    error_report_err(err);
+}
+
+bool bdrv_any_close_failed(void)
+{
+    return any_close_failed;
+}
+
+/* What goes away with @bs fails for the same reason, most of the time. */
+static void pass_close_failed(BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    LIST_FOREACH(child, &bs->children, next) {
+        if (bs->close_failed && child->bs->refcnt == 1) {
+            child->bs->close_failed = true;
+        }
+    }
+}
+
+static void flush_at_close(BlockDriverState *bs)
+{
+    int ret = bs->read_only ? 0 : bdrv_flush(bs);
+    Error *err = NULL;
+
+    if (ret < 0) {
+        error_setg_errno(&err, -ret, "Could not flush it");
+        bdrv_close_error(bs, err);
+    }
+}
+
 /*
  * Persistent bitmaps are stored before the driver's close, which writes back
  * what storing them changed; all are released after it.
@@ -54,15 +101,14 @@ static void bdrv_close(BlockDriverState *bs)
 {
     bdrv_drained_begin(bs);
     if (bs->drv) {
-        if (!bs->read_only) {
-            bdrv_flush(bs);
-        }
+        flush_at_close(bs);
         bs->opened = false;
         bdrv_bitmap_store_close(bs);
         if (bs->drv->close) {
             bs->drv->close(bs);
         }
     }
+    pass_close_failed(bs);
     bdrv_detach_children(bs);
     bdrv_dirty_bitmap_release_all(bs);
     bs->drv = NULL;

@@ -558,6 +558,7 @@ int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs)
 void qcow2_close(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
+    Error *err = NULL;
     int ret;
 
     g_assert(LIST_EMPTY(&s->ops) && LIST_EMPTY(&s->reads));
@@ -566,8 +567,8 @@ void qcow2_close(BlockDriverState *bs)
         /* Opened for a check only: what it did not repair is not clean. */
         ret = s->writable ? qcow2_make_clean(bs) : qcow2_apply_frees(bs);
         if (ret < 0) {
-            error_report("Failed to write back the metadata of node '%s': %s",
-                         bs->node_name, strerror(-ret));
+            error_setg_errno(&err, -ret, "Failed to write back the metadata");
+            bdrv_close_error(bs, err);
         }
     }
     bdrv_dirty_bitmap_release_all(bs);

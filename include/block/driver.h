@@ -330,6 +330,7 @@ struct BlockDriverState {
                                         NULL; no reference */
     BdrvChildRole inherits_role;
     bool opened;              /* between drv->open and drv->close */
+    bool close_failed;        /* said already, see bdrv_close_error() */
     bool graph_ref;           /* bdrv_insert_node()'s reference */
     bool reopening;           /* between prepare and commit of a reopen */
     char *filename;           /* by which it can be opened; "" if none */

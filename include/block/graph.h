@@ -312,6 +312,14 @@ int bdrv_refresh_total_size(BlockDriverState *bs);
 
 /* Closes all that is left at the end of a program; bitmaps get stored. */
 void bdrv_close_all(void);
+/*
+ * For closing a node, which cannot fail: what could not be written is lost.
+ * Reports @err (consumed), whose message ends up behind the node's name and
+ * file, once for a node and what is below it.  Main thread.
+ */
+void bdrv_close_error(BlockDriverState *bs, Error *err);
+/* Was there any such error since the program began?  Main thread. */
+bool bdrv_any_close_failed(void);
 /* blkdebug, through filters; -ENOTSUP where there is none below @bs. */
 int bdrv_debug_breakpoint(BlockDriverState *bs, const char *event,
                           const char *tag);

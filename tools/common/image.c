@@ -110,6 +110,9 @@ void tool_init(const char *name, const char *argv0)
 int tool_finish(int status)
 {
     bdrv_close_all();
+    if (bdrv_any_close_failed() && status == EXIT_SUCCESS) {
+        status = EXIT_FAILURE; /* why, was said when it failed */
+    }
     cli_objects_cleanup();
     aio_main_cleanup();
     if (fflush(stdout) || ferror(stdout)) {

@@ -31,8 +31,9 @@ BlockBackend *tool_open(const ToolImage *image, Error **errp);
  */
 void tool_init(const char *name, const char *argv0);
 /*
- * Closes all images, which stores their bitmaps, and returns @status; where
- * SIGINT, SIGTERM or SIGHUP came the program ends by it instead.
+ * Closes all images, which stores their bitmaps, and returns @status, or
+ * EXIT_FAILURE instead of success where closing one failed; where SIGINT,
+ * SIGTERM or SIGHUP came the program ends by it instead.
  */
 int tool_finish(int status);
 /* One of these signals came: long operations are to end soon. */
