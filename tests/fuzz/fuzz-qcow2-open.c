@@ -81,18 +81,50 @@ static void try_write(BlockBackend *blk)
     try_read(blk);
 }
 
-/* Whatever is repaired, the next look finds no more than before. */
+/*
+ * A repair says what the next look finds, and that is no more than before; it
+ * repairs all that it can at once.
+ */
 static void try_repair(BlockBackend *blk)
 {
-    BdrvCheckResult first = {0}, second = {0};
+    int all = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS;
+    BdrvCheckResult before = {0}, fixed = {0}, after = {0};
 
-    if (bdrv_check(blk_bs(blk), &first,
-                   BDRV_FIX_LEAKS | BDRV_FIX_ERRORS) < 0 ||
-        first.check_errors || first.corruptions) {
+    if (bdrv_check(blk_bs(blk), &before, 0) < 0 || before.check_errors ||
+        bdrv_check(blk_bs(blk), &fixed, all) < 0 || fixed.check_errors) {
         return;
     }
-    if (bdrv_check(blk_bs(blk), &second, 0) == 0 && !second.check_errors) {
-        g_assert_cmpint(second.corruptions, ==, 0);
+    g_assert_cmpint(bdrv_check(blk_bs(blk), &after, 0), ==, 0);
+    g_assert_cmpint(after.corruptions, ==, fixed.corruptions);
+    g_assert_cmpint(after.corruptions, <=, before.corruptions);
+    if (bdrv_check(blk_bs(blk), &after, all) == 0) {
+        g_assert_cmpint(after.corruptions_fixed, ==, 0);
+    }
+}
+
+/* What was repaired to the end is written to without doing damage. */
+static void try_write_repaired(void)
+{
+    BdrvCheckResult result = {0};
+    BlockBackend *blk = fuzz_image_open(true, BDRV_O_CHECK);
+    bool clean;
+
+    if (!blk) {
+        return;
+    }
+    clean = bdrv_check(blk_bs(blk), &result, 0) == 0 && !result.check_errors &&
+            !result.corruptions;
+    fuzz_image_close(blk);
+    blk = clean ? fuzz_image_open(true, 0) : NULL;
+    if (blk) {
+        try_write(blk);
+        fuzz_image_close(blk);
+        blk = fuzz_image_open(false, BDRV_O_CHECK);
+        g_assert_nonnull(blk);
+        if (bdrv_check(blk_bs(blk), &result, 0) == 0 && !result.check_errors) {
+            g_assert_cmpint(result.corruptions, ==, 0);
+        }
+        fuzz_image_close(blk);
     }
 }
 
@@ -135,6 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (blk) {
         try_repair(blk);
         fuzz_image_close(blk);
+        try_write_repaired();
     }
     return 0;
 }
