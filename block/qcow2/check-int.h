@@ -7,8 +7,8 @@
  *
  *  1. A count that does not fit the image's refcounts is never cut down: then
  *     nothing at all is written.
- *  2. Entries that point past the end of the file go first, so that nothing
- *     refers to clusters which the allocator may hand out.
+ *  2. What points past the end of the file goes first, so that nothing refers
+ *     to clusters which the allocator may hand out.
  *  3. Refcounts that are too low are raised, or all of them built anew; only
  *     then may anything be allocated (a new table of snapshots).
  *  4. Refcounts that are too high fall last, and only where every reference
@@ -66,8 +66,9 @@ void qcow2_check_say(const Qcow2Check *c, const char *fmt, ...)
 uint64_t coroutine_mixed_fn qcow2_check_final(Qcow2Check *c, uint64_t cluster);
 /* Do only L1 tables refer to the L2 table at @l2? */
 bool qcow2_check_is_l2(const Qcow2Check *c, uint64_t l2);
-/* Drops what was counted and counts anew, without a word; keeps what is set
- * from outside (bs, res, fix, quiet, without_refcounts), and rebuild. */
+/* After entries were mended: drops what was counted and counts anew, without a
+ * word; keeps what is set from outside (bs, res, fix, quiet,
+ * without_refcounts), and rebuild. */
 int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c);
 
 /* --- check-refs.c --- */

@@ -249,6 +249,10 @@ int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c)
     if (ret == 0) {
         again.rebuild = c->rebuild;
         qcow2_check_count_all(&again);
+        for (guint i = 0; i < again.mends->len; i++) {
+            /* Still there: it cannot be mended. */
+            again.cut |= g_array_index(again.mends, Qcow2Mend, i).lost;
+        }
         again.quiet = c->quiet;
         again.res = c->res;
         check_free(c);

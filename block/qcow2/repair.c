@@ -92,13 +92,7 @@ static int coroutine_mixed_fn mend_entries(Qcow2Check *c)
     }
     qcow2_cache_forget(c->s->l2_cache, 0, INT64_MAX);
     qcow2_meta_forget(c->s);
-    if (ret == 0) {
-        ret = qcow2_check_recount(c);
-    }
-    for (guint i = 0; i < c->mends->len; i++) {
-        c->cut |= g_array_index(c->mends, Qcow2Mend, i).lost;
-    }
-    return ret;
+    return ret < 0 ? ret : qcow2_check_recount(c);
 }
 
 /* --- refcounts --- */
@@ -425,25 +419,51 @@ static int coroutine_mixed_fn drop_bitmaps(Qcow2Check *c)
     return ret;
 }
 
-static bool snapshots_need_it(const Qcow2State *s)
+/* Is the table of snapshots to be written anew?  *@left: with how many. */
+static bool snapshots_need_it(const Qcow2State *s, unsigned *left)
 {
+    bool damage = s->snapshots_damage;
+
+    *left = 0;
     for (guint i = 0; i < s->snapshots->len; i++) {
-        if (g_array_index(s->snapshots, Qcow2Snapshot, i).damage) {
-            return true;
-        }
+        const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot,
+                                                 i);
+
+        damage |= sn->damage != NULL;
+        *left += !sn->dead;
     }
-    return s->snapshots_damage;
+    return damage;
 }
 
-static int coroutine_mixed_fn mend_tables(Qcow2Check *c)
+/*
+ * What goes altogether, before anything is allocated where it pointed to; it
+ * needs no place itself.
+ */
+static int coroutine_mixed_fn drop_tables(Qcow2Check *c)
 {
-    bool snapshots = snapshots_need_it(c->s), bitmaps = c->bitmaps_bad;
+    unsigned left;
+    bool snapshots = snapshots_need_it(c->s, &left) && left == 0;
+    bool bitmaps = c->bitmaps_bad;
     int ret = snapshots ? mend_snapshots(c) : 0;
 
     if (ret == 0 && bitmaps) {
         ret = drop_bitmaps(c);
     }
     return ret < 0 || !(snapshots || bitmaps) ? ret : qcow2_check_recount(c);
+}
+
+static int coroutine_mixed_fn rewrite_tables(Qcow2Check *c)
+{
+    unsigned left;
+    int ret = 0;
+
+    if (snapshots_need_it(c->s, &left)) {
+        ret = mend_snapshots(c);
+        if (ret == 0) {
+            ret = qcow2_check_recount(c);
+        }
+    }
+    return ret;
 }
 
 /* --- all --- */
@@ -476,13 +496,16 @@ static int coroutine_mixed_fn repair_errors(Qcow2Check *c)
     int ret = mend_entries(c);
 
     if (ret == 0) {
+        ret = drop_tables(c);
+    }
+    if (ret == 0) {
         raise_counts(c);
         if (c->rebuild) {
             ret = rebuild(c);
         }
     }
     if (ret == 0 && !c->rebuild && !c->cut) {
-        ret = mend_tables(c);
+        ret = rewrite_tables(c);
     }
     return ret;
 }
