@@ -176,6 +176,14 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
     }
 }
 
+/* Does nothing but an L1 table refer to the cluster at @offset? */
+static bool is_l1_cluster(const Qcow2Check *c, uint64_t offset)
+{
+    uint64_t cluster = offset >> c->s->cluster_bits;
+
+    return cluster < c->clusters && c->counts[cluster] == 1;
+}
+
 /* The flags of the active tables; with @fix, they are set right. */
 static void coroutine_mixed_fn check_flags(Qcow2Check *c, bool fix)
 {
@@ -186,7 +194,7 @@ static void coroutine_mixed_fn check_flags(Qcow2Check *c, bool fix)
             uint64_t old = s->l1[i];
             bool fixed = false;
 
-            if (fix) {
+            if (fix && is_l1_cluster(c, s->l1_offset + i * 8ULL)) {
                 s->l1[i] ^= QCOW2_COPIED;
                 fixed = qcow2_write_l1(c->bs, i) == 0;
             }

@@ -493,10 +493,10 @@ static int coroutine_mixed_fn clear_autoclear(Qcow2Check *c)
 /* All but the refcounts that are too high. */
 static int coroutine_mixed_fn repair_errors(Qcow2Check *c)
 {
-    int ret = mend_entries(c);
+    int ret = drop_tables(c);
 
     if (ret == 0) {
-        ret = drop_tables(c);
+        ret = mend_entries(c);
     }
     if (ret == 0) {
         raise_counts(c);
