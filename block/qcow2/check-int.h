@@ -32,6 +32,14 @@ typedef struct Qcow2Mend {
     bool active;     /* the disk as it is has lost that */
 } Qcow2Mend;
 
+/*
+ * An entry of the refcount table that points to no refcount block.  As long as
+ * the check lasts it is 0 in memory: looking there would only find it corrupt.
+ */
+typedef struct Qcow2BadBlock {
+    uint64_t index, value;
+} Qcow2BadBlock;
+
 typedef struct Qcow2Check {
     BlockDriverState *bs;
     Qcow2State *s;
@@ -44,6 +52,7 @@ typedef struct Qcow2Check {
     uint64_t next_host; /* where the last data cluster ended */
     GHashTable *l2_refs; /* &offset of an L2 table -> L1 entries with it */
     GArray *mends;      /* of Qcow2Mend */
+    GArray *bad_blocks; /* of Qcow2BadBlock, or NULL */
     uint64_t low;       /* clusters whose refcount is too low */
     bool without_refcounts; /* their own clusters are given up: not counted */
     bool rebuild;       /* refcount blocks are missing or bad */
@@ -70,6 +79,9 @@ bool qcow2_check_is_l2(const Qcow2Check *c, uint64_t l2);
  * word; keeps what is set from outside (bs, res, fix, quiet,
  * without_refcounts), and rebuild. */
 int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c);
+
+/* There is a new refcount table: the bad entries of the old one are gone. */
+void qcow2_check_forget_bad_blocks(Qcow2Check *c);
 
 /* --- check-refs.c --- */
 

@@ -385,10 +385,14 @@ static void count_refcount_structure(Qcow2Check *c)
         uint64_t block = s->rt[i] & QCOW2_REFTABLE_MASK;
 
         if (block && !block_is_good(c, i, block)) {
+            Qcow2BadBlock bad = { i, s->rt[i] };
+
             c->rebuild = true;
-            if (c->fix & BDRV_FIX_ERRORS) {
-                s->rt[i] = 0; /* looking there would only find it corrupt */
+            if (!c->bad_blocks) {
+                c->bad_blocks = g_array_new(FALSE, FALSE, sizeof(bad));
             }
+            g_array_append_val(c->bad_blocks, bad);
+            s->rt[i] = 0;
         }
     }
 }

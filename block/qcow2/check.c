@@ -206,8 +206,19 @@ static void coroutine_mixed_fn check_flags(Qcow2Check *c, bool fix)
 
 /* --- one look --- */
 
+void qcow2_check_forget_bad_blocks(Qcow2Check *c)
+{
+    g_clear_pointer(&c->bad_blocks, g_array_unref);
+}
+
 static void check_free(Qcow2Check *c)
 {
+    for (guint i = 0; c->bad_blocks && i < c->bad_blocks->len; i++) {
+        const Qcow2BadBlock *bad = &g_array_index(c->bad_blocks, Qcow2BadBlock,
+                                                  i);
+        c->s->rt[bad->index] = bad->value;
+    }
+    qcow2_check_forget_bad_blocks(c);
     g_free(c->counts);
     g_clear_pointer(&c->l2_refs, g_hash_table_destroy);
     if (c->mends) {
@@ -256,6 +267,7 @@ int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c)
     ret = check_setup(&again);
     if (ret == 0) {
         again.rebuild = c->rebuild;
+        again.bad_blocks = g_steal_pointer(&c->bad_blocks);
         qcow2_check_count_all(&again);
         for (guint i = 0; i < again.mends->len; i++) {
             /* Still there: it cannot be mended. */

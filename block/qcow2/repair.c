@@ -237,6 +237,7 @@ static int coroutine_mixed_fn write_rebuilt(Qcow2Check *c, const Layout *l,
     }
     g_free(s->rt);
     s->rt = g_steal_pointer(&rt);
+    qcow2_check_forget_bad_blocks(c);
     s->rt_entries = s->rt_disk_entries = entries;
     s->rt_offset = offset;
     s->rt_clusters = l->table;
