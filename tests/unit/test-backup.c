@@ -145,8 +145,8 @@ static void check_target(const Case *c)
 
 typedef struct SnapshotRead {
     BlockDriverState *cbw;
-    int64_t offset;
-    uint8_t buf[MEMORY_UNIT];
+    int64_t offset, bytes;
+    uint8_t buf[64 * KiB];
     int ret;
 } SnapshotRead;
 
@@ -156,9 +156,8 @@ static void coroutine_fn snapshot_read(void *opaque)
     QEMUIOVector qiov;
 
     r->ret = -EINPROGRESS;
-    qemu_iovec_init_buf(&qiov, r->buf, sizeof(r->buf));
-    r->ret = cbw_co_preadv_snapshot(r->cbw, r->offset, sizeof(r->buf), &qiov,
-                                    0);
+    qemu_iovec_init_buf(&qiov, r->buf, r->bytes);
+    r->ret = cbw_co_preadv_snapshot(r->cbw, r->offset, r->bytes, &qiov, 0);
 }
 
 /* The data of the job's start; or no access, but only where it was changed
@@ -178,13 +177,13 @@ static void check_snapshot(const Case *c)
                        MAX(MAX(c->cluster, 64 * KiB), c->granularity));
         }
     }
-    for (int i = 0; i < MEMORY_UNITS; i++) {
+    for (int i = 0; i < MEMORY_UNITS; i += sizeof(r.buf) / MEMORY_UNIT) {
         r.offset = i * MEMORY_UNIT;
+        r.bytes = MIN(sizeof(r.buf), MEMORY_BYTES - r.offset);
         coroutine_enter(coroutine_create(snapshot_read, &r));
         AIO_WAIT_WHILE(aio_main_context(), r.ret == -EINPROGRESS);
         if (r.ret == 0) {
-            g_assert_cmpmem(r.buf, MEMORY_UNIT, c->start + r.offset,
-                            MEMORY_UNIT);
+            g_assert_cmpmem(r.buf, r.bytes, c->start + r.offset, r.bytes);
         } else {
             g_assert_cmpint(r.ret, ==, -EACCES);
             g_assert(!asked[i] && changed[i]);
@@ -501,6 +500,7 @@ static void test_read_while_breaking(void)
     set_up(c);
     r->cbw = insert_cbw(c);
     r->offset = MiB;
+    r->bytes = sizeof(r->buf);
     memory_disk(c->source)->on_read = take_long;
     coroutine_enter(coroutine_create(snapshot_read, r));
     memory_disk(c->source)->on_read = NULL;
