@@ -648,6 +648,7 @@ typedef struct Waiter {
     int64_t offset, bytes;
     BdrvRequestFlags flags;
     enum { WRITE, TRUNCATE, STATUS } verb;
+    bool inexact; /* a larger size will do */
     int ret, order;
     int64_t pnum;
 } Waiter;
@@ -667,7 +668,7 @@ static void coroutine_fn waiter_entry(void *opaque)
                                  0, w->flags);
         break;
     case TRUNCATE:
-        w->ret = bdrv_co_truncate(blk_root(w->blk), w->offset, true,
+        w->ret = bdrv_co_truncate(blk_root(w->blk), w->offset, !w->inexact,
                                   PREALLOC_MODE_OFF, 0, NULL);
         break;
     case STATUS:
@@ -732,6 +733,26 @@ static void test_truncate_first(void)
     g_assert_cmpint(out.ret, ==, -EIO);
     wait_all();
     blk_unref(sizer);
+    blk_unref(blk);
+    tree_free();
+}
+
+/* Who only wants more room does not cut off what others have got meanwhile. */
+static void test_grown_meanwhile(void)
+{
+    BlockBackend *blk = slow_disk(BLK_PERM_WRITE | BLK_PERM_RESIZE);
+    Waiter write = { .blk = blk, .offset = DISK_BYTES + LEN, .bytes = LEN };
+    Waiter grow = { .blk = blk, .verb = TRUNCATE,
+                    .offset = DISK_BYTES + LEN, .inexact = true };
+
+    start(&write);
+    start(&grow);
+    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    g_assert_cmpint(write.ret, ==, 0);
+    g_assert_cmpint(grow.ret, ==, 0);
+    g_assert_cmpint(t.bs[2]->total_bytes, ==, DISK_BYTES + 2 * LEN);
+    g_assert_cmpstr(t.trace->str, ==, "disk.write:--r");
+    wait_all();
     blk_unref(blk);
     tree_free();
 }
@@ -870,6 +891,7 @@ int main(int argc, char **argv)
     g_test_add_func("/request/verbs", test_verbs);
     g_test_add_func("/request/refused", test_refused);
     g_test_add_func("/request/truncate-first", test_truncate_first);
+    g_test_add_func("/request/grown-meanwhile", test_grown_meanwhile);
     g_test_add_func("/request/write-first", test_write_first);
     g_test_add_func("/request/lost-right", test_lost_right);
     g_test_add_func("/request/status-waits", test_status_waits);
