@@ -34,8 +34,9 @@ static void apply_cuts(const Qcow2State *s, GPtrArray *dir)
     }
 }
 
-GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
-                                                    Error **errp)
+/* *@damaged: it could be read, but makes no sense. */
+static GPtrArray *coroutine_mixed_fn read_dir(BlockDriverState *bs,
+                                              bool *damaged, Error **errp)
 {
     Qcow2State *s = bs->opaque;
     g_autofree uint8_t *buf = NULL;
@@ -55,10 +56,19 @@ GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
     }
     dir = qcow2_bitmap_dir_parse(buf, size, s->bitmaps.nb_bitmaps,
                                  s->cluster_bits, errp);
+    *damaged = !dir;
     if (dir) {
         apply_cuts(s, dir);
     }
     return dir;
+}
+
+GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
+                                                    Error **errp)
+{
+    bool damaged;
+
+    return read_dir(bs, &damaged, errp);
 }
 
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
@@ -176,12 +186,17 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     return true;
 }
 
-static bool coroutine_mixed_fn load_all(BlockDriverState *bs, Error **errp)
+static bool coroutine_mixed_fn load_all(BlockDriverState *bs, bool *damaged,
+                                        Error **errp)
 {
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    g_autoptr(GPtrArray) dir = read_dir(bs, damaged, errp);
 
     for (guint i = 0; dir && i < dir->len; i++) {
-        if (!load_one(bs, dir->pdata[i], errp)) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+
+        if (!load_one(bs, b, errp)) {
+            /* Two of one name; else there was no memory. */
+            *damaged = bdrv_dirty_bitmap_find(bs, b->name) != NULL;
             return false;
         }
     }
@@ -191,17 +206,24 @@ static bool coroutine_mixed_fn load_all(BlockDriverState *bs, Error **errp)
 /*
  * A damaged directory does not keep the disk from being used.  Its bitmaps
  * cannot be marked as in use, so that writing takes away the feature bit by
- * which they would be trusted (qcow2_make_writable()).
+ * which they would be trusted (qcow2_make_writable()).  One that cannot be read
+ * now may be good: what it says must not be lost by that, so the image is not
+ * opened for writing.
  */
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp)
 {
     BlockDriverState *bs = store->bs;
     Qcow2State *s = bs->opaque;
+    bool damaged = false;
     Error *err = NULL;
 
-    if (s->bitmaps.nb_bitmaps && !load_all(bs, &err)) {
+    if (s->bitmaps.nb_bitmaps && !load_all(bs, &damaged, &err)) {
         bdrv_dirty_bitmap_release_all(bs);
+        if (!damaged && !bs->read_only) {
+            error_propagate(errp, err);
+            return false;
+        }
         s->bitmaps = (Qcow2BitmapExt){ 0 };
         s->bitmaps_damage = g_strdup(error_get_pretty(err));
         error_free(err);
