@@ -42,6 +42,19 @@ static int coroutine_mixed_fn mend_one(Qcow2Check *c, const Qcow2Mend *m)
     return 0;
 }
 
+static void distrust_bitmap(BdrvDirtyBitmap *bitmap)
+{
+    bool readonly = bdrv_dirty_bitmap_readonly(bitmap); /* in a reopen */
+
+    if (readonly) {
+        bdrv_dirty_bitmap_set_readonly(bitmap, false);
+    }
+    bdrv_dirty_bitmap_set_inconsistent(bitmap);
+    if (readonly) {
+        bdrv_dirty_bitmap_set_readonly(bitmap, true);
+    }
+}
+
 /* The disk has other content now, and no bitmap says so. */
 static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
 {
@@ -57,8 +70,9 @@ static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
         if (bdrv_dirty_bitmap_busy(bitmap)) {
             return -EBUSY;
         }
-        if (bdrv_dirty_bitmap_persistent(bitmap)) {
-            bdrv_dirty_bitmap_set_inconsistent(bitmap);
+        if (bdrv_dirty_bitmap_persistent(bitmap) &&
+            !bdrv_dirty_bitmap_inconsistent(bitmap)) {
+            distrust_bitmap(bitmap);
         }
     }
     if (!qcow2_mark_bitmaps_in_use(c->bs, NULL, &err)) {
