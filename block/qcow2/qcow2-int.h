@@ -250,8 +250,8 @@ typedef struct Qcow2State {
     uint64_t incompatible, compatible, autoclear;
     int64_t size; /* of the disk, as in the header */
     Qcow2BitmapExt bitmaps;
-    bool bitmaps_unsure; /* the file may say otherwise: a change of the header or
-                            of the directory failed half way */
+    bool bitmaps_unsure; /* the file may say otherwise: a change of the header
+                            or of the directory failed half way */
     GArray *cuts; /* of Qcow2BitmapCut; counts with QCOW2_AUTOCLEAR_CUTS */
     BdrvBitmapStore bitmap_store;
     uint64_t *l1; /* host byte order */
