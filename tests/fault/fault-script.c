@@ -270,8 +270,8 @@ static bool knows_all(const TrackedJob *job, const HBitmap *bits)
 }
 
 /*
- * A failed backup with mode "always" forgets what it copied, or nothing: what it
- * forgot must be on the target.
+ * A failed backup with mode "always" forgets what it copied, or nothing: what
+ * it forgot must be on the target.
  */
 static void check_forgotten(Run *run, const TrackedJob *job)
 {
