@@ -124,7 +124,7 @@ static int check_broken(BackupJob *s, Error **errp)
 {
     const BlockCopyError *error = cbw_broken(s->cbw);
 
-    if (!error) {
+    if (!error || job_is_cancelled(&s->common.job)) {
         return 0;
     }
     block_job_error_action_at(&s->common, BLOCKDEV_ON_ERROR_REPORT,
@@ -148,6 +148,10 @@ static int coroutine_fn finish_copy(BackupJob *s, Error **errp)
     if (ret == 0) {
         s->left = block_copy_left(s->copy);
         return 0;
+    }
+    if (job_is_cancelled(&s->common.job)) {
+        s->flush_failed = true;
+        return ret;
     }
     switch (block_job_error_action(&s->common, s->on_target_error, false,
                                    -ret)) {
@@ -302,7 +306,10 @@ static bool backup_cancel(Job *job, bool force)
     if (s->call) {
         block_copy_call_cancel(s->call);
     }
-    return true;
+    /* A target that is gone is not waited for, and no guest suffers from it. */
+    cbw_abandon(s->cbw);
+    bdrv_cancel_in_flight(s->target, NULL);
+    return block_job_cancel(job, force);
 }
 
 /* --- the end --- */

@@ -57,7 +57,8 @@ static int coroutine_fn enter(BlockBackend *blk, RequestKind kind,
     if (ret < 0) {
         blk->in_flight--;
     } else if (G_UNLIKELY(blk->throttle.group) && kind != REQUEST_FLUSH) {
-        throttle_member_wait(&blk->throttle, kind == REQUEST_WRITE, bytes);
+        throttle_member_wait(&blk->throttle, kind == REQUEST_WRITE, bytes,
+                             false);
     }
     return ret;
 }

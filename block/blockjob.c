@@ -30,6 +30,22 @@ static void edge_drained_begin(BdrvChild *child)
     BlockJob *job = child->opaque;
 
     job_pause(&job->job);
+    /* Its pause waits for what it has in flight on its other nodes, too. */
+    for (guint i = 0; i < job->edges->len; i++) {
+        bdrv_let_go(((BdrvChild *)job->edges->pdata[i])->bs);
+    }
+}
+
+static bool edge_is_awaited(const BdrvChild *child)
+{
+    const BlockJob *job = child->opaque;
+
+    for (guint i = 0; i < job->edges->len; i++) {
+        if (((BdrvChild *)job->edges->pdata[i])->quiesced) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool edge_drained_poll(BdrvChild *child)
@@ -49,7 +65,8 @@ static void edge_drained_end(BdrvChild *child)
 #define EDGE_OF_JOB \
     .parent_is_job = true, .parent_desc = edge_desc, .get_name = edge_name, \
     .drained_begin = edge_drained_begin, \
-    .drained_poll = edge_drained_poll, .drained_end = edge_drained_end
+    .drained_poll = edge_drained_poll, .drained_end = edge_drained_end, \
+    .is_awaited = edge_is_awaited
 
 static const BdrvChildClass edge_of_job = {
     .stay_at_node = true,
@@ -145,6 +162,16 @@ void block_job_free(Job *j)
     g_ptr_array_unref(job->edges);
     g_ptr_array_unref(job->reads);
     g_free(job->blocker);
+}
+
+bool block_job_cancel(Job *j, bool force)
+{
+    BlockJob *job = container_of(j, BlockJob, job);
+
+    for (guint i = 0; j->co && i < job->edges->len; i++) {
+        bdrv_cancel_in_flight(((BdrvChild *)job->edges->pdata[i])->bs, j->co);
+    }
+    return true;
 }
 
 void block_job_set_speed(Job *j, int64_t speed)

@@ -67,6 +67,9 @@ static int coroutine_fn commit_loop(CommitJob *s, const CommitCopy *c,
             return 0;
         }
         n = commit_step(c, offset, buf, &moved, &is_read);
+        if (n < 0 && job_is_cancelled(&s->common.job)) {
+            return 0;
+        }
         if (n < 0) {
             if (!chain_job_forgive(&s->common, s->on_error, is_read, n)) {
                 return n;
@@ -212,6 +215,7 @@ static const JobDriver commit_driver = {
     .prepare = commit_prepare,
     .abort = commit_abort,
     .clean = commit_clean,
+    .cancel = block_job_cancel,
     .set_speed = block_job_set_speed,
     .free = commit_free,
 };

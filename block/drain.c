@@ -14,7 +14,9 @@
  *           |
  *       the node         quiesce_counter > 0
  *           |
- *       its child        not touched: nobody sends it requests through us
+ *       its child        not quiesced: nobody sends it requests through us;
+ *                        but ours may be in flight there, so that it is asked
+ *                        not to hold any back (let_go)
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
@@ -94,6 +96,93 @@ bool bdrv_drain_busy(BlockDriverState *bs)
     return false;
 }
 
+/* --- what is in flight below --- */
+
+/* @seen: nodes that were visited, which may be reached in several ways. */
+static void let_go_below(BlockDriverState *bs, GHashTable *seen)
+{
+    BdrvChild *c;
+
+    /* An edge that is being attached or detached leads nowhere. */
+    if (!bs || !g_hash_table_add(seen, bs)) {
+        return;
+    }
+    if (bs->opened && bs->drv->let_go) {
+        bs->drv->let_go(bs);
+    }
+    LIST_FOREACH(c, &bs->children, next) {
+        let_go_below(c->bs, seen);
+    }
+}
+
+void bdrv_let_go(BlockDriverState *bs)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+    let_go_below(bs, seen);
+}
+
+/* What is below in the chain is somebody else's, unless it is one coroutine. */
+static void cancel_below(BlockDriverState *bs, Coroutine *co, GHashTable *seen)
+{
+    BdrvChild *c;
+
+    if (!bs || !g_hash_table_add(seen, bs)) {
+        return;
+    }
+    if (bs->drv && bs->drv->cancel_in_flight) {
+        bs->drv->cancel_in_flight(bs, co);
+    }
+    LIST_FOREACH(c, &bs->children, next) {
+        if (co || !(c->role & BDRV_CHILD_COW)) {
+            cancel_below(c->bs, co, seen);
+        }
+    }
+}
+
+void bdrv_cancel_in_flight(BlockDriverState *bs, Coroutine *co)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+    cancel_below(bs, co, seen);
+}
+
+void bdrv_cancel_opening(void)
+{
+    BlockDriverState *bs = NULL;
+
+    while ((bs = bdrv_next_opening(bs))) {
+        bdrv_cancel_in_flight(bs, NULL);
+    }
+}
+
+static bool is_awaited(const BlockDriverState *bs, GHashTable *seen)
+{
+    const BdrvChild *c;
+
+    if (bs->quiesce_counter) {
+        return true;
+    }
+    if (!g_hash_table_add(seen, (void *)bs)) {
+        return false;
+    }
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->parent_is_bs
+                ? is_awaited(c->opaque, seen)
+                : c->klass->is_awaited && c->klass->is_awaited(c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool bdrv_is_awaited(const BlockDriverState *bs)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+    return is_awaited(bs, seen);
+}
+
 /* --- nodes --- */
 
 void bdrv_quiesce(BlockDriverState *bs)
@@ -109,6 +198,7 @@ void bdrv_quiesce(BlockDriverState *bs)
     if (bs->opened && bs->drv->drain_begin) {
         bs->drv->drain_begin(bs);
     }
+    bdrv_let_go(bs);
 }
 
 void bdrv_unquiesce(BlockDriverState *bs)

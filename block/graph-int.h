@@ -17,6 +17,11 @@
 BlockDriverState *bdrv_node_new(void);
 /* Makes @bs known under bs->node_name. */
 void bdrv_node_publish(BlockDriverState *bs);
+/* Around the call of its driver's open. */
+void bdrv_node_opening_begin(BlockDriverState *bs);
+void bdrv_node_opening_end(BlockDriverState *bs);
+/* The nodes between these, one by one; NULL starts and ends. */
+BlockDriverState *bdrv_next_opening(BlockDriverState *bs);
 /* Is @name well-formed and free? */
 bool bdrv_node_name_check(const char *name, Error **errp);
 /* Fills bs->node_name with a free "#block123". */

@@ -11,6 +11,10 @@
 static LIST_HEAD(, BlockDriverState) all_nodes =
     LIST_HEAD_INITIALIZER(all_nodes);
 
+/* Whose driver is opening it; nobody can find them by name. */
+static LIST_HEAD(, BlockDriverState) opening_nodes =
+    LIST_HEAD_INITIALIZER(opening_nodes);
+
 BdrvEventHooks bdrv_event_hooks;
 
 BlockDriverState *bdrv_node_new(void)
@@ -35,6 +39,22 @@ BlockDriverState *bdrv_node_new(void)
 void bdrv_node_publish(BlockDriverState *bs)
 {
     LIST_INSERT_HEAD(&all_nodes, bs, node_list);
+}
+
+void bdrv_node_opening_begin(BlockDriverState *bs)
+{
+    LIST_INSERT_HEAD(&opening_nodes, bs, node_list);
+}
+
+void bdrv_node_opening_end(BlockDriverState *bs)
+{
+    LIST_REMOVE(bs, node_list);
+    bs->node_list.le_prev = NULL; /* in no list */
+}
+
+BlockDriverState *bdrv_next_opening(BlockDriverState *bs)
+{
+    return bs ? LIST_NEXT(bs, node_list) : LIST_FIRST(&opening_nodes);
 }
 
 static void bdrv_detach_children(BlockDriverState *bs)
@@ -99,6 +119,10 @@ static void flush_at_close(BlockDriverState *bs)
  */
 static void bdrv_close(BlockDriverState *bs)
 {
+    if (bs->drv && bs->drv->cancel_in_flight) {
+        /* Without users there is nothing left that were worth waiting for. */
+        bs->drv->cancel_in_flight(bs, NULL);
+    }
     bdrv_drained_begin(bs);
     if (bs->drv) {
         flush_at_close(bs);

@@ -74,7 +74,9 @@ static bool node_open_driver(BlockDriverState *bs, Error **errp)
 
     bs->drv = drv;
     bs->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
+    bdrv_node_opening_begin(bs);
     ret = drv->open ? drv->open(bs, bs->options, bs->open_flags, errp) : 0;
+    bdrv_node_opening_end(bs);
     if (ret < 0) {
         /* The driver freed its own; no close for it. */
         bs->drv = NULL;

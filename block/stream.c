@@ -107,6 +107,9 @@ static int coroutine_fn stream_loop(StreamJob *s, int64_t size)
             ret = bdrv_co_preadv(blk_root(s->blk), offset, n, NULL, 0,
                                  BDRV_REQ_COPY_ON_READ | BDRV_REQ_PREFETCH);
         }
+        if (ret < 0 && job_is_cancelled(&s->common.job)) {
+            return 0;
+        }
         if (ret < 0) {
             ret = on_error(s, offset, size, &n, ret);
             if (ret < 0) {
@@ -200,6 +203,7 @@ static const JobDriver stream_driver = {
     .user_resume = block_job_user_resume,
     .prepare = stream_prepare,
     .clean = stream_clean,
+    .cancel = block_job_cancel,
     .set_speed = block_job_set_speed,
     .free = stream_free,
 };

@@ -25,6 +25,9 @@ struct ThrottleGroup {
 
 static LIST_HEAD(, ThrottleGroup) groups = LIST_HEAD_INITIALIZER(groups);
 
+/* The program ends: nothing is held back any more. */
+static bool released;
+
 /* --- life --- */
 
 static void timer_read(void *opaque);
@@ -134,6 +137,21 @@ bool throttle_groups_waking(void)
     return false;
 }
 
+void throttle_groups_release(void)
+{
+    ThrottleMember *member;
+    ThrottleGroup *group;
+
+    released = true;
+    LIST_FOREACH(group, &groups, next) {
+        for (int i = 0; i < 2; i++) {
+            TAILQ_FOREACH(member, &group->dir[i].turns, turn[i]) {
+                co_queue_wake_all(&member->queue[i]);
+            }
+        }
+    }
+}
+
 static void timer_read(void *opaque)
 {
     serve(opaque, false);
@@ -219,17 +237,17 @@ static void coroutine_fn queue_up(ThrottleMember *member, bool is_write)
     }
 }
 
+/* Requests that pass count, too: the limits hold again when all is over. */
 void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
-                                       int64_t bytes)
+                                       int64_t bytes, bool pass)
 {
     ThrottleGroup *group = member->group;
 
-    if (member->unlimited) {
-        return;
-    }
-    if (group->dir[is_write].granted ||
-        !TAILQ_EMPTY(&group->dir[is_write].turns) ||
-        throttle_wait_ns(&group->ts, is_write, guest_clock_timer_ns())) {
+    pass |= member->unlimited || released;
+    if (!pass && (group->dir[is_write].granted ||
+                  !TAILQ_EMPTY(&group->dir[is_write].turns) ||
+                  throttle_wait_ns(&group->ts, is_write,
+                                   guest_clock_timer_ns()))) {
         queue_up(member, is_write);
         group->dir[is_write].granted = false;
     }
@@ -237,12 +255,17 @@ void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
     serve(group, is_write);
 }
 
+void throttle_member_let_go(ThrottleMember *member)
+{
+    for (int i = 0; i < 2; i++) {
+        co_queue_wake_all(&member->queue[i]);
+    }
+}
+
 void throttle_member_unlimited_begin(ThrottleMember *member)
 {
     if (member->unlimited++ == 0) {
-        for (int i = 0; i < 2; i++) {
-            co_queue_wake_all(&member->queue[i]);
-        }
+        throttle_member_let_go(member);
     }
 }
 

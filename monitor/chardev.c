@@ -93,7 +93,7 @@ static void accept_connection(void *opaque);
 static void listen_again(Chardev *chr)
 {
     if (chr->listen_fd >= 0) {
-        aio_set_fd_handler(aio_main_context(), chr->listen_fd, AIO_SCOPE_MAIN,
+        aio_set_fd_handler(aio_main_context(), chr->listen_fd, AIO_SCOPE_IO,
                            chr->out_fd < 0 ? accept_connection : NULL, NULL,
                            chr);
     }
@@ -434,12 +434,8 @@ static int socket_fd(Chardev *chr, const ChardevOptionsSocket *opt,
 
 static void wait_for_client(Chardev *chr)
 {
-    while (chr->out_fd < 0) {
-        struct pollfd pfd = { .fd = chr->listen_fd, .events = POLLIN };
-
-        poll(&pfd, 1, -1);
-        accept_connection(chr);
-    }
+    listen_again(chr);
+    AIO_WAIT_WHILE(aio_main_context(), chr->out_fd < 0 && !aio_main_quitting());
 }
 
 /* Whoever reads or writes finds the connection closed, and ends it. */
@@ -473,6 +469,10 @@ static bool open_socket(Chardev *chr, const ChardevOptions *options,
         info_report("QEMU waiting for connection on: disconnected:%s",
                     chr->description);
         wait_for_client(chr);
+        if (chr->out_fd < 0) {
+            error_setg(errp, "No client came to chardev '%s'", chr->id);
+            return false;
+        }
     }
     listen_again(chr);
     return true;

@@ -4,9 +4,11 @@
  *
  * Requests of all sessions are executed one after the other, in the order of
  * arrival, from the outermost loop; only "exec-oob" of a command that allows it
- * overtakes.  A session stops reading while enough of its requests wait, so
- * that a client cannot fill the memory; one that does not read its answers is
- * not read from either, and is given up when too much waits for it.
+ * overtakes, and where a command has to wait, queries of other sessions.
+ *
+ * A session stops reading while enough of its requests wait, so that a client
+ * cannot fill the memory; one that does not read its answers is not read from
+ * either, and is given up when too much waits for it.
  */
 #include "qemu/osdep.h"
 
@@ -28,6 +30,7 @@ struct QmpSession {
     bool pretty;
     bool open;       /* the descriptors are there */
     bool eof;        /* no more input; closes when all is answered */
+    bool ending;     /* it will be closed from the loop */
     bool negotiated;
     bool oob;
     int queued;      /* requests that wait or run */
@@ -50,8 +53,12 @@ static GQueue dispatch_queue = G_QUEUE_INIT;
 static QmpRequest *dispatch_running;
 static AioBH *dispatch_bh;
 static AioBH *reply_bh;
+static AioTimer *overtake_timer;
 static struct json_object *held_reply; /* of the running one */
 static QmpSession *current_session;
+
+/* How long a request waits for the dispatcher before it may overtake. */
+#define OVERTAKE_NS INT64_C(10000000)
 
 static void update_handlers(QmpSession *session);
 
@@ -123,6 +130,10 @@ static void end_bh(void *opaque)
 /* Ends the session from the loop: not in the middle of somebody's call. */
 static void end_later(QmpSession *session)
 {
+    if (session->ending) {
+        return;
+    }
+    session->ending = true;
     session_ref(session);
     aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, end_bh, session);
 }
@@ -216,6 +227,7 @@ static void request_done(struct json_object *response, void *opaque)
 static void request_execute(QmpRequest *req)
 {
     QmpSession *session = req->session;
+    QmpSession *outer = current_session; /* whose command polls the loop */
 
     if (req->err) {
         request_done(qmp_error_response(g_steal_pointer(&req->err), NULL),
@@ -226,7 +238,69 @@ static void request_execute(QmpRequest *req)
     qmp_dispatch_async(session->negotiated ? qmp_program_table()
                                            : negotiation_table(),
                        req->json, session->oob, request_done, req);
-    current_session = NULL;
+    current_session = outer;
+}
+
+/* --- overtaking --- */
+
+/*
+ * May it be executed while a command of another session waits?  Queries change
+ * nothing; and whoever wants the program to end does not want to wait.
+ */
+static bool may_overtake(const QmpRequest *req)
+{
+    struct json_object *value;
+    const char *name;
+
+    if (req->session->queued > 1) {
+        return false; /* each session's in their order */
+    }
+    if (req->err || !req->session->negotiated) {
+        return true;
+    }
+    if (!json_object_is_type(req->json, json_type_object) ||
+        !json_object_object_get_ex(req->json, "execute", &value) ||
+        !json_object_is_type(value, json_type_string)) {
+        return false;
+    }
+    name = json_object_get_string(value);
+    return g_str_has_prefix(name, "query-") || !strcmp(name, "quit");
+}
+
+static void overtake_later(void)
+{
+    aio_timer_mod(overtake_timer, aio_now_ns() + OVERTAKE_NS);
+}
+
+/*
+ * Where the dispatcher does not come to the next request, since a command has
+ * yielded or polls the loop, other sessions' queries are answered.
+ */
+static void overtake(void *opaque)
+{
+    GList *link, *next;
+
+    if (!dispatch_running && !aio_main_nested()) {
+        /* It is about to. */
+        if (!g_queue_is_empty(&dispatch_queue)) {
+            overtake_later();
+        }
+        return;
+    }
+    for (link = dispatch_queue.head; link; link = next) {
+        QmpRequest *req = link->data;
+
+        next = link->next;
+        if (!aio_main_held() && may_overtake(req)) {
+            g_queue_delete_link(&dispatch_queue, link);
+            request_execute(req);
+            /* It may have polled the loop: all may be different now. */
+            next = dispatch_queue.head;
+        }
+    }
+    if (!g_queue_is_empty(&dispatch_queue)) {
+        overtake_later();
+    }
 }
 
 static void dispatch_next(void *opaque)
@@ -247,6 +321,7 @@ void qmp_session_cleanup(void)
     if (dispatch_bh) {
         aio_bh_free(g_steal_pointer(&dispatch_bh));
         aio_bh_free(g_steal_pointer(&reply_bh));
+        aio_timer_free(g_steal_pointer(&overtake_timer));
     }
 }
 
@@ -287,6 +362,7 @@ static void got_message(void *opaque, const char *text, size_t len, Error *err)
     }
     g_queue_push_tail(&dispatch_queue, req);
     aio_bh_schedule(dispatch_bh);
+    overtake_later();
 }
 
 static void session_eof(QmpSession *session)
@@ -294,10 +370,9 @@ static void session_eof(QmpSession *session)
     qmp_splitter_eof(&session->splitter);
     session->eof = true;
     if (!session->queued) {
-        session_end(session);
-    } else {
-        update_handlers(session);
+        end_later(session);
     }
+    update_handlers(session);
 }
 
 /* Keeps the descriptor that came last; it belongs to the next command. */
@@ -376,8 +451,7 @@ static void session_writable(void *opaque)
     QmpSession *session = opaque;
 
     if (!write_out(session)) {
-        session_end(session);
-        return;
+        end_later(session);
     }
     update_handlers(session);
 }
@@ -386,10 +460,11 @@ static void session_writable(void *opaque)
 static void update_handlers(QmpSession *session)
 {
     int limit = session->oob ? QUEUE_MAX_OOB : 1;
-    bool want_read = session->open && session->in_fd >= 0 && !session->eof &&
+    bool want_read = session->open && !session->ending &&
+                     session->in_fd >= 0 && !session->eof &&
                      session->queued < limit &&
                      backlog(session) < OUT_SLOW;
-    bool want_write = session->open && backlog(session) > 0;
+    bool want_write = session->open && !session->ending && backlog(session) > 0;
     AioHandler *on_read = want_read ? session_readable : NULL;
     AioHandler *on_write = want_write ? session_writable : NULL;
 
@@ -397,15 +472,15 @@ static void update_handlers(QmpSession *session)
         return;
     }
     if (session->in_fd == session->out_fd) {
-        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_MAIN,
+        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_IO,
                            on_read, on_write, session);
         return;
     }
     if (session->in_fd >= 0) {
-        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_MAIN,
+        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_IO,
                            on_read, NULL, session);
     }
-    aio_set_fd_handler(aio_main_context(), session->out_fd, AIO_SCOPE_MAIN,
+    aio_set_fd_handler(aio_main_context(), session->out_fd, AIO_SCOPE_IO,
                        NULL, on_write, session);
 }
 
@@ -432,6 +507,8 @@ QmpSession *qmp_session_new(int in_fd, int out_fd, bool pretty,
                                  dispatch_next, NULL);
         reply_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_MAIN, reply_now,
                               NULL);
+        overtake_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                                       overtake, NULL);
     }
     session->refcnt = 1;
     session->in_fd = in_fd;
@@ -455,12 +532,12 @@ void qmp_session_stop(QmpSession *session)
         return;
     }
     if (session->in_fd >= 0) {
-        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_MAIN,
+        aio_set_fd_handler(aio_main_context(), session->in_fd, AIO_SCOPE_IO,
                            NULL, NULL, NULL);
     }
     if (session->out_fd != session->in_fd) {
         aio_set_fd_handler(aio_main_context(), session->out_fd,
-                           AIO_SCOPE_MAIN, NULL, NULL, NULL);
+                           AIO_SCOPE_IO, NULL, NULL, NULL);
     }
     qapi_event_remove_emitter(emit_event, session);
     session->open = false;

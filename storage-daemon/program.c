@@ -10,6 +10,7 @@
 
 #include "block/export.h"
 #include "block/graph.h"
+#include "block/throttle-group.h"
 #include "job/job.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
@@ -18,13 +19,16 @@
 #include "qapi/optgroup.h"
 #include "qapi/qapi-commands.h"
 #include "qemu/aio.h"
+#include "qemu/yank.h"
 
-static volatile sig_atomic_t signal_seen;
+static volatile sig_atomic_t signal_seen, signal_count;
 static volatile pid_t signal_sender;
+static AioBH *quit_bh; /* scheduled by aio_main_quit() */
 
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
     signal_seen = sig;
+    signal_count++;
     signal_sender = info->si_code > 0 ? 0 : info->si_pid;
     aio_main_quit();
 }
@@ -43,11 +47,33 @@ static void setup_signals(void)
 }
 
 /*
+ * Whatever the loop is polled for comes to an end: no limit holds, and what is
+ * being opened fails.  A server that does not answer may still get what it
+ * takes, until a second signal says that it is not worth waiting for.
+ */
+static void hurry(void *opaque)
+{
+    YankEntry *entry = NULL;
+
+    throttle_groups_release();
+    bdrv_cancel_opening();
+    if (signal_count < 2) {
+        return;
+    }
+    while ((entry = yank_next(entry))) {
+        if (yank_kind(entry) == YANK_BLOCK_NODE) {
+            yank_cut(entry);
+        }
+    }
+}
+
+/*
  * Jobs end before the nodes they use, and so do devices and exports; the
  * nodes' closing stores the persistent bitmaps.
  */
 static void shut_down(const Program *program)
 {
+    hurry(NULL);
     if (nbd_server_get()) {
         nbd_server_stop(NULL);
     } else {
@@ -60,6 +86,8 @@ static void shut_down(const Program *program)
     bdrv_close_all();
     monitor_cleanup();
     chardev_cleanup();
+    aio_main_on_quit(NULL);
+    aio_bh_free(quit_bh);
     aio_main_cleanup();
 }
 
@@ -108,10 +136,12 @@ int program_run(const Program *program)
     if (program->daemonize) {
         chardev_forbid_stdio();
     }
-    setup_signals();
     if (!aio_main_init(&err)) {
         return fail(err);
     }
+    quit_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO, hurry, NULL);
+    aio_main_on_quit(quit_bh);
+    setup_signals();
     blockdev_init_events();
     aio_main_hold(); /* no commands in the middle of the command line */
     ok = set_up(program);

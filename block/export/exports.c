@@ -183,6 +183,8 @@ static void request_shutdown(BlockExport *exp)
     if (!exp->shutting_down) {
         exp->shutting_down = true;
         exp->drv->request_shutdown(exp);
+        /* What its clients asked for is not waited for longer than need be. */
+        bdrv_let_go(blk_bs(exp->blk));
         blk_exp_unref(exp);
     }
 }
@@ -240,7 +242,11 @@ void blk_exp_close_type(BlockExportType type)
 
     LIST_FOREACH_SAFE(exp, &exports, next, tmp) {
         if (exp->drv->type == type) {
+            blk_exp_ref(exp);
             request_shutdown(exp);
+            /* Its clients' requests are not to be held back by any limit. */
+            blk_drain(exp->blk);
+            blk_exp_unref(exp);
         }
     }
     AIO_WAIT_WHILE(aio_main_context(), any_of_type(type));

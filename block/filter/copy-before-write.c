@@ -89,6 +89,16 @@ void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
     s->broken_opaque = opaque;
 }
 
+void cbw_abandon(BlockDriverState *bs)
+{
+    CbwState *s = bs->opaque;
+
+    s->on_error = ON_CBW_ERROR_BREAK_SNAPSHOT;
+    if (s->broken.ret == 0) {
+        s->broken.ret = -ECANCELED;
+    }
+}
+
 /* --- saving old data --- */
 
 /* A copy that may be given up before it is over. */

@@ -52,18 +52,20 @@ static void throttle_reopen_commit(BdrvReopenState *state)
                          &error_abort);
 }
 
-static void throttle_drain_begin(BlockDriverState *bs)
+static void throttle_let_go(BlockDriverState *bs)
 {
     ThrottleFilter *s = bs->opaque;
 
-    throttle_member_unlimited_begin(&s->member);
+    throttle_member_let_go(&s->member);
 }
 
-static void throttle_drain_end(BlockDriverState *bs)
+/* Whoever drains a node waits for requests on those below it, too. */
+static void coroutine_fn wait_for_turn(BlockDriverState *bs, bool is_write,
+                                       int64_t bytes)
 {
     ThrottleFilter *s = bs->opaque;
 
-    throttle_member_unlimited_end(&s->member);
+    throttle_member_wait(&s->member, is_write, bytes, bdrv_is_awaited(bs));
 }
 
 static int coroutine_fn throttle_co_preadv(BlockDriverState *bs,
@@ -72,9 +74,7 @@ static int coroutine_fn throttle_co_preadv(BlockDriverState *bs,
                                            size_t qiov_offset,
                                            BdrvRequestFlags flags)
 {
-    ThrottleFilter *s = bs->opaque;
-
-    throttle_member_wait(&s->member, false, bytes);
+    wait_for_turn(bs, false, bytes);
     return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset, flags);
 }
 
@@ -84,9 +84,7 @@ static int coroutine_fn throttle_co_pwritev(BlockDriverState *bs,
                                             size_t qiov_offset,
                                             BdrvRequestFlags flags)
 {
-    ThrottleFilter *s = bs->opaque;
-
-    throttle_member_wait(&s->member, true, bytes);
+    wait_for_turn(bs, true, bytes);
     return bdrv_co_pwritev(bs->file, offset, bytes, qiov, qiov_offset, flags);
 }
 
@@ -105,18 +103,14 @@ static int coroutine_fn throttle_co_pwrite_zeroes(BlockDriverState *bs,
                                                   int64_t bytes,
                                                   BdrvRequestFlags flags)
 {
-    ThrottleFilter *s = bs->opaque;
-
-    throttle_member_wait(&s->member, true, bytes);
+    wait_for_turn(bs, true, bytes);
     return bdrv_co_pwrite_zeroes(bs->file, offset, bytes, flags);
 }
 
 static int coroutine_fn throttle_co_pdiscard(BlockDriverState *bs,
                                              int64_t offset, int64_t bytes)
 {
-    ThrottleFilter *s = bs->opaque;
-
-    throttle_member_wait(&s->member, true, bytes);
+    wait_for_turn(bs, true, bytes);
     return bdrv_co_pdiscard(bs->file, offset, bytes);
 }
 
@@ -134,8 +128,7 @@ const BlockDriver bdrv_throttle = {
     .reopen_prepare = throttle_reopen_prepare,
     .reopen_commit = throttle_reopen_commit,
     .child_change = bdrv_child_change_filter,
-    .drain_begin = throttle_drain_begin,
-    .drain_end = throttle_drain_end,
+    .let_go = throttle_let_go,
     .co_preadv = throttle_co_preadv,
     .co_pwritev = throttle_co_pwritev,
     .co_pwritev_compressed = throttle_co_pwritev_compressed,

@@ -6,6 +6,7 @@
  *     waiting --(reconnect-delay is over)--> failing: requests fail; each
  *                                            lets one attempt be made
  *     waiting, failing --(an attempt succeeds)--> connected
+ *     waiting --(cancelled)--> failing
  *     any --(yank)--> failing, and no attempts are made
  *
  * Names are resolved and sockets connected in a worker thread, the handshake
@@ -29,11 +30,24 @@ static bool given_up(const NBDState *s)
 
 /* --- one attempt --- */
 
+/* Its own copy of all: the attempt may be given up while it goes on. */
 typedef struct Dial {
-    const SocketAddress *addr;
+    SocketAddress *addr;
     int fd;
     Error *err;
 } Dial;
+
+static void dial_free(void *opaque)
+{
+    Dial *d = opaque;
+
+    if (d->fd >= 0) {
+        close(d->fd);
+    }
+    error_free(d->err);
+    qapi_free_SocketAddress(d->addr);
+    g_free(d);
+}
 
 /* In a worker thread. */
 static int dial(void *opaque)
@@ -58,8 +72,8 @@ static int dial(void *opaque)
 static int coroutine_fn open_socket(NBDState *s, Error **errp)
 {
     const SocketAddress *addr = s->options->server;
-    Dial d = { .addr = addr, .fd = -1 };
-    int on = 1;
+    int on = 1, fd;
+    Dial *d;
 
     if (addr->type == SOCKET_ADDRESS_TYPE_FD) {
         if (s->conn) {
@@ -68,14 +82,23 @@ static int coroutine_fn open_socket(NBDState *s, Error **errp)
         }
         return sock_from_fd_str(addr->u.fd.str, errp);
     }
-    thread_pool_co_run(dial, &d);
-    if (d.fd < 0) {
-        error_propagate(errp, d.err);
+    d = g_new0(Dial, 1);
+    d->addr = qapi_clone_SocketAddress(addr);
+    d->fd = -1;
+    if (thread_pool_co_run_cancellable(dial, d, dial_free, &s->dialing) < 0) {
+        error_setg(errp, "Connecting was given up");
+        return -1;
+    }
+    fd = d->fd;
+    d->fd = -1;
+    if (fd < 0) {
+        error_propagate(errp, g_steal_pointer(&d->err));
     } else if (addr->type == SOCKET_ADDRESS_TYPE_INET &&
                addr->u.inet.has_keep_alive && addr->u.inet.keep_alive) {
-        setsockopt(d.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     }
-    return d.fd;
+    dial_free(d);
+    return fd;
 }
 
 /* Can @info stand in for what the node was opened with? */
@@ -170,20 +193,23 @@ static void coroutine_fn first_entry(void *opaque)
     while (!(f->ok = attempt(s, &err))) {
         int64_t left = end - aio_now_ns();
 
-        if (s->options->server->type == SOCKET_ADDRESS_TYPE_FD || left <= 0) {
+        if (s->options->server->type == SOCKET_ADDRESS_TYPE_FD || left <= 0 ||
+            given_up(s)) {
             break;
         }
         g_clear_pointer(&err, error_free);
-        co_sleep_ns(MIN(pause, left));
+        co_sleep_wakeable(&s->pause, MIN(pause, left));
         pause = MIN(pause * 2, NS_PER_S);
     }
     error_propagate(f->errp, err);
 }
 
-static void handshake_timeout(void *opaque)
+/* Ends the attempt that is under way. */
+static void cut_attempt(void *opaque)
 {
     NBDState *s = opaque;
 
+    thread_pool_cancel(&s->dialing);
     if (s->handshake_fd >= 0) {
         shutdown(s->handshake_fd, SHUT_RDWR);
     }
@@ -196,7 +222,7 @@ bool nbd_connect_first(NBDState *s, Error **errp)
 
     if (s->options->open_timeout) {
         timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
-                              handshake_timeout, s);
+                              cut_attempt, s);
         aio_timer_mod(timer, aio_now_ns() +
                       s->options->open_timeout * NS_PER_S);
     }
@@ -213,12 +239,51 @@ bool nbd_connect_first(NBDState *s, Error **errp)
 
 /* --- further ones --- */
 
+static void wake(NBDUse *use)
+{
+    if (use->asleep) {
+        use->asleep = false;
+        co_wake(use->co);
+    }
+}
+
+static void wake_all(NBDState *s)
+{
+    NBDUse *use;
+
+    LIST_FOREACH(use, &s->uses, list) {
+        wake(use);
+    }
+}
+
 void nbd_delay_over(void *opaque)
 {
     NBDState *s = opaque;
 
     s->waiting = false;
-    co_queue_wake_all(&s->changed);
+    wake_all(s);
+}
+
+void nbd_connect_cancel(NBDState *s, Coroutine *co)
+{
+    NBDUse *use;
+
+    if (!s->conn) {
+        nbd_connect_cut(s); /* it is being opened */
+        return;
+    }
+    LIST_FOREACH(use, &s->uses, list) {
+        if (!co || use->co == co) {
+            /* Also one that the server has yet to answer, if it goes then. */
+            use->cancelled = true;
+            wake(use);
+        }
+    }
+    if (!co) {
+        s->impatient = true;
+        aio_timer_del(s->delay_timer);
+        nbd_delay_over(s);
+    }
 }
 
 static void coroutine_fn reconnect_entry(void *opaque)
@@ -238,14 +303,15 @@ static void coroutine_fn reconnect_entry(void *opaque)
         s->waiting = false;
         aio_timer_del(s->delay_timer);
     }
-    co_queue_wake_all(&s->changed);
+    wake_all(s);
     aio_notify(aio_main_context());
 }
 
 /* The connection is found broken. */
 static void coroutine_fn start_connecting(NBDState *s)
 {
-    if (s->was_up && !s->connecting && s->options->reconnect_delay) {
+    if (s->was_up && !s->connecting && s->options->reconnect_delay &&
+        !s->impatient) {
         s->waiting = true;
         aio_timer_mod(s->delay_timer, aio_now_ns() +
                       s->options->reconnect_delay * NS_PER_S);
@@ -257,7 +323,7 @@ static void coroutine_fn start_connecting(NBDState *s)
     }
 }
 
-NBDConn *coroutine_fn nbd_connect_get(NBDState *s)
+NBDConn *coroutine_fn nbd_connect_get(NBDState *s, NBDUse *use)
 {
     while (!given_up(s)) {
         if (nbd_conn_ok(s->conn)) {
@@ -268,10 +334,11 @@ NBDConn *coroutine_fn nbd_connect_get(NBDState *s)
         if (nbd_conn_ok(s->conn)) {
             continue;
         }
-        if (!s->waiting) {
+        if (!s->waiting || use->cancelled) {
             return NULL;
         }
-        co_queue_wait(&s->changed, NULL);
+        use->asleep = true;
+        coroutine_yield();
     }
     return NULL;
 }
@@ -290,7 +357,7 @@ void nbd_connect_cut(void *opaque)
     s->yanked = true;
     nbd_delay_over(s);
     co_sleep_wake(&s->pause);
-    handshake_timeout(s);
+    cut_attempt(s);
     if (s->conn) {
         nbd_conn_stop(s->conn);
     }

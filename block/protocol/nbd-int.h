@@ -13,6 +13,14 @@
 #include "nbd/client.h"
 #include "qemu/yank.h"
 
+/* A request, from its beginning to its end. */
+typedef struct NBDUse {
+    Coroutine *co;
+    bool asleep;    /* till there is a connection, or none is waited for */
+    bool cancelled; /* it does not wait, whatever becomes of the others */
+    LIST_ENTRY(NBDUse) list;
+} NBDUse;
+
 typedef struct NBDState {
     BlockDriverState *bs;
 
@@ -25,13 +33,15 @@ typedef struct NBDState {
     bool connecting;       /* a coroutine is at it */
     bool was_up;           /* since it was last found broken */
     bool waiting;          /* requests wait for it, until delay_timer */
+    bool impatient;        /* nothing waits till the server has answered */
     bool closing;
     bool yanked;           /* cut from outside: nothing connects any more */
     YankEntry *yank;
     int handshake_fd;      /* of the attempt that is in its handshake, or -1 */
     CoSleep pause;         /* between attempts */
     AioTimer *delay_timer;
-    CoQueue changed;       /* waits for the end of connecting or waiting */
+    LIST_HEAD(, NBDUse) uses;
+    ThreadPoolWait dialing; /* the attempt that is not connected yet */
 } NBDState;
 
 /* Connects for the first time, for at most open-timeout. */
@@ -40,13 +50,15 @@ bool nbd_connect_first(NBDState *s, Error **errp);
 void nbd_delay_over(void *opaque);
 /* For s->yank: requests fail from now on. */
 void nbd_connect_cut(void *opaque);
+/* For BlockDriver.cancel_in_flight. */
+void nbd_connect_cancel(NBDState *s, Coroutine *co);
 /* Ends everything; for close. */
 void nbd_connect_close(NBDState *s);
 /*
  * A reference to a connection that works; waits for one while reconnect-delay
  * allows.  NULL: there is none.
  */
-NBDConn *coroutine_fn nbd_connect_get(NBDState *s);
+NBDConn *coroutine_fn nbd_connect_get(NBDState *s, NBDUse *use);
 
 bool nbd_parse_filename(const char *filename, BlockdevOptions *options,
                         Error **errp);

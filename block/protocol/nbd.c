@@ -75,20 +75,26 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
     s->bs = bs;
     s->options = qapi_clone_BlockdevOptionsNbd(&options->u.nbd);
     s->handshake_fd = -1;
-    co_queue_init(&s->changed);
+    LIST_INIT(&s->uses);
     s->delay_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
                                    nbd_delay_over, s);
+    /* A server that says nothing can be cut off from now on. */
+    s->yank = yank_add(YANK_BLOCK_NODE, bs->node_name, nbd_connect_cut, s);
     if (!nbd_connect_first(s, errp) || !check_info(bs, errp)) {
         nbd_connect_close(s);
         return -EIO;
     }
-    s->yank = yank_add(YANK_BLOCK_NODE, bs->node_name, nbd_connect_cut, s);
     return 0;
 }
 
 static void nbd_close(BlockDriverState *bs)
 {
     nbd_connect_close(bs->opaque);
+}
+
+static void nbd_cancel_in_flight(BlockDriverState *bs, Coroutine *co)
+{
+    nbd_connect_cancel(bs->opaque, co);
 }
 
 static void nbd_refresh_limits(BlockDriverState *bs, Error **errp)
@@ -145,18 +151,23 @@ static int coroutine_fn do_io(NBDConn *conn, const NBDIo *io)
  */
 static int coroutine_fn request(BlockDriverState *bs, const NBDIo *io)
 {
+    NBDUse use = { .co = coroutine_self() };
     NBDState *s = bs->opaque;
     NBDConn *conn;
     int ret;
 
+    LIST_INSERT_HEAD(&s->uses, &use, list);
     do {
-        conn = nbd_connect_get(s);
+        conn = nbd_connect_get(s, &use);
         if (!conn) {
-            return -EIO;
+            ret = -EIO;
+            break;
         }
         ret = do_io(conn, io);
         nbd_conn_unref(conn);
+        s->impatient &= ret == -ENOTCONN;
     } while (ret == -ENOTCONN && s->options->reconnect_delay);
+    LIST_REMOVE(&use, list);
     return ret == -ENOTCONN ? -EIO : ret;
 }
 
@@ -328,6 +339,7 @@ const BlockDriver bdrv_nbd = {
     .parse_filename = nbd_parse_filename,
     .open = nbd_open,
     .close = nbd_close,
+    .cancel_in_flight = nbd_cancel_in_flight,
     .refresh_limits = nbd_refresh_limits,
     .co_preadv = nbd_co_preadv,
     .co_pwritev = nbd_co_pwritev,

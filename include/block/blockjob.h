@@ -59,6 +59,12 @@ void block_job_free(Job *job);
 void block_job_user_resume(Job *job);
 void block_job_set_speed(Job *job, int64_t speed);
 
+/*
+ * For JobDriver, cancel: what the job's coroutine waits for on any of its nodes
+ * fails where that may never come.  Requests of others on them are not touched.
+ */
+bool block_job_cancel(Job *job, bool force);
+
 /* NULL: @job is none of this kind. */
 BlockJob *block_job_of(Job *job);
 /* By id; an error of class DeviceNotActive where there is none. */

@@ -30,6 +30,11 @@ BlockCopyState *cbw_block_copy(BlockDriverState *bs);
  * (break-snapshot), or NULL.  Lives as long as the node.
  */
 const BlockCopyError *cbw_broken(BlockDriverState *bs);
+/*
+ * The snapshot is not needed any more: nothing is saved for it from now on, and
+ * no write fails because something could not be saved.
+ */
+void cbw_abandon(BlockDriverState *bs);
 /* Calls @broken(@opaque) when that happens.  NULL: nobody. */
 void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
                          void *opaque);

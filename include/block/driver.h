@@ -168,6 +168,21 @@ struct BlockDriver {
     /* Requests stop coming / may come again. */
     void (*drain_begin)(BlockDriverState *bs);
     void (*drain_end)(BlockDriverState *bs);
+    /*
+     * Somebody waits for the end of requests in flight here: those that the
+     * driver holds back of its own will go on at once, and none is held back
+     * while bdrv_is_awaited().  Must not wait.
+     */
+    void (*let_go)(BlockDriverState *bs);
+    /*
+     * Requests in flight that wait for something that may never come (for a
+     * server that is gone) fail at once, and those on their way as soon as
+     * they would have to wait so.  @co: only those made by this coroutine.
+     * NULL: all, and those to come till it is there again; also called while
+     * the driver's open polls the loop, which is
+     * to fail then, and before a node without users is closed.  Must not wait.
+     */
+    void (*cancel_in_flight)(BlockDriverState *bs, Coroutine *co);
 
     /* --- I/O --- */
 

@@ -133,6 +133,11 @@ struct BdrvChildClass {
     void (*drained_begin)(BdrvChild *child);
     bool (*drained_poll)(BdrvChild *child); /* true: still busy */
     void (*drained_end)(BdrvChild *child);
+    /*
+     * Of a parent with edges to several nodes (a job): is one of those drained,
+     * so that somebody waits for its requests on all of them?  NULL: no.
+     */
+    bool (*is_awaited)(const BdrvChild *child);
     void (*resize)(BdrvChild *child); /* the node's size changed */
 };
 
@@ -237,6 +242,24 @@ void bdrv_drained_end(BlockDriverState *bs);
 /* The same for all nodes, also those made in between. */
 void bdrv_drain_all_begin(void);
 void bdrv_drain_all_end(void);
+/*
+ * Somebody waits for the end of requests that may be in flight on @bs or on any
+ * node below it: drivers that hold some back let them go on.
+ */
+void bdrv_let_go(BlockDriverState *bs);
+/*
+ * Nobody is interested any more in requests on @bs: those that wait for
+ * something that may never come fail, on @bs and the nodes that it stores its
+ * data in.  With @co: only those of this coroutine, on all nodes below.
+ */
+void bdrv_cancel_in_flight(BlockDriverState *bs, Coroutine *co);
+/* The program ends: nodes that are just being opened fail to open. */
+void bdrv_cancel_opening(void);
+/*
+ * Does a drain wait for the requests on @bs, or for those above it that they
+ * are part of?
+ */
+bool bdrv_is_awaited(const BlockDriverState *bs);
 
 /* --- reopen (reopen.c) --- */
 

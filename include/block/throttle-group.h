@@ -84,6 +84,11 @@ void throttle_group_get_config(const ThrottleGroup *group,
 /* Changes limits; requests that wait are looked at anew. */
 bool throttle_group_set_config(ThrottleGroup *group,
                                const ThrottleConfig *config, Error **errp);
+/*
+ * From now on no group holds anything back, for the end of the program.  May be
+ * called while somebody polls the loop.
+ */
+void throttle_groups_release(void);
 /* Has a request been let go that does not run yet? */
 bool throttle_groups_waking(void);
 
@@ -92,9 +97,11 @@ bool throttle_member_join(ThrottleMember *member, const char *name,
                           Error **errp);
 /* Nothing of the member may wait. */
 void throttle_member_leave(ThrottleMember *member);
-/* Waits until a request of @bytes may go. */
+/* Waits until a request of @bytes may go; at once where it is to @pass. */
 void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
-                                       int64_t bytes);
+                                       int64_t bytes, bool pass);
+/* Lets all requests go that wait; those that come later may have to. */
+void throttle_member_let_go(ThrottleMember *member);
 /* Between these, requests that wait and new ones pass.  Nests. */
 void throttle_member_unlimited_begin(ThrottleMember *member);
 void throttle_member_unlimited_end(ThrottleMember *member);

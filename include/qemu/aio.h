@@ -57,6 +57,17 @@ void aio_main_release(void);
 void aio_main_loop(void);
 /* Ends aio_main_loop() after the running handler.  Signal and thread safe. */
 void aio_main_quit(void);
+/*
+ * aio_main_quit() schedules @bh (NULL: none), so that those who poll the loop
+ * from inside a handler can be told to come to an end.
+ */
+void aio_main_on_quit(AioBH *bh);
+/* Was aio_main_quit() called, and the loop is not over yet? */
+bool aio_main_quitting(void);
+/* Is the handler that asks called from a nested poll? */
+bool aio_main_nested(void);
+/* Are we between aio_main_hold() and aio_main_release()? */
+bool aio_main_held(void);
 /* Wakes @ctx if it waits: conditions are looked at anew.  Thread safe. */
 void aio_notify(AioContext *ctx);
 
@@ -118,6 +129,21 @@ typedef int ThreadPoolFunc(void *arg);
  * anything of the block layer.
  */
 int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg);
+/* A coroutine that waits in thread_pool_co_run_cancellable(); zeroed. */
+typedef struct ThreadPoolWait {
+    struct WorkReq *req; /* NULL: none does */
+} ThreadPoolWait;
+/*
+ * The same, for what may take for ever.  -ECANCELED as soon as somebody calls
+ * thread_pool_cancel(@wait): then @fn may go on for as long as it likes, @arg
+ * is freed with @free_arg after it, and the end of the program does not wait.
+ * Else @arg stays the caller's.
+ */
+int coroutine_fn thread_pool_co_run_cancellable(ThreadPoolFunc *fn, void *arg,
+                                                GDestroyNotify free_arg,
+                                                ThreadPoolWait *wait);
+/* Nothing happens where nobody waits.  In the thread of the one who waits. */
+void thread_pool_cancel(ThreadPoolWait *wait);
 /* The most worker threads at once (default 64), the least kept (0). */
 void thread_pool_set_limits(int min_threads, int max_threads);
 

@@ -118,6 +118,7 @@ struct AioContext {
 
     /* This thread only. */
     int depth; /* of aio_poll() calls; > 1: nested */
+    bool held; /* by aio_main_hold(), which counts in depth, too */
     AioNode **nodes; /* by descriptor number; NULL: never used */
     int nnodes;
     TAILQ_HEAD(, AioNode) dirty_nodes;

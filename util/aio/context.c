@@ -16,6 +16,7 @@
 
 static AioContext *main_context;
 static bool main_quit; /* atomic */
+static AioBH *quit_bh; /* set before anybody may ask to quit */
 static __thread AioContext *current_context;
 
 /* --- life --- */
@@ -272,11 +273,13 @@ bool aio_poll(AioContext *ctx, bool blocking)
 void aio_main_hold(void)
 {
     aio_main_context()->depth++;
+    aio_main_context()->held = true;
 }
 
 void aio_main_release(void)
 {
     aio_main_context()->depth--;
+    aio_main_context()->held = false;
 }
 
 void aio_main_loop(void)
@@ -289,7 +292,30 @@ void aio_main_loop(void)
 void aio_main_quit(void)
 {
     __atomic_store_n(&main_quit, true, __ATOMIC_SEQ_CST);
+    if (quit_bh) {
+        aio_bh_schedule(quit_bh);
+    }
     if (main_context) {
         aio_notify(main_context);
     }
+}
+
+void aio_main_on_quit(AioBH *bh)
+{
+    quit_bh = bh;
+}
+
+bool aio_main_quitting(void)
+{
+    return __atomic_load_n(&main_quit, __ATOMIC_SEQ_CST);
+}
+
+bool aio_main_nested(void)
+{
+    return main_context->depth > 1;
+}
+
+bool aio_main_held(void)
+{
+    return main_context->held;
 }

@@ -20,6 +20,9 @@ typedef struct WorkReq {
     void *arg;
     int ret;
     Coroutine *co;
+    /* Of one that may be given up; then, under lock: */
+    GDestroyNotify free_arg; /* NULL: it may not */
+    bool queued, finished, given_up;
     TAILQ_ENTRY(WorkReq) entry;
 } WorkReq;
 
@@ -30,7 +33,7 @@ static struct {
     GCond ended; /* `nthreads` fell */
     TAILQ_HEAD(, WorkReq) queue;
     int nqueued;
-    int nthreads;
+    int nthreads; /* without those whose request was given up */
     int nidle;
     int min_threads, max_threads;
     bool stopping;
@@ -59,6 +62,30 @@ static bool worker_wait(void)
     return pool.nqueued > 0;
 }
 
+/*
+ * The function of @req has returned.  False: nobody waits for that, and this
+ * worker does not belong to the pool any more.
+ */
+static bool worker_finish(WorkReq *req)
+{
+    bool given_up = false;
+
+    if (req->free_arg) {
+        g_mutex_lock(&pool.lock);
+        req->finished = true;
+        given_up = req->given_up;
+        g_mutex_unlock(&pool.lock);
+    }
+    if (given_up) {
+        req->free_arg(req->arg);
+        g_free(req);
+        return false;
+    }
+    /* The request is gone with this. */
+    co_wake(req->co);
+    return true;
+}
+
 static void *worker(void *unused)
 {
     pthread_setname_np(pthread_self(), "worker");
@@ -68,10 +95,12 @@ static void *worker(void *unused)
 
         TAILQ_REMOVE(&pool.queue, req, entry);
         pool.nqueued--;
+        req->queued = false;
         g_mutex_unlock(&pool.lock);
         req->ret = req->fn(req->arg);
-        /* The request is gone with this. */
-        co_wake(req->co);
+        if (!worker_finish(req)) {
+            return NULL;
+        }
         g_mutex_lock(&pool.lock);
     }
     pool.nthreads--;
@@ -114,6 +143,7 @@ static bool thread_pool_queue(WorkReq *req)
     }
     if (ok) {
         TAILQ_INSERT_TAIL(&pool.queue, req, entry);
+        req->queued = true;
         pool.nqueued++;
         g_cond_signal(&pool.work);
     }
@@ -131,6 +161,66 @@ int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg)
     }
     coroutine_yield();
     return req.ret;
+}
+
+int coroutine_fn thread_pool_co_run_cancellable(ThreadPoolFunc *fn, void *arg,
+                                                GDestroyNotify free_arg,
+                                                ThreadPoolWait *wait)
+{
+    WorkReq *req = g_new0(WorkReq, 1);
+    int ret;
+
+    assert(free_arg && !wait->req);
+    req->fn = fn;
+    req->arg = arg;
+    req->free_arg = free_arg;
+    req->co = coroutine_self();
+    if (!thread_pool_queue(req)) {
+        g_free(req);
+        return fn(arg);
+    }
+    wait->req = req;
+    coroutine_yield();
+    if (!wait->req) {
+        return -ECANCELED;
+    }
+    wait->req = NULL;
+    ret = req->ret;
+    g_free(req);
+    return ret;
+}
+
+void thread_pool_cancel(ThreadPoolWait *wait)
+{
+    WorkReq *req = wait->req;
+    bool queued, finished;
+    Coroutine *co;
+
+    if (!req) {
+        return;
+    }
+    co = req->co;
+    g_mutex_lock(&pool.lock);
+    finished = req->finished;
+    queued = req->queued;
+    if (queued) {
+        TAILQ_REMOVE(&pool.queue, req, entry);
+        pool.nqueued--;
+    } else if (!finished) {
+        req->given_up = true;
+        pool.nthreads--;
+        g_cond_broadcast(&pool.ended);
+    }
+    g_mutex_unlock(&pool.lock);
+    if (finished) {
+        return; /* the coroutine was woken, and will take the result */
+    }
+    if (queued) {
+        req->free_arg(req->arg);
+        g_free(req);
+    }
+    wait->req = NULL;
+    co_wake(co);
 }
 
 void thread_pool_set_limits(int min_threads, int max_threads)
