@@ -186,6 +186,19 @@ static const FaultScript scripts[] = {
       COMMAND("block-commit", JOB_ARGS("j") "'device': 'disk', "
               "'top': 'mid.qcow2'")
       "write 0 64 60\n" "wait j\n" REST },
+    { "resize", WITH_BITMAP NEXT OPEN NEXT
+      COMMAND("block_resize", "'node-name': 'disk', 'size': 3145728")
+      "write 0 96 60\n" "flush\n"
+      COMMAND("block_resize", "'node-name': 'disk', 'size': 1048576") REST },
+    { "drive-backup", WITH_BITMAP NEXT OPEN NEXT
+      COMMAND("drive-backup", JOB_ARGS("d") "'device': 'disk', 'target': "
+              "'new.qcow2', 'format': 'qcow2', 'sync': 'full'")
+      "write 0 64 60\n" "wait d\n" REST },
+    { "fleecing", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      BACKUP("none", ", 'filter-node-name': 'filter'")
+      COMMAND("blockdev-add", "'driver': 'snapshot-access', 'node-name': "
+              "'shown', 'file': 'filter'")
+      "write 0 96 60\n" DEL("shown") "cancel j\n" REST },
     { "reopen",
       WITH_BITMAP NEXT ADD("disk") NEXT
       COMMAND("blockdev-reopen", "'options': [{'driver': 'qcow2', "
