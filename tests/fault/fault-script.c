@@ -243,12 +243,11 @@ static void track(Run *run, const char *command, struct json_object *args)
 
 static const HBitmap *job_bits(Run *run, const TrackedJob *job)
 {
-    BdrvDirtyBitmap *bitmap = NULL;
+    BlockDriverState *bs = blk_bs(run->guest);
+    BdrvDirtyBitmap *bitmap;
 
-    for (BlockDriverState *bs = blk_bs(run->guest); !bitmap;
-         bs = bdrv_filter_child(bs)->bs) {
-        bitmap = bdrv_dirty_bitmap_find(bs, job->bitmap);
-        g_assert(bitmap || bdrv_filter_child(bs));
+    while (!(bitmap = bdrv_dirty_bitmap_find(bs, job->bitmap))) {
+        bs = bdrv_filter_child(bs)->bs;
     }
     return bdrv_dirty_bitmap_hbitmap(bitmap);
 }
