@@ -115,8 +115,10 @@ class Machine:
             return GONE
         if not text:
             self.ask({'execute': 'query-status'})
+            # A guest's reset is the peer's firmware, which finds no disk.
             out = [{k: e[k] for k in ('event', 'data') if k in e}
-                   for e in self.events]
+                   for e in self.events
+                   if not e.get('data', {}).get('reason') == 'guest-reset']
             self.events = []
         elif text[0] == '{':
             out = self.ask(json.loads(text))
