@@ -273,6 +273,20 @@ static void check_write_threshold(BlockDriverState *bs, int64_t end)
     }
 }
 
+/* Rule 3: what may be different now from when it was called. */
+static int check_again(BdrvRequest *r)
+{
+    BlockDriverState *bs = r->bs;
+    int ret = bdrv_request_check(r);
+
+    g_assert(r->bs == bs); /* rule 1 */
+    if (ret < 0) {
+        return ret;
+    }
+    r->copies_up &= !bs->read_only;
+    return permitted(r) ? 0 : -EPERM;
+}
+
 /* Rules 5 and 6. */
 static int coroutine_fn intend_and_mark(BdrvRequest *r)
 {
@@ -283,6 +297,9 @@ static int coroutine_fn intend_and_mark(BdrvRequest *r)
     changed_range(r, &start, &end);
     if (marks(r) && start < end) {
         ret = bdrv_bitmap_store_co_write_intent(bs, start, end - start);
+        if (ret == 0 && bs->bitmaps.store) {
+            ret = check_again(r); /* rule 3: it may have waited */
+        }
         if (ret < 0) {
             return ret;
         }
@@ -310,18 +327,15 @@ static void grow_to(BlockDriverState *bs, int64_t end)
 
 /* --- begin and end --- */
 
-/* Rule 3: what may be different now from when it was called. */
-static int check_again(BdrvRequest *r)
+/* A read through an edge that may not write copies nothing, unless copying is
+ * all that it is for. */
+static bool copies_up(const BdrvRequest *r)
 {
-    BlockDriverState *bs = r->bs;
-    int ret = bdrv_request_check(r);
+    const uint64_t need = BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED;
 
-    g_assert(r->bs == bs); /* rule 1 */
-    if (ret < 0) {
-        return ret;
-    }
-    r->copies_up &= !bs->read_only;
-    return permitted(r) ? 0 : -EPERM;
+    return !r->bs->read_only &&
+           (r->bs->copy_on_read || (r->flags & BDRV_REQ_COPY_ON_READ)) &&
+           ((r->child->perm & need) || (r->flags & BDRV_REQ_PREFETCH));
 }
 
 int coroutine_fn bdrv_request_begin(BdrvRequest *r)
@@ -331,8 +345,7 @@ int coroutine_fn bdrv_request_begin(BdrvRequest *r)
     if (ret < 0) {
         return ret;
     }
-    r->copies_up = r->type == BDRV_REQUEST_READ && !r->bs->read_only &&
-                   (r->bs->copy_on_read || (r->flags & BDRV_REQ_COPY_ON_READ));
+    r->copies_up = r->type == BDRV_REQUEST_READ && copies_up(r);
     g_assert(permitted(r));
     enter(r);
     if (G_UNLIKELY(settle(r))) {

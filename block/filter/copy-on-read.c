@@ -96,6 +96,10 @@ static int coroutine_fn cor_co_preadv(BlockDriverState *bs, int64_t offset,
     const CorState *s = bs->opaque;
     int ret = 0;
 
+    if (bs->read_only) { /* copies nothing, and has no right to */
+        return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset,
+                              flags);
+    }
     if (!s->bottom) {
         return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset,
                               flags | BDRV_REQ_COPY_ON_READ);
