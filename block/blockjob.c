@@ -40,6 +40,9 @@ static bool edge_is_awaited(const BdrvChild *child)
 {
     const BlockJob *job = child->opaque;
 
+    if (job_is_cancelled(&job->job)) {
+        return true; /* its user waits for its end */
+    }
     for (guint i = 0; i < job->edges->len; i++) {
         if (((BdrvChild *)job->edges->pdata[i])->quiesced) {
             return true;

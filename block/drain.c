@@ -133,6 +133,9 @@ static void cancel_below(BlockDriverState *bs, Coroutine *co, GHashTable *seen)
     if (bs->drv && bs->drv->cancel_in_flight) {
         bs->drv->cancel_in_flight(bs, co);
     }
+    if (bs->opened && bs->drv->let_go) {
+        bs->drv->let_go(bs);
+    }
     LIST_FOREACH(c, &bs->children, next) {
         if (co || !(c->role & BDRV_CHILD_COW)) {
             cancel_below(c->bs, co, seen);

@@ -22,6 +22,8 @@
 #define NS_PER_S INT64_C(1000000000)
 #define FIRST_PAUSE (NS_PER_S / 10)
 #define LONGEST_PAUSE (16 * NS_PER_S)
+/* How long cancelled requests wait for a server that says nothing. */
+#define SILENCE (3 * NS_PER_S)
 
 static bool given_up(const NBDState *s)
 {
@@ -264,6 +266,38 @@ void nbd_delay_over(void *opaque)
     wake_all(s);
 }
 
+static bool any_cancelled(const NBDState *s)
+{
+    const NBDUse *use;
+
+    LIST_FOREACH(use, &s->uses, list) {
+        if (use->cancelled) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void limit_silence(NBDState *s)
+{
+    s->answers_seen = s->answers;
+    aio_timer_mod(s->silence_timer, aio_now_ns() + SILENCE);
+}
+
+void nbd_silence_over(void *opaque)
+{
+    NBDState *s = opaque;
+
+    if (!any_cancelled(s)) {
+        return;
+    }
+    if (s->answers != s->answers_seen) {
+        limit_silence(s); /* it is slow, but it is there */
+    } else if (nbd_conn_ok(s->conn)) {
+        nbd_conn_stop(s->conn);
+    }
+}
+
 void nbd_connect_cancel(NBDState *s, Coroutine *co)
 {
     NBDUse *use;
@@ -283,6 +317,9 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
         s->impatient = true;
         aio_timer_del(s->delay_timer);
         nbd_delay_over(s);
+        if (any_cancelled(s)) {
+            limit_silence(s);
+        }
     }
 }
 
@@ -373,7 +410,8 @@ void nbd_connect_close(NBDState *s)
     s->conn = NULL;
     if (s->delay_timer) {
         aio_timer_free(s->delay_timer);
-        s->delay_timer = NULL;
+        aio_timer_free(s->silence_timer);
+        s->delay_timer = s->silence_timer = NULL;
     }
     g_clear_pointer(&s->options, qapi_free_BlockdevOptionsNbd);
 }

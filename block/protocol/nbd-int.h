@@ -34,12 +34,15 @@ typedef struct NBDState {
     bool was_up;           /* since it was last found broken */
     bool waiting;          /* requests wait for it, until delay_timer */
     bool impatient;        /* nothing waits till the server has answered */
+    uint64_t answers;      /* how many the server has given */
+    uint64_t answers_seen; /* ... when silence_timer was set */
     bool closing;
     bool yanked;           /* cut from outside: nothing connects any more */
     YankEntry *yank;
     int handshake_fd;      /* of the attempt that is in its handshake, or -1 */
     CoSleep pause;         /* between attempts */
     AioTimer *delay_timer;
+    AioTimer *silence_timer; /* cancelled requests wait for it, not longer */
     LIST_HEAD(, NBDUse) uses;
     ThreadPoolWait dialing; /* the attempt that is not connected yet */
 } NBDState;
@@ -48,6 +51,8 @@ typedef struct NBDState {
 bool nbd_connect_first(NBDState *s, Error **errp);
 /* For s->delay_timer: requests wait no longer. */
 void nbd_delay_over(void *opaque);
+/* For s->silence_timer: a server that said nothing meanwhile is left. */
+void nbd_silence_over(void *opaque);
 /* For s->yank: requests fail from now on. */
 void nbd_connect_cut(void *opaque);
 /* For BlockDriver.cancel_in_flight. */

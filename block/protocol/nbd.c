@@ -78,6 +78,8 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
     LIST_INIT(&s->uses);
     s->delay_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
                                    nbd_delay_over, s);
+    s->silence_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                                     nbd_silence_over, s);
     /* A server that says nothing can be cut off from now on. */
     s->yank = yank_add(YANK_BLOCK_NODE, bs->node_name, nbd_connect_cut, s);
     if (!nbd_connect_first(s, errp) || !check_info(bs, errp)) {
@@ -165,6 +167,7 @@ static int coroutine_fn request(BlockDriverState *bs, const NBDIo *io)
         }
         ret = do_io(conn, io);
         nbd_conn_unref(conn);
+        s->answers += ret != -ENOTCONN;
         s->impatient &= ret == -ENOTCONN;
     } while (ret == -ENOTCONN && s->options->reconnect_delay);
     LIST_REMOVE(&use, list);

@@ -135,7 +135,8 @@ struct BdrvChildClass {
     void (*drained_end)(BdrvChild *child);
     /*
      * Of a parent with edges to several nodes (a job): is one of those drained,
-     * so that somebody waits for its requests on all of them?  NULL: no.
+     * or the job cancelled, so that somebody waits for its requests on all of
+     * them?  NULL: no.
      */
     bool (*is_awaited)(const BdrvChild *child);
     void (*resize)(BdrvChild *child); /* the node's size changed */
