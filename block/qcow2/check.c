@@ -144,35 +144,74 @@ static void flag_wrong(Qcow2Check *c, const char *what, uint64_t entry,
     c->res->corruptions += !fixed;
 }
 
+/*
+ * Writes the entries [@from, @to) of an L2 table, of which only the flags were
+ * changed.  This is not done by qcow2_set_entry(), which changes no table that
+ * has two users: the flags of such a table are wrong for both of them.
+ */
+static bool coroutine_mixed_fn write_flags(Qcow2Check *c, uint64_t l2,
+                                           const uint64_t *table,
+                                           uint64_t from, uint64_t to)
+{
+    size_t bytes = (to - from) * 8;
+    g_autofree uint8_t *buf = g_try_malloc(bytes);
+    int ret;
+
+    if (!buf) {
+        return false;
+    }
+    for (uint64_t i = from; i < to; i++) {
+        st64_be(buf + (i - from) * 8, table[i]);
+    }
+    ret = bdrv_pwrite(c->bs->file, l2 + from * 8, bytes, buf, 0);
+    qcow2_cache_forget(c->s->l2_cache, l2, c->s->cluster_size);
+    return ret >= 0;
+}
+
+/* Is that an entry with a COPIED flag that is wrong? */
+static bool coroutine_mixed_fn entry_flag_wrong(Qcow2Check *c, uint64_t entry)
+{
+    Qcow2Type type = qcow2_entry_type(entry, c->s->version,
+                                      c->s->cluster_bits);
+
+    return (type == QCOW2_NORMAL || type == QCOW2_ZERO_ALLOC) &&
+           !flag_ok(c, entry);
+}
+
 static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
                                               bool fix)
 {
     Qcow2State *s = c->s;
     uint64_t l2 = s->l1[l1_index] & QCOW2_OFFSET_MASK;
-    int64_t base = (int64_t)l1_index << (s->cluster_bits + s->l2_bits);
+    uint64_t n = UINT64_C(1) << s->l2_bits, from = n, to = 0;
     g_autofree uint64_t *table = NULL;
+    g_autofree uint64_t *old = NULL;
+    bool fixed;
     int ret;
 
     if (!l2 || qcow2_in_cluster(s, l2) ||
         !range_fits(l2, s->cluster_size, c->file_end)) {
         return;
     }
-    table = qcow2_read_table(c->bs, l2, UINT64_C(1) << s->l2_bits, &ret);
-    for (uint64_t i = 0; table && i < UINT64_C(1) << s->l2_bits; i++) {
-        Qcow2Type type = qcow2_entry_type(table[i], s->version,
-                                          s->cluster_bits);
-        bool fixed = false;
-
-        if ((type != QCOW2_NORMAL && type != QCOW2_ZERO_ALLOC) ||
-            flag_ok(c, table[i])) {
-            continue;
+    table = qcow2_read_table(c->bs, l2, n, &ret);
+    old = table ? g_try_malloc(n * 8) : NULL;
+    if (!old) {
+        return;
+    }
+    memcpy(old, table, n * 8);
+    for (uint64_t i = 0; i < n; i++) {
+        if (entry_flag_wrong(c, old[i])) {
+            table[i] ^= QCOW2_COPIED;
+            from = MIN(from, i);
+            to = i + 1;
         }
-        if (fix && qcow2_check_is_l2(c, l2)) {
-            fixed = qcow2_set_entry(c->bs, base + ((int64_t)i <<
-                                                   s->cluster_bits),
-                                    table[i] ^ QCOW2_COPIED, true, false) == 0;
+    }
+    fixed = fix && from < to && qcow2_check_is_l2(c, l2) &&
+            write_flags(c, l2, table, from, to);
+    for (uint64_t i = from; i < to; i++) {
+        if (old[i] != table[i]) {
+            flag_wrong(c, "data", old[i], fix, fixed);
         }
-        flag_wrong(c, "data", table[i], fix, fixed);
     }
 }
 
@@ -303,11 +342,12 @@ static int coroutine_mixed_fn repair(Qcow2Check *c, BdrvCheckResult *left)
 
     c->res = &scratch; /* what comes up on the way is seen in the end */
     ret = qcow2_repair(c);
+    if (ret == 0) {
+        ret = write_caches(c->bs); /* the flags rely on the refcounts */
+    }
     if (ret == 0 && (c->fix & BDRV_FIX_ERRORS)) {
         check_flags(c, true);
-    }
-    if (ret == 0) {
-        ret = write_caches(c->bs);
+        ret = qcow2_flush_file(c->bs);
     }
     check_free(c);
     *c = (Qcow2Check){ .bs = c->bs, .s = c->s, .res = left, .quiet = true };

@@ -392,8 +392,7 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
     if (old == entry) {
         return 0;
     }
-    /* Rule 10; a repair sets flags. */
-    g_assert((old ^ entry) == QCOW2_COPIED || qcow2_op_covers(s, offset));
+    g_assert(qcow2_op_covers(s, offset)); /* rule 10 */
     st64_be(p, entry);
     qcow2_cache_mark_dirty(s->l2_cache, pos, slice);
     type = qcow2_entry_type(entry, s->version, s->cluster_bits);

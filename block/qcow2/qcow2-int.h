@@ -29,7 +29,8 @@
  *     directory) are written in full and flushed before anything refers to
  *     them.
  *  6. An L2 table that something else (a snapshot) refers to is not changed:
- *     entries are set only where the L1 entry has the COPIED flag.
+ *     entries are set only where the L1 entry has the COPIED flag.  A check
+ *     that repairs them, with nobody else there, writes to the file itself.
  *
  * Locking.  Everything runs in one thread, so state changes only where a
  * coroutine yields.
