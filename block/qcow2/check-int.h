@@ -8,7 +8,9 @@
  *  1. A count that does not fit the image's refcounts is never cut down: then
  *     nothing at all is written.
  *  2. What points past the end of the file goes first, so that nothing refers
- *     to clusters which the allocator may hand out.
+ *     to clusters which the allocator may hand out; with it goes what points to
+ *     metadata that is sure to be in its place.  Where a cluster is used in two
+ *     ways and either may be wrong, both stay, and so does the error.
  *  3. Refcounts that are too low are raised, or all of them built anew; only
  *     then may anything be allocated (a new table of snapshots).
  *  4. Refcounts that are too high fall last, and only where every reference
@@ -28,9 +30,32 @@ typedef struct Qcow2Mend {
     uint32_t l1_index;
     bool active_l1;  /* it is @l1_index of the active L1 table */
     bool l1;         /* of an L1 table, to which nothing else may refer */
-    bool lost;       /* what it referred to is not in the file */
+    bool lost;       /* what it referred to is not there */
+    bool metadata;   /* ... but metadata is, which has its place in the file */
     bool active;     /* the disk as it is has lost that */
 } Qcow2Mend;
+
+/* What a cluster is used for: data may be of both kinds, others of one only. */
+typedef enum Qcow2Use {
+    QCOW2_USE_HEADER,
+    QCOW2_USE_L1,
+    QCOW2_USE_L2,
+    QCOW2_USE_DATA,
+    QCOW2_USE_COMPRESSED,
+    QCOW2_USE_SNAPSHOTS,
+    QCOW2_USE_BITMAP_DIR,
+    QCOW2_USE_BITMAP_TABLE,
+    QCOW2_USE_BITMAP_DATA,
+    QCOW2_USE_REFTABLE,
+    QCOW2_USE_REFBLOCK,
+    QCOW2_USE__MAX,
+} Qcow2Use;
+
+/* Metadata that is sure to be in its place. */
+typedef struct Qcow2Sure {
+    Qcow2Use use;
+    uint64_t offset, end; /* in the file, whole clusters; nothing: both 0 */
+} Qcow2Sure;
 
 /*
  * An entry of the refcount table that points to no refcount block.  As long as
@@ -47,9 +72,11 @@ typedef struct Qcow2Check {
     int fix;
     bool quiet;         /* count only, print nothing */
     uint32_t *counts;   /* references found, by host cluster */
+    uint16_t *uses;     /* what they are, by host cluster: 1 << Qcow2Use */
     uint64_t clusters;  /* of them */
     int64_t file_end;   /* bytes, rounded up to clusters */
     uint64_t next_host; /* where the last data cluster ended */
+    Qcow2Sure sure[5];
     GHashTable *l2_refs; /* &offset of an L2 table -> L1 entries with it */
     GArray *mends;      /* of Qcow2Mend */
     GArray *bad_blocks; /* of Qcow2BadBlock, or NULL */

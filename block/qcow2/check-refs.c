@@ -7,9 +7,23 @@
 
 #include "block/qcow2/check-int.h"
 
+static const char *const uses[QCOW2_USE__MAX] = {
+    [QCOW2_USE_HEADER] = "header",
+    [QCOW2_USE_L1] = "L1 table",
+    [QCOW2_USE_L2] = "L2 table",
+    [QCOW2_USE_DATA] = "data cluster",
+    [QCOW2_USE_COMPRESSED] = "compressed cluster",
+    [QCOW2_USE_SNAPSHOTS] = "snapshot table",
+    [QCOW2_USE_BITMAP_DIR] = "bitmap directory",
+    [QCOW2_USE_BITMAP_TABLE] = "bitmap table",
+    [QCOW2_USE_BITMAP_DATA] = "bitmap data",
+    [QCOW2_USE_REFTABLE] = "refcount table",
+    [QCOW2_USE_REFBLOCK] = "refcount block",
+};
+
 /* One more reference to each cluster of a range in the file. */
 static bool count_range(Qcow2Check *c, uint64_t offset, uint64_t bytes,
-                        const char *what)
+                        Qcow2Use use)
 {
     Qcow2State *s = c->s;
     uint64_t last;
@@ -19,12 +33,14 @@ static bool count_range(Qcow2Check *c, uint64_t offset, uint64_t bytes,
     }
     if (!range_fits(offset, bytes, c->file_end)) {
         qcow2_check_found(c, "%s at offset %#" PRIx64 " (%" PRIu64 " bytes) "
-                          "exceeds the end of the file", what, offset, bytes);
+                          "exceeds the end of the file", uses[use], offset,
+                          bytes);
         return false;
     }
     last = (offset + bytes - 1) >> s->cluster_bits;
     for (uint64_t i = offset >> s->cluster_bits; i <= last; i++) {
         c->counts[i] += c->counts[i] != UINT32_MAX;
+        c->uses[i] |= 1U << use;
     }
     return true;
 }
@@ -37,6 +53,79 @@ static bool unaligned(Qcow2Check *c, uint64_t offset, const char *what)
     qcow2_check_found(c, "%s offset %#" PRIx64 " is not properly aligned",
                       what, offset);
     return true;
+}
+
+/* --- metadata that others point to --- */
+
+/* Does the refcount of a cluster say that it has one user? */
+static bool coroutine_mixed_fn counted_once(Qcow2Check *c, uint64_t offset)
+{
+    Qcow2State *s = c->s;
+    uint64_t cluster = offset >> s->cluster_bits, i = cluster >> s->rb_bits;
+    uint64_t block = i < s->rt_entries ? s->rt[i] & QCOW2_REFTABLE_MASK : 0;
+    uint64_t refcount;
+
+    return block && !qcow2_in_cluster(s, block) &&
+           range_fits(block, s->cluster_size, c->file_end) &&
+           qcow2_get_refcount(c->bs, cluster, &refcount) == 0 && refcount == 1;
+}
+
+/* Do the refcounts look like refcounts, or like something else? */
+static bool coroutine_mixed_fn refcounts_plausible(Qcow2Check *c)
+{
+    const Qcow2State *s = c->s;
+
+    return !c->without_refcounts && !s->rt_damage && counted_once(c, 0) &&
+           counted_once(c, s->l1_offset) && counted_once(c, s->rt_offset);
+}
+
+/* Has the table of snapshots been understood, all of it? */
+static bool snapshots_good(const Qcow2State *s)
+{
+    bool good = s->snapshots && s->snapshots->len && !s->snapshots_damage;
+
+    for (guint i = 0; good && i < s->snapshots->len; i++) {
+        good = !g_array_index(s->snapshots, Qcow2Snapshot, i).damage;
+    }
+    return good;
+}
+
+/*
+ * An entry that points to these is wrong.  Where other kinds of metadata are is
+ * told by what may be as wrong as the entry itself.
+ */
+static void coroutine_mixed_fn find_sure(Qcow2Check *c)
+{
+    const Qcow2State *s = c->s;
+    bool refcounts = refcounts_plausible(c);
+    uint64_t block = refcounts ? s->rt[0] & QCOW2_REFTABLE_MASK : 0;
+    const Qcow2Sure all[] = {
+        { QCOW2_USE_HEADER, 0, 1 },
+        { QCOW2_USE_L1, s->l1_offset, s->l1_offset + s->l1_size * 8ULL },
+        { QCOW2_USE_SNAPSHOTS, s->snapshots_offset, snapshots_good(s) ?
+          s->snapshots_offset + s->snapshots_bytes : 0 },
+        { QCOW2_USE_REFTABLE, s->rt_offset, refcounts ? s->rt_offset +
+          ((uint64_t)s->rt_clusters << s->cluster_bits) : 0 },
+        { QCOW2_USE_REFBLOCK, block, block ? block + s->cluster_size : 0 },
+    };
+
+    G_STATIC_ASSERT(sizeof(all) == sizeof(((Qcow2Check *)NULL)->sure));
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+        c->sure[i] = all[i];
+        c->sure[i].end = ROUND_UP(all[i].end, s->cluster_size);
+    }
+}
+
+/* The name of what is sure and overlaps with a range of the file, or NULL. */
+static const char *metadata_at(const Qcow2Check *c, uint64_t offset,
+                               uint64_t bytes)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(c->sure); i++) {
+        if (offset < c->sure[i].end && c->sure[i].offset < offset + bytes) {
+            return uses[c->sure[i].use];
+        }
+    }
+    return NULL;
 }
 
 /* --- L2 tables and data --- */
@@ -62,6 +151,32 @@ static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
     if (at->first) {
         g_array_append_val(c->mends, mend);
     }
+}
+
+/* Says so if an entry points to metadata, and has it become zeroes. */
+static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
+                             uint64_t offset, uint64_t bytes)
+{
+    const char *what = metadata_at(c, offset, bytes);
+    Qcow2Mend mend = {
+        .table = at->l2,
+        .offset = at->l2 + at->index * 8,
+        .value = c->s->version >= 3 ? QCOW2_ZERO : 0,
+        .lost = true,
+        .metadata = true,
+        .active = at->active,
+    };
+    bool can = c->s->version >= 3 || !qcow2_has_backing(c->bs);
+
+    if (!what) {
+        return false;
+    }
+    qcow2_check_found(c, "L2 entry %#" PRIx64 " points to the %s%s", entry,
+                      what, can ? "" : ", which cannot be repaired");
+    if (can && at->first) {
+        g_array_append_val(c->mends, mend);
+    }
+    return true;
 }
 
 /*
@@ -97,7 +212,8 @@ static void count_compressed(Qcow2Check *c, const Place *at, uint64_t entry)
     if (offset < (uint64_t)c->file_end) {
         bytes = MIN(bytes, c->file_end - offset);
     }
-    if (!count_range(c, offset, bytes, "compressed cluster")) {
+    if (!data_is_metadata(c, at, entry, offset, bytes) &&
+        !count_range(c, offset, bytes, QCOW2_USE_COMPRESSED)) {
         data_lost(c, at);
     }
 }
@@ -112,7 +228,8 @@ static void count_normal(Qcow2Check *c, const Place *at, uint64_t entry)
         c->res->fragmented_clusters++;
     }
     c->next_host = offset + s->cluster_size;
-    if (!count_range(c, offset, s->cluster_size, "data cluster")) {
+    if (!data_is_metadata(c, at, entry, offset, s->cluster_size) &&
+        !count_range(c, offset, s->cluster_size, QCOW2_USE_DATA)) {
         data_lost(c, at);
     }
 }
@@ -185,8 +302,9 @@ typedef struct L1 {
     bool active;
 } L1;
 
-/* An L2 table is past the end of the file: all that it mapped is lost. */
-static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index)
+/* There is no L2 table where an entry points to: what it mapped is lost. */
+static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index,
+                       bool metadata)
 {
     Qcow2Mend mend = {
         .table = qcow2_start_of_cluster(c->s, l1->offset + index * 8ULL),
@@ -195,13 +313,15 @@ static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index)
         .active_l1 = l1->active,
         .l1 = true,
         .lost = true,
+        .metadata = metadata,
         .active = l1->active,
     };
 
-    if (qcow2_has_backing(c->bs)) {
-        c->cut = true; /* old data would show instead */
-    } else {
+    c->uncounted = true;
+    if (!qcow2_has_backing(c->bs)) {
         g_array_append_val(c->mends, mend);
+    } else if (!metadata) {
+        c->cut = true; /* old data would show instead */
     }
 }
 
@@ -209,24 +329,30 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
 {
     Qcow2State *s = c->s;
 
-    if (!count_range(c, l1->offset, l1->n * 8ULL, "L1 table")) {
+    if (!count_range(c, l1->offset, l1->n * 8ULL, QCOW2_USE_L1)) {
         /* What is left of it counts. */
         c->cut = c->uncounted = true;
         if (l1->offset < (uint64_t)c->file_end) {
-            count_range(c, l1->offset, c->file_end - l1->offset, "L1 table");
+            count_range(c, l1->offset, c->file_end - l1->offset, QCOW2_USE_L1);
         }
     }
     for (uint32_t i = 0; i < l1->n; i++) {
         uint64_t l2 = l1->entries[i] & QCOW2_OFFSET_MASK;
+        const char *what;
 
         if (!l2) {
             continue;
         }
         if (unaligned(c, l2, "L2 table")) {
             c->uncounted = true;
-        } else if (!count_range(c, l2, s->cluster_size, "L2 table")) {
-            c->uncounted = true;
-            table_lost(c, l1, i);
+        } else if ((what = metadata_at(c, l2, s->cluster_size))) {
+            qcow2_check_found(c, "L1 entry %#" PRIx64 " points to the %s%s",
+                              l1->entries[i], what,
+                              qcow2_has_backing(c->bs)
+                              ? ", which cannot be repaired" : "");
+            table_lost(c, l1, i, true);
+        } else if (!count_range(c, l2, s->cluster_size, QCOW2_USE_L2)) {
+            table_lost(c, l1, i, false);
         } else {
             count_l2(c, l2, l1->active);
         }
@@ -270,7 +396,8 @@ static void coroutine_mixed_fn count_snapshots(Qcow2Check *c)
         qcow2_check_found(c, "snapshot table: %s", s->snapshots_damage);
         c->uncounted = true;
     }
-    count_range(c, s->snapshots_offset, s->snapshots_bytes, "snapshot table");
+    count_range(c, s->snapshots_offset, s->snapshots_bytes,
+                QCOW2_USE_SNAPSHOTS);
     for (guint i = 0; s->snapshots && i < s->snapshots->len; i++) {
         count_snapshot(c, &g_array_index(s->snapshots, Qcow2Snapshot, i));
     }
@@ -283,7 +410,7 @@ static void coroutine_mixed_fn count_bitmap(Qcow2Check *c,
     Error *err = NULL;
 
     if (!count_range(c, b->table_offset, b->table_size * 8ULL,
-                     "bitmap table")) {
+                     QCOW2_USE_BITMAP_TABLE)) {
         c->cut = c->uncounted = true;
         return;
     }
@@ -299,7 +426,7 @@ static void coroutine_mixed_fn count_bitmap(Qcow2Check *c,
         uint64_t offset = table[k] & QCOW2_OFFSET_MASK;
 
         if (offset && !count_range(c, offset, c->s->cluster_size,
-                                   "bitmap data")) {
+                                   QCOW2_USE_BITMAP_DATA)) {
             c->cut = true;
         }
     }
@@ -330,7 +457,7 @@ static void coroutine_mixed_fn count_bitmaps(Qcow2Check *c)
         return;
     }
     if (!count_range(c, s->bitmaps.dir_offset, s->bitmaps.dir_size,
-                     "bitmap directory")) {
+                     QCOW2_USE_BITMAP_DIR)) {
         c->bitmaps_bad = c->uncounted = true;
         return;
     }
@@ -355,7 +482,7 @@ static void coroutine_mixed_fn count_bitmaps(Qcow2Check *c)
 static bool block_is_good(Qcow2Check *c, uint64_t index, uint64_t block)
 {
     if (unaligned(c, block, "refcount block") ||
-        !count_range(c, block, c->s->cluster_size, "refcount block")) {
+        !count_range(c, block, c->s->cluster_size, QCOW2_USE_REFBLOCK)) {
         return false;
     }
     if (c->counts[block >> c->s->cluster_bits] != 1) {
@@ -378,7 +505,7 @@ static void count_refcount_structure(Qcow2Check *c)
     }
     if (!count_range(c, s->rt_offset,
                      (uint64_t)s->rt_clusters << s->cluster_bits,
-                     "refcount table")) {
+                     QCOW2_USE_REFTABLE)) {
         c->rebuild = true;
     }
     for (uint64_t i = 0; i < s->rt_entries; i++) {
@@ -397,16 +524,47 @@ static void count_refcount_structure(Qcow2Check *c)
     }
 }
 
+/*
+ * A cluster that is used in two ways.  The refcounts can be built anew in
+ * another place; of others, nobody can say which of the two is wrong.
+ */
+static void find_overlaps(Qcow2Check *c)
+{
+    const unsigned data = 1U << QCOW2_USE_DATA | 1U << QCOW2_USE_COMPRESSED;
+    const unsigned table = 1U << QCOW2_USE_REFTABLE;
+    const unsigned block = 1U << QCOW2_USE_REFBLOCK; /* said already */
+
+    for (uint64_t i = 0; i < c->clusters; i++) {
+        unsigned all = c->uses[i];
+        int first = g_bit_nth_lsf(all, -1);
+        int second = g_bit_nth_lsf(all, first);
+
+        if (second < 0 || !(all & ~data) || (all & block)) {
+            continue;
+        }
+        qcow2_check_found(c, "cluster %" PRIu64 " is used as %s and as %s%s",
+                          i, uses[first], uses[second], all & table ? ""
+                          : ", which cannot be repaired");
+        if (all & table) {
+            c->rebuild = true;
+        } else {
+            c->uncounted = true; /* what is lost may be in what is leaked */
+        }
+    }
+}
+
 void coroutine_mixed_fn qcow2_check_count_all(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
     L1 l1 = { s->l1_offset, s->l1, s->l1_size, true };
 
-    count_range(c, 0, s->cluster_size, "header");
+    find_sure(c);
+    count_range(c, 0, s->cluster_size, QCOW2_USE_HEADER);
     count_l1(c, &l1);
     count_snapshots(c);
     count_bitmaps(c);
     if (!c->without_refcounts) {
         count_refcount_structure(c);
     }
+    find_overlaps(c);
 }

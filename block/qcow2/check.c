@@ -189,9 +189,8 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
     bool fixed;
     int ret;
 
-    if (!l2 || qcow2_in_cluster(s, l2) ||
-        !range_fits(l2, s->cluster_size, c->file_end)) {
-        return;
+    if (!g_hash_table_contains(c->l2_refs, &l2)) {
+        return; /* not a table: said already */
     }
     table = qcow2_read_table(c->bs, l2, n, &ret);
     old = table ? g_try_malloc(n * 8) : NULL;
@@ -259,6 +258,7 @@ static void check_free(Qcow2Check *c)
     }
     qcow2_check_forget_bad_blocks(c);
     g_free(c->counts);
+    g_free(c->uses);
     g_clear_pointer(&c->l2_refs, g_hash_table_destroy);
     if (c->mends) {
         g_array_free(c->mends, TRUE);
@@ -275,10 +275,11 @@ static int check_setup(Qcow2Check *c)
     c->clusters = qcow2_clusters(c->s, len);
     c->file_end = c->clusters << c->s->cluster_bits;
     c->counts = g_try_malloc0_n(MAX(c->clusters, 1), sizeof(*c->counts));
+    c->uses = g_try_malloc0_n(MAX(c->clusters, 1), sizeof(*c->uses));
     c->l2_refs = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                        g_free);
     c->mends = g_array_new(FALSE, FALSE, sizeof(Qcow2Mend));
-    return c->counts ? 0 : -ENOMEM;
+    return c->counts && c->uses ? 0 : -ENOMEM;
 }
 
 /* Counts, compares, and fills in @c->res, which must be zeroed. */

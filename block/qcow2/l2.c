@@ -320,7 +320,13 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
                              " unaligned (L1 index: %#" PRIx32 ")", table,
                              index);
     }
-    ret = qcow2_alloc_bytes_run(bs, s->cluster_size, &new);
+    /* What is no table at all must not be freed when it was copied. */
+    ret = table ? qcow2_check_overlap(bs, table, s->cluster_size,
+                                      QCOW2_OVERLAP_ACTIVE_L2 |
+                                      QCOW2_OVERLAP_INACTIVE_L2) : 0;
+    if (ret == 0) {
+        ret = qcow2_alloc_bytes_run(bs, s->cluster_size, &new);
+    }
     if (ret < 0) {
         return ret;
     }

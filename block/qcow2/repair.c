@@ -33,9 +33,10 @@ static int coroutine_mixed_fn mend_one(Qcow2Check *c, const Qcow2Mend *m)
         return ret;
     }
     qcow2_check_say(c, "Repairing entry at offset %#" PRIx64 " of an %s table"
-                    "%s", m->offset, m->l1 ? "L1" : "L2",
-                    m->lost ? ": what it refers to is not in the file, it "
-                              "reads as zeroes" : "");
+                    "%s%s", m->offset, m->l1 ? "L1" : "L2",
+                    !m->lost ? "" : m->metadata ? ": it refers to metadata"
+                    : ": what it refers to is not in the file",
+                    m->lost ? ", it reads as zeroes" : "");
     if (m->active_l1) {
         s->l1[m->l1_index] = m->value;
     }

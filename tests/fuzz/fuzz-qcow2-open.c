@@ -99,12 +99,22 @@ static void try_repair(BlockBackend *blk)
     }
 }
 
-/* What was repaired to the end is written to without doing damage. */
+/* Has the image the bit which says that it is corrupt? */
+static bool marked_corrupt(void)
+{
+    return fuzz_image->len >= 80 && ld32_be(fuzz_image->data + 4) >= 3 &&
+           (fuzz_image->data[79] & 2);
+}
+
+/*
+ * What was repaired to the end is written to without doing damage, and without
+ * finding any.
+ */
 static void try_write_repaired(void)
 {
     BdrvCheckResult result = {0};
     BlockBackend *blk = fuzz_image_open(true, BDRV_O_CHECK);
-    bool clean;
+    bool clean, corrupt;
 
     if (!blk) {
         return;
@@ -112,10 +122,12 @@ static void try_write_repaired(void)
     clean = bdrv_check(blk_bs(blk), &result, 0) == 0 && !result.check_errors &&
             !result.corruptions;
     fuzz_image_close(blk);
+    corrupt = marked_corrupt();
     blk = clean ? fuzz_image_open(true, 0) : NULL;
     if (blk) {
         try_write(blk);
         fuzz_image_close(blk);
+        g_assert_true(marked_corrupt() <= corrupt);
         blk = fuzz_image_open(false, BDRV_O_CHECK);
         g_assert_nonnull(blk);
         if (bdrv_check(blk_bs(blk), &result, 0) == 0 && !result.check_errors) {
