@@ -234,8 +234,24 @@ static void count_normal(Qcow2Check *c, const Place *at, uint64_t entry)
     }
 }
 
+/*
+ * Reserved bits may mean something to whoever has set them: an entry of which
+ * the rest fits stays as it is, with its flag.
+ */
+static void find_reserved(Qcow2Check *c, const char *what, uint64_t entry,
+                          uint64_t reserved)
+{
+    if (entry & reserved) {
+        qcow2_check_found(c, "%s entry %#" PRIx64 " has reserved bits set, "
+                          "which cannot be repaired", what, entry);
+    }
+}
+
 static void count_entry(Qcow2Check *c, const Place *at, uint64_t entry)
 {
+    if (!(entry & QCOW2_COMPRESSED)) {
+        find_reserved(c, "L2", entry, QCOW2_L2_RESERVED);
+    }
     switch (qcow2_entry_type(entry, c->s->version, c->s->cluster_bits)) {
     case QCOW2_TYPE_COMPRESSED:
         count_compressed(c, at, entry);
@@ -340,6 +356,7 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
         uint64_t l2 = l1->entries[i] & QCOW2_OFFSET_MASK;
         const char *what;
 
+        find_reserved(c, "L1", l1->entries[i], QCOW2_L1_RESERVED);
         if (!l2) {
             continue;
         }
@@ -511,6 +528,11 @@ static void count_refcount_structure(Qcow2Check *c)
     for (uint64_t i = 0; i < s->rt_entries; i++) {
         uint64_t block = s->rt[i] & QCOW2_REFTABLE_MASK;
 
+        if (s->rt[i] & ~QCOW2_REFTABLE_MASK) {
+            qcow2_check_found(c, "refcount table entry %" PRIu64 " (%#" PRIx64
+                              ") has reserved bits set", i, s->rt[i]);
+            c->rebuild = true;
+        }
         if (block && !block_is_good(c, i, block)) {
             Qcow2BadBlock bad = { i, s->rt[i] };
 

@@ -175,7 +175,7 @@ static bool coroutine_mixed_fn entry_flag_wrong(Qcow2Check *c, uint64_t entry)
                                       c->s->cluster_bits);
 
     return (type == QCOW2_NORMAL || type == QCOW2_ZERO_ALLOC) &&
-           !flag_ok(c, entry);
+           !(entry & QCOW2_L2_RESERVED) && !flag_ok(c, entry);
 }
 
 static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
@@ -228,7 +228,7 @@ static void coroutine_mixed_fn check_flags(Qcow2Check *c, bool fix)
     Qcow2State *s = c->s;
 
     for (uint32_t i = 0; i < s->l1_size; i++) {
-        if (!flag_ok(c, s->l1[i])) {
+        if (!(s->l1[i] & QCOW2_L1_RESERVED) && !flag_ok(c, s->l1[i])) {
             uint64_t old = s->l1[i];
             bool fixed = false;
 
