@@ -324,7 +324,10 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
     int64_t old = s->size;
     int ret = grow_tables(bs, size);
 
-    if (ret == 0 && prealloc != PREALLOC_MODE_OFF &&
+    if (ret < 0) {
+        return ret; /* there is no entry for what is behind */
+    }
+    if (prealloc != PREALLOC_MODE_OFF &&
         qcow2_in_cluster(s, old)) {
         ret = place_last(bs, old, size, prealloc, errp);
         ret = ret == -ENOTSUP ? 0 : ret; /* as it is written */
