@@ -558,12 +558,14 @@ static void find_overlaps(Qcow2Check *c)
 
     for (uint64_t i = 0; i < c->clusters; i++) {
         unsigned all = c->uses[i];
-        int first = g_bit_nth_lsf(all, -1);
-        int second = g_bit_nth_lsf(all, first);
+        int first, second;
 
-        if (second < 0 || !(all & ~data) || (all & block)) {
+        /* Most have one use, or none: there can be very many. */
+        if (!(all & (all - 1)) || !(all & ~data) || (all & block)) {
             continue;
         }
+        first = g_bit_nth_lsf(all, -1);
+        second = g_bit_nth_lsf(all, first);
         qcow2_check_found(c, "cluster %" PRIu64 " is used as %s and as %s%s",
                           i, uses[first], uses[second], all & table ? ""
                           : ", which cannot be repaired");
