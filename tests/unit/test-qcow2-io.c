@@ -740,23 +740,6 @@ static void test_write_compressed(void)
 
 /* --- damaged images --- */
 
-static void quiet_stderr(bool quiet)
-{
-    static int saved = -1;
-
-    fflush(stderr);
-    if (quiet) {
-        int null = open("/dev/null", O_WRONLY);
-
-        saved = dup(2);
-        dup2(null, 2);
-        close(null);
-    } else {
-        dup2(saved, 2);
-        close(saved);
-    }
-}
-
 /* Opens, reads, writes, resizes and checks; all of it may fail. */
 static void use_damaged(const char *path, int mode)
 {

@@ -264,23 +264,6 @@ static BlockDriverState *open_crashed(int flags)
     return open_text(text, BDRV_O_RDWR | flags, &error_abort);
 }
 
-static void quiet_stderr(bool quiet)
-{
-    static int saved = -1;
-
-    fflush(stderr);
-    if (quiet) {
-        int null = open("/dev/null", O_WRONLY);
-
-        saved = dup(2);
-        dup2(null, 2);
-        close(null);
-    } else {
-        dup2(saved, 2);
-        close(saved);
-    }
-}
-
 static void check_crashed(int cut, bool lazy)
 {
     BdrvCheckResult result = { 0 };

@@ -22,6 +22,24 @@ static inline BlockDriverState *open_text(const char *text, int flags,
     return bs;
 }
 
+/* Until it is called with false, nothing is shown on stderr. */
+static inline void quiet_stderr(bool quiet)
+{
+    static int saved = -1;
+
+    fflush(stderr);
+    if (quiet) {
+        int null = open("/dev/null", O_WRONLY);
+
+        saved = dup(2);
+        dup2(null, 2);
+        close(null);
+    } else {
+        dup2(saved, 2);
+        close(saved);
+    }
+}
+
 /* A new image in the file @path; create->file is not used. */
 static inline void create_image(const char *path,
                                 const BlockdevCreateOptionsQcow2 *create)
