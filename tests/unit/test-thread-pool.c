@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Worker threads: results, limits, many requests at once. */
+/* Worker threads: results, limits, many requests at once, giving up. */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
 
@@ -75,6 +75,90 @@ static void test_limits(void)
     thread_pool_set_limits(0, 64);
 }
 
+/* --- giving up --- */
+
+static GMutex gate;
+static int freed; /* atomic */
+
+typedef struct Stuck {
+    ThreadPoolWait wait;
+    int ret;
+    bool over;
+} Stuck;
+
+/* Comes back when the gate is open. */
+static int get_stuck(void *unused)
+{
+    g_mutex_lock(&gate);
+    g_mutex_unlock(&gate);
+    return 7;
+}
+
+static void count_freed(void *unused)
+{
+    __atomic_add_fetch(&freed, 1, __ATOMIC_SEQ_CST);
+}
+
+static void coroutine_fn stuck_entry(void *opaque)
+{
+    Stuck *s = opaque;
+
+    s->ret = thread_pool_co_run_cancellable(get_stuck, &freed, count_freed,
+                                            &s->wait);
+    s->over = true;
+}
+
+static void start_stuck(Stuck *s)
+{
+    *s = (Stuck) { 0 };
+    coroutine_enter(coroutine_create(stuck_entry, s));
+    g_assert_nonnull(s->wait.req);
+}
+
+static void give_up(Stuck *s)
+{
+    thread_pool_cancel(&s->wait);
+    thread_pool_cancel(&s->wait); /* nobody waits any more */
+    AIO_WAIT_WHILE(aio_main_context(), !s->over);
+    g_assert_cmpint(s->ret, ==, -ECANCELED);
+}
+
+/* The only worker there may be is stuck: who waits for it goes on once its
+ * request is given up. */
+static void test_give_up(void)
+{
+    int left = 1;
+    Job job = { .in = 3, .left = &left };
+    Stuck running, queued, done;
+
+    thread_pool_set_limits(0, 1);
+    aio_main_cleanup();
+    aio_main_init(&error_fatal);
+
+    g_mutex_lock(&gate);
+    start_stuck(&running);
+    g_usleep(10000); /* it is taken by then, most likely */
+    start_stuck(&queued);
+    coroutine_enter(coroutine_create(job_entry, &job));
+    give_up(&queued);
+    g_assert_cmpint(__atomic_load_n(&freed, __ATOMIC_SEQ_CST), ==, 1);
+    give_up(&running);
+    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    g_assert_cmpint(job.ret, ==, 6);
+    g_mutex_unlock(&gate);
+    while (__atomic_load_n(&freed, __ATOMIC_SEQ_CST) < 2) {
+        g_usleep(1000);
+    }
+
+    /* One that is not given up is the caller's, with its result. */
+    start_stuck(&done);
+    AIO_WAIT_WHILE(aio_main_context(), !done.over);
+    thread_pool_cancel(&done.wait);
+    g_assert_cmpint(done.ret, ==, 7);
+    g_assert_cmpint(freed, ==, 2);
+    thread_pool_set_limits(0, 64);
+}
+
 static int nothing(void *opaque)
 {
     return 0;
@@ -106,6 +190,7 @@ int main(int argc, char **argv)
     g_test_add_func("/thread-pool/one", test_one);
     g_test_add_func("/thread-pool/many", test_many);
     g_test_add_func("/thread-pool/limits", test_limits);
+    g_test_add_func("/thread-pool/give-up", test_give_up);
     if (g_test_perf()) {
         g_test_add_func("/thread-pool/speed", test_speed);
     }

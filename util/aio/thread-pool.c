@@ -63,6 +63,21 @@ static bool worker_wait(void)
 }
 
 /*
+ * For a worker whose request was given up.  It was replaced if there was work
+ * left; only where no thread could be had is it wanted again.
+ */
+static bool worker_rejoin(void)
+{
+    bool wanted;
+
+    g_mutex_lock(&pool.lock);
+    wanted = pool.nqueued && !pool.nthreads;
+    pool.nthreads += wanted;
+    g_mutex_unlock(&pool.lock);
+    return wanted;
+}
+
+/*
  * The function of @req has returned.  False: nobody waits for that, and this
  * worker does not belong to the pool any more.
  */
@@ -79,7 +94,7 @@ static bool worker_finish(WorkReq *req)
     if (given_up) {
         req->free_arg(req->arg);
         g_free(req);
-        return false;
+        return worker_rejoin();
     }
     /* The request is gone with this. */
     co_wake(req->co);
@@ -128,19 +143,24 @@ static int worker_start(void)
     return -ret;
 }
 
+/* One more worker, if @queued requests want it and the limit allows it; false
+ * where there is none at all.  Under lock. */
+static bool worker_add(int queued)
+{
+    if (queued > pool.nidle && pool.nthreads < pool.max_threads &&
+        !worker_start()) {
+        pool.nthreads++;
+    }
+    return pool.nthreads > 0;
+}
+
 /* Queues @req; false where there is no worker to be had.  */
 static bool thread_pool_queue(WorkReq *req)
 {
-    bool ok = true;
+    bool ok;
 
     g_mutex_lock(&pool.lock);
-    if (pool.nqueued >= pool.nidle && pool.nthreads < pool.max_threads) {
-        if (!worker_start()) {
-            pool.nthreads++;
-        } else {
-            ok = pool.nthreads > 0;
-        }
-    }
+    ok = worker_add(pool.nqueued + 1);
     if (ok) {
         TAILQ_INSERT_TAIL(&pool.queue, req, entry);
         req->queued = true;
@@ -210,6 +230,7 @@ void thread_pool_cancel(ThreadPoolWait *wait)
         req->given_up = true;
         pool.nthreads--;
         g_cond_broadcast(&pool.ended);
+        worker_add(pool.nqueued); /* in its place */
     }
     g_mutex_unlock(&pool.lock);
     if (finished) {
