@@ -10,7 +10,8 @@
  *  2. What points past the end of the file goes first, so that nothing refers
  *     to clusters which the allocator may hand out; with it goes what points to
  *     metadata that is sure to be in its place.  Where a cluster is used in two
- *     ways and either may be wrong, both stay, and so does the error.
+ *     ways and either may be wrong, both stay, and so does the error.  Data in
+ *     the place of refcounts stays, too: those are built anew elsewhere.
  *  3. Refcounts that are too low are raised, or all of them built anew; only
  *     then may anything be allocated (a new table of snapshots).
  *  4. Refcounts that are too high fall last, and only where every reference

@@ -116,13 +116,13 @@ static void coroutine_mixed_fn find_sure(Qcow2Check *c)
     }
 }
 
-/* The name of what is sure and overlaps with a range of the file, or NULL. */
-static const char *metadata_at(const Qcow2Check *c, uint64_t offset,
-                               uint64_t bytes)
+/* What is sure and overlaps with a range of the file, or NULL. */
+static const Qcow2Sure *metadata_at(const Qcow2Check *c, uint64_t offset,
+                                    uint64_t bytes)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(c->sure); i++) {
         if (offset < c->sure[i].end && c->sure[i].offset < offset + bytes) {
-            return uses[c->sure[i].use];
+            return &c->sure[i];
         }
     }
     return NULL;
@@ -153,11 +153,16 @@ static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
     }
 }
 
-/* Says so if an entry points to metadata, and has it become zeroes. */
+/*
+ * Says so if an entry points to metadata, and has it become zeroes.  One that
+ * has to stay is counted, so that writing there does not free the metadata.
+ * The refcounts are built anew in another place instead: guests can write data
+ * that looks like refcounts, and what is right about theirs is not to be lost.
+ */
 static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
                              uint64_t offset, uint64_t bytes)
 {
-    const char *what = metadata_at(c, offset, bytes);
+    const Qcow2Sure *what = metadata_at(c, offset, bytes);
     Qcow2Mend mend = {
         .table = at->l2,
         .offset = at->l2 + at->index * 8,
@@ -166,14 +171,15 @@ static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
         .metadata = true,
         .active = at->active,
     };
-    bool can = c->s->version >= 3 || !qcow2_has_backing(c->bs);
 
-    if (!what) {
-        return false;
+    if (!what || what->use == QCOW2_USE_REFTABLE ||
+        what->use == QCOW2_USE_REFBLOCK ||
+        (c->s->version < 3 && qcow2_has_backing(c->bs))) {
+        return false; /* find_overlaps() tells of it */
     }
-    qcow2_check_found(c, "L2 entry %#" PRIx64 " points to the %s%s", entry,
-                      what, can ? "" : ", which cannot be repaired");
-    if (can && at->first) {
+    qcow2_check_found(c, "L2 entry %#" PRIx64 " points to the %s", entry,
+                      uses[what->use]);
+    if (at->first) {
         g_array_append_val(c->mends, mend);
     }
     return true;
@@ -338,6 +344,10 @@ static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index,
         g_array_append_val(c->mends, mend);
     } else if (!metadata) {
         c->cut = true; /* old data would show instead */
+    } else {
+        /* It stays, and is one reference more: COPIED would be wrong. */
+        count_range(c, l1->entries[index] & QCOW2_OFFSET_MASK,
+                    c->s->cluster_size, QCOW2_USE_L2);
     }
 }
 
@@ -354,7 +364,7 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
     }
     for (uint32_t i = 0; i < l1->n; i++) {
         uint64_t l2 = l1->entries[i] & QCOW2_OFFSET_MASK;
-        const char *what;
+        const Qcow2Sure *what;
 
         find_reserved(c, "L1", l1->entries[i], QCOW2_L1_RESERVED);
         if (!l2) {
@@ -364,7 +374,7 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
             c->uncounted = true;
         } else if ((what = metadata_at(c, l2, s->cluster_size))) {
             qcow2_check_found(c, "L1 entry %#" PRIx64 " points to the %s%s",
-                              l1->entries[i], what,
+                              l1->entries[i], uses[what->use],
                               qcow2_has_backing(c->bs)
                               ? ", which cannot be repaired" : "");
             table_lost(c, l1, i, true);

@@ -310,8 +310,10 @@ int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c)
         again.bad_blocks = g_steal_pointer(&c->bad_blocks);
         qcow2_check_count_all(&again);
         for (guint i = 0; i < again.mends->len; i++) {
+            const Qcow2Mend *m = &g_array_index(again.mends, Qcow2Mend, i);
+
             /* Still there: it cannot be mended. */
-            again.cut |= g_array_index(again.mends, Qcow2Mend, i).lost;
+            again.cut |= m->lost && !m->metadata;
         }
         again.quiet = c->quiet;
         again.res = c->res;
