@@ -278,6 +278,24 @@ static bool any_cancelled(const NBDState *s)
     return false;
 }
 
+/*
+ * Others who use the connection would suffer with those that are cancelled:
+ * they come first, unless all were cancelled together.
+ */
+static bool may_leave(const NBDState *s)
+{
+    const NBDUse *use;
+    bool all = true;
+
+    LIST_FOREACH(use, &s->uses, list) {
+        if (use->urgent) {
+            return true;
+        }
+        all &= use->cancelled;
+    }
+    return all;
+}
+
 static void limit_silence(NBDState *s)
 {
     s->answers_seen = s->answers;
@@ -291,8 +309,8 @@ void nbd_silence_over(void *opaque)
     if (!any_cancelled(s)) {
         return;
     }
-    if (s->answers != s->answers_seen) {
-        limit_silence(s); /* it is slow, but it is there */
+    if (s->answers != s->answers_seen || !may_leave(s)) {
+        limit_silence(s); /* some answer came in that time, or has to */
     } else if (nbd_conn_ok(s->conn)) {
         nbd_conn_stop(s->conn);
     }
@@ -310,6 +328,7 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
         if (!co || use->co == co) {
             /* Also one that the server has yet to answer, if it goes then. */
             use->cancelled = true;
+            use->urgent |= !co;
             wake(use);
         }
     }
@@ -317,9 +336,9 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
         s->impatient = true;
         aio_timer_del(s->delay_timer);
         nbd_delay_over(s);
-        if (any_cancelled(s)) {
-            limit_silence(s);
-        }
+    }
+    if (any_cancelled(s) && !aio_timer_pending(s->silence_timer)) {
+        limit_silence(s);
     }
 }
 

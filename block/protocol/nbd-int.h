@@ -18,6 +18,7 @@ typedef struct NBDUse {
     Coroutine *co;
     bool asleep;    /* till there is a connection, or none is waited for */
     bool cancelled; /* it does not wait, whatever becomes of the others */
+    bool urgent;    /* ... and nobody may have to wait for the server for it */
     LIST_ENTRY(NBDUse) list;
 } NBDUse;
 

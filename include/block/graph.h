@@ -251,7 +251,10 @@ void bdrv_let_go(BlockDriverState *bs);
 /*
  * Nobody is interested any more in requests on @bs: those that wait for
  * something that may never come fail, on @bs and the nodes that it stores its
- * data in.  With @co: only those of this coroutine, on all nodes below.
+ * data in.  With @co: only those of this coroutine, on all nodes below.  A
+ * server that answers nothing for some seconds is left then, which fails other
+ * requests of users of @bs, too; with @co, only if there are no others.  What
+ * waits for a throttle goes on, whoever sent it, as in a drain.
  */
 void bdrv_cancel_in_flight(BlockDriverState *bs, Coroutine *co);
 /* The program ends: nodes that are just being opened fail to open. */
