@@ -296,9 +296,11 @@ static int coroutine_fn intend_and_mark(BdrvRequest *r)
 
     changed_range(r, &start, &end);
     if (marks(r) && start < end) {
+        bool may_wait = bs->bitmaps.store != NULL;
+
         ret = bdrv_bitmap_store_co_write_intent(bs, start, end - start);
-        if (ret == 0 && bs->bitmaps.store) {
-            ret = check_again(r); /* rule 3: it may have waited */
+        if (ret == 0 && may_wait) {
+            ret = check_again(r); /* rule 3 */
         }
         if (ret < 0) {
             return ret;

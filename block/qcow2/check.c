@@ -195,6 +195,10 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
     table = qcow2_read_table(c->bs, l2, n, &ret);
     old = table ? g_try_malloc(n * 8) : NULL;
     if (!old) {
+        qcow2_check_say(c, "ERROR could not check the flags of the L2 table at "
+                        "%#" PRIx64 ": %s", l2, strerror(table ? ENOMEM
+                                                               : -ret));
+        c->res->check_errors++;
         return;
     }
     memcpy(old, table, n * 8);
