@@ -232,7 +232,7 @@ static void coroutine_fn truncate_entry(void *opaque)
 
 static int coroutine_mixed_fn run(CoroutineEntry *entry, BlkCall c)
 {
-    aio_run_co(entry, &c);
+    aio_run_co(c.blk->ctx, entry, &c);
     return c.ret;
 }
 

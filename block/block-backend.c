@@ -396,7 +396,7 @@ void blk_drain(BlockBackend *blk)
         bdrv_drained_begin(bs);
     }
     if (!in_coroutine()) {
-        AIO_WAIT_WHILE(blk->ctx, blk->in_flight > 0);
+        AIO_WAIT_WHILE(blk->in_flight > 0);
     }
     if (bs) {
         bdrv_drained_end(bs);

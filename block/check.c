@@ -31,6 +31,6 @@ int bdrv_check(BlockDriverState *bs, BdrvCheckResult *result, int fix)
     if (!bs->drv->co_check) {
         return -ENOTSUP;
     }
-    aio_run_co(bdrv_check_entry, &call);
+    aio_run_co(bs->ctx, bdrv_check_entry, &call);
     return call.ret;
 }

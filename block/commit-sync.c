@@ -134,7 +134,7 @@ int commit_empty(BlockDriverState *bs)
     EmptyCall call = { bs, -ENOTSUP };
 
     if (bs->drv->co_make_empty) {
-        aio_run_co(empty_entry, &call);
+        aio_run_co(bs->ctx, empty_entry, &call);
         bs->write_gen++; /* there is something to flush */
     }
     return call.ret;

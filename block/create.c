@@ -37,7 +37,7 @@ int coroutine_mixed_fn bdrv_create(BlockdevCreateOptions *options,
         error_setg(errp, "Driver '%s' does not support blockdev-create", name);
         return -ENOTSUP;
     }
-    aio_run_co(bdrv_create_entry, &call);
+    aio_run_co(aio_main_context(), bdrv_create_entry, &call);
     return call.ret;
 }
 

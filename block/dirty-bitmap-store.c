@@ -300,6 +300,6 @@ bool coroutine_mixed_fn bdrv_remove_stored_dirty_bitmap(BlockDriverState *bs,
                    "not supported", bdrv_get_device_or_node_name(bs));
         return false;
     }
-    aio_run_co(remove_entry, &co);
+    aio_run_co(bs->ctx, remove_entry, &co);
     return co.ok;
 }

@@ -225,7 +225,7 @@ static void bdrv_drained_begin_outside(void *opaque)
     BlockDriverState *bs = opaque;
 
     bdrv_quiesce(bs);
-    AIO_WAIT_WHILE(bs->ctx, bdrv_drain_busy(bs));
+    AIO_WAIT_WHILE(bdrv_drain_busy(bs));
 }
 
 void bdrv_drained_begin(BlockDriverState *bs)
@@ -263,7 +263,7 @@ static void bdrv_drain_all_begin_outside(void *opaque)
     while ((bs = bdrv_next_node(bs))) {
         bdrv_quiesce(bs);
     }
-    AIO_WAIT_WHILE(aio_main_context(), bdrv_drain_all_busy());
+    AIO_WAIT_WHILE(bdrv_drain_all_busy());
 }
 
 void bdrv_drain_all_begin(void)

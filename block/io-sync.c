@@ -64,7 +64,7 @@ static void coroutine_fn truncate_entry(void *opaque)
 
 static int coroutine_mixed_fn run(CoroutineEntry *entry, SyncIO s)
 {
-    aio_run_co(entry, &s);
+    aio_run_co(s.child ? s.child->bs->ctx : s.bs->ctx, entry, &s);
     return s.ret;
 }
 

@@ -208,7 +208,7 @@ static int snapshot_call(SnapshotCall *call)
     BlockDriverState *bs = bdrv_ref(call->node);
 
     bdrv_drained_begin(bs);
-    aio_run_co(snapshot_entry, call);
+    aio_run_co(bs->ctx, snapshot_entry, call);
     if (call->ret == 0 && (call->verb == SNAPSHOT_GOTO ||
                            call->verb == SNAPSHOT_LOAD_TMP)) {
         bdrv_refresh_total_size(bs);

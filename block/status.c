@@ -284,7 +284,7 @@ static Status coroutine_mixed_fn query_status(const Query *q, int64_t offset,
         bytes > BDRV_MAX_LENGTH) {
         return (Status) { .flags = -EIO };
     }
-    aio_run_co(status_entry, &call);
+    aio_run_co(q->top->ctx, status_entry, &call);
     return call.s;
 }
 

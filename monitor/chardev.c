@@ -435,7 +435,7 @@ static int socket_fd(Chardev *chr, const ChardevOptionsSocket *opt,
 static void wait_for_client(Chardev *chr)
 {
     listen_again(chr);
-    AIO_WAIT_WHILE(aio_main_context(), chr->out_fd < 0 && !aio_main_quitting());
+    AIO_WAIT_WHILE(chr->out_fd < 0 && !aio_main_quitting());
 }
 
 /* Whoever reads or writes finds the connection closed, and ends it. */

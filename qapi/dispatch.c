@@ -288,7 +288,7 @@ qmp_dispatch(const QmpCommandTable *table, struct json_object *request,
 
     if (begin_call(&call, table, request, oob_enabled)) {
         if (call.command->flags & QMP_COMMAND_COROUTINE) {
-            aio_run_co(call_entry, &call);
+            aio_run_co(aio_main_context(), call_entry, &call);
         } else {
             call_handler(&call);
         }

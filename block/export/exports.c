@@ -249,7 +249,7 @@ void blk_exp_close_type(BlockExportType type)
             blk_exp_unref(exp);
         }
     }
-    AIO_WAIT_WHILE(aio_main_context(), any_of_type(type));
+    AIO_WAIT_WHILE(any_of_type(type));
 }
 
 void blk_exp_close_all(void)

@@ -183,7 +183,7 @@ bool nbd_server_stop(Error **errp)
     }
     blk_exp_close_type(BLOCK_EXPORT_TYPE_NBD);
     nbd_server_disconnect_all(listener.nbd);
-    AIO_WAIT_WHILE(aio_main_context(), nbd_server_clients(listener.nbd) > 0);
+    AIO_WAIT_WHILE(nbd_server_clients(listener.nbd) > 0);
     g_clear_pointer(&listener.nbd, nbd_server_free);
     return true;
 }

@@ -228,7 +228,7 @@ bool nbd_connect_first(NBDState *s, Error **errp)
         aio_timer_mod(timer, aio_now_ns() +
                       s->options->open_timeout * NS_PER_S);
     }
-    aio_run_co(first_entry, &f);
+    aio_run_co(s->bs->ctx, first_entry, &f);
     if (timer) {
         aio_timer_free(timer);
     }
@@ -424,7 +424,7 @@ void nbd_connect_close(NBDState *s)
     s->closing = true;
     yank_remove(g_steal_pointer(&s->yank));
     nbd_connect_cut(s);
-    AIO_WAIT_WHILE(aio_main_context(), is_alive(s));
+    AIO_WAIT_WHILE(is_alive(s));
     nbd_conn_unref(s->conn);
     s->conn = NULL;
     if (s->delay_timer) {

@@ -317,7 +317,7 @@ static bool coroutine_mixed_fn bitmaps_save(BdrvBitmapStore *store,
                    store->bs->node_name);
         return false;
     }
-    aio_run_co(store_entry, &call);
+    aio_run_co(call.bs->ctx, store_entry, &call);
     return call.ok;
 }
 

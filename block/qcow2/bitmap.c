@@ -344,7 +344,7 @@ bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
         return false;
     }
     call.name = bitmap ? bdrv_dirty_bitmap_name(bitmap) : NULL;
-    aio_run_co(begin_entry, &call);
+    aio_run_co(call.bs->ctx, begin_entry, &call);
     return call.ok;
 }
 

@@ -135,7 +135,7 @@ int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
     }
     bs->backing_file = g_strdup(backing_file);
     bs->backing_format = g_strdup(backing_fmt);
-    aio_run_co(header_entry, &call);
+    aio_run_co(bs->ctx, header_entry, &call);
     if (call.ret < 0) {
         g_free(bs->backing_file);
         g_free(bs->backing_format);

@@ -27,7 +27,7 @@ static int become_read_only(BlockDriverState *bs, Error **errp)
 {
     CleanCall call = { bs, 0 };
 
-    aio_run_co(clean_entry, &call);
+    aio_run_co(bs->ctx, clean_entry, &call);
     if (call.ret < 0) {
         error_setg_errno(errp, -call.ret, "Could not write back the metadata "
                          "of node '%s'", bs->node_name);

@@ -3,9 +3,11 @@
  * The event loop: file descriptors, bottom halves, timers, worker threads and
  * file I/O.
  *
- * One AioContext belongs to one thread.  It waits on an io_uring where the
+ * One AioContext belongs to one thread.  Its loop waits on an io_uring where the
  * kernel allows one, else on epoll with worker threads and libaio; the
  * environment variable TIDEMARK_AIO=io_uring|epoll forces the choice.
+ *
+ * Other threads have contexts of their own (qemu/iothread.h).
  *
  * Nested polling.  Code outside coroutines in the main thread that has to wait
  * (AIO_WAIT_WHILE) polls the loop from inside a handler.  Handlers, bottom
@@ -71,20 +73,49 @@ bool aio_main_held(void);
 /* Wakes @ctx if it waits: conditions are looked at anew.  Thread safe. */
 void aio_notify(AioContext *ctx);
 
-/* Polls @ctx (of this thread) while @cond holds.  Never in a coroutine. */
-#define AIO_WAIT_WHILE(ctx, cond) \
+/*
+ * Polls the main loop while @cond holds, which is looked at while the main
+ * thread is exclusive, and anew after each turn of an I/O thread.  Main thread,
+ * never in a coroutine.
+ */
+#define AIO_WAIT_WHILE(cond) \
     do { \
-        g_assert(!in_coroutine()); \
+        aio_wait_begin(); \
         while (cond) { \
-            aio_poll(ctx, true); \
+            aio_poll(aio_main_context(), true); \
         } \
+        aio_wait_end(); \
     } while (0)
+/* For AIO_WAIT_WHILE() only. */
+void aio_wait_begin(void);
+void aio_wait_end(void);
 
 /*
- * Runs @entry(@opaque) as a coroutine to its end: directly where the caller is
- * a coroutine already, else by polling the main context.
+ * Runs @entry(@opaque) to its end as a coroutine in the thread of @ctx.  From a
+ * coroutine, in any thread; else the main thread polls its loop meanwhile.
  */
-void coroutine_mixed_fn aio_run_co(CoroutineEntry *entry, void *opaque);
+void coroutine_mixed_fn aio_run_co(AioContext *ctx, CoroutineEntry *entry,
+                                   void *opaque);
+/* Enters @co, which is new, in the thread of @ctx: at once if that is this. */
+void aio_co_enter(AioContext *ctx, Coroutine *co);
+/* Runs @fn(@opaque) in the thread of @ctx and waits for it.  Main thread. */
+void aio_context_run(AioContext *ctx, AioHandler *fn, void *opaque);
+
+/* --- the main thread alone --- */
+
+/*
+ * Between the two, which may nest, no I/O thread runs anything but waits: the
+ * main thread may look at and change what is theirs, timers of their contexts
+ * and coroutine queues too, but not their file descriptors (aio_context_run()
+ * does that).  A poll of the main loop in between lets them run.
+ *
+ * The main thread is exclusive by itself wherever it runs anything but handlers
+ * of AIO_SCOPE_IO and coroutines that its loop enters; those have to ask.
+ */
+void aio_exclusive_begin(void);
+void aio_exclusive_end(void);
+/* Are we the main thread, and is it so? */
+bool aio_is_exclusive(void);
 
 /* --- file descriptors --- */
 

@@ -45,6 +45,12 @@ void co_schedule(AioContext *ctx, Coroutine *co);
 /* Lets other events of the loop run, then goes on. */
 void coroutine_fn co_yield_to_loop(void);
 
+/*
+ * Goes on in the thread of @ctx; nothing happens where that is this one.  What
+ * was looked at before may be another thread's from now on.
+ */
+void coroutine_fn co_move_to(AioContext *ctx);
+
 /* --- mutex: fair, for coroutines of one thread; held across yields --- */
 typedef struct CoWaiter CoWaiter;
 typedef TAILQ_HEAD(CoWaitList, CoWaiter) CoWaitList;

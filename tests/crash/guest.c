@@ -182,5 +182,5 @@ void crash_guest_start(CrashGuest *g, int steps)
 
 void crash_guest_wait(CrashGuest *g)
 {
-    AIO_WAIT_WHILE(aio_main_context(), g->running > 0);
+    AIO_WAIT_WHILE(g->running > 0);
 }

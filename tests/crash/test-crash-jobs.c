@@ -35,7 +35,7 @@ static void expect_job(void)
 
 static void wait_for_job(void)
 {
-    AIO_WAIT_WHILE(aio_main_context(), job_next(NULL));
+    AIO_WAIT_WHILE(job_next(NULL));
     g_assert_cmpuint(told, >, 0);
 }
 

@@ -372,7 +372,7 @@ static char *record(uint32_t seed)
         clients[i] = (Client) { blk, i, &running };
         coroutine_enter(coroutine_create(client_entry, &clients[i]));
     }
-    AIO_WAIT_WHILE(aio_main_context(), running);
+    AIO_WAIT_WHILE(running);
     g_assert_cmpint(blk_flush(blk), ==, 0);
     blk_unref(blk);
     for (guint i = 0; i < log->ops->len; i++) {

@@ -468,7 +468,7 @@ static void amend(CrashRun *r, int version, int lazy)
         r->image.lazy_refcounts = true; /* so it is looked at from now on */
     }
     bdrv_drained_begin(call.bs);
-    aio_run_co(amend_entry, &call);
+    aio_run_co(aio_main_context(), amend_entry, &call);
     bdrv_drained_end(call.bs);
     g_assert_cmpint(call.ret, ==, 0);
 }

@@ -121,10 +121,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                r.fds), ==, 0);
     coroutine_enter(coroutine_create(client, &r));
     coroutine_enter(coroutine_create(serve, &r));
-    AIO_WAIT_WHILE(aio_main_context(), r.running);
+    AIO_WAIT_WHILE(r.running);
     if (r.conn) {
         nbd_conn_stop(r.conn);
-        AIO_WAIT_WHILE(aio_main_context(), !nbd_conn_ended(r.conn));
+        AIO_WAIT_WHILE(!nbd_conn_ended(r.conn));
         nbd_conn_unref(r.conn);
     }
     aio_set_fd_handler(aio_main_context(), r.fds[1], AIO_SCOPE_IO, NULL, NULL,

@@ -182,8 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     nbd_server_add_client(server, fds[1]);
     coroutine_enter(coroutine_create(client_send, &c));
     coroutine_enter(coroutine_create(client_receive, &c));
-    AIO_WAIT_WHILE(aio_main_context(),
-                   c.running || nbd_server_clients(server));
+    AIO_WAIT_WHILE(c.running || nbd_server_clients(server));
     close(c.fd);
     g_assert_cmpuint(disk_rw.clients + disk_ro.clients, ==, 0);
     return 0;

@@ -120,6 +120,6 @@ void model_guest_stop(Model *m)
 {
     m->stop = true;
     for (int i = 0; i < MODEL_WRITERS; i++) {
-        AIO_WAIT_WHILE(aio_main_context(), m->writers[i].running);
+        AIO_WAIT_WHILE(m->writers[i].running);
     }
 }

@@ -95,7 +95,7 @@ static void test_bh_threads(void)
     for (int i = 0; i < 4; i++) {
         thread[i] = g_thread_new("bh", bh_thread, &n);
     }
-    AIO_WAIT_WHILE(ctx, n < 4000);
+    AIO_WAIT_WHILE(n < 4000);
     for (int i = 0; i < 4; i++) {
         g_thread_join(thread[i]);
     }
@@ -301,7 +301,7 @@ static void nest_wait(void *opaque)
     aio_bh_oneshot(ctx, AIO_SCOPE_IO, count, &n->io_bh);
     pipe_feed(&n->main);
     n->cpu = cpu_seconds();
-    AIO_WAIT_WHILE(ctx, !n->io.reads);
+    AIO_WAIT_WHILE(!n->io.reads);
     n->cpu = cpu_seconds() - n->cpu;
     g_thread_join(thread);
     g_assert_cmpint(n->io_bh, ==, 1);
@@ -323,7 +323,7 @@ static void test_nested(void)
     n.timer = aio_timer_new(ctx, AIO_SCOPE_MAIN, count, &n.main_timer);
     aio_timer_mod(n.timer, aio_now_ns() + 1000000);
     aio_bh_oneshot(ctx, AIO_SCOPE_IO, nest_wait, &n);
-    AIO_WAIT_WHILE(ctx, !n.seen);
+    AIO_WAIT_WHILE(!n.seen);
     drain();
     g_assert_cmpint(n.main_bh, ==, 1);
     g_assert_cmpint(n.main_timer, ==, 1);
@@ -347,7 +347,7 @@ static void taken_read(void *opaque)
     if (!t->first) {
         t->first = true;
         /* The other one was found ready in the same turn as we. */
-        AIO_WAIT_WHILE(ctx, t->a.reads + t->b.reads < 2);
+        AIO_WAIT_WHILE(t->a.reads + t->b.reads < 2);
     }
 }
 
@@ -378,7 +378,7 @@ static void test_nested_sees_ready(void)
     aio_set_fd_handler(ctx, t.b.fd[0], AIO_SCOPE_IO, taken_b, NULL, &t);
     pipe_feed(&t.a);
     pipe_feed(&t.b);
-    AIO_WAIT_WHILE(ctx, t.a.reads + t.b.reads < 2);
+    AIO_WAIT_WHILE(t.a.reads + t.b.reads < 2);
     drain();
     pipe_close(&t.a);
     pipe_close(&t.b);
@@ -410,7 +410,7 @@ static void test_notify(void)
     GThread *thread = g_thread_new("notify", notify_thread, &f);
 
     for (int i = 0; i < 2000; i++) {
-        AIO_WAIT_WHILE(ctx, !__atomic_load_n(&f.set, __ATOMIC_ACQUIRE));
+        AIO_WAIT_WHILE(!__atomic_load_n(&f.set, __ATOMIC_ACQUIRE));
         __atomic_store_n(&f.set, 0, __ATOMIC_RELEASE);
     }
     g_thread_join(thread);
@@ -495,7 +495,7 @@ static void test_co_wait(void)
     for (int round = 0; round < 3; round++) {
         pipe_open(&p);
         coroutine_enter(coroutine_create(echo_entry, &p));
-        aio_run_co(ask_entry, &p);
+        aio_run_co(aio_main_context(), ask_entry, &p);
         g_assert_cmpint(p.reads, ==, 50);
         g_assert_cmpint(p.writes, ==, 50);
         /* Closed with no further word to the loop. */

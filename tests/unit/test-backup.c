@@ -181,7 +181,7 @@ static void check_snapshot(const Case *c)
         r.offset = i * MEMORY_UNIT;
         r.bytes = MIN(sizeof(r.buf), MEMORY_BYTES - r.offset);
         coroutine_enter(coroutine_create(snapshot_read, &r));
-        AIO_WAIT_WHILE(aio_main_context(), r.ret == -EINPROGRESS);
+        AIO_WAIT_WHILE(r.ret == -EINPROGRESS);
         if (r.ret == 0) {
             g_assert_cmpmem(r.buf, r.bytes, c->start + r.offset, r.bytes);
         } else {
@@ -511,7 +511,7 @@ static void test_read_while_breaking(void)
     g_assert_cmpint(cbw_broken(r->cbw)->ret, ==, -EIO);
     g_assert_cmpint(r->ret, ==, -EINPROGRESS);
     g_assert_cmpint(blk_pwrite(c->guest, MiB, sizeof(buf), buf, 0), ==, 0);
-    AIO_WAIT_WHILE(aio_main_context(), r->ret == -EINPROGRESS);
+    AIO_WAIT_WHILE(r->ret == -EINPROGRESS);
     g_assert_cmpint(r->ret, ==, 0);
     g_assert_cmpmem(r->buf, sizeof(r->buf), c->start + MiB, sizeof(r->buf));
     bdrv_drop_filter(r->cbw, &error_abort);
@@ -562,7 +562,7 @@ static void test_status_while_writing(void)
     /* From now on it is the target that is asked. */
     memory_disk(c->target)->tells_zeroes = true;
     coroutine_enter(coroutine_create(snapshot_status, &q));
-    AIO_WAIT_WHILE(aio_main_context(), q.ret == -EINPROGRESS);
+    AIO_WAIT_WHILE(q.ret == -EINPROGRESS);
     g_assert_cmpint(q.ret, ==, BDRV_BLOCK_DATA);
     bdrv_drop_filter(q.cbw, &error_abort);
     bdrv_unref(q.cbw);

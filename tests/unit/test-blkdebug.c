@@ -217,7 +217,7 @@ static void test_breakpoint(void)
     g_assert_false(b.done);
     g_assert_cmpint(bdrv_debug_resume(f.bs, "B"), ==, -ENOENT);
     g_assert_cmpint(bdrv_debug_resume(f.bs, "A"), ==, 0);
-    AIO_WAIT_WHILE(aio_main_context(), !a.done || !b.done);
+    AIO_WAIT_WHILE(!a.done || !b.done);
     g_assert_false(bdrv_debug_is_suspended(f.bs, "A"));
     /* removing lets go, too */
     a.done = false;
@@ -227,7 +227,7 @@ static void test_breakpoint(void)
         aio_poll(aio_main_context(), true);
     }
     g_assert_cmpint(bdrv_debug_remove_breakpoint(f.bs, "C"), ==, 0);
-    AIO_WAIT_WHILE(aio_main_context(), !a.done);
+    AIO_WAIT_WHILE(!a.done);
     g_assert_cmpint(bdrv_debug_remove_breakpoint(f.bs, "C"), ==, -ENOENT);
     fixture_free(&f);
     unmute_stdout(out);

@@ -182,7 +182,7 @@ static void test_queueing(void)
     g_assert_false(w.done);
     g_assert_cmpint(f.disk->writes, ==, 0);
     bdrv_drained_end(f.bs);
-    AIO_WAIT_WHILE(aio_main_context(), !w.done);
+    AIO_WAIT_WHILE(!w.done);
     g_assert_cmpint(f.disk->writes, ==, 1);
     /* unless it says otherwise */
     w.done = false;

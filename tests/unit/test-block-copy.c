@@ -230,7 +230,7 @@ static void test_guest(void)
     block_copy_set_speed(f.s, 1);
     call = start(&f, 4, 0);
     coroutine_enter(coroutine_create(guest_copy, &g));
-    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    AIO_WAIT_WHILE(!g.done);
     g_assert_cmpint(g.ret, ==, 0);
     g_assert(!block_copy_call_finished(call));
     g_assert(!hbitmap_get(block_copy_todo(f.s), g.offset));
@@ -258,7 +258,7 @@ static void test_guest_conflict(void)
     coroutine_enter(coroutine_create(guest_copy, &g));
     g_assert(!g.done);
     g_assert_cmpint(finish(call, &is_read), ==, -EIO);
-    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    AIO_WAIT_WHILE(!g.done);
     g_assert_cmpint(g.ret, ==, 0);
     /* By clusters the rest of the chunk was copied, too. */
     g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
@@ -385,7 +385,7 @@ static void test_once(void)
     memory_disk(f.target)->fail_write = 1;
     g.offset = MiB;
     coroutine_enter(coroutine_create(guest_copy, &g));
-    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    AIO_WAIT_WHILE(!g.done);
     g_assert_cmpint(g.ret, ==, 0);
     g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
                     ==, 2 * MiB);
@@ -394,7 +394,7 @@ static void test_once(void)
     g.offset = 2 * MiB;
     g.done = false;
     coroutine_enter(coroutine_create(guest_copy, &g));
-    AIO_WAIT_WHILE(aio_main_context(), !g.done);
+    AIO_WAIT_WHILE(!g.done);
     g_assert_cmpint(g.ret, ==, -EIO);
     g_assert_cmpint(g.error.offset, ==, 2 * MiB + 6 * CLUSTER);
     tear_down(&f);
@@ -450,7 +450,7 @@ static void test_random(void)
             GuestCopy g = {&f, cluster * 64 * KiB, 64 * KiB};
 
             coroutine_enter(coroutine_create(guest_copy, &g));
-            AIO_WAIT_WHILE(aio_main_context(), !g.done);
+            AIO_WAIT_WHILE(!g.done);
             g_assert_cmpint(g.ret, ==, 0);
             memset(d->data + g.offset, 0xff, g.bytes);
             aio_poll(aio_main_context(), false);

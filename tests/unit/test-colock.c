@@ -17,7 +17,7 @@ static void start(CoroutineEntry *entry, const char *name)
 
 static void finish(const char *expected)
 {
-    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    AIO_WAIT_WHILE(left > 0);
     if (expected) {
         g_assert_cmpstr(trace->str, ==, expected);
     }
@@ -171,7 +171,7 @@ static void test_queue(void)
     start(queue_entry, "b");
     start(queue_entry, "c");
     g_assert(co_queue_wake_one(&queue));
-    AIO_WAIT_WHILE(aio_main_context(), left > 2);
+    AIO_WAIT_WHILE(left > 2);
     g_assert_cmpstr(trace->str, ==, "wa wb wc +a ");
     co_queue_wake_all(&queue);
     g_assert(co_queue_empty(&queue));

@@ -262,6 +262,7 @@ static void test_moved(void)
 
 int main(int argc, char **argv)
 {
+    aio_main_init(&error_abort);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/consent/default", test_default);
     g_test_add_func("/consent/abort", test_abort);

@@ -142,7 +142,7 @@ static void test_wake_before_yield(void)
 {
     bool done = false;
 
-    aio_run_co(wake_self_entry, &done);
+    aio_run_co(aio_main_context(), wake_self_entry, &done);
     g_assert(done);
 }
 
@@ -173,7 +173,7 @@ static void test_wake_from_thread(void)
 {
     int n = 0;
 
-    aio_run_co(threads_entry, &n);
+    aio_run_co(aio_main_context(), threads_entry, &n);
     g_assert_cmpint(n, ==, 300);
 }
 
@@ -189,7 +189,7 @@ static void coroutine_fn sleep_entry(void *opaque)
 
 static void test_sleep(void)
 {
-    aio_run_co(sleep_entry, NULL);
+    aio_run_co(aio_main_context(), sleep_entry, NULL);
 }
 
 static void coroutine_fn sleep_long_entry(void *opaque)
@@ -209,7 +209,7 @@ static void test_sleep_wake(void)
     int64_t start = aio_now_ns();
 
     aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, wake_sleeper, &sleep);
-    aio_run_co(sleep_long_entry, &sleep);
+    aio_run_co(aio_main_context(), sleep_long_entry, &sleep);
     g_assert_cmpint(aio_now_ns() - start, <, 60000000000);
 }
 

@@ -156,7 +156,7 @@ static void test_engine(const void *opaque)
         g_test_skip("no O_DIRECT here");
         return;
     }
-    aio_run_co(case_entry, &c);
+    aio_run_co(aio_main_context(), case_entry, &c);
     close(c.fd);
 }
 
@@ -205,7 +205,7 @@ static void test_many(const void *opaque)
         many[i] = (Many) { &c, i * INT64_C(4096), c.direct ? 1 : 10, &left };
         coroutine_enter(coroutine_create(many_entry, &many[i]));
     }
-    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    AIO_WAIT_WHILE(left > 0);
     close(c.fd);
 }
 
@@ -242,7 +242,7 @@ static void speed_run(const Case *c, bool write, int depth)
     for (int i = 0; i < depth; i++) {
         coroutine_enter(coroutine_create(speed_entry, &m));
     }
-    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    AIO_WAIT_WHILE(left > 0);
     ns = (aio_now_ns() - start) / 64000.0;
     g_test_minimized_result(ns, "cached 4k %s, depth %d: %.0f ns",
                             write ? "write" : "read", depth, ns);

@@ -441,14 +441,14 @@ static void test_create(void)
     };
     int other;
 
-    aio_run_co(create_entry, &call);
+    aio_run_co(aio_main_context(), create_entry, &call);
     g_assert_cmpint(call.ret, ==, 0);
     g_assert_cmpint(blocks_of(path), >=, MiB);
     /* In use by somebody who does not share resizing: stays as it is. */
     other = open(path, O_RDWR);
     lock_byte(other, F_OFD_SETLK, 203, F_RDLCK);
     call.options.u.file.size = 0;
-    aio_run_co(create_entry, &call);
+    aio_run_co(aio_main_context(), create_entry, &call);
     g_assert_cmpint(call.ret, <, 0);
     g_assert_cmpstr(error_get_pretty(call.err), ==,
                     "Failed to get \"resize\" lock");
@@ -456,7 +456,7 @@ static void test_create(void)
     g_assert_cmpint(blocks_of(path), >=, MiB);
     close(other);
     call.options.u.file.filename = nowhere;
-    aio_run_co(create_entry, &call);
+    aio_run_co(aio_main_context(), create_entry, &call);
     g_assert_cmpint(call.ret, ==, -ENOENT);
     g_assert_true(g_str_has_prefix(error_get_pretty(call.err),
                                    "Could not create '"));
@@ -500,7 +500,7 @@ static void test_host_io(void)
     char buf[5];
 
     write_pattern(blk, MiB, MiB, 5, 0);
-    aio_run_co(host_io_entry, blk);
+    aio_run_co(aio_main_context(), host_io_entry, blk);
     g_assert_cmpint(blk_pread(blk, 0, 5, buf, 0), ==, 0);
     g_assert_cmpmem(buf, 5, "hello", 5);
     check_pattern(blk, MiB, MiB, 0);

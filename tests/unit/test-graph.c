@@ -405,7 +405,7 @@ static void test_coroutine(void)
 {
     bool done = false;
 
-    aio_run_co(open_in_coroutine, &done);
+    aio_run_co(aio_main_context(), open_in_coroutine, &done);
     g_assert_true(done);
     dummy_reset();
 }

@@ -210,7 +210,7 @@ static void test_sequential(void)
         Model m;
 
         model_init(&m, seed);
-        aio_run_co(sequential_entry, &m);
+        aio_run_co(aio_main_context(), sequential_entry, &m);
         g_assert_cmpint(memcmp(m.bytes, m.disk->data, DISK_BYTES), ==, 0);
         check_bitmap(&m, m.bitmap[0], true);
         check_bitmap(&m, m.bitmap[1], true);
@@ -267,7 +267,7 @@ static void test_concurrent(void)
             w[i] = (Worker) { &m, i };
             coroutine_enter(coroutine_create(worker_entry, &w[i]));
         }
-        AIO_WAIT_WHILE(aio_main_context(), m.running > 0);
+        AIO_WAIT_WHILE(m.running > 0);
         g_assert_cmpint(memcmp(m.bytes, m.disk->data, DISK_BYTES), ==, 0);
         check_bitmap(&m, m.bitmap[0], true);
         check_bitmap(&m, m.bitmap[1], true);

@@ -108,10 +108,10 @@ static void run(Fixture *f)
                     f->script->len);
     shutdown(f->fds[1], SHUT_WR);
     coroutine_enter(coroutine_create(client, f));
-    AIO_WAIT_WHILE(aio_main_context(), !f->done);
+    AIO_WAIT_WHILE(!f->done);
     if (f->conn) {
         nbd_conn_stop(f->conn);
-        AIO_WAIT_WHILE(aio_main_context(), !nbd_conn_ended(f->conn));
+        AIO_WAIT_WHILE(!nbd_conn_ended(f->conn));
         nbd_conn_unref(f->conn);
     }
 }

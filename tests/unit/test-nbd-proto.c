@@ -141,13 +141,13 @@ static void test_run(gconstpointer data)
                     ==, 0);
     f.fd = fds[0];
     nbd_server_add_client(f.server, fds[1]);
-    aio_run_co((CoroutineEntry *)body, &f);
+    aio_run_co(aio_main_context(), (CoroutineEntry *)body, &f);
     if (f.fd >= 0) {
         aio_set_fd_handler(aio_main_context(), f.fd, AIO_SCOPE_IO, NULL, NULL,
                            NULL);
         close(f.fd);
     }
-    AIO_WAIT_WHILE(aio_main_context(), nbd_server_clients(f.server) > 0);
+    AIO_WAIT_WHILE(nbd_server_clients(f.server) > 0);
     g_assert_cmpuint(f.disk.clients, ==, 0);
     nbd_export_free(f.rw);
     nbd_export_free(f.ro);

@@ -383,7 +383,7 @@ static void test_parallel(void)
                              g_rand_new_with_seed(g_test_rand_int()) };
             coroutine_enter(coroutine_create(writer_entry, &w[i]));
         }
-        AIO_WAIT_WHILE(aio_main_context(), running > 0);
+        AIO_WAIT_WHILE(running > 0);
         verify(&img);
         own_check(&img);
         image_close(&img);
@@ -478,10 +478,10 @@ static void test_host_io(void)
             image_open(&img);
             running = 1;
             coroutine_enter(coroutine_create(host_entry, &w));
-            AIO_WAIT_WHILE(aio_main_context(), running);
+            AIO_WAIT_WHILE(running);
             running = 1;
             coroutine_enter(coroutine_create(host_read_entry, &w));
-            AIO_WAIT_WHILE(aio_main_context(), running);
+            AIO_WAIT_WHILE(running);
             verify(&img);
             own_check(&img);
             image_close(&img);
@@ -525,7 +525,7 @@ static void read_discarded(Image *img, bool compressed)
     g_assert_cmpint(blk_pwrite(img->blk, MiB, 64 * KiB, data, 0), ==, 0);
     g_assert_cmpint(r->ret, ==, -EINPROGRESS);
     hold_reads = false;
-    AIO_WAIT_WHILE(aio_main_context(), r->ret == -EINPROGRESS);
+    AIO_WAIT_WHILE(r->ret == -EINPROGRESS);
     g_assert_cmpint(r->ret, ==, 0);
     for (size_t i = 0; i < sizeof(r->buf); i++) {
         g_assert_cmpint(r->buf[i], ==, 0xaa);
@@ -585,7 +585,7 @@ static void run_held(CoroutineEntry *entry, HeldRange *h)
 {
     h->done = false;
     coroutine_enter(coroutine_create(entry, h));
-    AIO_WAIT_WHILE(aio_main_context(), !h->done);
+    AIO_WAIT_WHILE(!h->done);
 }
 
 /* The same for a range that a worker thread reads by itself. */

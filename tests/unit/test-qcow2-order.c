@@ -446,7 +446,7 @@ static void request_start(Request *r)
 
 static void request_wait(Request *r)
 {
-    AIO_WAIT_WHILE(aio_main_context(), !r->done);
+    AIO_WAIT_WHILE(!r->done);
 }
 
 static void request(int kind, int64_t offset, int64_t bytes, uint8_t value)
@@ -465,7 +465,7 @@ static void request_hold(Request *r, int what)
     hold = what;
     holding = false;
     request_start(r);
-    AIO_WAIT_WHILE(aio_main_context(), !holding);
+    AIO_WAIT_WHILE(!holding);
 }
 
 static const Case kinds[] = {
@@ -538,9 +538,9 @@ static void begun_case(const Case *c, int which)
     request(WRITE, CLUSTER, 4096, 2);
     hold_flush = which;
     request_start(&flush);
-    AIO_WAIT_WHILE(aio_main_context(), !flush_held);
+    AIO_WAIT_WHILE(!flush_held);
     hold = HOLD_NONE;
-    AIO_WAIT_WHILE(aio_main_context(), held->end == INT_MAX);
+    AIO_WAIT_WHILE(held->end == INT_MAX);
     flush_held = false;
     request_wait(&r);
     request_wait(&flush);
@@ -687,7 +687,7 @@ static void coroutine_fn no_lock_entry(void *opaque)
 /* What a bug would do, each in a process of its own. */
 static void break_lock(BlockDriverState *bs)
 {
-    aio_run_co(no_lock_entry, bs); /* rule 7 */
+    aio_run_co(aio_main_context(), no_lock_entry, bs); /* rule 7 */
 }
 
 static void break_pointer(BlockDriverState *bs)
@@ -722,7 +722,7 @@ static void coroutine_fn overlap_entry(void *opaque)
 
 static void break_snapshot(BlockDriverState *bs)
 {
-    aio_run_co(overlap_entry, bs); /* rule 11 */
+    aio_run_co(aio_main_context(), overlap_entry, bs); /* rule 11 */
 }
 
 typedef struct Bug {

@@ -249,7 +249,7 @@ static void test_host_io(void)
     t.raw_bitmap = bdrv_dirty_bitmap_new(t.bs, 4096, "a", &error_abort);
     t.file_bitmap = bdrv_dirty_bitmap_new(t.bs->file->bs, 4096, "b",
                                           &error_abort);
-    aio_run_co(host_entry, &t);
+    aio_run_co(aio_main_context(), host_entry, &t);
     blk_unref(t.blk);
     bdrv_dirty_bitmap_release_all(t.bs->file->bs);
     bdrv_dirty_bitmap_release_all(t.bs);

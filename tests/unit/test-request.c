@@ -578,7 +578,7 @@ static void test_verbs(void)
     int64_t n;
 
     tree_init();
-    aio_run_co(verbs_entry, NULL);
+    aio_run_co(aio_main_context(), verbs_entry, NULL);
     /* the same from outside of coroutines */
     root = blk_root(t.blk);
     g_assert_cmpint(blk_pread(t.blk, AT, LEN, buffer, 0), ==, 0);
@@ -622,7 +622,7 @@ static void test_refused(void)
         blk = blk_new_with_bs(t.bs[2], BLK_PERM_CONSISTENT_READ |
                               BLK_PERM_WRITE, BLK_PERM_ALL, &error_abort);
         t.intent_ret = errors[i];
-        aio_run_co(refused_entry, blk);
+        aio_run_co(aio_main_context(), refused_entry, blk);
         /* asked with the request in flight, before it is marked */
         expect("disk.intent:--r disk.intent:--r disk.intent:--r"
                " disk.intent:--r disk.intent:--r", false);
@@ -687,7 +687,7 @@ static void start(Waiter *w)
 
 static void wait_all(void)
 {
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_string_truncate(t.trace, 0);
     clear();
     finished = 0;
@@ -714,7 +714,7 @@ static void test_truncate_first(void)
     start(&shrink);
     start(&out);
     start(&in);
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(shrink.ret, ==, 0);
     g_assert_cmpint(in.ret, ==, 0);
     g_assert_cmpint(out.ret, ==, -EIO); /* past the end by now */
@@ -725,7 +725,7 @@ static void test_truncate_first(void)
     start(&grow);
     start(&shrink);
     start(&out);
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(grow.ret, ==, 0);
     g_assert_cmpint(shrink.ret, ==, 0);
     g_assert_cmpint(grow.order, <, shrink.order);
@@ -747,7 +747,7 @@ static void test_grown_meanwhile(void)
 
     start(&write);
     start(&grow);
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(write.ret, ==, 0);
     g_assert_cmpint(grow.ret, ==, 0);
     g_assert_cmpint(t.bs[2]->total_bytes, ==, DISK_BYTES + 2 * LEN);
@@ -767,7 +767,7 @@ static void test_write_first(void)
     start(&write);
     start(&shrink);
     g_assert_cmpstr(t.trace->str, ==, "disk.write:--m");
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(write.ret, ==, 0);
     g_assert_cmpint(shrink.ret, ==, 0);
     g_assert_cmpint(write.order, <, shrink.order);
@@ -793,7 +793,7 @@ static void test_lost_right(void)
             blk_set_perm(blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
                          &error_abort);
         }
-        AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+        AIO_WAIT_WHILE(t.running > 0);
         g_assert_cmpint(first.ret, ==, 0);
         g_assert_cmpint(second.ret, ==, -EPERM);
         g_assert_cmpstr(t.trace->str, ==, "disk.write:--m");
@@ -817,7 +817,7 @@ static void test_status_waits(void)
     start(&write);
     start(&inside);
     g_assert_cmpstr(t.trace->str, ==, "disk.write:--m");
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(write.order, <, inside.order);
     g_assert_cmpint(inside.ret, ==, 1);
     wait_all();
@@ -826,14 +826,14 @@ static void test_status_waits(void)
     start(&write);
     start(&before);
     g_assert_cmpstr(t.trace->str, ==, "disk.write:--m disk.status:--m");
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     wait_all();
 
     /* And who serialises waits for queries. */
     start(&inside);
     start(&write);
     g_assert_cmpstr(t.trace->str, ==, "disk.status:--r");
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(inside.order, <, write.order);
     wait_all();
     blk_unref(blk);
@@ -866,7 +866,7 @@ static void test_host_held(void)
 
     t.running = 1;
     coroutine_enter(coroutine_create(hold_entry, NULL));
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_string_truncate(t.trace, 0);
     start(&write);
     for (int i = 0; i < 5; i++) {
@@ -874,7 +874,7 @@ static void test_host_held(void)
     }
     g_assert_cmpstr(t.trace->str, ==, "");
     coroutine_enter(coroutine_create(release_entry, NULL));
-    AIO_WAIT_WHILE(aio_main_context(), t.running > 0);
+    AIO_WAIT_WHILE(t.running > 0);
     g_assert_cmpint(write.ret, ==, 0);
     g_assert_nonnull(strstr(t.trace->str, "disk.write"));
     wait_all();

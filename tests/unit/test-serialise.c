@@ -64,7 +64,7 @@ static void run(Fixture *f, Request *r, int n)
         r[i].f = f;
         coroutine_enter(coroutine_create(request_entry, &r[i]));
     }
-    AIO_WAIT_WHILE(aio_main_context(), f->running > 0);
+    AIO_WAIT_WHILE(f->running > 0);
 }
 
 /* Two parts of one block: both survive. */

@@ -55,8 +55,8 @@ static void coroutine_fn client_entry(void *opaque)
 static void talk(Talk *t)
 {
     coroutine_enter(coroutine_create(server_entry, t));
-    aio_run_co(client_entry, t);
-    AIO_WAIT_WHILE(aio_main_context(), !t->server_done);
+    aio_run_co(aio_main_context(), client_entry, t);
+    AIO_WAIT_WHILE(!t->server_done);
     close(t->listen_fd);
 }
 
@@ -205,7 +205,7 @@ static void test_closed(void)
                     ==, 0);
     g_assert_cmpint(write(fd[1], "abc", 3), ==, 3);
     close(fd[1]);
-    aio_run_co(closed_entry, fd);
+    aio_run_co(aio_main_context(), closed_entry, fd);
     close(fd[0]);
 }
 

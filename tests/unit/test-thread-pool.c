@@ -44,7 +44,7 @@ static void run_many(int n)
         jobs[i] = (Job) { .in = i, .left = &left };
         coroutine_enter(coroutine_create(job_entry, &jobs[i]));
     }
-    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    AIO_WAIT_WHILE(left > 0);
     for (int i = 0; i < n; i++) {
         g_assert_cmpint(jobs[i].ret, ==, i * 2);
     }
@@ -119,7 +119,7 @@ static void give_up(Stuck *s)
 {
     thread_pool_cancel(&s->wait);
     thread_pool_cancel(&s->wait); /* nobody waits any more */
-    AIO_WAIT_WHILE(aio_main_context(), !s->over);
+    AIO_WAIT_WHILE(!s->over);
     g_assert_cmpint(s->ret, ==, -ECANCELED);
 }
 
@@ -143,7 +143,7 @@ static void test_give_up(void)
     give_up(&queued);
     g_assert_cmpint(__atomic_load_n(&freed, __ATOMIC_SEQ_CST), ==, 1);
     give_up(&running);
-    AIO_WAIT_WHILE(aio_main_context(), left > 0);
+    AIO_WAIT_WHILE(left > 0);
     g_assert_cmpint(job.ret, ==, 6);
     g_mutex_unlock(&gate);
     while (__atomic_load_n(&freed, __ATOMIC_SEQ_CST) < 2) {
@@ -152,7 +152,7 @@ static void test_give_up(void)
 
     /* One that is not given up is the caller's, with its result. */
     start_stuck(&done);
-    AIO_WAIT_WHILE(aio_main_context(), !done.over);
+    AIO_WAIT_WHILE(!done.over);
     thread_pool_cancel(&done.wait);
     g_assert_cmpint(done.ret, ==, 7);
     g_assert_cmpint(freed, ==, 2);
@@ -175,7 +175,7 @@ static void test_speed(void)
 {
     int64_t start = aio_now_ns();
 
-    aio_run_co(speed_entry, NULL);
+    aio_run_co(aio_main_context(), speed_entry, NULL);
     g_test_minimized_result((aio_now_ns() - start) / 20000.0,
                             "round trip: %.0f ns",
                             (aio_now_ns() - start) / 20000.0);

@@ -218,7 +218,7 @@ static void test_fair(void)
     g_assert_cmpint(ABS(done[0] - done[1]), <=, 110);
     stop = true;
     walk_to(SECOND);
-    AIO_WAIT_WHILE(aio_main_context(), running > 0);
+    AIO_WAIT_WHILE(running > 0);
     for (int i = 0; i < 2; i++) {
         blk_unref(blk[i]);
         bdrv_unref(bs[i]);
@@ -279,7 +279,7 @@ static void test_set_config(void)
     g_assert_cmpint(running, ==, 1);
     throttle_config_init(&c);
     throttle_group_set_config(throttle_group_find("g"), &c, &error_abort);
-    AIO_WAIT_WHILE(aio_main_context(), running > 0);
+    AIO_WAIT_WHILE(running > 0);
     blk_unref(blk);
     bdrv_unref(bs);
     g_assert_true(throttle_group_del("g", &error_abort));
@@ -299,7 +299,7 @@ static void test_real_time(void)
     blk = user(bs);
     f = (Flow) { blk, &running, 0, 300, NULL };
     start(&f);
-    AIO_WAIT_WHILE(aio_main_context(), running > 0);
+    AIO_WAIT_WHILE(running > 0);
     g_assert_cmpint(f.done, ==, 300);
     blk_unref(blk);
     bdrv_unref(bs);

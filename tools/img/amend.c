@@ -248,7 +248,7 @@ static void coroutine_fn amend_entry(void *opaque)
 
 static bool change_format(Amend *a, Error **errp)
 {
-    aio_run_co(amend_entry, a);
+    aio_run_co(aio_main_context(), amend_entry, a);
     error_propagate(errp, a->err);
     return a->ret >= 0;
 }

@@ -203,8 +203,7 @@ static void bench_loop(Bench *b)
         if (tool_interrupted()) {
             note(b, -EINTR);
         }
-        AIO_WAIT_WHILE(aio_main_context(),
-                       b->requests + b->flushes == before && before > 0);
+        AIO_WAIT_WHILE(b->requests + b->flushes == before && before > 0);
     } while (b->requests || b->flushes ||
              (!b->error && (b->left > 0 || b->want_flush)));
 }

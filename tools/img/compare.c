@@ -195,7 +195,7 @@ static int compare_chunks(Compare *c, int64_t *offset, int64_t end)
         c->running++;
         coroutine_enter(coroutine_create(compare_entry, k));
     }
-    AIO_WAIT_WHILE(aio_main_context(), c->running > 0);
+    AIO_WAIT_WHILE(c->running > 0);
     for (int i = 0; i < n && ret == COMPARE_SAME; i++) {
         ret = tell_result(&c->chunks[i]);
     }

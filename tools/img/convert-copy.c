@@ -514,7 +514,7 @@ int convert_copy(Convert *c)
     for (int i = 0; i < c->args->coroutines; i++) {
         coroutine_enter(coroutine_create(copier_entry, &k));
     }
-    AIO_WAIT_WHILE(aio_main_context(), k.running > 0);
+    AIO_WAIT_WHILE(k.running > 0);
     if (k.ret >= 0 && tool_interrupted()) {
         return -EINTR;
     }

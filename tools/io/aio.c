@@ -164,7 +164,7 @@ int io_aio_write(BlockBackend *blk, int argc, char **argv)
 
 void qemuio_drain(void)
 {
-    AIO_WAIT_WHILE(aio_main_context(), in_flight > 0);
+    AIO_WAIT_WHILE(in_flight > 0);
 }
 
 int io_aio_flush(BlockBackend *blk, int argc, char **argv)

@@ -96,7 +96,7 @@ int nbd_list(const SocketAddress *addr)
 
     l.fd = connect_to(addr, &l.err);
     if (l.fd >= 0) {
-        aio_run_co(list_entry, &l);
+        aio_run_co(aio_main_context(), list_entry, &l);
     }
     if (!l.exports) {
         error_report_err(l.err);

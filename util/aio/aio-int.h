@@ -9,6 +9,9 @@
  * Harvesting only moves things to the lists of what is ready; no user code
  * runs meanwhile.  Running takes one item after the other off those lists, so
  * a nested poll, which runs off the same lists, sees all that is ready.
+ *
+ * An I/O thread passes its gate (gate.c) outwards before it submits and waits,
+ * and inwards after it; all else of a turn is done inside.
  */
 #ifndef UTIL_AIO_INT_H
 #define UTIL_AIO_INT_H
@@ -83,10 +86,15 @@ typedef struct AioEngine {
     /* Nobody wants @node any more; its number may be closed and used anew. */
     void (*forget)(AioContext *ctx, AioNode *node);
     /*
-     * Submits, waits for an event up to @timeout_ns (< 0: no limit) and
-     * harvests.
+     * Submits, and waits for an event up to @timeout_ns (< 0: no limit).
+     * Touches nothing but the engine's own state: the main thread may be at
+     * the rest of @ctx meanwhile.
      */
     void (*wait)(AioContext *ctx, int64_t timeout_ns);
+    /* Before the wait, which will be one for @timeout_ns; may be NULL. */
+    void (*prepare)(AioContext *ctx, int64_t timeout_ns);
+    /* After it: what has come to pass goes to the lists of what is ready. */
+    void (*harvest)(AioContext *ctx);
 } AioEngine;
 
 extern const AioEngine aio_engine_uring;
@@ -110,18 +118,26 @@ int64_t aio_timers_next(const AioContext *ctx, AioScope scope);
 
 /* --- the context --- */
 
+/*
+ * Fields "of the thread": the context's own thread, inside of its gate; or the
+ * main thread while it is exclusive (gate.c), with aio_notify() after what the
+ * wait goes by.
+ */
 struct AioContext {
     /* Set once. */
     const AioEngine *engine;
     void *engine_state;
     int wake_fd; /* eventfd, blocking: an engine reads it only when ready */
+    bool is_main;
 
-    /* This thread only. */
-    int depth; /* of aio_poll() calls; > 1: nested */
-    bool held; /* by aio_main_hold(), which counts in depth, too */
+    /* The engine's, in the context's own thread only: file descriptors. */
     AioNode **nodes; /* by descriptor number; NULL: never used */
     int nnodes;
     TAILQ_HEAD(, AioNode) dirty_nodes;
+
+    /* Of the thread. */
+    int depth; /* of aio_poll() calls; > 1: nested */
+    bool held; /* by aio_main_hold(), which counts in depth, too */
     AioDirList ready_dirs[AIO_SCOPES];
     AioBHList ready_bhs[AIO_SCOPES];
     AioTimerHeap timers[AIO_SCOPES];
@@ -134,7 +150,37 @@ struct AioContext {
     AioBH *incoming_bh;
     bool waiting;  /* about to wait or waiting: the eventfd is needed */
     bool notified; /* do not wait */
+    bool inside;   /* of its gate; of an I/O thread only */
+    int64_t poll_max_ns, poll_grow, poll_shrink; /* aio_context_set_polling() */
+
+    /* The main thread: among the contexts of I/O threads. */
+    LIST_ENTRY(AioContext) next;
 };
+
+/* --- gate.c --- */
+
+/* @ctx, of an I/O thread that does not run yet, is one to be excluded. */
+void aio_gate_add(AioContext *ctx);
+void aio_gate_remove(AioContext *ctx);
+/* For the thread of @ctx; waits while the main thread is exclusive. */
+void aio_gate_enter(AioContext *ctx);
+void aio_gate_leave(AioContext *ctx);
+/*
+ * For polls of the main thread: is not exclusive any more, however often it
+ * was; returns how often, for the reverse.
+ */
+int aio_exclusive_leave(void);
+void aio_exclusive_return(int depth);
+
+/* --- context.c --- */
+
+/* For the thread that it is for, and which has none yet; NULL with @errp. */
+AioContext *aio_context_new(Error **errp);
+/*
+ * In its thread: runs what is left (all handlers must be gone) and frees all
+ * but the struct, which is for g_free() when nobody looks at it any more.
+ */
+void aio_context_end(AioContext *ctx);
 
 /* Queues @co to be entered in this turn.  This thread only. */
 void aio_ready_co(AioContext *ctx, Coroutine *co);

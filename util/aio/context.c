@@ -47,12 +47,11 @@ static bool aio_engine_choose(AioContext *ctx, Error **errp)
     return false;
 }
 
-bool aio_main_init(Error **errp)
+AioContext *aio_context_new(Error **errp)
 {
-    AioContext *ctx;
+    AioContext *ctx = g_new0(AioContext, 1);
 
-    assert(!main_context);
-    ctx = g_new0(AioContext, 1);
+    assert(!current_context);
     TAILQ_INIT(&ctx->dirty_nodes);
     for (int i = 0; i < AIO_SCOPES; i++) {
         TAILQ_INIT(&ctx->ready_dirs[i]);
@@ -63,24 +62,20 @@ bool aio_main_init(Error **errp)
     if (ctx->wake_fd < 0) {
         error_setg_errno(errp, errno, "Cannot create an eventfd");
         g_free(ctx);
-        return false;
+        return NULL;
     }
     if (!aio_engine_choose(ctx, errp)) {
         close(ctx->wake_fd);
         g_free(ctx);
-        return false;
+        return NULL;
     }
-    main_context = ctx;
     current_context = ctx;
-    __atomic_store_n(&main_quit, false, __ATOMIC_RELAXED);
-    return true;
+    return ctx;
 }
 
-void aio_main_cleanup(void)
+void aio_context_end(AioContext *ctx)
 {
-    AioContext *ctx = main_context;
-
-    thread_pool_cleanup();
+    assert(ctx == current_context);
     /* Bottom halves that were freed or are oneshots may still be listed. */
     while (aio_poll(ctx, false)) {
     }
@@ -92,8 +87,30 @@ void aio_main_cleanup(void)
     close(ctx->wake_fd);
     g_free(ctx->timers[AIO_SCOPE_IO].item);
     g_free(ctx->timers[AIO_SCOPE_MAIN].item);
-    main_context = NULL;
     current_context = NULL;
+}
+
+bool aio_main_init(Error **errp)
+{
+    assert(!main_context);
+    main_context = aio_context_new(errp);
+    if (!main_context) {
+        return false;
+    }
+    main_context->is_main = true;
+    __atomic_store_n(&main_quit, false, __ATOMIC_RELAXED);
+    aio_exclusive_begin();
+    return true;
+}
+
+void aio_main_cleanup(void)
+{
+    AioContext *ctx = main_context;
+
+    thread_pool_cleanup();
+    aio_exclusive_end();
+    aio_context_end(ctx);
+    main_context = NULL;
     g_free(ctx);
 }
 
@@ -110,6 +127,34 @@ AioContext *aio_current_context(void)
 const char *aio_context_engine(AioContext *ctx)
 {
     return ctx->engine->name;
+}
+
+/* --- in another thread --- */
+
+typedef struct ContextRun {
+    AioHandler *fn;
+    void *opaque;
+    bool done; /* atomic */
+} ContextRun;
+
+static void context_run_bh(void *opaque)
+{
+    ContextRun *run = opaque;
+
+    run->fn(run->opaque);
+    __atomic_store_n(&run->done, true, __ATOMIC_RELEASE);
+}
+
+void aio_context_run(AioContext *ctx, AioHandler *fn, void *opaque)
+{
+    ContextRun run = { .fn = fn, .opaque = opaque };
+
+    if (ctx == current_context) {
+        fn(opaque);
+        return;
+    }
+    aio_bh_oneshot(ctx, AIO_SCOPE_IO, context_run_bh, &run);
+    AIO_WAIT_WHILE(!__atomic_load_n(&run.done, __ATOMIC_ACQUIRE));
 }
 
 /* --- coroutines to enter --- */
@@ -222,6 +267,18 @@ static int64_t aio_timeout(const AioContext *ctx, bool nested)
     return MAX(next, 0);
 }
 
+/* Whatever others may be at meanwhile: an I/O thread is out of its gate. */
+static void aio_wait_outside(AioContext *ctx, int64_t timeout)
+{
+    if (!ctx->is_main) {
+        aio_gate_leave(ctx);
+    }
+    ctx->engine->wait(ctx, timeout);
+    if (!ctx->is_main) {
+        aio_gate_enter(ctx);
+    }
+}
+
 static void aio_wait(AioContext *ctx, bool nested, bool blocking)
 {
     int64_t timeout = 0;
@@ -243,30 +300,61 @@ static void aio_wait(AioContext *ctx, bool nested, bool blocking)
             timeout = 0;
         }
     }
-    ctx->engine->wait(ctx, timeout);
+    if (ctx->engine->prepare) {
+        ctx->engine->prepare(ctx, timeout);
+    }
+    aio_wait_outside(ctx, timeout);
     __atomic_store_n(&ctx->waiting, false, __ATOMIC_RELAXED);
     /* An exchange: what was published before the notification is seen now. */
     (void)__atomic_exchange_n(&ctx->notified, false, __ATOMIC_SEQ_CST);
+    ctx->engine->harvest(ctx);
+    aio_co_harvest(ctx);
+    aio_bh_harvest(ctx);
+}
+
+static bool aio_run_scope(AioContext *ctx, AioScope scope)
+{
+    bool progress = aio_run_bhs(ctx, scope);
+
+    progress |= aio_run_dirs(ctx, scope);
+    progress |= aio_run_timers(ctx, scope);
+    return progress;
+}
+
+/* Only where there is something to run: others stand still meanwhile. */
+static bool aio_run_main_scope(AioContext *ctx)
+{
+    bool progress;
+
+    if (!ctx->is_main) {
+        return aio_run_scope(ctx, AIO_SCOPE_MAIN);
+    }
+    if (!aio_has_ready(ctx, AIO_SCOPE_MAIN) &&
+        aio_timers_next(ctx, AIO_SCOPE_MAIN) > aio_now_ns()) {
+        return false;
+    }
+    aio_exclusive_begin();
+    progress = aio_run_scope(ctx, AIO_SCOPE_MAIN);
+    aio_exclusive_end();
+    return progress;
 }
 
 bool aio_poll(AioContext *ctx, bool blocking)
 {
     bool nested = ctx->depth > 0;
+    int exclusive = ctx->is_main ? aio_exclusive_leave() : 0;
     bool progress;
 
     assert(ctx == current_context && !in_coroutine());
     ctx->depth++;
     aio_wait(ctx, nested, blocking);
-    aio_co_harvest(ctx);
-    aio_bh_harvest(ctx);
     progress = aio_run_cos(ctx);
-    for (int scope = 0; scope <= (nested ? AIO_SCOPE_IO : AIO_SCOPE_MAIN);
-         scope++) {
-        progress |= aio_run_bhs(ctx, scope);
-        progress |= aio_run_dirs(ctx, scope);
-        progress |= aio_run_timers(ctx, scope);
+    progress |= aio_run_scope(ctx, AIO_SCOPE_IO);
+    if (!nested) {
+        progress |= aio_run_main_scope(ctx);
     }
     ctx->depth--;
+    aio_exclusive_return(exclusive);
     return progress;
 }
 
@@ -284,9 +372,12 @@ void aio_main_release(void)
 
 void aio_main_loop(void)
 {
+    int exclusive = aio_exclusive_leave();
+
     while (!__atomic_exchange_n(&main_quit, false, __ATOMIC_SEQ_CST)) {
         aio_poll(main_context, true);
     }
+    aio_exclusive_return(exclusive);
 }
 
 void aio_main_quit(void)

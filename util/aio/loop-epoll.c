@@ -17,6 +17,7 @@
 typedef struct EpollState {
     int fd;
     bool no_pwait2; /* the kernel lacks timeouts in nanoseconds */
+    int nevents;    /* that the last wait brought */
     struct epoll_event events[EPOLL_EVENTS];
 } EpollState;
 
@@ -108,7 +109,7 @@ static void epoll_engine_forget(AioContext *ctx, AioNode *node)
     node->dir[AIO_DIR_WRITE].armed = false;
 }
 
-static void epoll_harvest(AioNode *node, uint32_t events)
+static void epoll_event(AioNode *node, uint32_t events)
 {
     static const uint32_t masks[AIO_DIRS] = {
         EPOLLIN | EPOLLHUP | EPOLLERR, EPOLLOUT | EPOLLHUP | EPOLLERR,
@@ -158,12 +159,19 @@ static void epoll_engine_wait(AioContext *ctx, int64_t timeout_ns)
     if (n < 0 && errno != EINTR) {
         g_error("epoll_wait: %s", g_strerror(errno));
     }
-    for (int i = 0; i < n; i++) {
+    s->nevents = MAX(n, 0);
+}
+
+static void epoll_engine_harvest(AioContext *ctx)
+{
+    EpollState *s = ctx->engine_state;
+
+    for (int i = 0; i < s->nevents; i++) {
         AioNode *node = s->events[i].data.ptr;
         uint64_t count;
 
         if (node) {
-            epoll_harvest(node, s->events[i].events);
+            epoll_event(node, s->events[i].events);
         } else if (read(ctx->wake_fd, &count, sizeof(count)) < 0) {
             g_error("eventfd: %s", g_strerror(errno));
         }
@@ -177,4 +185,5 @@ const AioEngine aio_engine_epoll = {
     .arm = epoll_engine_arm,
     .forget = epoll_engine_forget,
     .wait = epoll_engine_wait,
+    .harvest = epoll_engine_harvest,
 };

@@ -198,6 +198,13 @@ static bool uring_engine_init(AioContext *ctx, Error **errp)
     return true;
 }
 
+static void uring_engine_prepare(AioContext *ctx, int64_t timeout_ns)
+{
+    if (timeout_ns) {
+        uring_arm_wake(ctx);
+    }
+}
+
 static void uring_engine_wait(AioContext *ctx, int64_t timeout_ns)
 {
     UringState *s = ctx->engine_state;
@@ -213,7 +220,6 @@ static void uring_engine_wait(AioContext *ctx, int64_t timeout_ns)
         };
         struct io_uring_cqe *cqe;
 
-        uring_arm_wake(ctx);
         ret = io_uring_submit_and_wait_timeout(ring, &cqe, 1,
                                                timeout_ns > 0 ? &ts : NULL,
                                                NULL);
@@ -222,7 +228,13 @@ static void uring_engine_wait(AioContext *ctx, int64_t timeout_ns)
         ret != -EAGAIN) {
         g_error("io_uring_enter: %s", g_strerror(-ret));
     }
-    ring_reap(ring);
+}
+
+static void uring_engine_harvest(AioContext *ctx)
+{
+    UringState *s = ctx->engine_state;
+
+    ring_reap(&s->file.ring);
 }
 
 static void uring_engine_cleanup(AioContext *ctx)
@@ -231,6 +243,7 @@ static void uring_engine_cleanup(AioContext *ctx)
 
     while (s->orphans) {
         uring_engine_wait(ctx, -1);
+        uring_engine_harvest(ctx);
     }
     io_uring_queue_exit(&s->file.ring);
     ctx->ring = NULL;
@@ -243,5 +256,7 @@ const AioEngine aio_engine_uring = {
     .cleanup = uring_engine_cleanup,
     .arm = uring_engine_arm,
     .forget = uring_engine_forget,
+    .prepare = uring_engine_prepare,
     .wait = uring_engine_wait,
+    .harvest = uring_engine_harvest,
 };

@@ -37,6 +37,13 @@ AioTimer *aio_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
     return timer;
 }
 
+/* Of an I/O thread: by itself, or by the main thread while that is alone. */
+static void assert_may_touch(const AioContext *ctx)
+{
+    assert(ctx == aio_current_context() ||
+           (!ctx->is_main && aio_is_exclusive()));
+}
+
 static void heap_set(AioTimerHeap *heap, int i, AioTimer *timer)
 {
     heap->item[i] = timer;
@@ -85,6 +92,7 @@ void aio_timer_del(AioTimer *timer)
     if (i < 0) {
         return;
     }
+    assert_may_touch(timer->ctx);
     timer->index = -1;
     last = heap->item[--heap->len];
     if (last == timer) {
@@ -102,7 +110,7 @@ void aio_timer_mod(AioTimer *timer, int64_t when_ns)
 {
     AioTimerHeap *heap = &timer->ctx->timers[timer->scope];
 
-    assert(timer->ctx == aio_current_context());
+    assert_may_touch(timer->ctx);
     aio_timer_del(timer);
     if (heap->len == heap->nalloc) {
         heap->nalloc = heap->nalloc * 2 + 8;
@@ -110,6 +118,9 @@ void aio_timer_mod(AioTimer *timer, int64_t when_ns)
     }
     timer->when_ns = when_ns;
     heap_up(heap, heap->len++, timer);
+    if (timer->ctx != aio_current_context()) {
+        aio_notify(timer->ctx); /* it may wait for longer than that */
+    }
 }
 
 void aio_timer_free(AioTimer *timer)

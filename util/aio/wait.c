@@ -6,7 +6,7 @@
 typedef struct RunCo {
     CoroutineEntry *entry;
     void *opaque;
-    bool done;
+    bool done; /* atomic */
 } RunCo;
 
 static void coroutine_fn run_co_entry(void *opaque)
@@ -14,17 +14,37 @@ static void coroutine_fn run_co_entry(void *opaque)
     RunCo *run = opaque;
 
     run->entry(run->opaque);
-    run->done = true;
+    __atomic_store_n(&run->done, true, __ATOMIC_RELEASE);
 }
 
-void coroutine_mixed_fn aio_run_co(CoroutineEntry *entry, void *opaque)
+static void coroutine_fn run_there(AioContext *ctx, CoroutineEntry *entry,
+                                   void *opaque)
+{
+    AioContext *here = aio_current_context();
+
+    co_move_to(ctx);
+    entry(opaque);
+    co_move_to(here);
+}
+
+void coroutine_mixed_fn aio_run_co(AioContext *ctx, CoroutineEntry *entry,
+                                   void *opaque)
 {
     RunCo run = { .entry = entry, .opaque = opaque };
 
     if (in_coroutine()) {
-        entry(opaque);
+        run_there(ctx, entry, opaque);
         return;
     }
-    coroutine_enter(coroutine_create(run_co_entry, &run));
-    AIO_WAIT_WHILE(aio_main_context(), !run.done);
+    aio_co_enter(ctx, coroutine_create(run_co_entry, &run));
+    AIO_WAIT_WHILE(!__atomic_load_n(&run.done, __ATOMIC_ACQUIRE));
+}
+
+void aio_co_enter(AioContext *ctx, Coroutine *co)
+{
+    if (ctx == aio_current_context()) {
+        coroutine_enter(co);
+    } else {
+        co_schedule(ctx, co);
+    }
 }

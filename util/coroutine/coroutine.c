@@ -28,6 +28,8 @@ typedef struct CoThread {
     Coroutine leader;
     Coroutine *current;   /* NULL: the leader */
     Coroutine *ended;     /* handed from the one that ended to its caller */
+    Coroutine *leaving;   /* likewise: to go on in another thread, ... */
+    AioContext *leaving_to; /* ... where it may be entered when it has left */
     Coroutine *wake_head; /* woken by coroutines of this thread */
     Coroutine *wake_tail;
     bool draining;
@@ -145,6 +147,8 @@ void coroutine_enter(Coroutine *co)
     if (t->ended) {
         co_pool_put(t->ended);
         t->ended = NULL;
+    } else if (t->leaving) {
+        co_schedule(t->leaving_to, g_steal_pointer(&t->leaving));
     }
     if (!t->current && t->wake_head && !t->draining) {
         co_drain(t);
@@ -209,4 +213,15 @@ void coroutine_fn co_yield_to_loop(void)
 {
     co_schedule(aio_current_context(), coroutine_self());
     coroutine_yield();
+}
+
+void coroutine_fn co_move_to(AioContext *ctx)
+{
+    CoThread *t = co_thread();
+
+    if (ctx != aio_current_context()) {
+        t->leaving = coroutine_self();
+        t->leaving_to = ctx;
+        coroutine_yield();
+    }
 }

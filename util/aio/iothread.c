@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* I/O threads: start, loop, end. */
+#include "qemu/osdep.h"
+#include "qemu/iothread.h"
+#include "aio-int.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+struct IOThread {
+    /* --- set once: by the thread before `started`, by the main thread --- */
+    char *name;
+    pthread_t thread;
+    AioContext *ctx; /* NULL: it could not be made, and `err` says why */
+    int64_t tid;
+    Error *err;
+
+    /* --- under lock --- */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool started;
+
+    /* --- atomic --- */
+    bool stopping;
+};
+
+static void tell_started(IOThread *t)
+{
+    pthread_mutex_lock(&t->lock);
+    t->started = true;
+    pthread_cond_signal(&t->changed);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void *iothread_run(void *opaque)
+{
+    IOThread *t = opaque;
+    g_autofree char *name = g_strndup(t->name, 15);
+    AioContext *ctx;
+
+    pthread_setname_np(pthread_self(), name);
+    t->tid = gettid();
+    /* Here, since a ring may be for one thread only. */
+    t->ctx = ctx = aio_context_new(&t->err);
+    tell_started(t);
+    if (!ctx) {
+        return NULL;
+    }
+    aio_gate_enter(ctx);
+    while (!__atomic_load_n(&t->stopping, __ATOMIC_SEQ_CST)) {
+        aio_poll(ctx, true);
+    }
+    aio_context_end(ctx);
+    aio_gate_leave(ctx);
+    return NULL;
+}
+
+/* Signals are the main thread's business. */
+static int start_thread(IOThread *t)
+{
+    sigset_t all, old;
+    int ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(&t->thread, NULL, iothread_run, t);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (ret) {
+        return -ret;
+    }
+    pthread_mutex_lock(&t->lock);
+    while (!t->started) {
+        pthread_cond_wait(&t->changed, &t->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return 0;
+}
+
+static void iothread_release(IOThread *t)
+{
+    pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->changed);
+    g_free(t->name);
+    g_free(t);
+}
+
+IOThread *iothread_new(const char *name, Error **errp)
+{
+    IOThread *t = g_new0(IOThread, 1);
+    int ret;
+
+    assert(aio_is_exclusive());
+    t->name = g_strdup(name);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->changed, NULL);
+    ret = start_thread(t);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot start the thread '%s'", name);
+    } else if (!t->ctx) {
+        pthread_join(t->thread, NULL);
+        error_propagate(errp, t->err);
+    } else {
+        aio_gate_add(t->ctx);
+        return t;
+    }
+    iothread_release(t);
+    return NULL;
+}
+
+void iothread_free(IOThread *t)
+{
+    int exclusive;
+
+    if (!t) {
+        return;
+    }
+    assert(aio_is_exclusive());
+    __atomic_store_n(&t->stopping, true, __ATOMIC_SEQ_CST);
+    aio_notify(t->ctx);
+    /* Its end is inside of the gate. */
+    exclusive = aio_exclusive_leave();
+    pthread_join(t->thread, NULL);
+    aio_exclusive_return(exclusive);
+    aio_gate_remove(t->ctx);
+    g_free(t->ctx);
+    iothread_release(t);
+}
+
+AioContext *iothread_context(const IOThread *t)
+{
+    return t->ctx;
+}
+
+int64_t iothread_tid(const IOThread *t)
+{
+    return t->tid;
+}
