@@ -241,11 +241,12 @@ bool nbd_connect_first(NBDState *s, Error **errp)
 
 /* --- further ones --- */
 
-static void wake(NBDUse *use)
+/* Not entered here: it, and others with it, may be off the list at once. */
+static void wake(NBDState *s, NBDUse *use)
 {
     if (use->asleep) {
         use->asleep = false;
-        co_wake(use->co);
+        co_schedule(s->bs->ctx, use->co);
     }
 }
 
@@ -254,7 +255,7 @@ static void wake_all(NBDState *s)
     NBDUse *use;
 
     LIST_FOREACH(use, &s->uses, list) {
-        wake(use);
+        wake(s, use);
     }
 }
 
@@ -329,7 +330,7 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
             /* Also one that the server has yet to answer, if it goes then. */
             use->cancelled = true;
             use->urgent |= !co;
-            wake(use);
+            wake(s, use);
         }
     }
     if (!co) {
