@@ -9,10 +9,11 @@
 #include "block/throttle-group.h"
 
 struct BlockBackend {
-    /* --- set once --- */
-    AioContext *ctx;
+    /* --- main thread, while it is drained; read by all --- */
+    AioContext *ctx; /* that of its node */
 
     /* --- main thread --- */
+    bool fixed_ctx; /* the user cannot go to another thread */
     int refcnt;
     char *name;      /* NULL: none */
     char *user;      /* who it is, for messages; NULL: not known */

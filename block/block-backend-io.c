@@ -14,6 +14,8 @@ static void coroutine_fn wait_while_drained(BlockBackend *blk)
         /* The drain must not wait for us while we wait for its end. */
         blk->in_flight--;
         co_queue_wait(&blk->queued, NULL);
+        /* The handle may have gone to another thread meanwhile. */
+        co_move_to(blk->ctx);
         blk->in_flight++;
     }
 }

@@ -84,6 +84,33 @@ static void blk_root_resize(BdrvChild *child)
     }
 }
 
+static bool blk_root_may_move(BdrvChild *child, AioContext *ctx)
+{
+    BlockBackend *blk = child->opaque;
+
+    return !blk->fixed_ctx;
+}
+
+static void blk_root_detach_aio_context(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    if (blk->ops && blk->ops->detach_aio_context) {
+        blk->ops->detach_aio_context(blk->ops_opaque);
+    }
+}
+
+/* Requests that wait for the end of the drain go to the new thread then. */
+static void blk_root_attach_aio_context(BdrvChild *child, AioContext *ctx)
+{
+    BlockBackend *blk = child->opaque;
+
+    blk->ctx = ctx;
+    if (blk->ops && blk->ops->attach_aio_context) {
+        blk->ops->attach_aio_context(blk->ops_opaque, ctx);
+    }
+}
+
 static const BdrvChildClass blk_root_class = {
     .parent_desc = blk_root_desc,
     .get_name = blk_root_name,
@@ -91,6 +118,9 @@ static const BdrvChildClass blk_root_class = {
     .drained_poll = blk_root_drained_poll,
     .drained_end = blk_root_drained_end,
     .resize = blk_root_resize,
+    .may_move = blk_root_may_move,
+    .detach_aio_context = blk_root_detach_aio_context,
+    .attach_aio_context = blk_root_attach_aio_context,
 };
 
 /* --- life --- */
@@ -195,6 +225,11 @@ BlockBackend *blk_new_open(const char *filename, const char *format,
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
     g_assert(!blk->root);
+    if (!blk->fixed_ctx) {
+        blk->ctx = bs->ctx;
+    } else if (!bdrv_try_set_aio_context(bs, blk->ctx, errp)) {
+        return false;
+    }
     blk->root = bdrv_root_attach_child(bs, "root", &blk_root_class,
                                        BDRV_CHILD_FILTERED |
                                        BDRV_CHILD_PRIMARY, blk->perm,
@@ -252,10 +287,13 @@ bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
     bdrv_ref(old);
     bdrv_drained_begin(old);
     bdrv_drained_begin(bs);
-    tran = tran_new();
-    bdrv_child_replace_tran(blk->root, bs, tran);
-    ok = bdrv_refresh_perms_list(nodes, tran, errp);
-    tran_finalize(tran, ok);
+    ok = bdrv_join_aio_context(bs, old, errp);
+    if (ok) {
+        tran = tran_new();
+        bdrv_child_replace_tran(blk->root, bs, tran);
+        ok = bdrv_refresh_perms_list(nodes, tran, errp);
+        tran_finalize(tran, ok);
+    }
     bdrv_drained_end(bs);
     bdrv_drained_end(old);
     bdrv_unref(old);
@@ -275,6 +313,26 @@ BdrvChild *blk_root(const BlockBackend *blk)
 AioContext *blk_get_aio_context(const BlockBackend *blk)
 {
     return blk->ctx;
+}
+
+bool blk_set_aio_context(BlockBackend *blk, AioContext *ctx, Error **errp)
+{
+    bool fixed = blk->fixed_ctx;
+    bool ok;
+
+    if (!blk->root) {
+        blk->ctx = ctx;
+        return true;
+    }
+    blk->fixed_ctx = false;
+    ok = bdrv_try_set_aio_context(blk->root->bs, ctx, errp);
+    blk->fixed_ctx = fixed;
+    return ok;
+}
+
+void blk_fix_aio_context(BlockBackend *blk, bool fixed)
+{
+    blk->fixed_ctx = fixed;
 }
 
 /* --- names --- */

@@ -65,11 +65,31 @@ static void edge_drained_end(BdrvChild *child)
     job_resume(&job->job);
 }
 
+/* A job that stands still has nothing in the loop but its timer. */
+static void edge_attach_aio_context(BdrvChild *child, AioContext *ctx)
+{
+    BlockJob *job = child->opaque;
+
+    job_set_aio_context(&job->job, ctx);
+}
+
+static void edge_for_each(BdrvChild *child,
+                          void (*fn)(BdrvChild *edge, void *opaque),
+                          void *opaque)
+{
+    BlockJob *job = child->opaque;
+
+    g_ptr_array_foreach(job->edges, (GFunc)(void (*)(void))fn, opaque);
+    g_ptr_array_foreach(job->reads, (GFunc)(void (*)(void))fn, opaque);
+}
+
 #define EDGE_OF_JOB \
     .parent_is_job = true, .parent_desc = edge_desc, .get_name = edge_name, \
     .drained_begin = edge_drained_begin, \
     .drained_poll = edge_drained_poll, .drained_end = edge_drained_end, \
-    .is_awaited = edge_is_awaited
+    .is_awaited = edge_is_awaited, \
+    .attach_aio_context = edge_attach_aio_context, \
+    .for_each_edge = edge_for_each
 
 static const BdrvChildClass edge_of_job = {
     .stay_at_node = true,

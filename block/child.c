@@ -195,6 +195,8 @@ static void child_point_to(BdrvChild *child, BlockDriverState *bs)
     }
     child->bs = bs;
     if (bs) {
+        g_assert(!child->klass->parent_is_bs ||
+                 ((BlockDriverState *)child->opaque)->ctx == bs->ctx);
         LIST_INSERT_HEAD(&bs->parents, child, next_parent);
         if (child->klass->attach) {
             child->klass->attach(child);
@@ -363,6 +365,7 @@ bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
     }
     if ((child && !bdrv_child_check_frozen(child, bs, errp)) ||
         (bs && !bdrv_check_cycle(parent, bs, like.name, errp)) ||
+        (bs && !bdrv_join_aio_context(bs, parent, errp)) ||
         !child_may_change(parent, &change, tran, errp)) {
         return false;
     }
@@ -408,6 +411,7 @@ void bdrv_root_unref_child(BdrvChild *child)
     child_free(child);
     /* Where a driver fails to give up permissions it keeps them. */
     bdrv_refresh_perms(bs, NULL, NULL);
+    bdrv_leave_aio_context(bs);
     bdrv_unref(bs);
 }
 
@@ -426,7 +430,8 @@ BdrvChild *bdrv_attach_child(BlockDriverState *parent, BlockDriverState *bs,
     };
     bool ok;
 
-    if (!bdrv_check_cycle(parent, bs, name, errp)) {
+    if (!bdrv_check_cycle(parent, bs, name, errp) ||
+        !bdrv_join_aio_context(parent, bs, errp)) {
         return NULL;
     }
     tran = tran_new();

@@ -41,7 +41,9 @@ static void bdrv_run_outside_bh(void *opaque)
 {
     RunOutside *run = opaque;
 
+    aio_exclusive_begin();
     run->fn(run->opaque);
+    aio_exclusive_end();
     co_wake(run->co);
 }
 

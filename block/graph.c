@@ -115,7 +115,8 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
     bdrv_ref(to);
     bdrv_drained_begin(from);
     bdrv_drained_begin(to);
-    ok = replace_drained(from, to, content, errp);
+    ok = bdrv_join_aio_context(to, from, errp) &&
+         replace_drained(from, to, content, errp);
     bdrv_drained_end(to);
     bdrv_drained_end(from);
     bdrv_unref(to);

@@ -11,6 +11,7 @@
 
 void bdrv_inc_in_flight(BlockDriverState *bs)
 {
+    g_assert(bs->ctx == aio_current_context());
     bs->in_flight++;
 }
 

@@ -134,7 +134,7 @@ static void coroutine_fn job_entry(void *opaque)
     job->busy = false;
     job->co = NULL;
     job_ref(job);
-    aio_bh_oneshot(job->ctx, AIO_SCOPE_MAIN, job_exit_bh, job);
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, job_exit_bh, job);
 }
 
 void job_start(Job *job)
@@ -144,7 +144,24 @@ void job_start(Job *job)
     job->started = true;
     job->busy = true;
     job_set_status(job, JOB_STATUS_RUNNING);
+    co_set_context(job->co, job->ctx);
     co_wake(job->co);
+}
+
+void job_set_aio_context(Job *job, AioContext *ctx)
+{
+    bool pending = aio_timer_pending(job->sleep_timer);
+
+    g_assert(!job->busy || job_is_completed(job));
+    aio_timer_free(job->sleep_timer);
+    job->ctx = ctx;
+    job->sleep_timer = aio_timer_new(ctx, AIO_SCOPE_IO, wake_cb, job);
+    if (pending) {
+        aio_timer_mod(job->sleep_timer, aio_now_ns()); /* somewhat early */
+    }
+    if (job->co) {
+        co_set_context(job->co, ctx);
+    }
 }
 
 void job_wake(Job *job)

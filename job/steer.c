@@ -146,6 +146,7 @@ void job_cancel_sync_all(void)
 {
     Job *job;
 
+    aio_wait_begin();
     while ((job = job_next(NULL))) {
         for (; job; job = job_next(job)) {
             if (job->status == JOB_STATUS_CONCLUDED) {
@@ -163,4 +164,5 @@ void job_cancel_sync_all(void)
             aio_poll(aio_main_context(), true);
         }
     }
+    aio_wait_end();
 }

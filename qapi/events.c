@@ -2,6 +2,9 @@
 /* Events: built once, handed to every emitter. */
 #include "qemu/osdep.h"
 #include "qapi/events.h"
+#include "qemu/aio.h"
+
+#include <pthread.h>
 
 typedef struct Emitter {
     QapiEventEmitter *emit;
@@ -46,10 +49,57 @@ static struct json_object *timestamp_to_json(void)
     return obj;
 }
 
+static void emit(struct json_object *event)
+{
+    Emitter *emitter, *next;
+
+    TAILQ_FOREACH_SAFE(emitter, &emitters, next, next)
+    {
+        emitter->emit(emitter->opaque, event);
+    }
+    json_object_put(event);
+}
+
+/* --- from I/O threads: in the order in which they came, before later ones --- */
+
+static struct {
+    pthread_mutex_t lock;
+    GQueue events; /* under lock: of json_object */
+} waiting = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .events = G_QUEUE_INIT,
+};
+
+static struct json_object *next_waiting(void)
+{
+    struct json_object *event;
+
+    pthread_mutex_lock(&waiting.lock);
+    event = g_queue_pop_head(&waiting.events);
+    pthread_mutex_unlock(&waiting.lock);
+    return event;
+}
+
+static void emit_waiting(void *unused)
+{
+    struct json_object *event;
+
+    while ((event = next_waiting())) {
+        emit(event);
+    }
+}
+
+static void let_wait(struct json_object *event)
+{
+    pthread_mutex_lock(&waiting.lock);
+    g_queue_push_tail(&waiting.events, event);
+    pthread_mutex_unlock(&waiting.lock);
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, emit_waiting, NULL);
+}
+
 void qapi_event_send(const char *name, const QapiType *type, const void *data)
 {
     struct json_object *event;
-    Emitter *emitter, *next;
 
     if (TAILQ_EMPTY(&emitters)) {
         return;
@@ -60,9 +110,10 @@ void qapi_event_send(const char *name, const QapiType *type, const void *data)
     if (type) {
         json_object_object_add(event, "data", qapi_type_to_json(type, data));
     }
-    TAILQ_FOREACH_SAFE(emitter, &emitters, next, next)
-    {
-        emitter->emit(emitter->opaque, event);
+    if (aio_main_context() && aio_current_context() != aio_main_context()) {
+        let_wait(event);
+        return;
     }
-    json_object_put(event);
+    emit_waiting(NULL);
+    emit(event);
 }

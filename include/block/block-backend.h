@@ -52,6 +52,11 @@ BlockDriverState *blk_bs(const BlockBackend *blk);
 /* The edge, for bdrv_co_*() and host I/O; NULL without a node. */
 BdrvChild *blk_root(const BlockBackend *blk);
 AioContext *blk_get_aio_context(const BlockBackend *blk);
+/* Its user goes to @ctx, and its node with it, if all others there bear it. */
+bool blk_set_aio_context(BlockBackend *blk, AioContext *ctx, Error **errp);
+/* From now on the node cannot be moved for the sake of others; one that is
+ * inserted is moved here.  Else the handle goes where its node goes. */
+void blk_fix_aio_context(BlockBackend *blk, bool fixed);
 
 /* Named handles are "devices" of query-block.  NULL takes the name away. */
 bool blk_set_name(BlockBackend *blk, const char *name, Error **errp);
@@ -79,6 +84,9 @@ typedef struct BlockDevOps {
     bool (*drained_poll)(void *opaque);  /* true: still busy */
     void (*drained_end)(void *opaque);
     void (*resize)(void *opaque);        /* size changed */
+    /* As those of BdrvChildClass: the user changes its thread. */
+    void (*detach_aio_context)(void *opaque);
+    void (*attach_aio_context)(void *opaque, AioContext *ctx);
     char *(*desc)(void *opaque);         /* "block job 'x'", for messages */
     /* Only devices of a machine have it. */
     void (*device_state)(void *opaque, BlockDevState *state);

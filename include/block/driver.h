@@ -169,6 +169,13 @@ struct BlockDriver {
     void (*drain_begin)(BlockDriverState *bs);
     void (*drain_end)(BlockDriverState *bs);
     /*
+     * The node, drained, goes to another thread: what it has in the loop of
+     * its own (descriptors, timers, coroutines that wait for these) leaves it,
+     * called there, and goes on in that of bs->ctx, called there.
+     */
+    void (*detach_aio_context)(BlockDriverState *bs);
+    void (*attach_aio_context)(BlockDriverState *bs);
+    /*
      * Somebody waits for the end of requests in flight here: those that the
      * driver holds back of its own will go on at once, and none is held back
      * while bdrv_is_awaited().  Must not wait.

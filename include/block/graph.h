@@ -140,6 +140,20 @@ struct BdrvChildClass {
      */
     bool (*is_awaited)(const BdrvChild *child);
     void (*resize)(BdrvChild *child); /* the node's size changed */
+    /*
+     * Of a parent that is no node, which lives in the context of its nodes:
+     * may it go to @ctx?  NULL: it may.  Then, with all that is connected
+     * drained: what it has in the loop of the thread (descriptors, timers,
+     * coroutines that wait for these) leaves it, called in that thread, and
+     * goes on in that of @ctx, called there.
+     */
+    bool (*may_move)(BdrvChild *child, AioContext *ctx);
+    void (*detach_aio_context)(BdrvChild *child);
+    void (*attach_aio_context)(BdrvChild *child, AioContext *ctx);
+    /* Of a parent with edges to several nodes: calls @fn for all of them. */
+    void (*for_each_edge)(BdrvChild *child,
+                          void (*fn)(BdrvChild *edge, void *opaque),
+                          void *opaque);
 };
 
 /*
@@ -164,6 +178,23 @@ BdrvChild *bdrv_cow_child(const BlockDriverState *bs);
 /* Either of the two: where the chain goes on. */
 BdrvChild *bdrv_filter_or_cow_child(const BlockDriverState *bs);
 BdrvChild *bdrv_primary_child(const BlockDriverState *bs);
+
+/* --- threads (context.c); main thread, outside coroutines --- */
+
+/*
+ * Moves @bs, and all nodes and users that are connected with it, to @ctx.
+ * False: a user does not bear it; then nothing has changed.
+ */
+bool bdrv_try_set_aio_context(BlockDriverState *bs, AioContext *ctx,
+                              Error **errp);
+/*
+ * Before an edge between the two is made: one goes to where the other is; the
+ * one that nobody uses, if there is such a one, and of two of these @bs.
+ */
+bool bdrv_join_aio_context(BlockDriverState *bs, BlockDriverState *other,
+                           Error **errp);
+/* After an edge of a user is gone: what nobody uses goes to the main thread. */
+void bdrv_leave_aio_context(BlockDriverState *bs);
 
 /* --- permissions (perm.c) --- */
 

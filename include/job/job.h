@@ -60,11 +60,11 @@ struct Job {
     /* --- set once --- */
     const JobDriver *driver;
     char *id; /* NULL: internal */
-    AioContext *ctx;
-    Coroutine *co;
     bool auto_finalize, auto_dismiss;
 
-    /* --- main thread --- */
+    /* --- the context's thread, and the main thread while it is alone --- */
+    AioContext *ctx; /* changed by job_set_aio_context() only */
+    Coroutine *co;
     int refcnt;
     JobStatus status;
     int pause_count;
@@ -113,6 +113,11 @@ bool job_verb_allowed(JobStatus status, JobVerb verb);
 Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn,
                 AioContext *ctx, int flags, Error **errp);
 void job_start(Job *job);
+/*
+ * The job, which stands still, goes on in @ctx.  Called in the thread of @ctx,
+ * by what holds it back (see bdrv_try_set_aio_context()).
+ */
+void job_set_aio_context(Job *job, AioContext *ctx);
 void job_ref(Job *job);
 void job_unref(Job *job);
 /* Undo of job_create() before job_start(). */

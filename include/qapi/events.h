@@ -24,7 +24,9 @@ void qapi_event_remove_emitter(QapiEventEmitter *emit, void *opaque);
 
 /*
  * Sends event @name with @data (of type @type; both NULL: none), borrowed,
- * with the time of now.  For the generated functions.  Main thread only.
+ * with the time of now.  For the generated functions.  Any thread; one of
+ * another than the main thread reaches the emitters when the main loop runs,
+ * before all that come later.
  */
 void qapi_event_send(const char *name, const QapiType *type,
                      const void *data);

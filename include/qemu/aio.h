@@ -86,7 +86,7 @@ void aio_notify(AioContext *ctx);
         } \
         aio_wait_end(); \
     } while (0)
-/* For AIO_WAIT_WHILE() only. */
+/* Around the polls of a loop of another shape. */
 void aio_wait_begin(void);
 void aio_wait_end(void);
 

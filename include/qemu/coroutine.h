@@ -39,6 +39,13 @@ bool in_coroutine(void);
  */
 void co_wake(Coroutine *co);
 
+/*
+ * @co, which is new or has yielded and is not woken yet, is to go on in @ctx.
+ * For who knows what it waits for; the main thread while it is alone, or the
+ * thread of @ctx while nobody else may wake it.
+ */
+void co_set_context(Coroutine *co, AioContext *ctx);
+
 /* Queues @co to run from the loop of @ctx.  Thread safe. */
 void co_schedule(AioContext *ctx, Coroutine *co);
 

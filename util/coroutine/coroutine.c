@@ -209,6 +209,12 @@ void co_wake(Coroutine *co)
     t->wake_tail = co;
 }
 
+void co_set_context(Coroutine *co, AioContext *ctx)
+{
+    assert(!co->caller && !__atomic_load_n(&co->queued, __ATOMIC_RELAXED));
+    __atomic_store_n(&co->ctx, ctx, __ATOMIC_RELAXED);
+}
+
 void coroutine_fn co_yield_to_loop(void)
 {
     co_schedule(aio_current_context(), coroutine_self());

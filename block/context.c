@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Threads of nodes: all that is connected lives in one context.
+ *
+ *      export   device        job
+ *          \     /          /     \
+ *          node A      node B     node C      A's context is that of D, E and
+ *             |           |                   of the users above them, and not
+ *          node D      node E                 that of B
+ *
+ * A move takes the whole of it along: first it is asked whether all users bear
+ * it, then all is drained, leaves the old thread and comes to the new one.
+ */
+#include "qemu/osdep.h"
+#include "block/graph-int.h"
+
+/* What goes along. */
+typedef struct Connected {
+    AioContext *to;
+    GHashTable *seen; /* nodes, and users by what their edges have as opaque */
+    GPtrArray *nodes; /* of BlockDriverState *, referenced */
+    GPtrArray *users; /* of BdrvChild *: one edge of each user */
+} Connected;
+
+static void connected_init(Connected *m, AioContext *to)
+{
+    m->to = to;
+    m->seen = g_hash_table_new(NULL, NULL);
+    m->nodes = g_ptr_array_new();
+    m->users = g_ptr_array_new();
+}
+
+static void connected_clear(Connected *m)
+{
+    g_hash_table_unref(m->seen);
+    g_ptr_array_unref(m->users);
+    g_ptr_array_foreach(m->nodes, (GFunc)(void (*)(void))bdrv_unref, NULL);
+    g_ptr_array_unref(m->nodes);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Connected, connected_clear)
+
+static void collect(BlockDriverState *bs, Connected *m);
+
+static void collect_edge(BdrvChild *c, void *opaque)
+{
+    if (c->bs) {
+        collect(c->bs, opaque);
+    }
+}
+
+static void collect(BlockDriverState *bs, Connected *m)
+{
+    BdrvChild *c;
+
+    if (!g_hash_table_add(m->seen, bs)) {
+        return;
+    }
+    g_ptr_array_add(m->nodes, bdrv_ref(bs));
+    LIST_FOREACH(c, &bs->children, next) {
+        collect_edge(c, m);
+    }
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->parent_is_bs) {
+            collect(c->opaque, m);
+        } else if (g_hash_table_add(m->seen, c->opaque)) {
+            g_ptr_array_add(m->users, c);
+            if (c->klass->for_each_edge) {
+                c->klass->for_each_edge(c, collect_edge, m);
+            }
+        }
+    }
+}
+
+/* --- moving --- */
+
+static bool all_may_move(const Connected *m, BlockDriverState *bs,
+                         Error **errp)
+{
+    for (guint i = 0; i < m->users->len; i++) {
+        BdrvChild *c = m->users->pdata[i];
+
+        if (c->klass->may_move && !c->klass->may_move(c, m->to)) {
+            g_autofree char *desc = c->klass->parent_desc(c);
+
+            error_setg(errp, "Cannot move node '%s' to another thread: node "
+                       "'%s', which is connected with it, is used by %s, which "
+                       "cannot change its thread", bs->node_name,
+                       c->bs->node_name, desc);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool any_busy(const Connected *m)
+{
+    for (guint i = 0; i < m->nodes->len; i++) {
+        if (bdrv_drain_busy(m->nodes->pdata[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In the thread that it leaves: users first, then nodes from above. */
+static void leave(void *opaque)
+{
+    const Connected *m = opaque;
+
+    for (guint i = 0; i < m->users->len; i++) {
+        BdrvChild *c = m->users->pdata[i];
+
+        if (c->klass->detach_aio_context) {
+            c->klass->detach_aio_context(c);
+        }
+    }
+    for (guint i = 0; i < m->nodes->len; i++) {
+        BlockDriverState *bs = m->nodes->pdata[i];
+
+        if (bs->drv && bs->drv->detach_aio_context) {
+            bs->drv->detach_aio_context(bs);
+        }
+    }
+}
+
+/* In the thread that it comes to: the reverse. */
+static void arrive(void *opaque)
+{
+    const Connected *m = opaque;
+
+    for (guint i = m->nodes->len; i-- > 0;) {
+        BlockDriverState *bs = m->nodes->pdata[i];
+
+        if (bs->drv && bs->drv->attach_aio_context) {
+            bs->drv->attach_aio_context(bs);
+        }
+    }
+    for (guint i = m->users->len; i-- > 0;) {
+        BdrvChild *c = m->users->pdata[i];
+
+        if (c->klass->attach_aio_context) {
+            c->klass->attach_aio_context(c, m->to);
+        }
+    }
+}
+
+static void move(Connected *m, AioContext *from)
+{
+    for (guint i = 0; i < m->nodes->len; i++) {
+        bdrv_quiesce(m->nodes->pdata[i]);
+    }
+    AIO_WAIT_WHILE(any_busy(m));
+    aio_context_run(from, leave, m);
+    for (guint i = 0; i < m->nodes->len; i++) {
+        ((BlockDriverState *)m->nodes->pdata[i])->ctx = m->to;
+    }
+    aio_context_run(m->to, arrive, m);
+    for (guint i = m->nodes->len; i-- > 0;) {
+        bdrv_unquiesce(m->nodes->pdata[i]);
+    }
+}
+
+bool bdrv_try_set_aio_context(BlockDriverState *bs, AioContext *ctx,
+                              Error **errp)
+{
+    g_auto(Connected) m;
+
+    g_assert(aio_is_exclusive() && !in_coroutine());
+    connected_init(&m, ctx);
+    if (bs->ctx == ctx) {
+        return true;
+    }
+    collect(bs, &m);
+    if (!all_may_move(&m, bs, errp)) {
+        return false;
+    }
+    move(&m, bs->ctx);
+    return true;
+}
+
+/* --- edges between threads --- */
+
+static bool has_users(BlockDriverState *bs)
+{
+    g_auto(Connected) m;
+
+    connected_init(&m, NULL);
+    collect(bs, &m);
+    return m.users->len > 0;
+}
+
+bool bdrv_join_aio_context(BlockDriverState *bs, BlockDriverState *other,
+                           Error **errp)
+{
+    if (bs->ctx == other->ctx) {
+        return true;
+    }
+    if (!has_users(bs)) {
+        return bdrv_try_set_aio_context(bs, other->ctx, errp);
+    }
+    if (!has_users(other)) {
+        return bdrv_try_set_aio_context(other, bs->ctx, errp);
+    }
+    return bdrv_try_set_aio_context(other, bs->ctx, NULL) ||
+           bdrv_try_set_aio_context(bs, other->ctx, errp);
+}
+
+void bdrv_leave_aio_context(BlockDriverState *bs)
+{
+    if (bs->ctx != aio_main_context() && !has_users(bs)) {
+        bdrv_try_set_aio_context(bs, aio_main_context(), NULL);
+    }
+}
