@@ -60,7 +60,7 @@ static void emit(struct json_object *event)
     json_object_put(event);
 }
 
-/* --- from I/O threads: in the order in which they came, before later ones --- */
+/* --- from I/O threads: in order, before those that come later --- */
 
 static struct {
     pthread_mutex_t lock;
