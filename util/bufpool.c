@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bufpool.h"
 #include "qemu/iov.h"
+#include "qemu/thread.h"
 
 #include <sys/mman.h>
 
@@ -15,7 +16,7 @@ struct BufPool {
     size_t size; /* set once; a multiple of the page size */
     int keep;    /* set once */
 
-    GMutex lock;
+    QemuMutex lock;
     /* Under lock. */
     int nfree;
     void **unused; /* the first nfree of keep entries */
@@ -55,7 +56,7 @@ BufPool *bufpool_new(size_t size, int keep)
     pool->size = ROUND_UP(size, (size_t)getpagesize());
     pool->keep = keep;
     pool->unused = g_new0(void *, keep);
-    g_mutex_init(&pool->lock);
+    qemu_mutex_init(&pool->lock);
     return pool;
 }
 
@@ -67,7 +68,7 @@ void bufpool_free(BufPool *pool)
     for (int i = 0; i < pool->nfree; i++) {
         buf_delete(pool->unused[i], pool->size);
     }
-    g_mutex_clear(&pool->lock);
+    qemu_mutex_destroy(&pool->lock);
     g_free(pool->unused);
     g_free(pool);
 }
@@ -76,11 +77,11 @@ void *bufpool_get(BufPool *pool)
 {
     void *buf = NULL;
 
-    g_mutex_lock(&pool->lock);
+    qemu_mutex_lock(&pool->lock);
     if (pool->nfree) {
         buf = pool->unused[--pool->nfree];
     }
-    g_mutex_unlock(&pool->lock);
+    qemu_mutex_unlock(&pool->lock);
     return buf ? buf : buf_new(pool->size);
 }
 
@@ -89,12 +90,12 @@ void bufpool_put(BufPool *pool, void *buf)
     if (!buf) {
         return;
     }
-    g_mutex_lock(&pool->lock);
+    qemu_mutex_lock(&pool->lock);
     if (pool->nfree < pool->keep) {
         pool->unused[pool->nfree++] = buf;
         buf = NULL;
     }
-    g_mutex_unlock(&pool->lock);
+    qemu_mutex_unlock(&pool->lock);
     if (buf) {
         buf_delete(buf, pool->size);
     }

@@ -2,6 +2,7 @@
 /* Worker threads: results, limits, many requests at once, giving up. */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
+#include "qemu/thread.h"
 
 typedef struct Job {
     int in, ret;
@@ -77,7 +78,7 @@ static void test_limits(void)
 
 /* --- giving up --- */
 
-static GMutex gate;
+static QemuMutex gate = QEMU_MUTEX_INITIALIZER;
 static int freed; /* atomic */
 
 typedef struct Stuck {
@@ -89,8 +90,8 @@ typedef struct Stuck {
 /* Comes back when the gate is open. */
 static int get_stuck(void *unused)
 {
-    g_mutex_lock(&gate);
-    g_mutex_unlock(&gate);
+    qemu_mutex_lock(&gate);
+    qemu_mutex_unlock(&gate);
     return 7;
 }
 
@@ -135,7 +136,7 @@ static void test_give_up(void)
     aio_main_cleanup();
     aio_main_init(&error_fatal);
 
-    g_mutex_lock(&gate);
+    qemu_mutex_lock(&gate);
     start_stuck(&running);
     g_usleep(10000); /* it is taken by then, most likely */
     start_stuck(&queued);
@@ -145,7 +146,7 @@ static void test_give_up(void)
     give_up(&running);
     AIO_WAIT_WHILE(left > 0);
     g_assert_cmpint(job.ret, ==, 6);
-    g_mutex_unlock(&gate);
+    qemu_mutex_unlock(&gate);
     while (__atomic_load_n(&freed, __ATOMIC_SEQ_CST) < 2) {
         g_usleep(1000);
     }

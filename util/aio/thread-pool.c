@@ -7,12 +7,12 @@
  * loop takes all that finished meanwhile in one turn.
  */
 #include "qemu/osdep.h"
+#include "qemu/thread.h"
 #include "aio-int.h"
 
-#include <pthread.h>
 #include <signal.h>
 
-#define WORKER_IDLE_SECONDS 10
+#define WORKER_IDLE_NS (10 * INT64_C(1000000000))
 #define WORKER_STACK_BYTES MiB
 
 typedef struct WorkReq {
@@ -27,10 +27,10 @@ typedef struct WorkReq {
 } WorkReq;
 
 static struct {
-    GMutex lock;
+    QemuMutex lock;
+    QemuCond work;  /* the queue has got an element, or `stopping` is set */
+    QemuCond ended; /* `nthreads` fell */
     /* All under lock. */
-    GCond work;  /* the queue has got an element, or `stopping` is set */
-    GCond ended; /* `nthreads` fell */
     TAILQ_HEAD(, WorkReq) queue;
     int nqueued;
     int nthreads; /* without those whose request was given up */
@@ -38,6 +38,9 @@ static struct {
     int min_threads, max_threads;
     bool stopping;
 } pool = {
+    .lock = QEMU_MUTEX_INITIALIZER,
+    .work = QEMU_COND_INITIALIZER,
+    .ended = QEMU_COND_INITIALIZER,
     .queue = TAILQ_HEAD_INITIALIZER(pool.queue),
     .max_threads = 64,
 };
@@ -45,17 +48,16 @@ static struct {
 /* Waits for work; false: this worker is to end.  Under lock. */
 static bool worker_wait(void)
 {
-    gint64 end = g_get_monotonic_time() +
-                 WORKER_IDLE_SECONDS * G_TIME_SPAN_SECOND;
+    int64_t end = aio_now_ns() + WORKER_IDLE_NS;
     bool timed_out = false;
 
     pool.nidle++;
     while (!pool.nqueued && !pool.stopping &&
            (!timed_out || pool.nthreads <= pool.min_threads)) {
         if (pool.nthreads <= pool.min_threads) {
-            g_cond_wait(&pool.work, &pool.lock);
+            qemu_cond_wait(&pool.work, &pool.lock);
         } else {
-            timed_out = !g_cond_wait_until(&pool.work, &pool.lock, end);
+            timed_out = !qemu_cond_timedwait(&pool.work, &pool.lock, end);
         }
     }
     pool.nidle--;
@@ -70,10 +72,10 @@ static bool worker_rejoin(void)
 {
     bool wanted;
 
-    g_mutex_lock(&pool.lock);
+    qemu_mutex_lock(&pool.lock);
     wanted = pool.nqueued && !pool.nthreads;
     pool.nthreads += wanted;
-    g_mutex_unlock(&pool.lock);
+    qemu_mutex_unlock(&pool.lock);
     return wanted;
 }
 
@@ -86,10 +88,10 @@ static bool worker_finish(WorkReq *req)
     bool given_up = false;
 
     if (req->free_arg) {
-        g_mutex_lock(&pool.lock);
+        qemu_mutex_lock(&pool.lock);
         req->finished = true;
         given_up = req->given_up;
-        g_mutex_unlock(&pool.lock);
+        qemu_mutex_unlock(&pool.lock);
     }
     if (given_up) {
         req->free_arg(req->arg);
@@ -104,23 +106,23 @@ static bool worker_finish(WorkReq *req)
 static void *worker(void *unused)
 {
     pthread_setname_np(pthread_self(), "worker");
-    g_mutex_lock(&pool.lock);
+    qemu_mutex_lock(&pool.lock);
     while (worker_wait()) {
         WorkReq *req = TAILQ_FIRST(&pool.queue);
 
         TAILQ_REMOVE(&pool.queue, req, entry);
         pool.nqueued--;
         req->queued = false;
-        g_mutex_unlock(&pool.lock);
+        qemu_mutex_unlock(&pool.lock);
         req->ret = req->fn(req->arg);
         if (!worker_finish(req)) {
             return NULL;
         }
-        g_mutex_lock(&pool.lock);
+        qemu_mutex_lock(&pool.lock);
     }
     pool.nthreads--;
-    g_cond_broadcast(&pool.ended);
-    g_mutex_unlock(&pool.lock);
+    qemu_cond_broadcast(&pool.ended);
+    qemu_mutex_unlock(&pool.lock);
     return NULL;
 }
 
@@ -159,15 +161,15 @@ static bool thread_pool_queue(WorkReq *req)
 {
     bool ok;
 
-    g_mutex_lock(&pool.lock);
+    qemu_mutex_lock(&pool.lock);
     ok = worker_add(pool.nqueued + 1);
     if (ok) {
         TAILQ_INSERT_TAIL(&pool.queue, req, entry);
         req->queued = true;
         pool.nqueued++;
-        g_cond_signal(&pool.work);
+        qemu_cond_signal(&pool.work);
     }
-    g_mutex_unlock(&pool.lock);
+    qemu_mutex_unlock(&pool.lock);
     return ok;
 }
 
@@ -220,7 +222,7 @@ void thread_pool_cancel(ThreadPoolWait *wait)
         return;
     }
     co = req->co;
-    g_mutex_lock(&pool.lock);
+    qemu_mutex_lock(&pool.lock);
     finished = req->finished;
     queued = req->queued;
     if (queued) {
@@ -229,10 +231,10 @@ void thread_pool_cancel(ThreadPoolWait *wait)
     } else if (!finished) {
         req->given_up = true;
         pool.nthreads--;
-        g_cond_broadcast(&pool.ended);
+        qemu_cond_broadcast(&pool.ended);
         worker_add(pool.nqueued); /* in its place */
     }
-    g_mutex_unlock(&pool.lock);
+    qemu_mutex_unlock(&pool.lock);
     if (finished) {
         return; /* the coroutine was woken, and will take the result */
     }
@@ -247,23 +249,23 @@ void thread_pool_cancel(ThreadPoolWait *wait)
 void thread_pool_set_limits(int min_threads, int max_threads)
 {
     assert(min_threads >= 0 && max_threads > 0 && min_threads <= max_threads);
-    g_mutex_lock(&pool.lock);
+    qemu_mutex_lock(&pool.lock);
     pool.min_threads = min_threads;
     pool.max_threads = max_threads;
     /* Those that wait look at the limits anew. */
-    g_cond_broadcast(&pool.work);
-    g_mutex_unlock(&pool.lock);
+    qemu_cond_broadcast(&pool.work);
+    qemu_mutex_unlock(&pool.lock);
 }
 
 /* Ends all workers; no request may be under way. */
 void thread_pool_cleanup(void)
 {
-    g_mutex_lock(&pool.lock);
+    qemu_mutex_lock(&pool.lock);
     pool.stopping = true;
-    g_cond_broadcast(&pool.work);
+    qemu_cond_broadcast(&pool.work);
     while (pool.nthreads) {
-        g_cond_wait(&pool.ended, &pool.lock);
+        qemu_cond_wait(&pool.ended, &pool.lock);
     }
     pool.stopping = false;
-    g_mutex_unlock(&pool.lock);
+    qemu_mutex_unlock(&pool.lock);
 }
