@@ -345,6 +345,7 @@ static void backup_clean(Job *job)
 
 static const JobDriver backup_driver = {
     .instance_size = sizeof(BackupJob),
+    .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_BACKUP,
     .run = backup_run,
     .pause = backup_pause,

@@ -198,6 +198,7 @@ static void stream_free(Job *job)
 
 static const JobDriver stream_driver = {
     .instance_size = sizeof(StreamJob),
+    .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_STREAM,
     .run = stream_run,
     .user_resume = block_job_user_resume,

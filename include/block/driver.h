@@ -362,7 +362,6 @@ struct BlockDriverState {
     bool monitor_owned; /* made by blockdev-add: it holds a reference */
     uint64_t cumulative_perm, cumulative_shared;
     BlockLimits bl;
-    GPtrArray *op_blockers; /* of char *: reasons why it may not be deleted */
 
     /* --- the context's thread: requests --- */
     int64_t total_bytes; /* size; requests beyond it are refused */
