@@ -440,7 +440,7 @@ static BlockDriverState *insert_cbw(BlockDriverState *source,
             .min_cluster_size = o->x_perf ? o->x_perf->min_cluster_size : 0,
         },
     };
-    BlockDriverState *cbw = bdrv_insert_node(source, &options, 0, errp);
+    BlockDriverState *cbw = bdrv_insert_node(source, &options, errp);
 
     return cbw ? bdrv_ref(cbw) : NULL;
 }

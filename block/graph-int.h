@@ -29,21 +29,14 @@ void bdrv_node_name_make(BlockDriverState *bs);
 
 /* --- child.c --- */
 
-/* Edge without permission check; the caller refreshes them. */
-BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs, const BdrvChild *like,
-                                  Transaction *tran);
 /* Lets @child point to @bs. */
 void bdrv_child_replace_tran(BdrvChild *child, BlockDriverState *bs,
                              Transaction *tran);
-void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran);
 /* Refuses where @child is frozen; @bs: where it should go, NULL: nowhere. */
 bool bdrv_child_check_frozen(const BdrvChild *child,
                              const BlockDriverState *bs, Error **errp);
 /* Is @bs @top or somewhere below it? */
 bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs);
-/* Would @bs as child @name of @parent make a cycle? */
-bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
-                      const char *name, Error **errp);
 /* Child called @name, or NULL. */
 BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name);
 /*
@@ -131,8 +124,6 @@ typedef struct BdrvOptionsChild {
 /* Walks these members, absent ones too; *@pos begins as 0.  False: no more. */
 bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
                              BdrvOptionsChild *child);
-/* What BDRV_O_* flags "by file name" say, where @options does not. */
-void bdrv_options_apply_flags(BlockdevOptions *options, int flags);
 
 /* --- open.c --- */
 

@@ -31,7 +31,6 @@ BlockDriverState *bdrv_node_new(void)
     LIST_INIT(&bs->requests);
     LIST_INIT(&bs->bitmaps.list);
     co_queue_init(&bs->flush_queue);
-    co_mutex_init(&bs->reqs_lock);
     return bs;
 }
 

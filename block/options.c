@@ -133,7 +133,8 @@ static void options_apply_cache_flags(BlockdevOptions *options, int flags)
     }
 }
 
-void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
+/* What BDRV_O_* flags "by file name" say, where @options does not. */
+static void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
 {
     if (!options->has_read_only) {
         options->has_read_only = true;

@@ -222,7 +222,7 @@ static bool insert_filter(StreamJob *s, const char *name, Error **errp)
         .node_name = (char *)name,
         .u.copy_on_read = { .file = &file, .bottom = s->bottom->node_name },
     };
-    BlockDriverState *filter = bdrv_insert_node(s->bs, &options, 0, errp);
+    BlockDriverState *filter = bdrv_insert_node(s->bs, &options, errp);
 
     if (!filter) {
         return false;

@@ -96,7 +96,8 @@ bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
     return blk_set_perm(dev->blk, perm, shared, errp);
 }
 
-bool device_block_apply_perms(Device *dev, Error **errp)
+/* Permissions for the medium that is there. */
+static bool device_block_apply_perms(Device *dev, Error **errp)
 {
     return device_block_prepare_perms(dev, blk_bs(dev->blk), errp);
 }

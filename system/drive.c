@@ -16,7 +16,7 @@ Drive *drive_next(Drive *drive)
     return drive ? LIST_NEXT(drive, next) : LIST_FIRST(&drives);
 }
 
-Drive *drive_find(const char *id)
+static Drive *drive_find(const char *id)
 {
     Drive *d;
 

@@ -88,7 +88,6 @@ typedef struct Drive {
 Drive *drive_new(const char *options, DriveInterface interface, Error **errp);
 /* From now on snapshot=on is the default (-snapshot). */
 void drive_snapshot_all(void);
-Drive *drive_find(const char *id);
 Drive *drive_of_backend(const BlockBackend *blk);
 Drive *drive_next(Drive *drive); /* NULL starts; the oldest first */
 /* Drops the drive; the backend lives on while others hold it. */
@@ -120,16 +119,7 @@ typedef struct DriveConfig {
 bool drive_config_take(DriveConfig *config, struct json_object *options,
                        Error **errp);
 void drive_config_free(DriveConfig *config);
-/* Takes bps=, throttling.bps-total= and the like. */
-bool drive_take_limits(DriveConfig *config, struct json_object *options,
-                       Error **errp);
-/* Takes member @key out of @options; NULL: it is not there. */
-char *drive_take(struct json_object *options, const char *key);
-bool drive_take_bool(struct json_object *options, const char *key,
-                     bool dflt, bool *value, Error **errp);
 const char *drive_interface_name(DriveInterface interface);
-BlockdevOnError drive_parse_on_error(const char *text, bool is_read,
-                                     bool *ok, Error **errp);
 
 /* --- devices (device*.c) --- */
 
@@ -268,8 +258,6 @@ bool device_block_realize(Device *dev, Error **errp);
 void device_block_unrealize(Device *dev);
 /* qom-set of drive: another node under the device, or another backend. */
 bool device_set_drive(Device *dev, const char *value, Error **errp);
-/* Permissions for the medium that is there. */
-bool device_block_apply_perms(Device *dev, Error **errp);
 /* Those it would need for @bs, before that becomes its medium. */
 bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
                                 Error **errp);

@@ -145,7 +145,7 @@ int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
         return -ENOMEM;
     }
     bdrv_debug_event(bs->file, cache->conf.load_event);
-    ret = bdrv_pread(bs->file, offset, cache->conf.entry_size, buf, 0);
+    ret = bdrv_pread(bs->file, offset, cache->conf.entry_size, buf);
     if (ret < 0) {
         qemu_vfree(buf);
         return ret;
@@ -211,7 +211,7 @@ static int coroutine_mixed_fn cache_write_run(BlockDriverState *bs,
         }
     }
     bdrv_debug_event(bs->file, cache->conf.update_event);
-    ret = bdrv_pwrite(bs->file, first->offset, size * (to - from), buf, 0);
+    ret = bdrv_pwrite(bs->file, first->offset, size * (to - from), buf);
     if (buf != first->data) {
         qemu_vfree(buf);
     }

@@ -465,8 +465,8 @@ static bool coroutine_mixed_fn directory_readable(Qcow2Check *c)
     const Qcow2BitmapExt *ext = &c->s->bitmaps;
     g_autofree void *buf = g_try_malloc(ext->dir_size);
 
-    return buf && bdrv_pread(c->bs->file, ext->dir_offset, ext->dir_size, buf,
-                             0) >= 0;
+    return buf && bdrv_pread(c->bs->file, ext->dir_offset, ext->dir_size,
+                             buf) >= 0;
 }
 
 static void coroutine_mixed_fn count_bitmaps(Qcow2Check *c)

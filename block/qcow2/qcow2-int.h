@@ -37,7 +37,7 @@
  *
  *  7. `lock` is held by whoever loads, evicts or changes metadata, across
  *     yields; but for opening, closing and reopening, when nobody else is
- *     there.  Reading what is cached needs no lock (qcow2_map_peek()).
+ *     there.  Reading what is cached needs no lock (qcow2_co_map()).
  *  8. A pointer into a cache is valid until the next yield: what was changed
  *     by it is still the entry that is cached.
  *  9. What is in a cache does not change while the cache is being written.
@@ -326,10 +326,6 @@ static inline void qcow2_assert_locked(const Qcow2State *s)
 bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,
                         Error **errp);
 void qcow2_header_encode(const Qcow2Header *h, uint8_t *buf);
-/* Names the unknown bits of @bits, by the image's feature name table (@table,
- * @len bytes; may be NULL); caller frees. */
-char *qcow2_feature_names(int type, uint64_t bits, const uint8_t *table,
-                          size_t len);
 /* Reads the extensions between the header and its end at @end. */
 bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
                                               const Qcow2Header *h,
@@ -397,15 +393,12 @@ typedef struct Qcow2Layout {
     uint64_t total; /* with the header */
 } Qcow2Layout;
 /*
- * Layout of an image of @size bytes in which @data clusters with @l2 tables
- * are allocated.  False where a table would be too large.
+ * Layout of an image of @size bytes, of which all or nothing is @allocated.
+ * False where a table would be too large.
  */
 bool qcow2_layout(uint64_t size, unsigned cluster_bits,
                   unsigned refcount_order, bool allocated,
                   Qcow2Layout *layout);
-/* The same with the number of data clusters given (for measuring). */
-void qcow2_layout_refcounts(unsigned cluster_bits, unsigned refcount_order,
-                            Qcow2Layout *layout);
 
 /* --- snapshot.c --- */
 
@@ -414,8 +407,6 @@ bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
                                              const Qcow2Header *h,
                                              Error **errp);
 void qcow2_free_snapshots(Qcow2State *s);
-/* An empty array of Qcow2Snapshot, which clears its elements. */
-GArray *qcow2_new_snapshots(void);
 /* A copy, but for element @without (-1: all). */
 GArray *qcow2_copy_snapshots(const GArray *list, int without);
 /* The table as it is on disk; *@bytes of it may be 0.  NULL: too large. */
@@ -559,9 +550,6 @@ Qcow2Type qcow2_entry_type(uint64_t entry, uint32_t version,
 /* Pure: where compressed data lies. */
 void qcow2_compressed_range(uint64_t entry, unsigned cluster_bits,
                             uint64_t *offset, uint64_t *bytes);
-/* The run at @offset, from what is cached; false: not cached.  No yield. */
-bool qcow2_map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                    Qcow2Map *map);
 /* The run at @offset, under the lock. */
 int coroutine_mixed_fn qcow2_map(BlockDriverState *bs, int64_t offset,
                                  int64_t bytes, Qcow2Map *map);

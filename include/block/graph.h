@@ -83,9 +83,6 @@ BlockDriverState *bdrv_open_file(const char *filename, const char *format,
 BlockDriverState *bdrv_open_file_as(const char *filename, const char *format,
                                     const char *node_name, int flags,
                                     Error **errp);
-/* A filter node on top of nothing yet: driver and options given by type.  For
- * jobs that insert filters; see bdrv_insert_node(). */
-
 /* Does a driver stand at the bottom, with a file name rather than a child? */
 bool bdrv_driver_is_leaf(const char *format_name);
 /*
@@ -204,7 +201,7 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
  * (the graph holds it, no reference for the caller) or NULL, nothing changed.
  */
 BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
-                                   const BlockdevOptions *options, int flags,
+                                   const BlockdevOptions *options,
                                    Error **errp);
 /*
  * A filter over @bs that no options describe, for jobs: @drv needs no open.  It

@@ -130,7 +130,7 @@ static void test_insert_drop(void)
     g_autoptr(BlockdevOptions) options = parse_options(filter_on_q);
     BlockBackend *blk = blk_new_with_bs(q, BLK_PERM_WRITE, BLK_PERM_ALL,
                                         &error_abort);
-    BlockDriverState *f = bdrv_insert_node(q, options, 0, &error_abort);
+    BlockDriverState *f = bdrv_insert_node(q, options, &error_abort);
     uint64_t perm, shared;
 
     g_assert_true(blk_bs(blk) == f);
@@ -153,7 +153,7 @@ static void test_insert_without_users(void)
 {
     BlockDriverState *q = dummy_open(FILE_NODE("q"));
     g_autoptr(BlockdevOptions) options = parse_options(filter_on_q);
-    BlockDriverState *f = bdrv_insert_node(q, options, 0, &error_abort);
+    BlockDriverState *f = bdrv_insert_node(q, options, &error_abort);
 
     g_assert_true(bdrv_find_node("f") == f);
     g_assert_true(bdrv_drop_filter(f, &error_abort));
@@ -170,7 +170,7 @@ static void test_insert_refused(void)
     Error *err = NULL;
 
     blk_root(blk)->frozen = true;
-    g_assert_null(bdrv_insert_node(q, options, 0, &err));
+    g_assert_null(bdrv_insert_node(q, options, &err));
     g_assert_nonnull(err);
     g_clear_pointer(&err, error_free);
     g_assert_true(blk_bs(blk) == q);
@@ -178,7 +178,7 @@ static void test_insert_refused(void)
     blk_root(blk)->frozen = false;
 
     dummy.fail_open = "f";
-    g_assert_null(bdrv_insert_node(q, options, 0, &err));
+    g_assert_null(bdrv_insert_node(q, options, &err));
     assert_error(&err, "Could not create node: 'f' does not open");
     g_assert_cmpint(q->quiesce_counter, ==, 0);
     blk_unref(blk);
