@@ -6,6 +6,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
 #include "block/qcow2/qcow2-int.h"
 
 typedef struct Qcow2CacheEntry {

@@ -5,7 +5,13 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
 #include "block/qcow2/check-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 static const char *const uses[QCOW2_USE__MAX] = {
     [QCOW2_USE_HEADER] = "header",

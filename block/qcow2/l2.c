@@ -5,7 +5,14 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 Qcow2Type qcow2_entry_type(uint64_t entry, uint32_t version,
                            unsigned cluster_bits)

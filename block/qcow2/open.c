@@ -3,7 +3,17 @@
 #include "qemu/osdep.h"
 
 #include "block/bitmap-store.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 #define MAX_SLICE (64 * KiB)
 #define DEFAULT_L2_CACHE (32 * MiB)
@@ -318,7 +328,6 @@ static bool read_backing_name(BlockDriverState *bs, const Qcow2Header *h,
     }
     return true;
 }
-
 
 /* Without refcounts an image can be read, and they can be built anew. */
 static bool read_reftable(BlockDriverState *bs, const Qcow2Header *h,

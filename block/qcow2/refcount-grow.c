@@ -2,7 +2,12 @@
 /* New refcount blocks and a larger refcount table. */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
                                  uint64_t n)

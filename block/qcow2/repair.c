@@ -5,7 +5,17 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/cache-int.h"
 #include "block/qcow2/check-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 /* Fields of the header that are written on their own. */
 #define HEADER_REFTABLE 48

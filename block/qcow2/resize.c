@@ -2,7 +2,15 @@
 /* Growing and shrinking the disk. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size)
 {

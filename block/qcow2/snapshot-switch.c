@@ -2,7 +2,14 @@
 /* Changing a whole image from one set of tables to another: snapshot-int.h. */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 #include "block/qcow2/snapshot-int.h"
+#include "block/qcow2/switch-int.h"
 
 /* The header's fields that change together: size .. snapshot table. */
 #define HEADER_PART 24

@@ -2,7 +2,11 @@
 /* The table of internal snapshots: reading, checking, encoding. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 #define SNAPSHOT_HEADER 40
 #define SNAPSHOT_EXTRA 24 /* bytes of extra data that we know */
