@@ -2,7 +2,12 @@
 /* What is between a device and its BlockBackend. */
 #include "qemu/osdep.h"
 
-#include "system-int.h"
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "device-model.h"
+#include "device.h"
+#include "drive.h"
+#include "guest-io.h"
 
 /* --- what the block layer asks of a device --- */
 

@@ -4,8 +4,9 @@
 
 #include <json-c/json.h>
 
+#include "block/graph.h"
+#include "drive.h"
 #include "qemu/cutils.h"
-#include "system-int.h"
 
 static const char *const interface_names[DRIVE_IF__MAX] = {
     "none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen",

@@ -4,8 +4,11 @@
 
 #include <json-c/json.h>
 
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "drive.h"
+#include "machine.h"
 #include "qapi/json.h"
-#include "system-int.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
 
