@@ -100,8 +100,16 @@ int bdrv_drain_all_count(void);
 
 /* --- options.c --- */
 
-/* Completes @options with what @parent hands to a child of @role. */
-void bdrv_options_inherit(const BlockDriverState *parent, BdrvChildRole role,
+/* What options that all drivers have say of a node, and a reopen may change. */
+typedef struct BdrvMode {
+    bool read_only, auto_read_only;
+    bool cache_direct, cache_no_flush;
+    bool discard_unmap;
+    bool force_share;
+    BlockdevDetectZeroesOptions detect_zeroes;
+} BdrvMode;
+/* Completes @options with what a parent in @mode hands to a child of @role. */
+void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
                           BlockdevOptions *options);
 /*
  * Complete options for @filename; @format NULL: probe, and *@probed tells that
@@ -134,9 +142,12 @@ bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
 BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
                                  BlockdevOptions *explicit_options, int flags,
                                  bool probed, Error **errp);
-/* Reads the common options into @bs; refuses combinations. */
-bool bdrv_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
-                        Error **errp);
+/* What @options say; false with @errp, and nothing changed, where they do not
+ * go together. */
+bool bdrv_mode_from_options(BdrvMode *mode, const BlockdevOptions *options,
+                            Error **errp);
+BdrvMode bdrv_get_mode(const BlockDriverState *bs);
+void bdrv_set_mode(BlockDriverState *bs, const BdrvMode *mode);
 
 /* --- filename.c --- */
 
