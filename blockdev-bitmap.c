@@ -40,7 +40,7 @@ static BdrvDirtyBitmap *find_for(const BlockDirtyBitmap *arg, BdrvBitmapOp op,
                                  Error **errp)
 {
     BdrvDirtyBitmap *bitmap =
-        bdrv_dirty_bitmap_lookup(arg->node, arg->name, NULL, errp);
+        bdrv_dirty_bitmap_lookup(arg->node, arg->name, errp);
 
     if (!bitmap || !bdrv_dirty_bitmap_check(bitmap, op, errp)) {
         return NULL;
@@ -203,10 +203,10 @@ static BdrvDirtyBitmap *merge_source(const BlockDirtyBitmapMerge *arg,
                                      Error **errp)
 {
     if (ref->type == BLOCK_DIRTY_BITMAP_OR_STR_KIND_LOCAL) {
-        return bdrv_dirty_bitmap_lookup(arg->node, ref->u.local, NULL, errp);
+        return bdrv_dirty_bitmap_lookup(arg->node, ref->u.local, errp);
     }
     return bdrv_dirty_bitmap_lookup(ref->u.external->node,
-                                    ref->u.external->name, NULL, errp);
+                                    ref->u.external->name, errp);
 }
 
 bool blockdev_action_bitmap_merge(const TransactionAction *action,
@@ -217,7 +217,7 @@ bool blockdev_action_bitmap_merge(const TransactionAction *action,
     BdrvDirtyBitmap *target, *source;
     BitmapStep *step;
 
-    target = bdrv_dirty_bitmap_lookup(arg->node, arg->target, NULL, errp);
+    target = bdrv_dirty_bitmap_lookup(arg->node, arg->target, errp);
     if (!target || !bdrv_dirty_bitmap_check(
                        target, BDRV_BITMAP_OP_MERGE_TARGET, errp)) {
         return false;

@@ -16,12 +16,19 @@
 typedef struct BlockdevTransaction {
     Transaction *tran; /* steps are added here by prepare */
     JobTxn *job_txn;   /* NULL with completion-mode individual */
-    bool grouped;
 } BlockdevTransaction;
+
+/* When the work of an action is over. */
+typedef enum BlockdevActionClass {
+    BLOCKDEV_ACTION_AT_ONCE, /* with the transaction */
+    BLOCKDEV_ACTION_JOB,     /* it starts a job, which ends later */
+    BLOCKDEV_ACTION_FAILS,   /* never: the action always fails */
+} BlockdevActionClass;
 
 /* A row of the table in blockdev-transaction.c. */
 typedef struct BlockdevActionOps {
     TransactionActionKind kind;
+    BlockdevActionClass class;
     /* Does the step, adding to btx->tran what commits or undoes it. */
     bool (*prepare)(const TransactionAction *action, BlockdevTransaction *btx,
                     Error **errp);

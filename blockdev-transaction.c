@@ -17,54 +17,70 @@ static bool blockdev_action_abort(const TransactionAction *action,
     return false;
 }
 
+#define AT_ONCE BLOCKDEV_ACTION_AT_ONCE
+#define JOB BLOCKDEV_ACTION_JOB
+#define FAILS BLOCKDEV_ACTION_FAILS
+
 static const BlockdevActionOps actions[] = {
-    {TRANSACTION_ACTION_KIND_ABORT, blockdev_action_abort},
-    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD,
+    {TRANSACTION_ACTION_KIND_ABORT, FAILS, blockdev_action_abort},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD, AT_ONCE,
      blockdev_action_bitmap_add},
-    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE,
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE, AT_ONCE,
      blockdev_action_bitmap_remove},
-    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR,
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR, AT_ONCE,
      blockdev_action_bitmap_clear},
-    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE,
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE, AT_ONCE,
      blockdev_action_bitmap_enable},
-    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE,
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE, AT_ONCE,
      blockdev_action_bitmap_disable},
-    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE,
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE, AT_ONCE,
      blockdev_action_bitmap_merge},
-    {TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP, blockdev_action_backup},
-    {TRANSACTION_ACTION_KIND_DRIVE_BACKUP, blockdev_action_drive_backup},
-    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT, blockdev_action_snapshot},
-    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC,
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP, JOB, blockdev_action_backup},
+    {TRANSACTION_ACTION_KIND_DRIVE_BACKUP, JOB, blockdev_action_drive_backup},
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT, AT_ONCE,
+     blockdev_action_snapshot},
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC, AT_ONCE,
      blockdev_action_snapshot_internal},
-    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC,
+    {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC, AT_ONCE,
      blockdev_action_snapshot_sync},
 };
+
+#undef AT_ONCE
+#undef JOB
+#undef FAILS
+
+static const BlockdevActionOps *find_ops(TransactionActionKind kind,
+                                         Error **errp)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+        if (actions[i].kind == kind) {
+            return &actions[i];
+        }
+    }
+    error_setg(errp, "Action '%s' is not supported",
+               TransactionActionKind_str(kind));
+    return NULL;
+}
+
+/* Only jobs can wait for each other. */
+static bool check_grouped(const BlockdevActionOps *ops, Error **errp)
+{
+    if (ops->class != BLOCKDEV_ACTION_AT_ONCE) {
+        return true;
+    }
+    error_setg(errp, "Action '%s' does not support Transaction property "
+               "completion-mode = %s", TransactionActionKind_str(ops->kind),
+               ActionCompletionMode_str(ACTION_COMPLETION_MODE_GROUPED));
+    return false;
+}
 
 static bool prepare_action(const TransactionAction *action,
                            BlockdevTransaction *btx, Error **errp)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
-        if (actions[i].kind == action->type) {
-            return actions[i].prepare(action, btx, errp);
-        }
-    }
-    error_setg(errp, "Action '%s' is not supported",
-               TransactionActionKind_str(action->type));
-    return false;
-}
+    const BlockdevActionOps *ops = find_ops(action->type, errp);
 
-/* Only jobs can wait for each other. */
-static bool check_grouped(TransactionActionKind kind, Error **errp)
-{
-    if (kind == TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP ||
-        kind == TRANSACTION_ACTION_KIND_DRIVE_BACKUP ||
-        kind == TRANSACTION_ACTION_KIND_ABORT) {
-        return true;
-    }
-    error_setg(errp, "Action '%s' does not support Transaction property "
-               "completion-mode = %s", TransactionActionKind_str(kind),
-               ActionCompletionMode_str(ACTION_COMPLETION_MODE_GROUPED));
-    return false;
+    return ops && (!btx->job_txn || check_grouped(ops, errp)) &&
+           ops->prepare(action, btx, errp);
 }
 
 static bool run_actions(TransactionActionList *list, bool grouped,
@@ -74,13 +90,11 @@ static bool run_actions(TransactionActionList *list, bool grouped,
     BlockdevTransaction btx = {
         .tran = tran_new(),
         .job_txn = txn,
-        .grouped = grouped,
     };
     bool ok = true;
 
     for (; list && ok; list = list->next) {
-        ok = (!grouped || check_grouped(list->value->type, errp)) &&
-             prepare_action(list->value, &btx, errp);
+        ok = prepare_action(list->value, &btx, errp);
     }
     tran_finalize(btx.tran, ok);
     return ok;
@@ -89,9 +103,12 @@ static bool run_actions(TransactionActionList *list, bool grouped,
 bool blockdev_run_action(TransactionAction *action, Error **errp)
 {
     TransactionActionList list = {.value = action};
+    const BlockdevActionOps *ops = find_ops(action->type, errp);
 
-    if (action->type == TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP ||
-        action->type == TRANSACTION_ACTION_KIND_DRIVE_BACKUP) {
+    if (!ops) {
+        return false;
+    }
+    if (ops->class == BLOCKDEV_ACTION_JOB) {
         /* Running jobs tell that they pause: clients count these events. */
         bdrv_drain_all_begin();
         bdrv_drain_all_end();

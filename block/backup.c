@@ -345,6 +345,7 @@ static void backup_clean(Job *job)
 
 static const JobDriver backup_driver = {
     .instance_size = sizeof(BackupJob),
+    .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_BACKUP,
     .run = backup_run,
     .pause = backup_pause,
@@ -439,7 +440,7 @@ static BlockDriverState *insert_cbw(BlockDriverState *source,
             .min_cluster_size = o->x_perf ? o->x_perf->min_cluster_size : 0,
         },
     };
-    BlockDriverState *cbw = bdrv_insert_node(source, &options, 0, errp);
+    BlockDriverState *cbw = bdrv_insert_node(source, &options, errp);
 
     return cbw ? bdrv_ref(cbw) : NULL;
 }

@@ -31,7 +31,6 @@ struct BlockBackend {
     unsigned in_flight; /* without those in @queued */
     int quiesce_counter;
     bool disable_request_queuing;
-    bool allow_write_beyond_eof;
     bool write_cache; /* false: every write is durable when it returns */
     CoQueue queued;   /* requests that wait for the end of a drain */
     ThrottleMember throttle; /* group NULL: no limits */

@@ -30,13 +30,8 @@ static int check_range(const BlockBackend *blk, int64_t offset, int64_t bytes)
     if (offset < 0 || bytes < 0) {
         return -EIO;
     }
-    if (!blk->allow_write_beyond_eof) {
-        total = blk->root->bs->total_bytes;
-        if (offset > total || bytes > total - offset) {
-            return -EIO;
-        }
-    }
-    return 0;
+    total = blk->root->bs->total_bytes;
+    return offset > total || bytes > total - offset ? -EIO : 0;
 }
 
 typedef enum RequestKind {

@@ -198,30 +198,6 @@ BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
     return blk;
 }
 
-BlockBackend *blk_new_open(const char *filename, const char *format,
-                           int flags, Error **errp)
-{
-    uint64_t perm = BLK_PERM_CONSISTENT_READ;
-    g_autoptr(BlockDriverState) bs = NULL;
-    BlockBackend *blk;
-
-    if (flags & BDRV_O_RDWR) {
-        perm |= BLK_PERM_WRITE;
-    }
-    if (flags & BDRV_O_RESIZE) {
-        perm |= BLK_PERM_RESIZE;
-    }
-    bs = bdrv_open_file(filename, format, flags, errp);
-    if (!bs) {
-        return NULL;
-    }
-    blk = blk_new_with_bs(bs, perm, BLK_PERM_ALL, errp);
-    if (blk) {
-        blk->write_cache = true;
-    }
-    return blk;
-}
-
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
     g_assert(!blk->root);
@@ -475,11 +451,6 @@ bool blk_enable_write_cache(const BlockBackend *blk)
 void blk_set_disable_request_queuing(BlockBackend *blk, bool disable)
 {
     blk->disable_request_queuing = disable;
-}
-
-void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow)
-{
-    blk->allow_write_beyond_eof = allow;
 }
 
 /* --- error policy --- */

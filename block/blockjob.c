@@ -91,8 +91,17 @@ static void edge_for_each(BdrvChild *child,
     .attach_aio_context = edge_attach_aio_context, \
     .for_each_edge = edge_for_each
 
+static char *edge_block_reason(BdrvChild *child)
+{
+    BlockJob *job = child->opaque;
+
+    return g_strdup_printf("block device is in use by block job: %s",
+                           JobType_str(job->job.driver->type));
+}
+
 static const BdrvChildClass edge_of_job = {
     .stay_at_node = true,
+    .block_reason = edge_block_reason,
     EDGE_OF_JOB,
 };
 
@@ -110,7 +119,6 @@ bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
         return false;
     }
     g_ptr_array_add(job->edges, c);
-    bdrv_op_block_all(bs, job->blocker);
     return true;
 }
 
@@ -134,11 +142,8 @@ void block_job_remove_all_bdrv(BlockJob *job)
             g_ptr_array_steal_index(job->reads, job->reads->len - 1));
     }
     while (job->edges->len) {
-        BdrvChild *c = g_ptr_array_steal_index(job->edges,
-                                               job->edges->len - 1);
-
-        bdrv_op_unblock_all(c->bs, job->blocker);
-        bdrv_root_unref_child(c);
+        bdrv_root_unref_child(
+            g_ptr_array_steal_index(job->edges, job->edges->len - 1));
     }
 }
 
@@ -150,6 +155,7 @@ BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
     BlockJob *job;
     Job *j;
 
+    g_assert(params->driver->kind == JOB_KIND_BLOCK);
     if (!id && !(params->flags & JOB_INTERNAL)) {
         id = bdrv_get_device_name(params->bs);
     }
@@ -161,8 +167,6 @@ BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
     job = container_of(j, BlockJob, job);
     job->edges = g_ptr_array_new();
     job->reads = g_ptr_array_new();
-    job->blocker = g_strdup_printf("block device is in use by block job: %s",
-                                   JobType_str(params->driver->type));
     job->speed = params->speed;
     if (!block_job_add_bdrv(job, "main node", params->bs, 0, BLK_PERM_ALL,
                             errp)) {
@@ -184,7 +188,6 @@ void block_job_free(Job *j)
     block_job_remove_all_bdrv(job);
     g_ptr_array_unref(job->edges);
     g_ptr_array_unref(job->reads);
-    g_free(job->blocker);
 }
 
 bool block_job_cancel(Job *j, bool force)
@@ -213,10 +216,8 @@ void block_job_set_speed(Job *j, int64_t speed)
 
 BlockJob *block_job_of(Job *j)
 {
-    if (j->driver->set_speed != block_job_set_speed) {
-        return NULL;
-    }
-    return container_of(j, BlockJob, job);
+    return j->driver->kind == JOB_KIND_BLOCK ? container_of(j, BlockJob, job)
+                                             : NULL;
 }
 
 BlockJob *block_job_find(const char *id, Error **errp)

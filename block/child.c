@@ -74,8 +74,9 @@ bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs)
     return false;
 }
 
-bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
-                      const char *name, Error **errp)
+/* Would @bs as child @name of @parent make a cycle? */
+static bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
+                             const char *name, Error **errp)
 {
     if (bdrv_is_below(bs, parent)) {
         error_setg(errp,
@@ -247,8 +248,10 @@ static const TransactionActionDrv child_attach_drv = {
     .clean = child_step_clean,
 };
 
-BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs, const BdrvChild *like,
-                                  Transaction *tran)
+/* Edge without permission check; the caller refreshes them. */
+static BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs,
+                                         const BdrvChild *like,
+                                         Transaction *tran)
 {
     BdrvChild *child = g_new0(BdrvChild, 1);
     ChildStep *step = g_new0(ChildStep, 1);
@@ -313,7 +316,7 @@ static const TransactionActionDrv child_remove_drv = {
     .clean = child_step_clean,
 };
 
-void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran)
+static void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran)
 {
     ChildStep *step = g_new0(ChildStep, 1);
 

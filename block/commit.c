@@ -209,6 +209,7 @@ static void commit_free(Job *job)
 
 static const JobDriver commit_driver = {
     .instance_size = sizeof(CommitJob),
+    .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_COMMIT,
     .run = commit_run,
     .user_resume = block_job_user_resume,

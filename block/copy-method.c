@@ -244,7 +244,7 @@ static int coroutine_fn move_offload(BlockCopyState *s, int64_t offset,
     if (!s->use_copy_range || s->compress || s->fleecing) {
         return -ENOTSUP;
     }
-    ret = bdrv_co_copy_range(s->source, offset, s->target, offset, bytes, 0);
+    ret = bdrv_co_copy_range(s->source, offset, s->target, offset, bytes);
     if (ret < 0) {
         s->use_copy_range = false;
     }

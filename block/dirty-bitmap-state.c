@@ -135,7 +135,8 @@ static const unsigned allowed[BDRV_BITMAP_OP__MAX] = {
     [BDRV_BITMAP_OP_HASH] = (1u << S(_MAX)) - 1, /* a look harms nothing */
 };
 
-bool bdrv_bitmap_op_allowed(BdrvBitmapState state, BdrvBitmapOp op)
+/* May a user do @op in @state? */
+static bool bdrv_bitmap_op_allowed(BdrvBitmapState state, BdrvBitmapOp op)
 {
     return allowed[op] & (1u << state);
 }

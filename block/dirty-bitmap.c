@@ -124,7 +124,7 @@ uint64_t bdrv_dirty_bitmap_default_granularity(BlockDriverState *bs)
 }
 
 BdrvDirtyBitmap *bdrv_dirty_bitmap_lookup(const char *node, const char *name,
-                                          BlockDriverState **pbs, Error **errp)
+                                          Error **errp)
 {
     BlockDriverState *bs = bdrv_lookup_bs(node, node, NULL);
     BdrvDirtyBitmap *bitmap;
@@ -136,10 +136,6 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_lookup(const char *node, const char *name,
     bitmap = bdrv_dirty_bitmap_find(bs, name);
     if (!bitmap) {
         error_setg(errp, "Dirty bitmap '%s' not found", name);
-        return NULL;
-    }
-    if (pbs) {
-        *pbs = bs;
     }
     return bitmap;
 }
@@ -407,10 +403,4 @@ void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
                            int64_t bytes)
 {
     hbitmap_set(bitmap->bits, offset, bytes);
-}
-
-void bdrv_dirty_bitmap_reset(BdrvDirtyBitmap *bitmap, int64_t offset,
-                             int64_t bytes)
-{
-    hbitmap_reset(bitmap->bits, offset, bytes);
 }

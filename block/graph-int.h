@@ -29,21 +29,14 @@ void bdrv_node_name_make(BlockDriverState *bs);
 
 /* --- child.c --- */
 
-/* Edge without permission check; the caller refreshes them. */
-BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs, const BdrvChild *like,
-                                  Transaction *tran);
 /* Lets @child point to @bs. */
 void bdrv_child_replace_tran(BdrvChild *child, BlockDriverState *bs,
                              Transaction *tran);
-void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran);
 /* Refuses where @child is frozen; @bs: where it should go, NULL: nowhere. */
 bool bdrv_child_check_frozen(const BdrvChild *child,
                              const BlockDriverState *bs, Error **errp);
 /* Is @bs @top or somewhere below it? */
 bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs);
-/* Would @bs as child @name of @parent make a cycle? */
-bool bdrv_check_cycle(BlockDriverState *parent, BlockDriverState *bs,
-                      const char *name, Error **errp);
 /* Child called @name, or NULL. */
 BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name);
 /*
@@ -107,8 +100,16 @@ int bdrv_drain_all_count(void);
 
 /* --- options.c --- */
 
-/* Completes @options with what @parent hands to a child of @role. */
-void bdrv_options_inherit(const BlockDriverState *parent, BdrvChildRole role,
+/* What options that all drivers have say of a node, and a reopen may change. */
+typedef struct BdrvMode {
+    bool read_only, auto_read_only;
+    bool cache_direct, cache_no_flush;
+    bool discard_unmap;
+    bool force_share;
+    BlockdevDetectZeroesOptions detect_zeroes;
+} BdrvMode;
+/* Completes @options with what a parent in @mode hands to a child of @role. */
+void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
                           BlockdevOptions *options);
 /*
  * Complete options for @filename; @format NULL: probe, and *@probed tells that
@@ -131,8 +132,6 @@ typedef struct BdrvOptionsChild {
 /* Walks these members, absent ones too; *@pos begins as 0.  False: no more. */
 bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
                              BdrvOptionsChild *child);
-/* What BDRV_O_* flags "by file name" say, where @options does not. */
-void bdrv_options_apply_flags(BlockdevOptions *options, int flags);
 
 /* --- open.c --- */
 
@@ -143,9 +142,12 @@ void bdrv_options_apply_flags(BlockdevOptions *options, int flags);
 BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
                                  BlockdevOptions *explicit_options, int flags,
                                  bool probed, Error **errp);
-/* Reads the common options into @bs; refuses combinations. */
-bool bdrv_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
-                        Error **errp);
+/* What @options say; false with @errp, and nothing changed, where they do not
+ * go together. */
+bool bdrv_mode_from_options(BdrvMode *mode, const BlockdevOptions *options,
+                            Error **errp);
+BdrvMode bdrv_get_mode(const BlockDriverState *bs);
+void bdrv_set_mode(BlockDriverState *bs, const BdrvMode *mode);
 
 /* --- filename.c --- */
 

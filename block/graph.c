@@ -125,13 +125,13 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
 }
 
 BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
-                                   const BlockdevOptions *options, int flags,
+                                   const BlockdevOptions *options,
                                    Error **errp)
 {
     BlockDriverState *filter;
 
     bdrv_drained_begin(bs);
-    filter = bdrv_open(options, flags, errp);
+    filter = bdrv_open(options, 0, errp);
     if (!filter) {
         error_prepend(errp, "Could not create node: ");
     }

@@ -23,8 +23,7 @@ static bool read_needs_general_path(const BlockDriverState *bs)
 {
     const BlockDriver *drv = bs->drv;
 
-    return bs->copy_on_read ||
-           (!drv->co_host_read_begin && (!drv->is_filter || drv->co_preadv));
+    return !drv->co_host_read_begin && (!drv->is_filter || drv->co_preadv);
 }
 
 /* The same for a write. */
@@ -247,7 +246,7 @@ static int coroutine_fn copy_found(const BdrvHostRange *from, BdrvChild *dst,
 
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
                                     BdrvChild *dst, int64_t dst_offset,
-                                    int64_t bytes, BdrvRequestFlags flags)
+                                    int64_t bytes)
 {
     BdrvRequest try;
     int ret;
@@ -256,11 +255,8 @@ int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
     ret = bdrv_request_check(&try);
     if (ret == 0) {
         bdrv_request_init(&try, dst, BDRV_REQUEST_WRITE, dst_offset, bytes,
-                          flags);
+                          0);
         ret = bdrv_request_check(&try);
-    }
-    if (flags & ~BDRV_REQ_FUA) {
-        return -ENOTSUP;
     }
     while (ret == 0 && bytes > 0) {
         BdrvRequest *from = bdrv_co_host_read_begin(src, src_offset, bytes,
@@ -275,9 +271,6 @@ int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
         src_offset += done;
         dst_offset += done;
         bytes -= done;
-    }
-    if (ret == 0 && (flags & BDRV_REQ_FUA)) {
-        ret = bdrv_co_flush(dst->bs);
     }
     return ret;
 }

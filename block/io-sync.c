@@ -9,10 +9,6 @@ typedef struct SyncIO {
     BlockDriverState *bs;
     int64_t offset, bytes;
     void *buf;
-    BdrvRequestFlags flags;
-    bool exact;
-    PreallocMode prealloc;
-    Error **errp;
     int ret;
 } SyncIO;
 
@@ -20,14 +16,14 @@ static void coroutine_fn pread_entry(void *opaque)
 {
     SyncIO *s = opaque;
 
-    s->ret = bdrv_co_pread(s->child, s->offset, s->bytes, s->buf, s->flags);
+    s->ret = bdrv_co_pread(s->child, s->offset, s->bytes, s->buf, 0);
 }
 
 static void coroutine_fn pwrite_entry(void *opaque)
 {
     SyncIO *s = opaque;
 
-    s->ret = bdrv_co_pwrite(s->child, s->offset, s->bytes, s->buf, s->flags);
+    s->ret = bdrv_co_pwrite(s->child, s->offset, s->bytes, s->buf, 0);
 }
 
 static void coroutine_fn pwrite_sync_entry(void *opaque)
@@ -40,26 +36,11 @@ static void coroutine_fn pwrite_sync_entry(void *opaque)
     }
 }
 
-static void coroutine_fn pwrite_zeroes_entry(void *opaque)
-{
-    SyncIO *s = opaque;
-
-    s->ret = bdrv_co_pwrite_zeroes(s->child, s->offset, s->bytes, s->flags);
-}
-
 static void coroutine_fn flush_entry(void *opaque)
 {
     SyncIO *s = opaque;
 
     s->ret = bdrv_co_flush(s->bs);
-}
-
-static void coroutine_fn truncate_entry(void *opaque)
-{
-    SyncIO *s = opaque;
-
-    s->ret = bdrv_co_truncate(s->child, s->offset, s->exact, s->prealloc,
-                              s->flags, s->errp);
 }
 
 static int coroutine_mixed_fn run(CoroutineEntry *entry, SyncIO s)
@@ -69,55 +50,32 @@ static int coroutine_mixed_fn run(CoroutineEntry *entry, SyncIO s)
 }
 
 int coroutine_mixed_fn bdrv_pread(BdrvChild *child, int64_t offset,
-                                  int64_t bytes, void *buf,
-                                  BdrvRequestFlags flags)
+                                  int64_t bytes, void *buf)
 {
     return run(pread_entry, (SyncIO) {
         .child = child, .offset = offset, .bytes = bytes, .buf = buf,
-        .flags = flags,
     });
 }
 
 int coroutine_mixed_fn bdrv_pwrite(BdrvChild *child, int64_t offset,
-                                   int64_t bytes, const void *buf,
-                                   BdrvRequestFlags flags)
+                                   int64_t bytes, const void *buf)
 {
     return run(pwrite_entry, (SyncIO) {
         .child = child, .offset = offset, .bytes = bytes,
-        .buf = (void *)(uintptr_t)buf, .flags = flags,
+        .buf = (void *)(uintptr_t)buf,
     });
 }
 
 int coroutine_mixed_fn bdrv_pwrite_sync(BdrvChild *child, int64_t offset,
-                                        int64_t bytes, const void *buf,
-                                        BdrvRequestFlags flags)
+                                        int64_t bytes, const void *buf)
 {
     return run(pwrite_sync_entry, (SyncIO) {
         .child = child, .offset = offset, .bytes = bytes,
-        .buf = (void *)(uintptr_t)buf, .flags = flags,
-    });
-}
-
-int coroutine_mixed_fn bdrv_pwrite_zeroes(BdrvChild *child, int64_t offset,
-                                          int64_t bytes,
-                                          BdrvRequestFlags flags)
-{
-    return run(pwrite_zeroes_entry, (SyncIO) {
-        .child = child, .offset = offset, .bytes = bytes, .flags = flags,
+        .buf = (void *)(uintptr_t)buf,
     });
 }
 
 int coroutine_mixed_fn bdrv_flush(BlockDriverState *bs)
 {
     return run(flush_entry, (SyncIO) { .bs = bs });
-}
-
-int coroutine_mixed_fn bdrv_truncate(BdrvChild *child, int64_t offset,
-                                     bool exact, PreallocMode prealloc,
-                                     BdrvRequestFlags flags, Error **errp)
-{
-    return run(truncate_entry, (SyncIO) {
-        .child = child, .offset = offset, .exact = exact,
-        .prealloc = prealloc, .flags = flags, .errp = errp,
-    });
 }

@@ -25,14 +25,12 @@ BlockDriverState *bdrv_node_new(void)
     bs->ctx = aio_main_context();
     bs->filename = g_strdup("");
     bs->cumulative_shared = BLK_PERM_ALL;
-    bs->op_blockers = g_ptr_array_new_with_free_func(g_free);
     bs->quiesce_counter = bdrv_drain_all_count();
     LIST_INIT(&bs->children);
     LIST_INIT(&bs->parents);
     LIST_INIT(&bs->requests);
     LIST_INIT(&bs->bitmaps.list);
     co_queue_init(&bs->flush_queue);
-    co_mutex_init(&bs->reqs_lock);
     return bs;
 }
 
@@ -145,7 +143,7 @@ static void bdrv_delete(void *opaque)
     BlockDriverState *bs = opaque;
     BlockDriverState *other;
 
-    g_assert(LIST_EMPTY(&bs->parents) && bs->op_blockers->len == 0);
+    g_assert(LIST_EMPTY(&bs->parents));
     /* Closing may wait: nobody may find the node meanwhile and take it. */
     bs->refcnt = 1;
     if (bs->node_list.le_prev) {
@@ -161,7 +159,6 @@ static void bdrv_delete(void *opaque)
     qapi_free_BlockdevOptions(bs->options);
     qapi_free_BlockdevOptions(bs->explicit_options);
     json_object_put(bs->given);
-    g_ptr_array_unref(bs->op_blockers);
     g_free(bs->filename);
     g_free(bs->backing_file);
     g_free(bs->backing_format);
@@ -348,18 +345,20 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
 
 bool bdrv_op_check(BlockDriverState *bs, Error **errp)
 {
-    if (bs->op_blockers->len) {
-        const char *reason = g_ptr_array_index(bs->op_blockers, 0);
+    BdrvChild *c, *first = NULL;
 
-        if (g_str_has_prefix(reason, "Node '")) {
-            error_setg(errp, "%s", reason);
-        } else {
-            error_setg(errp, "Node '%s' is busy: %s",
-                       bdrv_get_device_or_node_name(bs), reason);
+    LIST_FOREACH(c, &bs->parents, next_parent) {
+        if (c->klass->block_reason) {
+            first = c; /* new edges are put at the head of the list */
         }
-        return false;
     }
-    return true;
+    if (first) {
+        g_autofree char *reason = first->klass->block_reason(first);
+
+        error_setg(errp, "Node '%s' is busy: %s",
+                   bdrv_get_device_or_node_name(bs), reason);
+    }
+    return !first;
 }
 
 bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
@@ -408,21 +407,6 @@ bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
         return false;
     }
     return true;
-}
-
-void bdrv_op_block_all(BlockDriverState *bs, const char *reason)
-{
-    g_ptr_array_add(bs->op_blockers, g_strdup(reason));
-}
-
-void bdrv_op_unblock_all(BlockDriverState *bs, const char *reason)
-{
-    for (guint i = 0; i < bs->op_blockers->len; i++) {
-        if (!strcmp(g_ptr_array_index(bs->op_blockers, i), reason)) {
-            g_ptr_array_remove_index(bs->op_blockers, i);
-            return;
-        }
-    }
 }
 
 /* --- program end --- */

@@ -5,8 +5,8 @@
 
 /* --- one node --- */
 
-bool bdrv_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
-                        Error **errp)
+bool bdrv_mode_from_options(BdrvMode *mode, const BlockdevOptions *options,
+                            Error **errp)
 {
     bool unmap = options->has_discard &&
                  options->discard == BLOCKDEV_DISCARD_OPTIONS_UNMAP;
@@ -26,17 +26,43 @@ bool bdrv_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
                    "images");
         return false;
     }
-    bs->read_only = read_only;
-    bs->auto_read_only = options->has_auto_read_only &&
-                         options->auto_read_only;
-    bs->cache_direct = options->cache && options->cache->has_direct &&
-                       options->cache->direct;
-    bs->cache_no_flush = options->cache && options->cache->has_no_flush &&
-                         options->cache->no_flush;
-    bs->discard_unmap = unmap;
-    bs->force_share = force_share;
-    bs->detect_zeroes = detect_zeroes;
+    *mode = (BdrvMode) {
+        .read_only = read_only,
+        .auto_read_only = options->has_auto_read_only &&
+                          options->auto_read_only,
+        .cache_direct = options->cache && options->cache->has_direct &&
+                        options->cache->direct,
+        .cache_no_flush = options->cache && options->cache->has_no_flush &&
+                          options->cache->no_flush,
+        .discard_unmap = unmap,
+        .force_share = force_share,
+        .detect_zeroes = detect_zeroes,
+    };
     return true;
+}
+
+BdrvMode bdrv_get_mode(const BlockDriverState *bs)
+{
+    return (BdrvMode) {
+        .read_only = bs->read_only,
+        .auto_read_only = bs->auto_read_only,
+        .cache_direct = bs->cache_direct,
+        .cache_no_flush = bs->cache_no_flush,
+        .discard_unmap = bs->discard_unmap,
+        .force_share = bs->force_share,
+        .detect_zeroes = bs->detect_zeroes,
+    };
+}
+
+void bdrv_set_mode(BlockDriverState *bs, const BdrvMode *mode)
+{
+    bs->read_only = mode->read_only;
+    bs->auto_read_only = mode->auto_read_only;
+    bs->cache_direct = mode->cache_direct;
+    bs->cache_no_flush = mode->cache_no_flush;
+    bs->discard_unmap = mode->discard_unmap;
+    bs->force_share = mode->force_share;
+    bs->detect_zeroes = mode->detect_zeroes;
 }
 
 /* The node with all that does not need its driver. */
@@ -45,6 +71,7 @@ static BlockDriverState *node_prepare(const BlockdevOptions *options,
 {
     const BlockDriver *drv = bdrv_find_driver(options->driver);
     g_autoptr(BlockDriverState) bs = NULL;
+    BdrvMode mode;
 
     if (!drv) {
         error_setg(errp, "Unknown driver '%s'",
@@ -61,9 +88,10 @@ static BlockDriverState *node_prepare(const BlockdevOptions *options,
         bdrv_node_name_make(bs);
     }
     bs->options = qapi_clone_BlockdevOptions(options);
-    if (!bdrv_apply_options(bs, options, errp)) {
+    if (!bdrv_mode_from_options(&mode, options, errp)) {
         return NULL;
     }
+    bdrv_set_mode(bs, &mode);
     return g_steal_pointer(&bs);
 }
 
@@ -115,6 +143,7 @@ static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
     g_autoptr(BlockdevOptions) options = NULL;
     const char *format = bs->backing_format && *bs->backing_format
         ? bs->backing_format : NULL;
+    BdrvMode mode = bdrv_get_mode(bs);
     BlockdevOptions *explicit_options;
     bool probed;
 
@@ -125,7 +154,7 @@ static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
         return NULL;
     }
     explicit_options = qapi_clone_BlockdevOptions(options);
-    bdrv_options_inherit(bs, BDRV_CHILD_COW, options);
+    bdrv_options_inherit(&mode, BDRV_CHILD_COW, options);
     return bdrv_open_node(options, explicit_options, flags, probed, errp);
 }
 
@@ -135,6 +164,7 @@ static BlockDriverState *open_child_node(BlockDriverState *bs,
                                          Error **errp)
 {
     g_autoptr(BlockdevOptions) options = NULL;
+    BdrvMode mode = bdrv_get_mode(bs);
     BlockDriverState *child_bs;
 
     if (child->reference) {
@@ -142,7 +172,7 @@ static BlockDriverState *open_child_node(BlockDriverState *bs,
         return child_bs ? bdrv_ref(child_bs) : NULL;
     }
     options = qapi_clone_BlockdevOptions(child->definition);
-    bdrv_options_inherit(bs, role, options);
+    bdrv_options_inherit(&mode, role, options);
     return bdrv_open_node(options,
                           qapi_clone_BlockdevOptions(child->definition),
                           flags, false, errp);

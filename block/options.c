@@ -68,31 +68,31 @@ static BlockdevCacheOptions *options_cache(BlockdevOptions *options)
     return options->cache;
 }
 
-void bdrv_options_inherit(const BlockDriverState *parent, BdrvChildRole role,
+void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
                           BlockdevOptions *options)
 {
     BlockdevCacheOptions *cache = options_cache(options);
 
     if (!cache->has_direct) {
         cache->has_direct = true;
-        cache->direct = parent->cache_direct;
+        cache->direct = mode->cache_direct;
     }
     if (!cache->has_no_flush) {
         cache->has_no_flush = true;
-        cache->no_flush = parent->cache_no_flush;
+        cache->no_flush = mode->cache_no_flush;
     }
     if (!options->has_force_share) {
         options->has_force_share = true;
-        options->force_share = parent->force_share;
+        options->force_share = mode->force_share;
     }
     if (!options->has_read_only) {
         options->has_read_only = true;
-        options->read_only = (role & BDRV_CHILD_COW) || parent->read_only;
+        options->read_only = (role & BDRV_CHILD_COW) || mode->read_only;
     }
     if (!options->has_auto_read_only) {
         options->has_auto_read_only = true;
         options->auto_read_only = !(role & BDRV_CHILD_COW) &&
-                                  parent->auto_read_only;
+                                  mode->auto_read_only;
     }
     /* Drivers decide what they discard below them: nothing to hold back. */
     if (!options->has_discard) {
@@ -133,7 +133,8 @@ static void options_apply_cache_flags(BlockdevOptions *options, int flags)
     }
 }
 
-void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
+/* What BDRV_O_* flags "by file name" say, where @options does not. */
+static void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
 {
     if (!options->has_read_only) {
         options->has_read_only = true;

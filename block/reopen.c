@@ -4,7 +4,7 @@
  *
  *   queue      the nodes named, each followed by the children it defined in
  *              place, which take over what changes for them
- *   prepare    per node, parents first: new flags, new children, the driver's
+ *   prepare    per node, parents first: its mode, new children, the driver's
  *              own preparation, which may still write under the old state of
  *              the children (e.g. store bitmaps before turning read-only)
  *   permit     permissions of the whole result at once
@@ -132,17 +132,16 @@ static void inherit_new_options(ReopenQueue *queue, ReopenEntry *entry)
     BlockDriverState *bs = entry->state.bs;
     ReopenEntry *parent = bs->inherits_from
         ? queue_find(queue, bs->inherits_from) : NULL;
-    BlockDriverState as_it_will_be;
+    BdrvMode mode;
 
     if (!bs->inherits_from) {
         return;
     }
-    as_it_will_be = *bs->inherits_from;
+    mode = bdrv_get_mode(bs->inherits_from);
     if (parent) {
-        bdrv_apply_options(&as_it_will_be, parent->state.options, NULL);
+        bdrv_mode_from_options(&mode, parent->state.options, NULL);
     }
-    bdrv_options_inherit(&as_it_will_be, bs->inherits_role,
-                         entry->state.options);
+    bdrv_options_inherit(&mode, bs->inherits_role, entry->state.options);
 }
 
 static bool queue_build(ReopenQueue *queue, BlockdevOptionsList *options,
@@ -181,61 +180,60 @@ static void queue_complete(ReopenQueue *queue)
     }
 }
 
-/* --- prepare: flags --- */
+/* --- prepare: what all drivers have --- */
 
-typedef struct FlagsUndo {
+typedef struct ModeUndo {
     BlockDriverState *bs;
-    BlockDriverState saved; /* only the fields of bdrv_apply_options() */
-} FlagsUndo;
+    BdrvMode old;
+} ModeUndo;
 
-static void flags_undo(void *opaque)
+static void mode_undo(void *opaque)
 {
-    FlagsUndo *undo = opaque;
-    BlockDriverState *bs = undo->bs;
+    ModeUndo *undo = opaque;
 
-    bs->read_only = undo->saved.read_only;
-    bs->auto_read_only = undo->saved.auto_read_only;
-    bs->cache_direct = undo->saved.cache_direct;
-    bs->cache_no_flush = undo->saved.cache_no_flush;
-    bs->discard_unmap = undo->saved.discard_unmap;
-    bs->force_share = undo->saved.force_share;
-    bs->detect_zeroes = undo->saved.detect_zeroes;
+    bdrv_set_mode(undo->bs, &undo->old);
 }
 
-static const TransactionActionDrv flags_drv = {
-    .abort = flags_undo,
+static const TransactionActionDrv mode_drv = {
+    .abort = mode_undo,
     .clean = g_free,
 };
 
-static bool prepare_flags(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
+static void set_mode_tran(BlockDriverState *bs, const BdrvMode *mode,
+                          Transaction *tran)
+{
+    ModeUndo *undo = g_new(ModeUndo, 1);
+
+    undo->bs = bs;
+    undo->old = bdrv_get_mode(bs);
+    tran_add(tran, &mode_drv, undo);
+    bdrv_set_mode(bs, mode);
+}
+
+static bool prepare_mode(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
 {
     BlockDriverState *bs = entry->state.bs;
-    FlagsUndo *undo;
-    bool force_share = bs->force_share;
+    BdrvMode mode;
     int ret;
 
-    if (!bs->read_only && entry->state.options->has_read_only &&
-        entry->state.options->read_only) {
+    if (!bdrv_mode_from_options(&mode, entry->state.options, errp)) {
+        return false;
+    }
+    if (mode.force_share != bs->force_share) {
+        error_setg(errp, "Cannot change the option 'force-share'");
+        return false;
+    }
+    if (!bs->read_only && mode.read_only) {
         ret = bdrv_flush(bs);
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Error flushing drive");
             return false;
         }
     }
-    undo = g_new(FlagsUndo, 1);
-    undo->bs = bs;
-    undo->saved = *bs;
-    tran_add(queue->tran, &flags_drv, undo);
-    if (!bdrv_apply_options(bs, entry->state.options, errp)) {
-        return false;
-    }
-    if (bs->force_share != force_share) {
-        error_setg(errp, "Cannot change the option 'force-share'");
-        return false;
-    }
-    entry->state.read_only = bs->read_only;
-    entry->state.cache_direct = bs->cache_direct;
-    entry->state.cache_no_flush = bs->cache_no_flush;
+    set_mode_tran(bs, &mode, queue->tran);
+    entry->state.read_only = mode.read_only;
+    entry->state.cache_direct = mode.cache_direct;
+    entry->state.cache_no_flush = mode.cache_no_flush;
     return true;
 }
 
@@ -486,7 +484,7 @@ static bool queue_prepare(ReopenQueue *queue, Error **errp)
         ReopenEntry *entry = queue_entry(queue, i);
 
         if (!prepare_options(entry, errp) ||
-            !prepare_flags(queue, entry, errp) ||
+            !prepare_mode(queue, entry, errp) ||
             !prepare_children(queue, entry, errp) ||
             !prepare_driver(queue, entry, errp)) {
             return false;

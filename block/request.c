@@ -336,8 +336,7 @@ static bool copies_up(const BdrvRequest *r)
 {
     const uint64_t need = BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED;
 
-    return !r->bs->read_only &&
-           (r->bs->copy_on_read || (r->flags & BDRV_REQ_COPY_ON_READ)) &&
+    return !r->bs->read_only && (r->flags & BDRV_REQ_COPY_ON_READ) &&
            ((r->child->perm & need) || (r->flags & BDRV_REQ_PREFETCH));
 }
 

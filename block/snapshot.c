@@ -99,7 +99,8 @@ int bdrv_snapshot_find(const GPtrArray *list, const char *id,
     return -1;
 }
 
-int bdrv_snapshot_find_any(const GPtrArray *list, const char *id_or_name)
+/* By ID, and where there is none, by name. */
+static int bdrv_snapshot_find_any(const GPtrArray *list, const char *id_or_name)
 {
     int index = bdrv_snapshot_find(list, id_or_name, NULL);
 

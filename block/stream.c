@@ -198,6 +198,7 @@ static void stream_free(Job *job)
 
 static const JobDriver stream_driver = {
     .instance_size = sizeof(StreamJob),
+    .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_STREAM,
     .run = stream_run,
     .user_resume = block_job_user_resume,
@@ -221,7 +222,7 @@ static bool insert_filter(StreamJob *s, const char *name, Error **errp)
         .node_name = (char *)name,
         .u.copy_on_read = { .file = &file, .bottom = s->bottom->node_name },
     };
-    BlockDriverState *filter = bdrv_insert_node(s->bs, &options, 0, errp);
+    BlockDriverState *filter = bdrv_insert_node(s->bs, &options, errp);
 
     if (!filter) {
         return false;

@@ -2,9 +2,8 @@
 /* Questions about parts that this machine does not have. */
 #include "qemu/osdep.h"
 
-#include "qemu/error.h"
 #include "qapi/qapi-commands-system.h"
-#include "system-int.h"
+#include "qemu/error.h"
 
 /* A list of things that are not there. */
 #define NONE(Type, name)                                                     \

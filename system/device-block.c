@@ -2,7 +2,12 @@
 /* What is between a device and its BlockBackend. */
 #include "qemu/osdep.h"
 
-#include "system-int.h"
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "device-model.h"
+#include "device.h"
+#include "drive.h"
+#include "guest-io.h"
 
 /* --- what the block layer asks of a device --- */
 
@@ -96,7 +101,8 @@ bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
     return blk_set_perm(dev->blk, perm, shared, errp);
 }
 
-bool device_block_apply_perms(Device *dev, Error **errp)
+/* Permissions for the medium that is there. */
+static bool device_block_apply_perms(Device *dev, Error **errp)
 {
     return device_block_prepare_perms(dev, blk_bs(dev->blk), errp);
 }

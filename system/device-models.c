@@ -2,8 +2,8 @@
 /* The models of devices and their properties, as tables. */
 #include "qemu/osdep.h"
 
+#include "device-model.h"
 #include "qapi/keyval.h"
-#include "system-int.h"
 
 static const DeviceProp block_props[] = {
     { "drive", PROP_DRIVE, NULL },

@@ -4,9 +4,12 @@
 
 #include <json-c/json.h>
 
+#include "block/block-backend.h"
+#include "block/graph.h"
 #include "blockdev/blockdev.h"
+#include "device-model.h"
+#include "device.h"
 #include "qemu/cutils.h"
-#include "system-int.h"
 
 #define BLOCK_SIZE_MIN 512
 #define BLOCK_SIZE_MAX (2 * MiB)

@@ -4,12 +4,18 @@
 
 #include <json-c/json.h>
 
+#include "block/block-backend.h"
 #include "block/blockjob.h"
+#include "block/graph.h"
+#include "device-model.h"
+#include "device.h"
+#include "drive.h"
+#include "guest-io.h"
+#include "machine.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "qemu/cutils.h"
-#include "system-int.h"
 
 static TAILQ_HEAD(DeviceList, Device) devices = TAILQ_HEAD_INITIALIZER(devices);
 static LIST_HEAD(, DeviceBus) buses = LIST_HEAD_INITIALIZER(buses);

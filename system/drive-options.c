@@ -4,8 +4,9 @@
 
 #include <json-c/json.h>
 
+#include "block/graph.h"
+#include "drive.h"
 #include "qemu/cutils.h"
-#include "system-int.h"
 
 static const char *const interface_names[DRIVE_IF__MAX] = {
     "none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen",
@@ -75,7 +76,8 @@ struct json_object *drive_parse(const char *text, Error **errp)
     return options;
 }
 
-char *drive_take(struct json_object *options, const char *key)
+/* Takes member @key out of @options; NULL: it is not there. */
+static char *take(struct json_object *options, const char *key)
 {
     struct json_object *value;
     char *text;
@@ -88,10 +90,10 @@ char *drive_take(struct json_object *options, const char *key)
     return text;
 }
 
-bool drive_take_bool(struct json_object *options, const char *key, bool dflt,
-                     bool *value, Error **errp)
+static bool take_bool(struct json_object *options, const char *key,
+                      bool dflt, bool *value, Error **errp)
 {
-    g_autofree char *text = drive_take(options, key);
+    g_autofree char *text = take(options, key);
 
     *value = dflt;
     return !text || parse_bool(key, text, value, errp);
@@ -100,7 +102,7 @@ bool drive_take_bool(struct json_object *options, const char *key, bool dflt,
 static bool take_int(struct json_object *options, const char *key, int *value,
                      Error **errp)
 {
-    g_autofree char *text = drive_take(options, key);
+    g_autofree char *text = take(options, key);
     uint64_t number;
 
     *value = -1;
@@ -139,7 +141,7 @@ static bool rename_old(struct json_object *options, Error **errp)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(renames); i++) {
-        g_autofree char *value = drive_take(options, renames[i].old);
+        g_autofree char *value = take(options, renames[i].old);
 
         if (!value) {
             continue;
@@ -160,7 +162,7 @@ static bool rename_old(struct json_object *options, Error **errp)
 static bool take_interface(DriveConfig *config, struct json_object *options,
                            Error **errp)
 {
-    g_autofree char *text = drive_take(options, "if");
+    g_autofree char *text = take(options, "if");
 
     if (!text) {
         return true;
@@ -178,7 +180,7 @@ static bool take_interface(DriveConfig *config, struct json_object *options,
 static bool take_media(DriveConfig *config, struct json_object *options,
                        Error **errp)
 {
-    g_autofree char *media = drive_take(options, "media");
+    g_autofree char *media = take(options, "media");
     bool read_only;
 
     config->cdrom = media && !strcmp(media, "cdrom");
@@ -186,8 +188,8 @@ static bool take_media(DriveConfig *config, struct json_object *options,
         error_setg(errp, "'%s' invalid media", media);
         return false;
     }
-    if (!drive_take_bool(options, "read-only", config->cdrom, &read_only,
-                         errp)) {
+    if (!take_bool(options, "read-only", config->cdrom, &read_only,
+                   errp)) {
         return false;
     }
     config->read_only = read_only || config->cdrom;
@@ -209,7 +211,7 @@ static bool take_cache_mode(DriveConfig *config, struct json_object *options,
         { "unsafe", false, BDRV_O_NO_FLUSH },
         { "writethrough", true, 0 },
     };
-    g_autofree char *mode = drive_take(options, "cache");
+    g_autofree char *mode = take(options, "cache");
     bool writeback;
 
     for (size_t i = 0; mode && i < ARRAY_SIZE(modes); i++) {
@@ -223,8 +225,8 @@ static bool take_cache_mode(DriveConfig *config, struct json_object *options,
         error_setg(errp, "invalid cache option");
         return false;
     }
-    if (!drive_take_bool(options, "cache.writeback", !config->writethrough,
-                         &writeback, errp)) {
+    if (!take_bool(options, "cache.writeback", !config->writethrough,
+                   &writeback, errp)) {
         return false;
     }
     config->writethrough = !writeback;
@@ -234,7 +236,7 @@ static bool take_cache_mode(DriveConfig *config, struct json_object *options,
 static bool take_aio(DriveConfig *config, struct json_object *options,
                      Error **errp)
 {
-    g_autofree char *aio = drive_take(options, "aio");
+    g_autofree char *aio = take(options, "aio");
 
     if (!aio || !strcmp(aio, "threads")) {
         return true;
@@ -253,7 +255,7 @@ static bool take_aio(DriveConfig *config, struct json_object *options,
 /* on and off are other names of unmap and ignore. */
 static void translate_discard(struct json_object *options)
 {
-    g_autofree char *text = drive_take(options, "discard");
+    g_autofree char *text = take(options, "discard");
 
     if (text) {
         const char *name = !strcmp(text, "on") ? "unmap"
@@ -264,8 +266,8 @@ static void translate_discard(struct json_object *options)
     }
 }
 
-BlockdevOnError drive_parse_on_error(const char *text, bool is_read, bool *ok,
-                                     Error **errp)
+static BlockdevOnError parse_on_error(const char *text, bool is_read,
+                                      bool *ok, Error **errp)
 {
     int policy = text ? BlockdevOnError_parse(text, NULL)
                       : is_read ? BLOCKDEV_ON_ERROR_REPORT
@@ -284,24 +286,24 @@ BlockdevOnError drive_parse_on_error(const char *text, bool is_read, bool *ok,
 static bool take_policy(DriveConfig *config, struct json_object *options,
                         Error **errp)
 {
-    g_autofree char *werror = drive_take(options, "werror");
-    g_autofree char *rerror = drive_take(options, "rerror");
+    g_autofree char *werror = take(options, "werror");
+    g_autofree char *rerror = take(options, "rerror");
     bool ok;
 
-    config->werror = drive_parse_on_error(werror, false, &ok, errp);
+    config->werror = parse_on_error(werror, false, &ok, errp);
     if (!ok) {
         return false;
     }
-    config->rerror = drive_parse_on_error(rerror, true, &ok, errp);
+    config->rerror = parse_on_error(rerror, true, &ok, errp);
     return ok;
 }
 
 static bool take_format(DriveConfig *config, struct json_object *options,
                         Error **errp)
 {
-    g_autofree char *driver = drive_take(options, "driver");
+    g_autofree char *driver = take(options, "driver");
 
-    config->format = drive_take(options, "format");
+    config->format = take(options, "format");
     if (driver && config->format) {
         error_setg(errp, "Cannot specify both 'driver' and 'format'");
         return false;
@@ -319,7 +321,7 @@ static bool take_format(DriveConfig *config, struct json_object *options,
 static bool take_id(DriveConfig *config, struct json_object *options,
                     Error **errp)
 {
-    config->id = drive_take(options, "id");
+    config->id = take(options, "id");
     return !config->id || id_check(config->id, errp);
 }
 
@@ -333,14 +335,14 @@ void drive_snapshot_all(void)
 static bool take_switches(DriveConfig *config, struct json_object *options,
                           Error **errp)
 {
-    if (!drive_take_bool(options, "snapshot", snapshot_default,
-                         &config->snapshot, errp) ||
-        !drive_take_bool(options, "copy-on-read", false,
-                         &config->copy_on_read, errp) ||
-        !drive_take_bool(options, "stats-account-invalid", true,
-                         &config->account_invalid, errp) ||
-        !drive_take_bool(options, "stats-account-failed", true,
-                         &config->account_failed, errp)) {
+    if (!take_bool(options, "snapshot", snapshot_default,
+                   &config->snapshot, errp) ||
+        !take_bool(options, "copy-on-read", false,
+                   &config->copy_on_read, errp) ||
+        !take_bool(options, "stats-account-invalid", true,
+                   &config->account_invalid, errp) ||
+        !take_bool(options, "stats-account-failed", true,
+                   &config->account_failed, errp)) {
         return false;
     }
     if (config->copy_on_read && config->read_only) {
@@ -356,7 +358,7 @@ static bool take_intervals(DriveConfig *config, struct json_object *options,
 {
     for (int i = 0;; i++) {
         g_autofree char *key = g_strdup_printf("stats-intervals.%d", i);
-        g_autofree char *text = drive_take(options, key);
+        g_autofree char *text = take(options, key);
         uint64_t seconds;
         uint32_t value;
 
@@ -376,57 +378,12 @@ static bool take_intervals(DriveConfig *config, struct json_object *options,
     }
 }
 
-bool drive_config_take(DriveConfig *config, struct json_object *options,
-                       Error **errp)
-{
-    if (!rename_old(options, errp) || !take_id(config, options, errp) ||
-        !take_interface(config, options, errp) ||
-        !take_int(options, "bus", &config->bus, errp) ||
-        !take_int(options, "unit", &config->unit, errp) ||
-        !take_int(options, "index", &config->index, errp) ||
-        !take_media(config, options, errp) ||
-        !take_switches(config, options, errp) ||
-        !take_intervals(config, options, errp) ||
-        !take_cache_mode(config, options, errp) ||
-        !take_aio(config, options, errp) ||
-        !drive_take_limits(config, options, errp) ||
-        !take_policy(config, options, errp) ||
-        !take_format(config, options, errp)) {
-        return false;
-    }
-    config->file = drive_take(options, "file");
-    if (config->file && !*config->file) {
-        g_clear_pointer(&config->file, g_free);
-    }
-    translate_discard(options);
-    if (!config->file && json_object_object_length(options) &&
-        !config->format && !json_object_object_get_ex(options, "file.filename",
-                                                      NULL) &&
-        !json_object_object_get_ex(options, "file.driver", NULL)) {
-        error_setg(errp, "Must specify either driver or file");
-        return false;
-    }
-    return true;
-}
-
-void drive_config_free(DriveConfig *config)
-{
-    g_free(config->id);
-    g_free(config->file);
-    g_free(config->format);
-    g_free(config->serial);
-    g_free(config->group);
-    if (config->intervals) {
-        g_array_unref(config->intervals);
-    }
-}
-
 /* --- limits --- */
 
 static bool take_rate(struct json_object *options, const char *key,
                       uint64_t *value, bool *given, Error **errp)
 {
-    g_autofree char *text = drive_take(options, key);
+    g_autofree char *text = take(options, key);
 
     if (!text) {
         return true;
@@ -439,8 +396,9 @@ static bool take_rate(struct json_object *options, const char *key,
     return true;
 }
 
-bool drive_take_limits(DriveConfig *config, struct json_object *options,
-                       Error **errp)
+/* Takes bps=, throttling.bps-total= and the like. */
+static bool take_limits(DriveConfig *config, struct json_object *options,
+                        Error **errp)
 {
     static const char *const names[THROTTLE_BUCKETS] = {
         "bps-total", "bps-read", "bps-write",
@@ -461,7 +419,7 @@ bool drive_take_limits(DriveConfig *config, struct json_object *options,
             return false;
         }
     }
-    config->group = drive_take(options, "throttling.group");
+    config->group = take(options, "throttling.group");
     return take_rate(options, "throttling.iops-size", &config->limits.op_size,
                      &config->limited, errp) &&
            throttle_config_check(&config->limits, errp);
@@ -508,4 +466,51 @@ bool drive_print_formats(const char *options)
         print_formats();
     }
     return asked;
+}
+
+/* --- all of it --- */
+
+bool drive_config_take(DriveConfig *config, struct json_object *options,
+                       Error **errp)
+{
+    if (!rename_old(options, errp) || !take_id(config, options, errp) ||
+        !take_interface(config, options, errp) ||
+        !take_int(options, "bus", &config->bus, errp) ||
+        !take_int(options, "unit", &config->unit, errp) ||
+        !take_int(options, "index", &config->index, errp) ||
+        !take_media(config, options, errp) ||
+        !take_switches(config, options, errp) ||
+        !take_intervals(config, options, errp) ||
+        !take_cache_mode(config, options, errp) ||
+        !take_aio(config, options, errp) ||
+        !take_limits(config, options, errp) ||
+        !take_policy(config, options, errp) ||
+        !take_format(config, options, errp)) {
+        return false;
+    }
+    config->file = take(options, "file");
+    if (config->file && !*config->file) {
+        g_clear_pointer(&config->file, g_free);
+    }
+    translate_discard(options);
+    if (!config->file && json_object_object_length(options) &&
+        !config->format && !json_object_object_get_ex(options, "file.filename",
+                                                      NULL) &&
+        !json_object_object_get_ex(options, "file.driver", NULL)) {
+        error_setg(errp, "Must specify either driver or file");
+        return false;
+    }
+    return true;
+}
+
+void drive_config_free(DriveConfig *config)
+{
+    g_free(config->id);
+    g_free(config->file);
+    g_free(config->format);
+    g_free(config->serial);
+    g_free(config->group);
+    if (config->intervals) {
+        g_array_unref(config->intervals);
+    }
 }

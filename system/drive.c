@@ -4,8 +4,11 @@
 
 #include <json-c/json.h>
 
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "drive.h"
+#include "machine.h"
 #include "qapi/json.h"
-#include "system-int.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
 
@@ -16,7 +19,7 @@ Drive *drive_next(Drive *drive)
     return drive ? LIST_NEXT(drive, next) : LIST_FIRST(&drives);
 }
 
-Drive *drive_find(const char *id)
+static Drive *drive_find(const char *id)
 {
     Drive *d;
 

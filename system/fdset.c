@@ -2,10 +2,11 @@
 /* add-fd and its sisters: descriptors that clients send over the monitor. */
 #include "qemu/osdep.h"
 
+#include "fdset.h"
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands-system.h"
 #include "qemu/fdset.h"
-#include "system-int.h"
+#include "runstate.h"
 
 /* --- with names --- */
 

@@ -8,8 +8,12 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "device.h"
+#include "guest-io.h"
 #include "qemu/aio.h"
-#include "system-int.h"
+#include "runstate.h"
 
 typedef struct GuestRequest {
     struct GuestQueue *queue;

@@ -2,11 +2,14 @@
 /* Commands for block devices and their media. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "block/block-backend.h"
 #include "block/commit.h"
+#include "block/graph.h"
+#include "device.h"
+#include "drive.h"
 #include "hmp.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
-#include "system-int.h"
 #include "tools/io/command.h"
 
 /* Adds the error to the answer as it is; for commands that always did so. */

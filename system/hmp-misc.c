@@ -2,9 +2,12 @@
 /* Commands for the machine, devices, objects, jobs and the NBD server. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "block/block-backend.h"
+#include "device-model.h"
+#include "device.h"
 #include "hmp.h"
+#include "machine.h"
 #include "qapi/keyval.h"
-#include "system-int.h"
 
 /*
  * Code shared with the tools prints; here it is to be heard by the one who

@@ -4,7 +4,9 @@
 
 #include <json-c/json.h>
 
+#include "block/graph.h"
 #include "hmp.h"
+#include "runstate.h"
 #include "savevm.h"
 #include "tools/common/show.h"
 

@@ -2,8 +2,11 @@
 /* block_set_io_throttle and block-latency-histogram-set. */
 #include "qemu/osdep.h"
 
+#include "block/block-backend.h"
+#include "block/throttle-group.h"
+#include "device.h"
+#include "medium.h"
 #include "qapi/qapi-commands-system.h"
-#include "system-int.h"
 
 #define SET(kind, member) \
     do { \

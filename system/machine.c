@@ -2,8 +2,8 @@
 /* What the machine is, and what it is called. */
 #include "qemu/osdep.h"
 
+#include "machine.h"
 #include "qapi/qapi-commands-system.h"
-#include "system-int.h"
 
 #define UUID_NONE "00000000-0000-0000-0000-000000000000"
 

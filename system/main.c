@@ -5,12 +5,17 @@
  */
 #include "qemu/osdep.h"
 
+#include "device.h"
+#include "drive.h"
+#include "fdset.h"
 #include "hmp.h"
 #include "monitor/hmp.h"
+#include "options.h"
 #include "qapi/qapi-commands-system.h"
 #include "qemu/guest-clock.h"
+#include "qtest.h"
+#include "runstate.h"
 #include "storage-daemon/program.h"
-#include "system-int.h"
 
 /* The program that has sent the signal; caller frees.  NULL: not known. */
 static char *program_of(pid_t pid)

@@ -2,9 +2,13 @@
 /* Trays and media of removable devices. */
 #include "qemu/osdep.h"
 
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "device.h"
+#include "drive.h"
+#include "medium.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
-#include "system-int.h"
 
 /* --- finding --- */
 

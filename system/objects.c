@@ -5,8 +5,8 @@
 #include <json-c/json.h>
 
 #include "blockdev/blockdev.h"
+#include "machine.h"
 #include "qapi/qapi-commands-system.h"
-#include "system-int.h"
 
 /* Objects of machines that have memory; nothing here would use them. */
 static bool is_ignored(const char *type)

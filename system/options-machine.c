@@ -8,10 +8,12 @@
 
 #include <json-c/json.h>
 
+#include "machine.h"
 #include "options.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
 #include "qemu/cutils.h"
+#include "runstate.h"
 
 /* --- -machine, -accel, -cpu --- */
 

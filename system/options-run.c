@@ -5,6 +5,9 @@
 #include <json-c/json.h>
 
 #include "blockdev/blockdev.h"
+#include "device.h"
+#include "drive.h"
+#include "machine.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
 #include "options.h"
@@ -12,6 +15,8 @@
 #include "qapi/qapi-commands-system.h"
 #include "qemu/cutils.h"
 #include "qemu/fdset.h"
+#include "qtest.h"
+#include "runstate.h"
 #include "savevm.h"
 #include "storage-daemon/program.h"
 

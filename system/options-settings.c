@@ -4,6 +4,7 @@
 
 #include <json-c/json.h>
 
+#include "device-model.h"
 #include "options.h"
 #include "qapi/keyval.h"
 

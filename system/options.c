@@ -8,9 +8,14 @@
 #include <json-c/json.h>
 
 #include "blockdev/blockdev.h"
+#include "device-model.h"
+#include "device.h"
+#include "drive.h"
+#include "machine.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
 #include "options.h"
+#include "qtest.h"
 #include "storage-daemon/program.h"
 
 static void G_GNUC_NORETURN print_help(void);

@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The parts of the command line among themselves. */
+/* The command line: as a whole, and its parts among themselves. */
 #ifndef SYSTEM_OPTIONS_H
 #define SYSTEM_OPTIONS_H
 
 #include "qapi/optgroup.h"
-#include "system-int.h"
+
+typedef struct SystemOptions {
+    bool stopped;      /* -S */
+    bool daemonize;
+    bool no_defaults, nographic;
+    bool monitor_given;
+    bool show_guest_name, show_time; /* -msg */
+    char *guest_name;
+    char *pidfile;
+    char *accel;         /* -accel: names between ":", NULL: not given */
+    char *machine_accel; /* the same of -machine */
+    int phase;           /* being carried out, a Phase */
+    GArray *given_fds;   /* of -add-fd, to be closed; or NULL */
+    GArray *steps;       /* of SystemStep */
+} SystemOptions;
+
+void system_options_parse(SystemOptions *options, int argc, char **argv);
+/*
+ * Carries them out, in the order in which things need each other; false at the
+ * first that fails, which has been reported.
+ */
+bool system_options_run(SystemOptions *options);
+void system_options_free(SystemOptions *options);
+
+/* --- its parts --- */
 
 /* When an option is carried out: things need each other. */
 typedef enum Phase {

@@ -11,9 +11,14 @@
 
 #include <json-c/json.h>
 
+#include "block/block-backend.h"
+#include "block/graph.h"
+#include "block/throttle-group.h"
 #include "blockdev/blockdev.h"
+#include "device-model.h"
+#include "device.h"
+#include "machine.h"
 #include "qapi/qapi-commands-system.h"
-#include "system-int.h"
 
 /* --- lists --- */
 

@@ -16,11 +16,13 @@
 #include "qemu/osdep.h"
 
 #include "block/throttle-group.h"
+#include "device.h"
+#include "guest-io.h"
 #include "monitor/chardev.h"
 #include "qemu/aio.h"
 #include "qemu/cutils.h"
 #include "qemu/guest-clock.h"
-#include "system-int.h"
+#include "qtest.h"
 
 #define LINE_MAX_BYTES 4096
 #define GUEST_MAX_BYTES (64 * MiB)

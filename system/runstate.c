@@ -2,11 +2,13 @@
 /* The run state of a machine without processors. */
 #include "qemu/osdep.h"
 
+#include "block/block-backend.h"
+#include "block/graph.h"
 #include "blockdev/blockdev.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "qemu/guest-clock.h"
-#include "system-int.h"
+#include "runstate.h"
 
 typedef struct Listener {
     RunStateChanged *changed;

@@ -2,8 +2,10 @@
 /* snapshot-save, snapshot-load, snapshot-delete: savevm and others as jobs. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
 #include "job/job.h"
 #include "qapi/qapi-commands-system.h"
+#include "runstate.h"
 #include "savevm.h"
 
 typedef struct SnapshotJob {

@@ -20,8 +20,12 @@
 
 #include <json-c/json.h>
 
+#include "block/block-backend.h"
+#include "block/graph.h"
 #include "block/snapshot.h"
+#include "device.h"
 #include "qapi/qapi-commands-system.h"
+#include "runstate.h"
 #include "savevm.h"
 
 #define STATE_MAGIC "TMVMSTAT"

@@ -4,7 +4,6 @@
 #define SYSTEM_SAVEVM_H
 
 #include "block/snapshot.h"
-#include "system-int.h"
 
 /*
  * @devices (NULL: all that can be written) are names of nodes; @vmstate (NULL:

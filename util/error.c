@@ -267,16 +267,6 @@ const char *error_class_name(ErrorClass eclass)
     return names[eclass];
 }
 
-Error *error_copy(const Error *err)
-{
-    Error *copy = g_new0(Error, 1);
-
-    copy->eclass = err->eclass;
-    copy->msg = g_strdup(err->msg);
-    copy->hint = err->hint ? g_string_new(err->hint->str) : NULL;
-    return copy;
-}
-
 void error_free(Error *err)
 {
     if (!err) {

@@ -50,14 +50,6 @@ void qemu_iovec_init(QEMUIOVector *qiov, int hint)
     };
 }
 
-void qemu_iovec_init_external(QEMUIOVector *qiov, struct iovec *iov, int niov)
-{
-    *qiov = (QEMUIOVector) { .iov = iov, .niov = niov, .nalloc = -1 };
-    for (int i = 0; i < niov; i++) {
-        qiov->size += iov[i].iov_len;
-    }
-}
-
 void qemu_iovec_init_buf(QEMUIOVector *qiov, void *buf, size_t len)
 {
     *qiov = (QEMUIOVector) {
@@ -110,13 +102,6 @@ void qemu_iovec_concat(QEMUIOVector *qiov, const QEMUIOVector *src,
     while (iov_next(src, &p)) {
         qemu_iovec_add(qiov, p.base, p.len);
     }
-}
-
-void qemu_iovec_reset(QEMUIOVector *qiov)
-{
-    assert(qiov->nalloc != -1);
-    qiov->niov = 0;
-    qiov->size = 0;
 }
 
 void qemu_iovec_destroy(QEMUIOVector *qiov)

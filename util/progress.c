@@ -22,8 +22,3 @@ void progress_set_remaining(ProgressMeter *pm, uint64_t bytes)
 
     __atomic_store_n(&pm->total, current + bytes, __ATOMIC_RELEASE);
 }
-
-void progress_add_remaining(ProgressMeter *pm, uint64_t bytes)
-{
-    __atomic_fetch_add(&pm->total, bytes, __ATOMIC_RELEASE);
-}

@@ -261,7 +261,7 @@ static bool add_bitmap(NBDBlockExport *exp, const BlockDirtyBitmapOrStr *ref,
         bitmap = find_bitmap(exp, ref->u.local, errp);
     } else {
         bitmap = bdrv_dirty_bitmap_lookup(ref->u.external->node,
-                                          ref->u.external->name, NULL, errp);
+                                          ref->u.external->name, errp);
     }
     if (!bitmap ||
         !bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_EXPORT, errp)) {

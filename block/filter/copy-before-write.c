@@ -389,7 +389,7 @@ static bool use_bitmap(CbwState *s, const BlockdevOptionsCbw *o, Error **errp)
     const HBitmap *bits;
     BdrvDirtyBitmap *bitmap;
 
-    bitmap = bdrv_dirty_bitmap_lookup(o->bitmap->node, o->bitmap->name, NULL,
+    bitmap = bdrv_dirty_bitmap_lookup(o->bitmap->node, o->bitmap->name,
                                       errp);
     if (!bitmap ||
         !bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_JOB_READ, errp)) {

@@ -7,7 +7,13 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* The first operation that overlaps, and excludes or is excluded. */
 static Qcow2Op *op_conflict(Qcow2State *s, int64_t start, int64_t end,

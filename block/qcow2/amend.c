@@ -2,7 +2,14 @@
 /* Changing the version of an image that exists, and its lazy refcounts. */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* What version 2 cannot hold and what is not converted is refused. */
 static bool check_downgrade(BlockDriverState *bs, Error **errp)

@@ -2,7 +2,7 @@
 /* The directory of stored bitmaps as bytes: parsing and serialising. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/bitmap-int.h"
 
 #define DIR_ENTRY_HEADER 24
 

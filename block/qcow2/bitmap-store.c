@@ -6,7 +6,12 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* --- content --- */
 
@@ -67,7 +72,7 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
     }
     memset(buf, 0, s->cluster_size);
     hbitmap_serialize_part(hb, buf, pos, bytes);
-    ret = bdrv_pwrite(bs->file, *entry, s->cluster_size, buf, 0);
+    ret = bdrv_pwrite(bs->file, *entry, s->cluster_size, buf);
     s->high_water = MAX(s->high_water, *entry + s->cluster_size);
     qemu_vfree(buf);
     return ret < 0 ? ret : 0;
@@ -180,7 +185,7 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
         }
         new.dir_size = len;
         new.nb_bitmaps = dir->len;
-        ret = bdrv_pwrite(bs->file, new.dir_offset, len, buf, 0);
+        ret = bdrv_pwrite(bs->file, new.dir_offset, len, buf);
         s->high_water = MAX(s->high_water,
                             new.dir_offset + ROUND_UP(len, s->cluster_size));
     }

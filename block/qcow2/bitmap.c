@@ -8,7 +8,13 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /*
  * What is known of the disk's size since each bitmap began.  Without the bit
@@ -48,7 +54,7 @@ static GPtrArray *coroutine_mixed_fn read_dir(BlockDriverState *bs,
     if (!buf) {
         ret = -ENOMEM;
     } else if (size) {
-        ret = bdrv_pread(bs->file, s->bitmaps.dir_offset, size, buf, 0);
+        ret = bdrv_pread(bs->file, s->bitmaps.dir_offset, size, buf);
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read the bitmap directory");
@@ -129,7 +135,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
 
         if (table[i] & QCOW2_OFFSET_MASK) {
             ret = bdrv_pread(bs->file, table[i] & QCOW2_OFFSET_MASK,
-                             s->cluster_size, buf, 0);
+                             s->cluster_size, buf);
             if (ret >= 0) {
                 hbitmap_deserialize_part(hb, buf, pos, bytes);
             }
@@ -306,7 +312,7 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
         error_setg(errp, "Bitmap directory has an unexpected size");
         return false;
     }
-    ret = bdrv_pwrite_sync(bs->file, s->bitmaps.dir_offset, len, buf, 0);
+    ret = bdrv_pwrite_sync(bs->file, s->bitmaps.dir_offset, len, buf);
     if (ret < 0) {
         /* A read may show the mark although it is not durable. */
         s->bitmaps_unsure = true;

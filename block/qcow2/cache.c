@@ -6,6 +6,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
 #include "block/qcow2/qcow2-int.h"
 
 typedef struct Qcow2CacheEntry {
@@ -145,7 +147,7 @@ int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
         return -ENOMEM;
     }
     bdrv_debug_event(bs->file, cache->conf.load_event);
-    ret = bdrv_pread(bs->file, offset, cache->conf.entry_size, buf, 0);
+    ret = bdrv_pread(bs->file, offset, cache->conf.entry_size, buf);
     if (ret < 0) {
         qemu_vfree(buf);
         return ret;
@@ -211,7 +213,7 @@ static int coroutine_mixed_fn cache_write_run(BlockDriverState *bs,
         }
     }
     bdrv_debug_event(bs->file, cache->conf.update_event);
-    ret = bdrv_pwrite(bs->file, first->offset, size * (to - from), buf, 0);
+    ret = bdrv_pwrite(bs->file, first->offset, size * (to - from), buf);
     if (buf != first->data) {
         qemu_vfree(buf);
     }

@@ -21,6 +21,7 @@
 #ifndef QCOW2_CHECK_INT_H
 #define QCOW2_CHECK_INT_H
 
+#include "block/graph.h"
 #include "block/qcow2/qcow2-int.h"
 
 /* An entry of an L1 or L2 table that can be replaced. */

@@ -5,7 +5,13 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
 #include "block/qcow2/check-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 static const char *const uses[QCOW2_USE__MAX] = {
     [QCOW2_USE_HEADER] = "header",
@@ -465,8 +471,8 @@ static bool coroutine_mixed_fn directory_readable(Qcow2Check *c)
     const Qcow2BitmapExt *ext = &c->s->bitmaps;
     g_autofree void *buf = g_try_malloc(ext->dir_size);
 
-    return buf && bdrv_pread(c->bs->file, ext->dir_offset, ext->dir_size, buf,
-                             0) >= 0;
+    return buf && bdrv_pread(c->bs->file, ext->dir_offset, ext->dir_size,
+                             buf) >= 0;
 }
 
 static void coroutine_mixed_fn count_bitmaps(Qcow2Check *c)

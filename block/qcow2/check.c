@@ -7,7 +7,15 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
 #include "block/qcow2/check-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* --- saying what is found --- */
 
@@ -163,7 +171,7 @@ static bool coroutine_mixed_fn write_flags(Qcow2Check *c, uint64_t l2,
     for (uint64_t i = from; i < to; i++) {
         st64_be(buf + (i - from) * 8, table[i]);
     }
-    ret = bdrv_pwrite(c->bs->file, l2 + from * 8, bytes, buf, 0);
+    ret = bdrv_pwrite(c->bs->file, l2 + from * 8, bytes, buf);
     qcow2_cache_forget(c->s->l2_cache, l2, c->s->cluster_size);
     return ret >= 0;
 }

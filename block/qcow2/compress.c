@@ -9,7 +9,12 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 typedef struct CompressJob {
     uint8_t *dest;

@@ -7,12 +7,17 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/qcow2-int.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* --- layout --- */
 
-void qcow2_layout_refcounts(unsigned cluster_bits, unsigned refcount_order,
-                            Qcow2Layout *l)
+/* Fills in the refcount table, the refcount blocks and the total of @l. */
+static void layout_refcounts(unsigned cluster_bits, unsigned refcount_order,
+                             Qcow2Layout *l)
 {
     unsigned rb_bits = cluster_bits + 3 - refcount_order;
     uint64_t base = 1 + l->data + l->l2 + l->l1, blocks;
@@ -45,7 +50,7 @@ bool qcow2_layout(uint64_t size, unsigned cluster_bits,
     l->l1 = (l->l1_entries * 8 + cluster - 1) >> cluster_bits;
     l->l2 = allocated ? l->l1_entries : 0;
     l->data = allocated ? clusters : 0;
-    qcow2_layout_refcounts(cluster_bits, refcount_order, l);
+    layout_refcounts(cluster_bits, refcount_order, l);
     return l->table << cluster_bits <= MAX(QCOW2_MAX_REFTABLE_BYTES, cluster);
 }
 

@@ -2,7 +2,10 @@
 /* The qcow2 driver's entry in the table of drivers. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/io-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 static int qcow2_probe(const uint8_t *buf, size_t bytes, const char *filename)
 {

@@ -8,7 +8,11 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/header-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 #define FEATURE_ENTRY 48 /* bytes: type, bit, name[46] */
 
@@ -202,14 +206,15 @@ bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,
     return check_tables(h, errp);
 }
 
-char *qcow2_feature_names(int type, uint64_t bits, const uint8_t *table,
-                          size_t len)
+/* Names @bits, incompatible features, by the image's feature name table
+ * (@table, @len bytes; may be NULL); caller frees. */
+static char *feature_names(uint64_t bits, const uint8_t *table, size_t len)
 {
     GString *names = g_string_new(NULL);
 
     for (; table && len >= FEATURE_ENTRY; table += FEATURE_ENTRY,
          len -= FEATURE_ENTRY) {
-        if (table[0] == type && table[1] < 64 && (bits >> table[1] & 1)) {
+        if (table[0] == 0 && table[1] < 64 && (bits >> table[1] & 1)) {
             g_string_append_printf(names, "%s%.46s", names->len ? ", " : "",
                                    (const char *)table + 2);
             bits &= ~(UINT64_C(1) << table[1]);
@@ -355,8 +360,8 @@ static bool check_incompatible(const Qcow2Header *h, const uint8_t *buf,
         pos += MIN(8 + ROUND_UP((size_t)ext_len, 8), len - pos);
     }
     if (unknown) {
-        g_autofree char *names = qcow2_feature_names(0, unknown, table,
-                                                     table_len);
+        g_autofree char *names = feature_names(unknown, table, table_len);
+
         error_setg(errp, "Unsupported qcow2 feature(s): %s", names);
         return false;
     }
@@ -379,7 +384,7 @@ bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
     size_t end = h->backing_offset ? h->backing_offset : s->cluster_size;
     size_t len = end - h->header_length, pos = 0;
     g_autofree uint8_t *buf = g_malloc0(len + 8);
-    int ret = bdrv_pread(bs->file, h->header_length, len, buf, 0);
+    int ret = bdrv_pread(bs->file, h->header_length, len, buf);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read qcow2 header extensions");
@@ -555,7 +560,7 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
     memset(buf, 0, s->cluster_size);
     len = qcow2_header_build(&h, s, bs->backing_file, bs->backing_format, buf,
                              s->cluster_size);
-    ret = len ? bdrv_pwrite(bs->file, 0, ROUND_UP(len, 512), buf, 0)
+    ret = len ? bdrv_pwrite(bs->file, 0, ROUND_UP(len, 512), buf)
               : -ENOSPC;
     qemu_vfree(buf);
     return ret < 0 ? ret : 0;
@@ -578,7 +583,7 @@ int coroutine_mixed_fn qcow2_set_incompatible(BlockDriverState *bs,
         return ret;
     }
     st64_be(buf, value);
-    ret = bdrv_pwrite_sync(bs->file, 72, sizeof(buf), buf, 0);
+    ret = bdrv_pwrite_sync(bs->file, 72, sizeof(buf), buf);
     if (ret < 0) {
         return ret;
     }

@@ -2,6 +2,11 @@
 /* Host I/O: where data lies in the host's file, for worker threads. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 
 static int host_zero(BdrvRequest *r, int64_t bytes)

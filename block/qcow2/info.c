@@ -2,7 +2,13 @@
 /* What is told about an image, and how large one would become. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {

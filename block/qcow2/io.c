@@ -2,7 +2,13 @@
 /* Data requests: reading, writing with copy-on-write, flushing, status. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* --- reading --- */
 

@@ -5,7 +5,14 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 Qcow2Type qcow2_entry_type(uint64_t entry, uint32_t version,
                            unsigned cluster_bits)
@@ -115,8 +122,9 @@ static void map_no_table(const Qcow2State *s, int64_t offset, int64_t bytes,
     };
 }
 
-bool qcow2_map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                    Qcow2Map *map)
+/* The run at @offset, from what is cached; false: not cached.  No yield. */
+static bool map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                     Qcow2Map *map)
 {
     Qcow2State *s = bs->opaque;
     uint64_t pos = slice_offset(s, offset);
@@ -200,7 +208,7 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset,
     Qcow2State *s = bs->opaque;
     int ret;
 
-    if (qcow2_map_peek(bs, offset, bytes, map)) {
+    if (map_peek(bs, offset, bytes, map)) {
         return 0;
     }
     co_mutex_lock(&s->lock);
@@ -227,7 +235,7 @@ int coroutine_mixed_fn qcow2_write_table(BlockDriverState *bs, uint64_t offset,
         for (uint64_t i = pos / 8; i < entries && i < (pos + n) / 8; i++) {
             st64_be(buf + i * 8 - pos, table[i]);
         }
-        ret = bdrv_pwrite(bs->file, offset + pos, n, buf, 0);
+        ret = bdrv_pwrite(bs->file, offset + pos, n, buf);
     }
     s->high_water = MAX(s->high_water, offset + bytes);
     qemu_vfree(buf);
@@ -247,7 +255,7 @@ uint64_t *coroutine_mixed_fn qcow2_read_table(BlockDriverState *bs,
     *ret = 0;
     for (uint64_t i = 0; *ret >= 0 && i < entries; i += MiB) {
         *ret = bdrv_pread(bs->file, offset + i * 8,
-                          MIN(entries - i, (uint64_t)MiB) * 8, table + i, 0);
+                          MIN(entries - i, (uint64_t)MiB) * 8, table + i);
     }
     if (*ret < 0) {
         g_free(table);
@@ -275,7 +283,7 @@ int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index)
         st64_be(buf + i * 8, s->l1[first + i]);
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_UPDATE);
-    ret = bdrv_pwrite(bs->file, s->l1_offset + first * 8, n * 8, buf, 0);
+    ret = bdrv_pwrite(bs->file, s->l1_offset + first * 8, n * 8, buf);
     return ret < 0 ? ret : 0;
 }
 
@@ -289,7 +297,7 @@ static int coroutine_mixed_fn write_new_l2(BlockDriverState *bs,
 
     if (ret == 0 && old) {
         /* A table shared with a snapshot is never dirty in the cache. */
-        ret = bdrv_pread(bs->file, old, s->cluster_size, buf, 0);
+        ret = bdrv_pread(bs->file, old, s->cluster_size, buf);
     } else if (ret == 0) {
         memset(buf, 0, s->cluster_size);
     }
@@ -297,7 +305,7 @@ static int coroutine_mixed_fn write_new_l2(BlockDriverState *bs,
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L2_ALLOC_WRITE);
         qcow2_cache_forget(s->l2_cache, offset, s->cluster_size);
         qcow2_cache_forget(s->rb_cache, offset, s->cluster_size);
-        ret = bdrv_pwrite(bs->file, offset, s->cluster_size, buf, 0);
+        ret = bdrv_pwrite(bs->file, offset, s->cluster_size, buf);
     }
     qemu_vfree(buf);
     s->high_water = MAX(s->high_water, offset + s->cluster_size);

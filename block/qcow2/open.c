@@ -3,7 +3,17 @@
 #include "qemu/osdep.h"
 
 #include "block/bitmap-store.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 #define MAX_SLICE (64 * KiB)
 #define DEFAULT_L2_CACHE (32 * MiB)
@@ -267,7 +277,7 @@ static void set_geometry(Qcow2State *s, const Qcow2Header *h)
 static bool read_header(BlockDriverState *bs, Qcow2Header *h, Error **errp)
 {
     uint8_t buf[QCOW2_HEADER_LENGTH];
-    int ret = bdrv_pread(bs->file, 0, sizeof(buf), buf, 0);
+    int ret = bdrv_pread(bs->file, 0, sizeof(buf), buf);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read qcow2 header");
@@ -290,7 +300,7 @@ static bool read_unknown_fields(BlockDriverState *bs, const Qcow2Header *h,
     g_byte_array_set_size(s->unknown_fields,
                           h->header_length - QCOW2_HEADER_LENGTH);
     ret = bdrv_pread(bs->file, QCOW2_HEADER_LENGTH, s->unknown_fields->len,
-                     s->unknown_fields->data, 0);
+                     s->unknown_fields->data);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read unknown qcow2 header "
                          "fields");
@@ -307,7 +317,7 @@ static bool read_backing_name(BlockDriverState *bs, const Qcow2Header *h,
     if (!h->backing_offset) {
         return true;
     }
-    ret = bdrv_pread(bs->file, h->backing_offset, h->backing_size, name, 0);
+    ret = bdrv_pread(bs->file, h->backing_offset, h->backing_size, name);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read backing file name");
         return false;
@@ -318,7 +328,6 @@ static bool read_backing_name(BlockDriverState *bs, const Qcow2Header *h,
     }
     return true;
 }
-
 
 /* Without refcounts an image can be read, and they can be built anew. */
 static bool read_reftable(BlockDriverState *bs, const Qcow2Header *h,

@@ -14,7 +14,13 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 #include "qemu/interval.h"
 
 /* In the order in which they are looked for. */

@@ -2,7 +2,12 @@
 /* New refcount blocks and a larger refcount table. */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
                                  uint64_t n)
@@ -34,7 +39,7 @@ static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
     }
     st64_be(buf, s->rt[index]);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_HOOKUP);
-    ret = bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf, 0);
+    ret = bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf);
     qcow2_must_be_durable(s);
     return ret;
 }
@@ -56,7 +61,7 @@ static int coroutine_mixed_fn write_zero_cluster(BlockDriverState *bs,
     }
     memset(buf, 0, s->cluster_size);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_WRITE);
-    ret = bdrv_pwrite(bs->file, offset, s->cluster_size, buf, 0);
+    ret = bdrv_pwrite(bs->file, offset, s->cluster_size, buf);
     qemu_vfree(buf);
     s->high_water = MAX(s->high_water, offset + s->cluster_size);
     return ret < 0 ? ret : 0;
@@ -147,7 +152,7 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_SWITCH_TABLE);
     st64_be(buf, offset);
     st32_be(buf + 8, clusters);
-    ret = bdrv_pwrite_sync(bs->file, 48, sizeof(buf), buf, 0);
+    ret = bdrv_pwrite_sync(bs->file, 48, sizeof(buf), buf);
     if (ret < 0) {
         return ret;
     }

@@ -5,7 +5,12 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* Frees that wait: apply them when they are so many. */
 #define MAX_PENDING_FREES 4096
@@ -369,6 +374,12 @@ int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs)
     return ret;
 }
 
+/* Must the file be flushed before L2 tables are written? */
+static bool barrier_owed(const Qcow2State *s)
+{
+    return s->durable_gen != s->link_gen;
+}
+
 int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
@@ -377,14 +388,14 @@ int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs)
     if (!qcow2_cache_is_dirty(s->l2_cache)) {
         return 0;
     }
-    if (qcow2_barrier_owed(s)) {
+    if (barrier_owed(s)) {
         int ret = qcow2_flush_file(bs);
 
         if (ret < 0) {
             return ret;
         }
     }
-    g_assert(!qcow2_barrier_owed(s)); /* rule 1: nobody links without lock */
+    g_assert(!barrier_owed(s)); /* rule 1: nobody links without lock */
     g_assert(!qcow2_cache_is_dirty(s->rb_cache) ||
              (s->incompatible & QCOW2_INCOMPAT_DIRTY)); /* rule 2 */
     return qcow2_cache_write(bs, s->l2_cache);
@@ -480,7 +491,7 @@ int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs)
         return ret;
     }
     /* Rule 3: what referred to them is not even to be written. */
-    g_assert(!qcow2_cache_is_dirty(s->l2_cache) && !qcow2_barrier_owed(s));
+    g_assert(!qcow2_cache_is_dirty(s->l2_cache) && !barrier_owed(s));
     frees = s->pending_frees;
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->pending_bytes = 0;

@@ -6,6 +6,8 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
 
 typedef struct CleanCall {

@@ -5,7 +5,17 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/cache-int.h"
 #include "block/qcow2/check-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 /* Fields of the header that are written on their own. */
 #define HEADER_REFTABLE 48
@@ -28,7 +38,7 @@ static int coroutine_mixed_fn mend_one(Qcow2Check *c, const Qcow2Mend *m)
     int ret;
 
     st64_be(buf, m->value);
-    ret = bdrv_pwrite(c->bs->file, m->offset, sizeof(buf), buf, 0);
+    ret = bdrv_pwrite(c->bs->file, m->offset, sizeof(buf), buf);
     if (ret < 0) {
         return ret;
     }
@@ -216,7 +226,7 @@ static int coroutine_mixed_fn write_blocks(Qcow2Check *c, const Layout *l,
     for (uint64_t k = 0; ret >= 0 && k < l->blocks; k++) {
         rt[k] = (l->start + k) << s->cluster_bits;
         fill_block(c, l, k, buf, counts);
-        ret = bdrv_pwrite(c->bs->file, rt[k], s->cluster_size, buf, 0);
+        ret = bdrv_pwrite(c->bs->file, rt[k], s->cluster_size, buf);
     }
     qemu_vfree(buf);
     return MIN(ret, 0);
@@ -245,7 +255,7 @@ static int coroutine_mixed_fn write_rebuilt(Qcow2Check *c, const Layout *l,
     st32_be(head + 8, l->table);
     if (ret == 0) {
         ret = bdrv_pwrite_sync(c->bs->file, HEADER_REFTABLE, sizeof(head),
-                               head, 0);
+                               head);
     }
     if (ret < 0) {
         return ret;
@@ -372,7 +382,7 @@ static int coroutine_mixed_fn write_snapshots(Qcow2Check *c,
     }
     memset(buf, 0, all);
     memcpy(buf, table, *bytes);
-    ret = bdrv_pwrite(c->bs->file, *offset, all, buf, 0);
+    ret = bdrv_pwrite(c->bs->file, *offset, all, buf);
     qemu_vfree(buf);
     s->high_water = MAX(s->high_water, *offset + all);
     if (ret >= 0) {
@@ -400,8 +410,7 @@ static int coroutine_mixed_fn mend_snapshots(Qcow2Check *c)
     }
     st32_be(head, list->len);
     st64_be(head + 4, offset);
-    ret = bdrv_pwrite_sync(c->bs->file, HEADER_SNAPSHOTS, sizeof(head), head,
-                           0);
+    ret = bdrv_pwrite_sync(c->bs->file, HEADER_SNAPSHOTS, sizeof(head), head);
     if (ret < 0) {
         return ret;
     }
@@ -499,7 +508,7 @@ static int coroutine_mixed_fn clear_autoclear(Qcow2Check *c)
         return 0;
     }
     st64_be(buf, value);
-    ret = bdrv_pwrite_sync(c->bs->file, HEADER_AUTOCLEAR, sizeof(buf), buf, 0);
+    ret = bdrv_pwrite_sync(c->bs->file, HEADER_AUTOCLEAR, sizeof(buf), buf);
     if (ret >= 0) {
         s->autoclear = value;
     }

@@ -2,7 +2,15 @@
 /* Growing and shrinking the disk. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size)
 {
@@ -46,7 +54,7 @@ static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_GROW_ACTIVATE_TABLE);
     st32_be(buf, entries);
     st64_be(buf + 4, offset);
-    ret = bdrv_pwrite_sync(bs->file, 36, sizeof(buf), buf, 0);
+    ret = bdrv_pwrite_sync(bs->file, 36, sizeof(buf), buf);
     if (ret < 0) {
         return ret; /* which one holds is not known: leak */
     }
@@ -118,7 +126,7 @@ static int coroutine_fn write_size(BlockDriverState *bs, int64_t size)
     int ret;
 
     st64_be(buf, size);
-    ret = bdrv_pwrite_sync(bs->file, 24, sizeof(buf), buf, 0);
+    ret = bdrv_pwrite_sync(bs->file, 24, sizeof(buf), buf);
     if (ret < 0) {
         return ret;
     }

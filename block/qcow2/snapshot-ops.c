@@ -2,7 +2,13 @@
 /* Internal snapshots: making, applying, deleting, and looking into them. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
+#include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/snapshot-int.h"
+#include "block/qcow2/switch-int.h"
 #include "block/snapshot.h"
 
 static Qcow2Snapshot *snapshot_at(const Qcow2State *s, unsigned index)

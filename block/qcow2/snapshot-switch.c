@@ -2,7 +2,14 @@
 /* Changing a whole image from one set of tables to another: snapshot-int.h. */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
+#include "block/qcow2/cache-int.h"
+#include "block/qcow2/l2-int.h"
+#include "block/qcow2/overlap-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 #include "block/qcow2/snapshot-int.h"
+#include "block/qcow2/switch-int.h"
 
 /* The header's fields that change together: size .. snapshot table. */
 #define HEADER_PART 24
@@ -265,7 +272,7 @@ static int coroutine_fn put(Qcow2Switch *sw, uint64_t offset, const void *buf,
         if (bytes) {
             memcpy(copy, buf, bytes);
         }
-        ret = bdrv_pwrite(sw->bs->file, offset, all, copy, 0);
+        ret = bdrv_pwrite(sw->bs->file, offset, all, copy);
         s->high_water = MAX(s->high_water, offset + all);
     }
     qemu_vfree(copy);
@@ -516,13 +523,13 @@ static int coroutine_fn write_header_part(Qcow2Switch *sw, Error **errp)
     new.snapshots = sw->snapshots;
     new.snapshots_offset = sw->snapshots_offset;
     encode_part(after, &new);
-    ret = bdrv_pwrite_sync(sw->bs->file, HEADER_PART, sizeof(after), after, 0);
+    ret = bdrv_pwrite_sync(sw->bs->file, HEADER_PART, sizeof(after), after);
     if (ret >= 0) {
         return 0;
     }
     error_setg_errno(errp, -ret, "Could not update qcow2 header");
-    if (bdrv_pwrite_sync(sw->bs->file, HEADER_PART, sizeof(before), before,
-                         0) < 0) {
+    if (bdrv_pwrite_sync(sw->bs->file, HEADER_PART, sizeof(before),
+                         before) < 0) {
         /*
          * Which of them is on disk is not known; either is whole now, and
          * stays so only where nothing is written any more.

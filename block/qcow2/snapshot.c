@@ -2,7 +2,11 @@
 /* The table of internal snapshots: reading, checking, encoding. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/snapshot-int.h"
 
 #define SNAPSHOT_HEADER 40
 #define SNAPSHOT_EXTRA 24 /* bytes of extra data that we know */
@@ -19,7 +23,8 @@ static void snapshot_clear(void *opaque)
     }
 }
 
-GArray *qcow2_new_snapshots(void)
+/* An empty array of Qcow2Snapshot, which clears its elements. */
+static GArray *new_snapshots(void)
 {
     GArray *list = g_array_new(FALSE, TRUE, sizeof(Qcow2Snapshot));
 
@@ -29,7 +34,7 @@ GArray *qcow2_new_snapshots(void)
 
 GArray *qcow2_copy_snapshots(const GArray *list, int without)
 {
-    GArray *copy = qcow2_new_snapshots();
+    GArray *copy = new_snapshots();
 
     for (guint i = 0; i < list->len; i++) {
         Qcow2Snapshot sn = g_array_index(list, Qcow2Snapshot, i);
@@ -155,7 +160,7 @@ static bool coroutine_mixed_fn id_is_there(const Reader *r, const Head *head,
         !range_fits(r->pos, SNAPSHOT_HEADER + (uint64_t)extra + head->id_len +
                     head->name_len, r->file_end) ||
         bdrv_pread(r->bs->file, r->pos + SNAPSHOT_HEADER + extra,
-                   head->id_len, id, 0) < 0) {
+                   head->id_len, id) < 0) {
         return false;
     }
     for (uint32_t i = 0; i < head->id_len; i++) {
@@ -192,7 +197,7 @@ static bool coroutine_mixed_fn find_extra(const Reader *r, const Head *head,
 static int coroutine_mixed_fn read_head(const Reader *r, Head *head)
 {
     int ret = bdrv_pread(r->bs->file, r->pos, sizeof(head->bytes),
-                         head->bytes, 0);
+                         head->bytes);
 
     head->id_len = ld16_be(head->bytes + 12);
     head->name_len = ld16_be(head->bytes + 14);
@@ -214,10 +219,10 @@ static int coroutine_mixed_fn read_rest(const Reader *r, const Head *head,
     uint32_t names = head->id_len + head->name_len;
     g_autofree uint8_t *rest = g_malloc(known + names + 1);
     uint64_t pos = r->pos + SNAPSHOT_HEADER;
-    int ret = bdrv_pread(r->bs->file, pos, known, rest, 0);
+    int ret = bdrv_pread(r->bs->file, pos, known, rest);
 
     if (ret >= 0) {
-        ret = bdrv_pread(r->bs->file, pos + extra, names, rest + known, 0);
+        ret = bdrv_pread(r->bs->file, pos + extra, names, rest + known);
     }
     if (ret < 0) {
         return ret;
@@ -288,7 +293,7 @@ bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
     bool lost = false;
     int ret = MIN(len, 0);
 
-    s->snapshots = qcow2_new_snapshots();
+    s->snapshots = new_snapshots();
     s->snapshots_offset = h->snapshots_offset;
     s->nb_snapshots = h->nb_snapshots;
     if (h->snapshots_damage) {

@@ -2,7 +2,11 @@
 /* Zeroing and discarding whole clusters by changing the mapping. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/alloc-int.h"
+#include "block/qcow2/io-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 /* The new entry of a cluster that becomes zeroes; *@keep: uses the old one's
  * cluster on. */

@@ -27,10 +27,6 @@ BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
 BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
                                uint64_t shared, const char *user,
                                Error **errp);
-/* For tools: opens by name (see bdrv_open_file()), with consistent read, and
- * write (and resize with BDRV_O_RESIZE) if BDRV_O_RDWR; shares all. */
-BlockBackend *blk_new_open(const char *filename, const char *format,
-                           int flags, Error **errp);
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 /* Its watchers are told before it goes. */
 void blk_remove_bs(BlockBackend *blk);
@@ -149,8 +145,6 @@ void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
 bool blk_enable_write_cache(const BlockBackend *blk);
 /* Requests pass while the node is drained (a job that drains itself). */
 void blk_set_disable_request_queuing(BlockBackend *blk, bool disable);
-/* Reads past the end and the like are allowed (jobs that grow targets). */
-void blk_set_allow_write_beyond_eof(BlockBackend *blk, bool allow);
 
 /* --- error policy --- */
 void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read_error,

@@ -15,14 +15,13 @@ typedef struct BlockJob {
     /* --- main thread --- */
     GPtrArray *edges; /* of BdrvChild *, owned: nodes it works on */
     GPtrArray *reads; /* likewise: those it only reads */
-    char *blocker;    /* "block device is in use by block job: backup" */
     int64_t speed;    /* bytes per second; 0: no limit */
     BlockDeviceIoStatus iostatus;
     void (*speed_changed)(struct BlockJob *job); /* may be NULL */
 } BlockJob;
 
-/* What a job of this kind is made with; @driver's instance begins with a
- * BlockJob, and uses block_job_free() etc. where it has none of its own. */
+/* What a job of this kind is made with; @driver is of JOB_KIND_BLOCK, and
+ * uses block_job_free() etc. where it has none of its own. */
 typedef struct BlockJobParams {
     const char *id; /* NULL: the name of the device that @bs is in */
     const JobDriver *driver;
@@ -65,7 +64,7 @@ void block_job_set_speed(Job *job, int64_t speed);
  */
 bool block_job_cancel(Job *job, bool force);
 
-/* NULL: @job is none of this kind. */
+/* NULL: @job is not of JOB_KIND_BLOCK. */
 BlockJob *block_job_of(Job *job);
 /* By id; an error of class DeviceNotActive where there is none. */
 BlockJob *block_job_find(const char *id, Error **errp);

@@ -119,10 +119,9 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs,
 uint64_t bdrv_dirty_bitmap_default_granularity(BlockDriverState *bs);
 /*
  * Looks node and bitmap up by their names, as QMP gives them.  NULL with an
- * error that names what is missing; *@pbs (may be NULL) gets the node.
+ * error that names what is missing.
  */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_lookup(const char *node, const char *name,
-                                          BlockDriverState **pbs,
                                           Error **errp);
 
 /* --- facts --- */
@@ -175,8 +174,6 @@ char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap);
 /* Where @event leads from @from; false: it cannot happen there. */
 bool bdrv_bitmap_transition(BdrvBitmapState from, BdrvBitmapEvent event,
                             BdrvBitmapState *to);
-/* May a user do @op in @state? */
-bool bdrv_bitmap_op_allowed(BdrvBitmapState state, BdrvBitmapOp op);
 
 /* --- user's operations: what passes the table --- */
 
@@ -258,8 +255,6 @@ void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end);
 /* Direct access, for owners of anonymous bitmaps and for loading. */
 void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
                            int64_t bytes);
-void bdrv_dirty_bitmap_reset(BdrvDirtyBitmap *bitmap, int64_t offset,
-                             int64_t bytes);
 HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
 
 /* --- persistence (dirty-bitmap-store.c) --- */

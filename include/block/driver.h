@@ -41,7 +41,6 @@ typedef struct BlockDriverInfo {
     int64_t subcluster_size;
     int64_t vm_state_offset;
     bool is_dirty;
-    bool needs_compressed_writes;
 } BlockDriverInfo;
 
 /* What is seen through an edge after a change of the graph. */
@@ -234,11 +233,6 @@ struct BlockDriver {
                                     BdrvRequestFlags flags, Error **errp);
     /* The node holds nothing any more: all shows its backing file. */
     int coroutine_fn (*co_make_empty)(BlockDriverState *bs);
-    /* Server- or kernel-side copy inside one host; -ENOTSUP where not. */
-    int coroutine_fn (*co_copy_range)(BlockDriverState *bs, BdrvChild *src,
-                                      int64_t src_offset, BdrvChild *dst,
-                                      int64_t dst_offset, int64_t bytes,
-                                      BdrvRequestFlags flags);
     /*
      * Resolve the start of [@r->offset, +@r->bytes) to a host range: set
      * @r->host (rule 9 of block/request.h), or have the child do it by
@@ -369,7 +363,6 @@ struct BlockDriverState {
     bool monitor_owned; /* made by blockdev-add: it holds a reference */
     uint64_t cumulative_perm, cumulative_shared;
     BlockLimits bl;
-    GPtrArray *op_blockers; /* of char *: reasons why it may not be deleted */
 
     /* --- the context's thread: requests --- */
     int64_t total_bytes; /* size; requests beyond it are refused */
@@ -380,8 +373,6 @@ struct BlockDriverState {
     CoQueue flush_queue;
     bool active_flush;
     uint64_t write_gen, flushed_gen;
-    CoMutex reqs_lock;
-    int copy_on_read;
     uint64_t write_threshold; /* bytes; 0: off */
     uint64_t wr_highest_offset;
 

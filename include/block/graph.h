@@ -46,13 +46,13 @@ const char *bdrv_get_format_name(const BlockDriverState *bs);
 /* Size in bytes, or -errno. */
 int64_t bdrv_getlength(BlockDriverState *bs);
 bool bdrv_is_read_only(const BlockDriverState *bs);
-/* Fails where @bs has blockers (a job uses it ...) for changing or removal. */
+/* May it be removed?  Fails where anything uses @bs or one of its bitmaps. */
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp);
-/* @reason is the sentence an attempt gets as its error: "Node 'x' is busy:
- * block device is in use by block job: backup". */
-void bdrv_op_block_all(BlockDriverState *bs, const char *reason);
-void bdrv_op_unblock_all(BlockDriverState *bs, const char *reason);
-/* False, with the blocker's reason, where there is one. */
+/*
+ * May something be started with @bs?  Fails where an edge to it blocks that
+ * (BdrvChildClass.block_reason), with its reason: "Node 'x' is busy: block
+ * device is in use by block job: backup".
+ */
 bool bdrv_op_check(BlockDriverState *bs, Error **errp);
 /* The same for what would change the image: also where another one is based on
  * it. */
@@ -83,9 +83,6 @@ BlockDriverState *bdrv_open_file(const char *filename, const char *format,
 BlockDriverState *bdrv_open_file_as(const char *filename, const char *format,
                                     const char *node_name, int flags,
                                     Error **errp);
-/* A filter node on top of nothing yet: driver and options given by type.  For
- * jobs that insert filters; see bdrv_insert_node(). */
-
 /* Does a driver stand at the bottom, with a file name rather than a child? */
 bool bdrv_driver_is_leaf(const char *format_name);
 /*
@@ -125,6 +122,12 @@ struct BdrvChildClass {
     bool parent_is_bs;
     bool stay_at_node; /* not moved by bdrv_replace_node() */
     bool parent_is_job; /* for x-debug-query-block-graph */
+    /*
+     * The parent has the node for itself: nothing else may be started with it
+     * as long as the edge is there (bdrv_op_check()).  Returns the reason for
+     * the message; caller frees.  NULL: the parent has nothing against it.
+     */
+    char *(*block_reason)(BdrvChild *child);
     /* "node 'x'", "block device 'y'": for messages; caller frees. */
     char *(*parent_desc)(BdrvChild *child);
     const char *(*get_name)(BdrvChild *child); /* device name or NULL */
@@ -229,7 +232,7 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
  * (the graph holds it, no reference for the caller) or NULL, nothing changed.
  */
 BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
-                                   const BlockdevOptions *options, int flags,
+                                   const BlockdevOptions *options,
                                    Error **errp);
 /*
  * A filter over @bs that no options describe, for jobs: @drv needs no open.  It

@@ -52,26 +52,17 @@ int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
  */
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
                                     BdrvChild *dst, int64_t dst_offset,
-                                    int64_t bytes, BdrvRequestFlags flags);
+                                    int64_t bytes);
 
 /* The same outside coroutines (they poll), or inside one. */
 int coroutine_mixed_fn bdrv_pread(BdrvChild *child, int64_t offset,
-                                  int64_t bytes, void *buf,
-                                  BdrvRequestFlags flags);
+                                  int64_t bytes, void *buf);
 int coroutine_mixed_fn bdrv_pwrite(BdrvChild *child, int64_t offset,
-                                   int64_t bytes, const void *buf,
-                                   BdrvRequestFlags flags);
+                                   int64_t bytes, const void *buf);
 /* pwrite, then flush. */
 int coroutine_mixed_fn bdrv_pwrite_sync(BdrvChild *child, int64_t offset,
-                                        int64_t bytes, const void *buf,
-                                        BdrvRequestFlags flags);
-int coroutine_mixed_fn bdrv_pwrite_zeroes(BdrvChild *child, int64_t offset,
-                                          int64_t bytes,
-                                          BdrvRequestFlags flags);
+                                        int64_t bytes, const void *buf);
 int coroutine_mixed_fn bdrv_flush(BlockDriverState *bs);
-int coroutine_mixed_fn bdrv_truncate(BdrvChild *child, int64_t offset,
-                                     bool exact, PreallocMode prealloc,
-                                     BdrvRequestFlags flags, Error **errp);
 
 /* --- status (block/status.c) --- */
 

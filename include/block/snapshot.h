@@ -62,8 +62,6 @@ GPtrArray *bdrv_snapshot_list(BlockDriverState *bs, int *ret);
 /* In such a list, by @id and @name (each may be NULL: any); -1: none. */
 int bdrv_snapshot_find(const GPtrArray *list, const char *id,
                        const char *name);
-/* By ID, and where there is none, by name. */
-int bdrv_snapshot_find_any(const GPtrArray *list, const char *id_or_name);
 
 /*
  * 0, or -errno with @errp set; then nothing has changed.  @sn gets its ID.

@@ -22,8 +22,15 @@
 typedef struct Job Job;
 typedef struct JobTxn JobTxn;
 
+/* What the instance of a job begins with. */
+typedef enum JobKind {
+    JOB_KIND_PLAIN, /* a Job */
+    JOB_KIND_BLOCK, /* a BlockJob, which begins with a Job: it holds nodes */
+} JobKind;
+
 typedef struct JobDriver {
     size_t instance_size; /* of the struct that begins with Job */
+    JobKind kind;
     JobType type;
     /* The work; 0 or -errno, with @errp in case of failure. */
     int coroutine_fn (*run)(Job *job, Error **errp);

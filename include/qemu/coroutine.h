@@ -87,21 +87,6 @@ bool co_queue_wake_one(CoQueue *queue);
 void co_queue_wake_all(CoQueue *queue);
 bool co_queue_empty(const CoQueue *queue);
 
-/* --- reader/writer lock, fair to writers --- */
-typedef struct CoRwlock {
-    int readers;
-    Coroutine *writer;
-    CoWaitList waiters;
-} CoRwlock;
-
-/* Unlocked; nothing to free later. */
-void co_rwlock_init(CoRwlock *lock);
-/* Wait until no writer / nobody at all holds it. */
-void coroutine_fn co_rwlock_rdlock(CoRwlock *lock);
-void coroutine_fn co_rwlock_wrlock(CoRwlock *lock);
-/* Gives up either kind. */
-void coroutine_fn co_rwlock_unlock(CoRwlock *lock);
-
 /* --- sleeping --- */
 typedef struct CoSleep {
     Coroutine *co; /* NULL when nobody sleeps */

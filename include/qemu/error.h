@@ -61,7 +61,6 @@ const char *error_get_hint(const Error *err);
 ErrorClass error_get_class(const Error *err);
 /* "GenericError", "DeviceNotFound" ... */
 const char *error_class_name(ErrorClass eclass);
-Error *error_copy(const Error *err);
 /* Frees; NULL is allowed. */
 void error_free(Error *err);
 

@@ -8,15 +8,13 @@
 typedef struct QEMUIOVector {
     struct iovec *iov;
     int niov;
-    int nalloc;         /* -1: @iov is not ours (external or local_iov) */
+    int nalloc;         /* -1: @iov is not ours (local_iov) */
     struct iovec local_iov;
     size_t size;        /* sum of all lengths */
 } QEMUIOVector;
 
 /* An empty vector with room for @hint elements; qemu_iovec_destroy() it. */
 void qemu_iovec_init(QEMUIOVector *qiov, int hint);
-/* Wraps an array that the caller keeps alive; needs no destroy. */
-void qemu_iovec_init_external(QEMUIOVector *qiov, struct iovec *iov, int niov);
 /* Wraps one buffer; needs no destroy. */
 void qemu_iovec_init_buf(QEMUIOVector *qiov, void *buf, size_t len);
 /* @qiov becomes the part [@offset, @offset + @bytes) of @src; destroy it. */
@@ -26,7 +24,6 @@ void qemu_iovec_add(QEMUIOVector *qiov, void *base, size_t len);
 /* Adds the part [@offset, @offset + @bytes) of @src (by reference). */
 void qemu_iovec_concat(QEMUIOVector *qiov, const QEMUIOVector *src,
                        size_t offset, size_t bytes);
-void qemu_iovec_reset(QEMUIOVector *qiov);
 void qemu_iovec_destroy(QEMUIOVector *qiov);
 /* Copy between a buffer and [@offset, @offset + @bytes) of the vector. */
 void qemu_iovec_to_buf(const QEMUIOVector *qiov, size_t offset, void *buf,

@@ -16,6 +16,5 @@ void progress_get(const ProgressMeter *pm, uint64_t *current, uint64_t *total);
 void progress_done(ProgressMeter *pm, uint64_t bytes);
 /* @bytes of work remain from here: total = current + @bytes. */
 void progress_set_remaining(ProgressMeter *pm, uint64_t bytes);
-void progress_add_remaining(ProgressMeter *pm, uint64_t bytes);
 
 #endif

@@ -536,12 +536,15 @@ static void check_image(const char *name, void *opaque)
 static void check_closed_disk(Run *run, bool lost)
 {
     g_autofree uint8_t *buf = g_malloc(FAULT_DISK_BYTES);
+    g_autoptr(BlockDriverState) bs = NULL;
     BlockBackend *blk;
 
     if (!run->top) {
         return;
     }
-    blk = blk_new_open(run->top, "qcow2", 0, &error_abort);
+    bs = bdrv_open_file(run->top, "qcow2", 0, &error_abort);
+    blk = blk_new_with_bs(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                          &error_abort);
     read_all(blk, buf);
     fault_model_check(&run->model, buf, lost);
     check_bits(&run->model, blk_bs(blk), lost, run->unread, true);

@@ -485,7 +485,7 @@ static BlockDriverState *insert_cbw(Case *c)
         },
     };
 
-    return bdrv_ref(bdrv_insert_node(c->source, &options, 0, &error_abort));
+    return bdrv_ref(bdrv_insert_node(c->source, &options, &error_abort));
 }
 
 /* Who reads while the snapshot breaks elsewhere gets no new data. */

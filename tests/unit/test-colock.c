@@ -4,7 +4,6 @@
 #include "qemu/aio.h"
 
 static CoMutex mutex;
-static CoRwlock rwlock;
 static CoQueue queue;
 static GString *trace;
 static int left;
@@ -76,79 +75,6 @@ static void test_mutex_guard(void)
     finish("ga gb ga gb ");
 }
 
-/* --- reader/writer lock --- */
-
-static int readers, writers;
-
-static void coroutine_fn read_entry(void *name)
-{
-    co_rwlock_rdlock(&rwlock);
-    readers++;
-    g_assert_cmpint(writers, ==, 0);
-    step("+", name);
-    step("-", name);
-    readers--;
-    co_rwlock_unlock(&rwlock);
-    left--;
-}
-
-static void coroutine_fn write_entry(void *name)
-{
-    co_rwlock_wrlock(&rwlock);
-    writers++;
-    g_assert_cmpint(writers, ==, 1);
-    g_assert_cmpint(readers, ==, 0);
-    step("+", name);
-    step("-", name);
-    writers--;
-    co_rwlock_unlock(&rwlock);
-    left--;
-}
-
-/* A waiting writer keeps later readers out. */
-static void test_rwlock_fair(void)
-{
-    co_rwlock_init(&rwlock);
-    start(read_entry, "r1");
-    start(read_entry, "r2");
-    start(write_entry, "w1");
-    start(read_entry, "r3");
-    start(read_entry, "r4");
-    start(write_entry, "w2");
-    finish("+r1 +r2 -r1 -r2 +w1 -w1 +r3 +r4 -r3 -r4 +w2 -w2 ");
-    g_assert(!rwlock.writer && !rwlock.readers);
-}
-
-static void coroutine_fn random_entry(void *unused)
-{
-    for (int i = 0; i < 50; i++) {
-        bool write = g_test_rand_int_range(0, 4) == 0;
-
-        write ? co_rwlock_wrlock(&rwlock) : co_rwlock_rdlock(&rwlock);
-        *(write ? &writers : &readers) += 1;
-        g_assert_cmpint(writers, <=, readers ? 0 : 1);
-        if (g_test_rand_bit()) {
-            co_yield_to_loop();
-        }
-        *(write ? &writers : &readers) -= 1;
-        co_rwlock_unlock(&rwlock);
-        if (g_test_rand_bit()) {
-            co_yield_to_loop();
-        }
-    }
-    left--;
-}
-
-static void test_rwlock_random(void)
-{
-    co_rwlock_init(&rwlock);
-    for (int i = 0; i < 30; i++) {
-        start(random_entry, NULL);
-    }
-    finish(NULL);
-    g_assert(!rwlock.writer && !rwlock.readers);
-}
-
 /* --- queue --- */
 
 static void coroutine_fn queue_entry(void *name)
@@ -209,8 +135,6 @@ int main(int argc, char **argv)
     trace = g_string_new(NULL);
     g_test_add_func("/colock/mutex/fair", test_mutex_fair);
     g_test_add_func("/colock/mutex/guard", test_mutex_guard);
-    g_test_add_func("/colock/rwlock/fair", test_rwlock_fair);
-    g_test_add_func("/colock/rwlock/random", test_rwlock_random);
     g_test_add_func("/colock/queue", test_queue);
     g_test_add_func("/colock/queue/again", test_queue_again);
     ret = g_test_run();

@@ -7,6 +7,7 @@
 
 #include "block/block-backend.h"
 #include "block/graph.h"
+#include "block/io.h"
 
 #define MAX_SIZE (1 * MiB)
 #define UNIT 512
@@ -388,19 +389,19 @@ static void test_grow_by_write(void)
     static uint8_t buf[4096];
     BlockDriverState *bs = open_disk("disk");
     BlockBackend *blk = use(bs);
+    BdrvChild *root = blk_root(blk);
     BdrvDirtyBitmap *a = bdrv_dirty_bitmap_new(bs, 512, "a", &error_abort);
     BdrvDirtyBitmap *b = bdrv_dirty_bitmap_new(bs, 512, "b", &error_abort);
 
     bdrv_dirty_bitmap_disable(b);
-    blk_set_allow_write_beyond_eof(blk, true);
-    g_assert_cmpint(blk_pwrite(blk, MAX_SIZE + 8192, 4096, buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_pwrite(root, MAX_SIZE + 8192, 4096, buf), ==, 0);
     g_assert_cmpint(bdrv_dirty_bitmap_size(a), ==, MAX_SIZE + 12288);
     g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, 4096);
     g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 0);
     bdrv_dirty_bitmap_clear(a);
     /* One that fails may have left a part there. */
     truncate_error = -EIO;
-    g_assert_cmpint(blk_pwrite(blk, MAX_SIZE + 12288, 4096, buf, 0), ==, -EIO);
+    g_assert_cmpint(bdrv_pwrite(root, MAX_SIZE + 12288, 4096, buf), ==, -EIO);
     truncate_error = 0;
     g_assert_cmpint(change_size(blk, 2 * MAX_SIZE), ==, 0);
     g_assert_cmpint(bdrv_dirty_bitmap_count(a), ==, 4096);

@@ -46,24 +46,24 @@ static void fill(uint8_t *buf, size_t len, unsigned seed)
 /* Many elements, more than one call takes where buffered. */
 static void coroutine_fn check_vectors(const Case *c, size_t bytes, int n)
 {
-    g_autofree struct iovec *iov = g_new(struct iovec, n);
     uint8_t *out = qemu_memalign(4096, bytes), *in = qemu_memalign(4096, bytes);
     size_t part = bytes / n;
     QEMUIOVector qiov;
 
     fill(out, bytes, n);
     memset(in, 0xee, bytes);
+    qemu_iovec_init(&qiov, n);
     for (int i = 0; i < n; i++) {
-        iov[i] = (struct iovec) { out + i * part, part };
+        qemu_iovec_add(&qiov, out + i * part, part);
     }
-    qemu_iovec_init_external(&qiov, iov, n);
     g_assert_cmpint(file_co_pwritev(c->fd, 8192, &qiov, n % 2, c->engine), ==,
                     0);
     for (int i = 0; i < n; i++) {
-        iov[i].iov_base = in + i * part;
+        qiov.iov[i].iov_base = in + i * part;
     }
     g_assert_cmpint(file_co_preadv(c->fd, 8192, &qiov, c->engine), ==, 0);
     g_assert(!memcmp(in, out, part * n));
+    qemu_iovec_destroy(&qiov);
     qemu_vfree(in);
     qemu_vfree(out);
 }

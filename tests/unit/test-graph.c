@@ -62,20 +62,44 @@ static void test_open_fails_midway(void)
     dummy_reset();
 }
 
+static char *block_reason(BdrvChild *child)
+{
+    return g_strdup_printf("block device is in use by block job: %s",
+                           (char *)child->opaque);
+}
+
+/* A user that has the node for itself. */
+static const BdrvChildClass blocking_class = {
+    .block_reason = block_reason,
+};
+
+static BdrvChild *block_node(BlockDriverState *bs, const char *job)
+{
+    return bdrv_root_attach_child(bs, "main node", &blocking_class, 0, 0,
+                                  BLK_PERM_ALL, (void *)job, &error_abort);
+}
+
 static void test_unused(void)
 {
     BlockDriverState *low = dummy_open(FILE_NODE("low"));
     BlockDriverState *top =
         dummy_open("{'driver':'raw','node-name':'top','file':'low'}");
+    BdrvChild *backup, *stream;
     Error *err = NULL;
 
     g_assert_false(bdrv_check_unused(low, &err));
     assert_error(&err, "Block device low is in use");
-    bdrv_op_block_all(top, "block device is in use by block job: backup");
+    backup = block_node(top, "backup");
+    stream = block_node(top, "stream");
     g_assert_false(bdrv_check_unused(top, &err));
     assert_error(&err, "Node 'top' is busy: block device is in use by block "
                        "job: backup");
-    bdrv_op_unblock_all(top, "block device is in use by block job: backup");
+    bdrv_root_unref_child(backup);
+    g_assert_false(bdrv_op_check(top, &err));
+    assert_error(&err, "Node 'top' is busy: block device is in use by block "
+                       "job: stream");
+    bdrv_root_unref_child(stream);
+    g_assert_true(bdrv_op_check(top, &error_abort));
     g_assert_true(bdrv_check_unused(top, &error_abort));
     bdrv_unref(top);
     g_assert_true(bdrv_check_unused(low, &error_abort));
@@ -106,7 +130,7 @@ static void test_insert_drop(void)
     g_autoptr(BlockdevOptions) options = parse_options(filter_on_q);
     BlockBackend *blk = blk_new_with_bs(q, BLK_PERM_WRITE, BLK_PERM_ALL,
                                         &error_abort);
-    BlockDriverState *f = bdrv_insert_node(q, options, 0, &error_abort);
+    BlockDriverState *f = bdrv_insert_node(q, options, &error_abort);
     uint64_t perm, shared;
 
     g_assert_true(blk_bs(blk) == f);
@@ -129,7 +153,7 @@ static void test_insert_without_users(void)
 {
     BlockDriverState *q = dummy_open(FILE_NODE("q"));
     g_autoptr(BlockdevOptions) options = parse_options(filter_on_q);
-    BlockDriverState *f = bdrv_insert_node(q, options, 0, &error_abort);
+    BlockDriverState *f = bdrv_insert_node(q, options, &error_abort);
 
     g_assert_true(bdrv_find_node("f") == f);
     g_assert_true(bdrv_drop_filter(f, &error_abort));
@@ -146,7 +170,7 @@ static void test_insert_refused(void)
     Error *err = NULL;
 
     blk_root(blk)->frozen = true;
-    g_assert_null(bdrv_insert_node(q, options, 0, &err));
+    g_assert_null(bdrv_insert_node(q, options, &err));
     g_assert_nonnull(err);
     g_clear_pointer(&err, error_free);
     g_assert_true(blk_bs(blk) == q);
@@ -154,7 +178,7 @@ static void test_insert_refused(void)
     blk_root(blk)->frozen = false;
 
     dummy.fail_open = "f";
-    g_assert_null(bdrv_insert_node(q, options, 0, &err));
+    g_assert_null(bdrv_insert_node(q, options, &err));
     assert_error(&err, "Could not create node: 'f' does not open");
     g_assert_cmpint(q->quiesce_counter, ==, 0);
     blk_unref(blk);

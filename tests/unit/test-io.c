@@ -488,14 +488,14 @@ static void test_copy_on_read(void)
 
     chain_init(&c);
     bitmap = bdrv_dirty_bitmap_new(c.top, 4096, "b", &error_abort);
-    c.top->copy_on_read++;
-    g_assert_cmpint(blk_pread(c.blk, 100, sizeof(buf), buf, 0), ==, 0);
+    g_assert_cmpint(blk_pread(c.blk, 100, sizeof(buf), buf,
+                              BDRV_REQ_COPY_ON_READ), ==, 0);
     g_assert_cmphex(buf[699], ==, 0x10);
     g_assert_cmpint(c.disk[1]->map[0], ==, 1);
     g_assert_cmphex(c.disk[1]->data[4095], ==, 0x10);
     g_assert_cmpint(c.disk[1]->writes, ==, 1);
     /* the second time it is there, and nothing visible changed */
-    g_assert_cmpint(blk_pread(c.blk, 0, 8, buf, 0), ==, 0);
+    g_assert_cmpint(blk_pread(c.blk, 0, 8, buf, BDRV_REQ_COPY_ON_READ), ==, 0);
     g_assert_cmpint(c.disk[1]->writes, ==, 1);
     g_assert_cmpint(bdrv_dirty_bitmap_count(bitmap), ==, 0);
     /* only to be copied */
@@ -503,7 +503,6 @@ static void test_copy_on_read(void)
                                BDRV_REQ_PREFETCH | BDRV_REQ_COPY_ON_READ),
                     ==, 0);
     g_assert_cmpint(c.disk[1]->map[9], ==, 1);
-    c.top->copy_on_read--;
     bdrv_dirty_bitmap_release_all(c.top);
     chain_free(&c);
 }
@@ -564,8 +563,8 @@ static void test_truncate_bitmap(void)
     g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 4 * KiB);
     bdrv_dirty_bitmap_clear(b);
     /* a write past the end grows, too */
-    blk_set_allow_write_beyond_eof(blk, true);
-    g_assert_cmpint(blk_pwrite(blk, 10000, sizeof(buf), buf, 0), ==, 0);
+    g_assert_cmpint(bdrv_pwrite(blk_root(blk), 10000, sizeof(buf), buf), ==,
+                    0);
     g_assert_cmpint(bs->total_bytes, ==, 10100);
     g_assert_true(hbitmap_get(bdrv_dirty_bitmap_hbitmap(b), 10000));
     g_assert_cmpint(bdrv_dirty_bitmap_count(b), ==, 4 * KiB);

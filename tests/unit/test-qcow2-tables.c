@@ -3,7 +3,12 @@
  * directory. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 #include "qemu/aio.h"
 
 const BlockDriver *const bdrv_drivers[] = { &bdrv_qcow2, NULL };

@@ -218,8 +218,7 @@ static void coroutine_fn host_entry(void *opaque)
     g_assert_cmpint(memcmp(data, back, 4096), ==, 0);
     bdrv_co_host_read_end(r);
 
-    g_assert_cmpint(bdrv_co_copy_range(root, 8192, root, 65536, 4096, 0), ==,
-                    0);
+    g_assert_cmpint(bdrv_co_copy_range(root, 8192, root, 65536, 4096), ==, 0);
     g_assert_cmpint(bdrv_co_pread(root, 65536, 4096, back, 0), ==, 0);
     g_assert_cmpint(memcmp(data, back, 4096), ==, 0);
 

@@ -555,7 +555,7 @@ static void coroutine_fn verbs_of_hosts(BdrvChild *root)
     expect("top.host-write:m-- disk.host-write:mmm user.writes:mmm"
            " disk.host-write-end:mmm top.host-write-end:r--", true);
 
-    g_assert_cmpint(bdrv_co_copy_range(root, 0, root, AT, LEN, 0), ==, 0);
+    g_assert_cmpint(bdrv_co_copy_range(root, 0, root, AT, LEN), ==, 0);
     expect("top.host-read:r-- disk.host-read:rrr"
            " top.host-write:mrr disk.host-write:mmm"
            " disk.host-write-end:mmm top.host-write-end:rmm"
@@ -582,13 +582,13 @@ static void test_verbs(void)
     /* the same from outside of coroutines */
     root = blk_root(t.blk);
     g_assert_cmpint(blk_pread(t.blk, AT, LEN, buffer, 0), ==, 0);
-    g_assert_cmpint(bdrv_pread(root, AT, LEN, buffer, 0), ==, 0);
+    g_assert_cmpint(bdrv_pread(root, AT, LEN, buffer), ==, 0);
     expect("top.read:r-- disk.read:rrr top.read:r-- disk.read:rrr", false);
     g_assert_cmpint(blk_pwrite(t.blk, AT, LEN, buffer, 0), ==, 0);
     expect("top.write:m-- disk.write:mmm", true);
-    g_assert_cmpint(bdrv_pwrite_sync(root, AT, LEN, buffer, 0), ==, 0);
+    g_assert_cmpint(bdrv_pwrite_sync(root, AT, LEN, buffer), ==, 0);
     expect("top.write:m-- disk.write:mmm top.flush:m-- disk.flush:mmm", true);
-    g_assert_cmpint(bdrv_pwrite_zeroes(root, AT, LEN, 0), ==, 0);
+    g_assert_cmpint(blk_pwrite_zeroes(t.blk, AT, LEN, 0), ==, 0);
     expect("top.zeroes:m-- disk.zeroes:mmm", true);
     g_assert_cmpint(bdrv_is_allocated(t.bs[0], AT, LEN, &n), ==, 1);
     expect("top.status:r-- disk.status:rrr", false);
@@ -628,8 +628,8 @@ static void test_refused(void)
                " disk.intent:--r disk.intent:--r", false);
         /* what marks nothing, and what changes nothing, asks for nothing */
         g_assert_cmpint(blk_pread(blk, AT, LEN, buffer, 0), ==, 0);
-        g_assert_cmpint(bdrv_pwrite(blk_root(blk), AT, LEN, buffer,
-                                    BDRV_REQ_WRITE_UNCHANGED), ==, 0);
+        g_assert_cmpint(blk_pwrite(blk, AT, LEN, buffer,
+                                   BDRV_REQ_WRITE_UNCHANGED), ==, 0);
         expect("disk.read:--r disk.write:--r", false);
         /* the levels above began, and say so */
         g_assert_cmpint(blk_pwrite(t.blk, AT, LEN, buffer, 0), ==, errors[i]);

@@ -400,7 +400,7 @@ static bool coroutine_fn offload(Copier *k, const Piece *p)
     }
     k->offload = bdrv_co_copy_range(blk_root(s->blk), offset,
                                     blk_root(k->c->target), p->offset,
-                                    p->bytes, 0) >= 0;
+                                    p->bytes) >= 0;
     return k->offload;
 }
 

@@ -31,12 +31,11 @@ struct Coroutine {
 /* One element of a list of waiters; lives on the stack of who waits. */
 struct CoWaiter {
     Coroutine *co;
-    bool write; /* of a CoRwlock */
     TAILQ_ENTRY(CoWaiter) entry;
 };
 
 /* Adds the caller to @list and yields; who wakes it takes it off the list. */
-void coroutine_fn co_wait_on(CoWaitList *list, bool write);
+void coroutine_fn co_wait_on(CoWaitList *list);
 /* Takes off and returns the first of @list, which must not be empty. */
 Coroutine *co_waiter_pop(CoWaitList *list);
 

@@ -14,7 +14,7 @@ void coroutine_fn co_queue_wait(CoQueue *queue, CoMutex *mutex)
     if (mutex) {
         co_mutex_unlock(mutex);
     }
-    co_wait_on(&queue->waiters, false);
+    co_wait_on(&queue->waiters);
     if (mutex) {
         co_mutex_lock(mutex);
     }

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2: requests in flight and where they write to (alloc.c). */
+#ifndef QCOW2_ALLOC_INT_H
+#define QCOW2_ALLOC_INT_H
+
+#include "block/qcow2/qcow2-int.h"
+
+/* A data request in flight on a guest range, in whole clusters. */
+struct Qcow2Op {
+    int64_t start, end;
+    bool exclusive; /* changes the mapping */
+    uint64_t fresh, fresh_bytes; /* of the file: its new clusters, until they
+                                    are linked or given back */
+    CoQueue wait;
+    LIST_ENTRY(Qcow2Op) next;
+};
+
+/* A range of the file that is being read; lives in the reader's frame. */
+struct Qcow2Read {
+    uint64_t offset, bytes;
+    LIST_ENTRY(Qcow2Read) next;
+};
+
+/* One step of a write: a guest range that goes to one run of the file. */
+typedef struct Qcow2Write {
+    Qcow2Op op;
+    int64_t offset, bytes; /* of the guest */
+    uint64_t host;         /* where @offset goes */
+    bool link;             /* L2 entries are to be set when data is there */
+    bool whole;            /* set by the caller: whole clusters, which may
+                              become zero clusters in the end */
+    bool fresh;            /* the clusters are newly allocated */
+    bool beyond;           /* ... past all that was ever written */
+} Qcow2Write;
+
+/* Waits for what is in flight on the first cluster; under the lock. */
+void coroutine_fn qcow2_op_begin(BlockDriverState *bs, Qcow2Op *op,
+                                 int64_t offset, int64_t bytes);
+void coroutine_fn qcow2_op_end(Qcow2Op *op);
+/* Is the cluster at @offset in an exclusive operation? */
+bool qcow2_op_covers(const Qcow2State *s, int64_t offset);
+/* Is the host cluster at @offset a new one that is being written? */
+bool qcow2_op_has_fresh(const Qcow2State *s, uint64_t offset);
+/*
+ * Decides where data for the start of [@offset, +@bytes) goes, allocating
+ * where needed; @w->bytes of it are covered.  Ends with qcow2_write_end().
+ */
+int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
+                                   int64_t bytes, Qcow2Write *w);
+/* @ret 0: the data is there, link it; else free what was allocated. */
+int coroutine_fn qcow2_write_end(BlockDriverState *bs, Qcow2Write *w, int ret);
+/* Instead of ..._end(): the range becomes zeroes, nothing was written. */
+int coroutine_fn qcow2_write_end_zero(BlockDriverState *bs, Qcow2Write *w);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2 as it is on disk: constants, and the header in host byte order. */
+#ifndef QCOW2_FORMAT_INT_H
+#define QCOW2_FORMAT_INT_H
+
+#include "qemu/osdep.h"
+
+#define QCOW2_MAGIC 0x514649fbU
+#define QCOW2_MIN_CLUSTER_BITS 9
+#define QCOW2_MAX_CLUSTER_BITS 21
+#define QCOW2_V2_HEADER_LENGTH 72
+#define QCOW2_V3_MIN_HEADER_LENGTH 104
+#define QCOW2_HEADER_LENGTH 112
+#define QCOW2_MAX_BACKING_NAME 1023
+#define QCOW2_MAX_L1_BYTES (32 * MiB)
+#define QCOW2_MAX_REFTABLE_BYTES (8 * MiB)
+#define QCOW2_MAX_SNAPSHOTS 65536
+#define QCOW2_MAX_SNAPSHOT_TABLE (64 * MiB)
+#define QCOW2_MAX_SNAPSHOT_EXTRA 1024
+
+enum {
+    QCOW2_INCOMPAT_DIRTY = 1 << 0,
+    QCOW2_INCOMPAT_CORRUPT = 1 << 1,
+    QCOW2_INCOMPAT_DATA_FILE = 1 << 2,
+    QCOW2_INCOMPAT_COMPRESSION = 1 << 3,
+    QCOW2_INCOMPAT_EXTL2 = 1 << 4,
+    QCOW2_INCOMPAT_KNOWN = 0x1f,
+    QCOW2_COMPAT_LAZY = 1 << 0,
+    QCOW2_AUTOCLEAR_BITMAPS = 1 << 0,
+    QCOW2_AUTOCLEAR_RAW = 1 << 1,
+};
+
+/*
+ * Our own: who does not know it clears it before it writes to the image, and so
+ * says that the disk may have been shrunk and grown without a note of it.
+ */
+#define QCOW2_AUTOCLEAR_CUTS (UINT64_C(1) << 63)
+#define QCOW2_AUTOCLEAR_KNOWN (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS)
+
+enum {
+    QCOW2_EXT_END = 0,
+    QCOW2_EXT_BACKING_FORMAT = 0xe2792aca,
+    QCOW2_EXT_FEATURES = 0x6803f857,
+    QCOW2_EXT_BITMAPS = 0x23852875,
+    QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* our own, "TcBD" */
+    QCOW2_EXT_CRYPTO = 0x0537be77,
+    QCOW2_EXT_DATA_FILE = 0x44415441,
+};
+
+#define QCOW2_COPIED (UINT64_C(1) << 63)
+#define QCOW2_COMPRESSED (UINT64_C(1) << 62)
+#define QCOW2_ZERO UINT64_C(1)
+#define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+#define QCOW2_REFTABLE_MASK UINT64_C(0xfffffffffffffe00)
+#define QCOW2_L1_RESERVED UINT64_C(0x7f000000000001ff)
+#define QCOW2_L2_RESERVED UINT64_C(0x3f000000000001fe)
+
+/* Largest host offset that an L2 entry can hold. */
+#define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
+
+/* The header as stored; all fields in host byte order. */
+typedef struct Qcow2Header {
+    uint32_t version;
+    uint64_t backing_offset;
+    uint32_t backing_size;
+    uint32_t cluster_bits;
+    uint64_t size;
+    uint32_t crypt_method;
+    uint32_t l1_size; /* entries */
+    uint64_t l1_offset;
+    uint64_t reftable_offset;
+    uint32_t reftable_clusters;
+    uint32_t nb_snapshots;
+    uint64_t snapshots_offset;
+    const char *reftable_damage;  /* why it cannot be there, or NULL */
+    const char *snapshots_damage; /* the same of the table of snapshots */
+    uint64_t incompatible, compatible, autoclear;
+    uint32_t refcount_order;
+    uint32_t header_length;
+    uint8_t compression_type;
+} Qcow2Header;
+
+/* A header extension that we do not know, kept as it is. */
+typedef struct Qcow2Extension {
+    uint32_t magic;
+    uint32_t len;
+    uint8_t *data;
+} Qcow2Extension;
+
+/* The bitmaps extension. */
+typedef struct Qcow2BitmapExt {
+    uint32_t nb_bitmaps; /* 0: there is no extension */
+    uint64_t dir_size;   /* bytes */
+    uint64_t dir_offset;
+} Qcow2BitmapExt;
+
+/* An element of the extension of our own: see bdrv_dirty_bitmap_cut_end(). */
+typedef struct Qcow2BitmapCut {
+    uint32_t index; /* of the bitmap in the directory */
+    uint64_t end;
+} Qcow2BitmapCut;
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2: callbacks for the image as a whole (open.c, reopen.c, info.c,
+ * resize.c, check.c, amend.c, create.c). */
+#ifndef QCOW2_IMAGE_INT_H
+#define QCOW2_IMAGE_INT_H
+
+#include "block/graph.h"
+#include "block/qcow2/qcow2-int.h"
+
+int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
+               Error **errp);
+void qcow2_close(BlockDriverState *bs);
+bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
+                         Error **errp);
+/* What is due once the image may be written: repair, flags, bitmaps. */
+bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
+                                            Error **errp);
+/* Writes all back and clears the dirty bit. */
+int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs);
+int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp);
+void qcow2_reopen_commit(BdrvReopenState *state);
+void qcow2_reopen_abort(BdrvReopenState *state);
+void qcow2_reopen_commit_post(BdrvReopenState *state);
+int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs,
+                                           Error **errp);
+BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
+                                BlockDriverState *in_bs, Error **errp);
+bool qcow2_has_zero_init(BlockDriverState *bs);
+int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
+                              const char *backing_fmt);
+int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
+                                   bool exact, PreallocMode prealloc,
+                                   BdrvRequestFlags flags, Error **errp);
+/* Entries that the L1 table of a disk of @size bytes needs. */
+uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size);
+int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
+                                Error **errp);
+int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
+                                int fix);
+/*
+ * Repairs an image before it is written to, while it is being opened.  False
+ * where writing would damage it even then.  @why: "dirty" or the like.
+ */
+bool coroutine_mixed_fn qcow2_repair_opened(BlockDriverState *bs,
+                                            const char *why, Error **errp);
+int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options,
+                                 Error **errp);
+
+/* Sizes of the parts of a new image, in clusters. */
+typedef struct Qcow2Layout {
+    uint64_t data, l2, l1, blocks, table;
+    uint64_t l1_entries;
+    uint64_t total; /* with the header */
+} Qcow2Layout;
+/*
+ * Layout of an image of @size bytes, of which all or nothing is @allocated.
+ * False where a table would be too large.
+ */
+bool qcow2_layout(uint64_t size, unsigned cluster_bits,
+                  unsigned refcount_order, bool allocated,
+                  Qcow2Layout *layout);
+
+#endif

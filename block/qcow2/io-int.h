@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2: callbacks for data (io.c, zero.c, host-io.c, compress.c). */
+#ifndef QCOW2_IO_INT_H
+#define QCOW2_IO_INT_H
+
+#include "block/qcow2/qcow2-int.h"
+#include "block/request.h"
+
+int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, QEMUIOVector *qiov,
+                                 size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn qcow2_co_flush(BlockDriverState *bs);
+int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
+                                       int64_t offset, int64_t bytes,
+                                       int64_t *pnum, int64_t *map,
+                                       BlockDriverState **file);
+int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes, BdrvRequestFlags flags);
+int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                   int64_t bytes);
+/* Whole clusters become zero clusters; under the lock, ops taken. */
+int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
+                                           int64_t offset, int64_t bytes,
+                                           bool unmap);
+/* Whole clusters become unallocated whatever shows then; under the lock. */
+int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
+                                           int64_t offset, int64_t bytes);
+/* All clusters become unallocated. */
+int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
+int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs,
+                                          BdrvRequest *r);
+void coroutine_fn qcow2_co_host_read_end(BlockDriverState *bs, BdrvRequest *r);
+int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
+                                           BdrvRequest *r);
+int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, BdrvRequest *r,
+                                         int result);
+/* Reads the compressed cluster that @entry describes into @buf. */
+int coroutine_fn qcow2_read_compressed(BlockDriverState *bs, uint64_t entry,
+                                       uint8_t *buf);
+int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs,
+                                             int64_t offset, int64_t bytes,
+                                             QEMUIOVector *qiov,
+                                             size_t qiov_offset);
+#endif
