@@ -27,6 +27,7 @@
 #include "block/block-copy-int.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "qemu/interval.h"
 
 /* An area of zeroes costs nothing to copy: take much of it at once. */
 #define MAX_ZERO_AREA (1 * GiB)
@@ -64,6 +65,7 @@ typedef struct CopyTask {
     BlockReq req;
     BlockCopyCall *call;
     BlockCopyKind kind;
+    bool spoiled; /* the source changes: what is read may be new data */
 } CopyTask;
 
 /* --- the state --- */
@@ -184,6 +186,17 @@ HBitmap *block_copy_left(const BlockCopyState *s)
         hbitmap_set(left, req->offset, req->bytes);
     }
     return left;
+}
+
+void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes)
+{
+    BlockReq *req;
+
+    LIST_FOREACH(req, &s->reqs.reqs, list) {
+        if (ranges_overlap(req->offset, req->bytes, offset, bytes)) {
+            container_of(req, CopyTask, req)->spoiled = true;
+        }
+    }
 }
 
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
@@ -399,7 +412,7 @@ static void finish_area(CopyTask *task, int ret)
     BlockCopyState *s = task->call->s;
 
     s->in_flight_bytes -= task->req.bytes;
-    if (ret < 0) {
+    if (ret < 0 || task->spoiled) {
         hbitmap_set(s->todo, task->req.offset, task->req.bytes);
     } else if (task->kind == BLOCK_COPY_SKIP) {
         hbitmap_reset(s->kept, task->req.offset, task->req.bytes);

@@ -212,6 +212,9 @@ static int coroutine_fn save_old_data(BlockDriverState *bs, int64_t offset,
     } else if (s->broken.ret == 0) {
         before_overwrite(s, start, end);
     }
+    if (s->broken.ret < 0) {
+        block_copy_spoil(s->copy, start, end - start);
+    }
     /* Who began to read before the snapshot broke gets what it held. */
     block_reqs_wait_all(&s->reads, start, end - start);
     return 0;
