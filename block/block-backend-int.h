@@ -14,7 +14,7 @@ struct BlockBackend {
 
     /* --- main thread --- */
     bool fixed_ctx; /* the user cannot go to another thread */
-    int refcnt;
+    int refcnt;      /* atomic */
     char *name;      /* NULL: none */
     char *user;      /* who it is, for messages; NULL: not known */
     BdrvChild *root; /* NULL: no node, and no watchers */

@@ -129,6 +129,7 @@ BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared)
 {
     BlockBackend *blk = g_new0(BlockBackend, 1);
 
+    g_assert(aio_is_exclusive());
     blk->ctx = ctx;
     blk->refcnt = 1;
     blk->perm = perm;
@@ -145,21 +146,15 @@ BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared)
 
 BlockBackend *blk_ref(BlockBackend *blk)
 {
-    g_assert(blk->refcnt > 0);
-    blk->refcnt++;
+    __atomic_fetch_add(&blk->refcnt, 1, __ATOMIC_RELAXED);
     return blk;
 }
 
-void blk_unref(BlockBackend *blk)
+static void blk_delete(void *opaque)
 {
-    if (!blk) {
-        return;
-    }
-    g_assert(blk->refcnt > 0);
-    if (blk->refcnt > 1) {
-        blk->refcnt--;
-        return;
-    }
+    BlockBackend *blk = opaque;
+
+    blk->refcnt = 1;
     blk_io_limits_disable(blk);
     blk_remove_bs(blk); /* what runs then may still look at the handle */
     g_assert(blk->refcnt == 1 && !blk->in_flight &&
@@ -169,6 +164,13 @@ void blk_unref(BlockBackend *blk)
     g_free(blk->name);
     g_free(blk->user);
     g_free(blk);
+}
+
+void blk_unref(BlockBackend *blk)
+{
+    if (blk && __atomic_sub_fetch(&blk->refcnt, 1, __ATOMIC_ACQ_REL) == 0) {
+        bdrv_run_outside(blk_delete, blk);
+    }
 }
 
 BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
@@ -234,8 +236,9 @@ static void tell_watchers(BlockBackend *blk)
     }
 }
 
-void blk_remove_bs(BlockBackend *blk)
+static void remove_outside(void *opaque)
 {
+    BlockBackend *blk = opaque;
     BdrvChild *root;
 
     tell_watchers(blk);
@@ -245,6 +248,11 @@ void blk_remove_bs(BlockBackend *blk)
         blk->root = NULL;
         bdrv_root_unref_child(root);
     }
+}
+
+void coroutine_mixed_fn blk_remove_bs(BlockBackend *blk)
+{
+    bdrv_run_outside(remove_outside, blk);
 }
 
 bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)

@@ -185,6 +185,7 @@ static void child_unlink(BdrvChild *child)
 /* The child's side of an edge; references are the caller's affair. */
 static void child_point_to(BdrvChild *child, BlockDriverState *bs)
 {
+    g_assert(aio_is_exclusive());
     if (bs && bs->quiesce_counter) {
         bdrv_quiesce_parent(child);
     }
@@ -384,12 +385,29 @@ bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
 
 /* --- edges of users --- */
 
+typedef struct AttachCall {
+    BlockDriverState *bs;
+    const BdrvChild *like;
+    Error **errp;
+    BdrvChild *child;
+} AttachCall;
+
+static void root_attach_outside(void *opaque)
+{
+    AttachCall *call = opaque;
+    Transaction *tran = tran_new();
+    BdrvChild *child = bdrv_child_attach_tran(call->bs, call->like, tran);
+    bool ok = bdrv_refresh_perms(call->bs, tran, call->errp);
+
+    tran_finalize(tran, ok);
+    call->child = ok ? child : NULL;
+}
+
 BdrvChild *bdrv_root_attach_child(BlockDriverState *bs, const char *name,
                                   const BdrvChildClass *klass,
                                   BdrvChildRole role, uint64_t perm,
                                   uint64_t shared, void *opaque, Error **errp)
 {
-    Transaction *tran = tran_new();
     BdrvChild like = {
         .name = (char *)name,
         .klass = klass,
@@ -398,15 +416,15 @@ BdrvChild *bdrv_root_attach_child(BlockDriverState *bs, const char *name,
         .shared = shared,
         .opaque = opaque,
     };
-    BdrvChild *child = bdrv_child_attach_tran(bs, &like, tran);
-    bool ok = bdrv_refresh_perms(bs, tran, errp);
+    AttachCall call = { .bs = bs, .like = &like, .errp = errp };
 
-    tran_finalize(tran, ok);
-    return ok ? child : NULL;
+    bdrv_run_outside(root_attach_outside, &call);
+    return call.child;
 }
 
-void bdrv_root_unref_child(BdrvChild *child)
+static void root_unref_outside(void *opaque)
 {
+    BdrvChild *child = opaque;
     BlockDriverState *bs = child->bs;
 
     child_point_to(child, NULL);
@@ -416,6 +434,11 @@ void bdrv_root_unref_child(BdrvChild *child)
     bdrv_refresh_perms(bs, NULL, NULL);
     bdrv_leave_aio_context(bs);
     bdrv_unref(bs);
+}
+
+void bdrv_root_unref_child(BdrvChild *child)
+{
+    bdrv_run_outside(root_unref_outside, child);
 }
 
 BdrvChild *bdrv_attach_child(BlockDriverState *parent, BlockDriverState *bs,

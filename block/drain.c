@@ -194,6 +194,7 @@ void bdrv_quiesce(BlockDriverState *bs)
 {
     BdrvChild *c, *next;
 
+    g_assert(aio_is_exclusive());
     if (bs->quiesce_counter++ > 0) {
         return;
     }
@@ -210,7 +211,7 @@ void bdrv_unquiesce(BlockDriverState *bs)
 {
     BdrvChild *c, *next;
 
-    g_assert(bs->quiesce_counter > 0);
+    g_assert(aio_is_exclusive() && bs->quiesce_counter > 0);
     if (--bs->quiesce_counter > 0) {
         return;
     }

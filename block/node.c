@@ -21,6 +21,7 @@ BlockDriverState *bdrv_node_new(void)
 {
     BlockDriverState *bs = g_new0(BlockDriverState, 1);
 
+    g_assert(aio_is_exclusive());
     bs->refcnt = 1;
     bs->ctx = aio_main_context();
     bs->filename = g_strdup("");
@@ -167,7 +168,7 @@ static void bdrv_delete(void *opaque)
 
 BlockDriverState *bdrv_ref(BlockDriverState *bs)
 {
-    bs->refcnt++;
+    __atomic_fetch_add(&bs->refcnt, 1, __ATOMIC_RELAXED);
     return bs;
 }
 
@@ -176,8 +177,7 @@ void bdrv_unref(BlockDriverState *bs)
     if (!bs) {
         return;
     }
-    g_assert(bs->refcnt > 0);
-    if (--bs->refcnt == 0) {
+    if (__atomic_sub_fetch(&bs->refcnt, 1, __ATOMIC_ACQ_REL) == 0) {
         bdrv_run_outside(bdrv_delete, bs);
     }
 }

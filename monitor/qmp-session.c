@@ -235,9 +235,11 @@ static void request_execute(QmpRequest *req)
         return;
     }
     current_session = session;
+    aio_exclusive_begin(); /* one that overtakes comes from a timer */
     qmp_dispatch_async(session->negotiated ? qmp_program_table()
                                            : negotiation_table(),
                        req->json, session->oob, request_done, req);
+    aio_exclusive_end();
     current_session = outer;
 }
 

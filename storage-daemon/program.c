@@ -55,16 +55,15 @@ static void hurry(void *opaque)
 {
     YankEntry *entry = NULL;
 
+    aio_exclusive_begin();
     throttle_groups_release();
     bdrv_cancel_opening();
-    if (signal_count < 2) {
-        return;
-    }
-    while ((entry = yank_next(entry))) {
+    while (signal_count >= 2 && (entry = yank_next(entry))) {
         if (yank_kind(entry) == YANK_BLOCK_NODE) {
             yank_cut(entry);
         }
     }
+    aio_exclusive_end();
 }
 
 /*

@@ -353,8 +353,9 @@ struct BlockDriverState {
     char *backing_file;       /* as in the image header; NULL: none */
     char *backing_format;     /* as in the image header; NULL: not named */
 
-    /* --- main thread: graph --- */
-    int refcnt;
+    int refcnt; /* atomic */
+
+    /* --- main thread while it is alone; read by all: graph --- */
     LIST_HEAD(, BdrvChild) children;
     LIST_HEAD(, BdrvChild) parents;
     BdrvChild *file;    /* the child with PRIMARY or FILTERED, or NULL */
