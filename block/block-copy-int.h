@@ -4,6 +4,7 @@
 #define BLOCK_COPY_INT_H
 
 #include "block/block-copy.h"
+#include "block/dirty-bitmap.h"
 #include "block/driver.h"
 #include "block/reqlist.h"
 #include "qemu/bufpool.h"

@@ -14,6 +14,7 @@
 #include "block/block-copy-int.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/request.h"
 
 static void *coroutine_fn get_buffer(BlockCopyState *s)
 {

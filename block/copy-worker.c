@@ -2,6 +2,7 @@
 /* In a worker thread: read, look for zeroes while it is in cache, write. */
 #include "qemu/osdep.h"
 #include "block/block-copy-int.h"
+#include "block/request.h"
 
 /* Past the end of a file there are zeroes. */
 static int read_all(const BlockCopyItem *item, void *buf)

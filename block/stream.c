@@ -227,7 +227,7 @@ static bool insert_filter(StreamJob *s, const char *name, Error **errp)
     if (!filter) {
         return false;
     }
-    filter->implicit = !name;
+    bdrv_set_implicit(filter, !name);
     s->filter = bdrv_ref(filter);
     return true;
 }

@@ -33,6 +33,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/copy-before-write.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/reqlist.h"
@@ -379,7 +380,7 @@ static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
         return;
     }
     bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
-    if (!s->ended && !LIST_EMPTY(&bs->parents)) {
+    if (!s->ended && bdrv_next_parent(bs, NULL)) {
         /* Writes past us would not be noticed. */
         *nperm |= BLK_PERM_CONSISTENT_READ;
         *nshared &= ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
@@ -448,7 +449,7 @@ static void forget_snapshot(CbwState *s)
 void cbw_drop(BlockDriverState *bs)
 {
     CbwState *s = bs->opaque;
-    BdrvChild *c;
+    BdrvChild *c = NULL;
 
     g_assert(cbw_is_cbw(bs) && !s->ended);
     bdrv_ref(bs);
@@ -458,7 +459,7 @@ void cbw_drop(BlockDriverState *bs)
     bdrv_drop_filter(bs, &error_abort);
     forget_snapshot(s);
     bdrv_unref_child(bs, g_steal_pointer(&s->target));
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    while ((c = bdrv_next_parent(bs, c))) {
         if (c->klass->parent_is_bs) {
             bdrv_refresh_perms(c->opaque, NULL, NULL);
         }

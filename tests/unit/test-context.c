@@ -4,6 +4,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/node-int.h"
 #include "block/throttle-group.h"
 #include "qemu/iothread.h"
 #include <json-c/json.h>
@@ -206,12 +207,12 @@ static void test_drain(void)
         for (int i = 0; i < 10; i++) {
             aio_poll(aio_main_context(), false);
         }
-        g_assert_cmpint(bs[0]->in_flight + bs[1]->in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(bs[0])->in_flight + bdrv_node(bs[1])->in_flight, ==, 0);
         g_assert_cmpint(u[0].requests - before[0], <=, WORKERS);
         g_assert_cmpint(u[1].requests - before[1], <=, WORKERS);
         bdrv_drain_all_end();
         bdrv_drained_begin(bs[0]->file->bs);
-        g_assert_cmpint(bs[0]->in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(bs[0])->in_flight, ==, 0);
         wait_for_requests(&u[1]); /* the other goes on */
         bdrv_drained_end(bs[0]->file->bs);
         wait_for_requests(&u[0]);
@@ -238,7 +239,7 @@ static void coroutine_fn drain_entry(void *opaque)
     for (int i = 0; i < MOVES; i++) {
         bdrv_drained_begin(d->bs);
         g_assert_true(aio_current_context() == ctx);
-        g_assert_cmpint(d->bs->in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(d->bs)->in_flight, ==, 0);
         bdrv_drained_end(d->bs);
         d->rounds++;
     }
