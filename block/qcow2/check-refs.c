@@ -357,6 +357,28 @@ static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index,
     }
 }
 
+/*
+ * A flag that belongs to a table, and there is none.  Others may take the
+ * entry for one that refers to the header.
+ */
+static void flag_without_table(Qcow2Check *c, const L1 *l1, uint32_t index)
+{
+    uint64_t entry = l1->entries[index];
+    Qcow2Mend mend = {
+        .table = qcow2_start_of_cluster(c->s, l1->offset + index * 8ULL),
+        .offset = l1->offset + index * 8ULL,
+        .l1_index = index,
+        .active_l1 = l1->active,
+        .l1 = true,
+    };
+
+    if (entry == QCOW2_COPIED) {
+        qcow2_check_found(c, "L1 entry %#" PRIx64 " has the copied flag, but "
+                          "no L2 table", entry);
+        g_array_append_val(c->mends, mend);
+    }
+}
+
 static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
 {
     Qcow2State *s = c->s;
@@ -374,6 +396,7 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
 
         find_reserved(c, "L1", l1->entries[i], QCOW2_L1_RESERVED);
         if (!l2) {
+            flag_without_table(c, l1, i);
             continue;
         }
         if (unaligned(c, l2, "L2 table")) {
