@@ -97,6 +97,24 @@ static bool snapshots_good(const Qcow2State *s)
 }
 
 /*
+ * Does the L1 table look like one?  Else the header may point to something that
+ * belongs to a snapshot.
+ */
+static bool l1_plausible(const Qcow2State *s)
+{
+    bool used = false;
+
+    for (uint32_t i = 0; i < s->l1_size; i++) {
+        if (s->l1[i] & QCOW2_L1_RESERVED ||
+            qcow2_in_cluster(s, s->l1[i] & QCOW2_OFFSET_MASK)) {
+            return false;
+        }
+        used |= s->l1[i] != 0;
+    }
+    return used;
+}
+
+/*
  * An entry that points to these is wrong.  Where other kinds of metadata are is
  * told by what may be as wrong as the entry itself.
  */
@@ -107,7 +125,8 @@ static void coroutine_mixed_fn find_sure(Qcow2Check *c)
     uint64_t block = refcounts ? s->rt[0] & QCOW2_REFTABLE_MASK : 0;
     const Qcow2Sure all[] = {
         { QCOW2_USE_HEADER, 0, 1 },
-        { QCOW2_USE_L1, s->l1_offset, s->l1_offset + s->l1_size * 8ULL },
+        { QCOW2_USE_L1, s->l1_offset, l1_plausible(s) ?
+          s->l1_offset + s->l1_size * 8ULL : 0 },
         { QCOW2_USE_SNAPSHOTS, s->snapshots_offset, snapshots_good(s) ?
           s->snapshots_offset + s->snapshots_bytes : 0 },
         { QCOW2_USE_REFTABLE, s->rt_offset, refcounts ? s->rt_offset +
