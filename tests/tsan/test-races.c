@@ -162,11 +162,7 @@ static void race_worker(Shared *s)
 {
     coroutine_run(have_it_added, s);
     coroutine_run(add_and_turn, s);
-<<<<<<< HEAD
     AIO_WAIT_WHILE(!turn_reached(s, 3));
-=======
-    AIO_WAIT_WHILE(!turn_reached(s, 3));
->>>>>>> 8e3db4ffa9fa06228a8cba6acbe60ca29c5edefc
 }
 
 static void coroutine_fn show_local(void *opaque)
@@ -292,11 +288,7 @@ static void coroutine_fn add_before_and_after(void *opaque)
 static void ordered_worker(Shared *s)
 {
     coroutine_run(add_before_and_after, s);
-<<<<<<< HEAD
     AIO_WAIT_WHILE(!turn_reached(s, 1));
-=======
-    AIO_WAIT_WHILE(!turn_reached(s, 1));
->>>>>>> 8e3db4ffa9fa06228a8cba6acbe60ca29c5edefc
     g_assert_cmpint(s->data, ==, 300);
 }
 
@@ -371,11 +363,7 @@ static void ordered_wake(Shared *s)
     s->co = coroutine_create(add_when_woken, s);
     coroutine_enter(s->co);
     thread = g_thread_new("wake", add_and_wake, s);
-<<<<<<< HEAD
     AIO_WAIT_WHILE(!turn_reached(s, 1));
-=======
-    AIO_WAIT_WHILE(!turn_reached(s, 1));
->>>>>>> 8e3db4ffa9fa06228a8cba6acbe60ca29c5edefc
     g_thread_join(thread);
 }
 
@@ -400,11 +388,7 @@ static void ordered_bh(Shared *s)
 {
     GThread *thread = g_thread_new("schedule", add_and_schedule, s);
 
-<<<<<<< HEAD
     AIO_WAIT_WHILE(!turn_reached(s, 1));
-=======
-    AIO_WAIT_WHILE(!turn_reached(s, 1));
->>>>>>> 8e3db4ffa9fa06228a8cba6acbe60ca29c5edefc
     g_thread_join(thread);
 }
 
