@@ -233,9 +233,6 @@ static bool prepare_mode(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
         }
     }
     set_mode_tran(bs, &mode, queue->tran);
-    entry->state.read_only = mode.read_only;
-    entry->state.cache_direct = mode.cache_direct;
-    entry->state.cache_no_flush = mode.cache_no_flush;
     return true;
 }
 

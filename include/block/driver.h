@@ -35,7 +35,6 @@ typedef struct BlockLimits {
 
 typedef struct BlockDriverInfo {
     int64_t cluster_size;   /* 0: none */
-    int64_t subcluster_size;
     int64_t vm_state_offset;
     bool is_dirty;
 } BlockDriverInfo;
@@ -77,12 +76,9 @@ typedef struct BdrvAmend {
 
 /* A node that is being reopened. */
 typedef struct BdrvReopenState {
-    BlockDriverState *bs;
-    BlockdevOptions *options; /* the new ones */
-    bool read_only;           /* as it will be; likewise the following */
-    bool cache_direct, cache_no_flush;
+    BlockDriverState *bs;     /* read_only, cache_direct ...: as it will be */
+    BlockdevOptions *options; /* the new ones; bs->options are still the old */
     void *opaque;             /* the driver's */
-    TAILQ_ENTRY(BdrvReopenState) next;
 } BdrvReopenState;
 
 /* What a check is to mend. */
