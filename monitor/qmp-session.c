@@ -205,6 +205,7 @@ static void request_reply(QmpRequest *req, struct json_object *response)
 
 static void reply_now(void *opaque)
 {
+    aio_threads_turn(); /* where jobs of other threads begin */
     if (held_reply) {
         request_reply(dispatch_running, g_steal_pointer(&held_reply));
     }

@@ -114,6 +114,8 @@ void aio_context_run(AioContext *ctx, AioHandler *fn, void *opaque);
  */
 void aio_exclusive_begin(void);
 void aio_exclusive_end(void);
+/* Polls until every I/O thread has run what was scheduled for it before. */
+void aio_threads_turn(void);
 /* Are we the main thread, and is it so? */
 bool aio_is_exclusive(void);
 
