@@ -37,6 +37,12 @@ typedef struct BlockdevActionOps {
 /* Runs @action alone. */
 bool blockdev_run_action(TransactionAction *action, Error **errp);
 
+/* blockdev-iothread.c */
+bool blockdev_iothread_add(const char *id, const IothreadProperties *props,
+                           Error **errp);
+/* False with @errp, which names a user, where there are such. */
+bool blockdev_iothread_del(const char *id, Error **errp);
+
 /* blockdev-bitmap.c */
 bool blockdev_action_bitmap_add(const TransactionAction *action,
                                 BlockdevTransaction *btx, Error **errp);

@@ -148,8 +148,10 @@ static bool object_create(const ObjectOptions *arg, Error **errp)
                throttle_group_new(arg->id, &config, errp);
     case OBJECT_TYPE_SECRET:
         return check_secret(&arg->u.secret, errp);
-    default: /* all requests are made in the main loop */
-        return true;
+    case OBJECT_TYPE_IOTHREAD:
+        return blockdev_iothread_add(arg->id, &arg->u.iothread, errp);
+    default:
+        g_assert_not_reached();
     }
 }
 
@@ -174,6 +176,37 @@ bool qmp_object_add(ObjectOptions *arg, Error **errp)
     return true;
 }
 
+/* --- removing --- */
+
+static bool object_release(const ObjectOptions *object, Error **errp)
+{
+    switch (object->qom_type) {
+    case OBJECT_TYPE_THROTTLE_GROUP:
+        if (!throttle_group_del(object->id, NULL)) {
+            error_setg(errp, "object '%s' is in use, can not be deleted",
+                       object->id);
+            return false;
+        }
+        return true;
+    case OBJECT_TYPE_IOTHREAD:
+        return blockdev_iothread_del(object->id, errp);
+    default:
+        return true;
+    }
+}
+
+static bool object_remove(ObjectOptions *object, Error **errp)
+{
+    if (!object_release(object, errp)) {
+        return false;
+    }
+    g_ptr_array_remove(objects, object);
+    if (!objects->len) {
+        g_ptr_array_unref(g_steal_pointer(&objects));
+    }
+    return true;
+}
+
 bool qmp_object_del(ObjectDelArg *arg, Error **errp)
 {
     ObjectOptions *object = find_object(arg->id);
@@ -182,15 +215,12 @@ bool qmp_object_del(ObjectDelArg *arg, Error **errp)
         error_setg(errp, "object '%s' not found", arg->id);
         return false;
     }
-    if (object->qom_type == OBJECT_TYPE_THROTTLE_GROUP &&
-        !throttle_group_del(arg->id, NULL)) {
-        error_setg(errp, "object '%s' is in use, can not be deleted",
-                   arg->id);
-        return false;
+    return object_remove(object, errp);
+}
+
+void blockdev_remove_objects(void)
+{
+    for (guint i = objects ? objects->len : 0; i-- > 0;) {
+        object_remove(g_ptr_array_index(objects, i), &error_abort);
     }
-    g_ptr_array_remove(objects, object);
-    if (!objects->len) {
-        g_ptr_array_unref(g_steal_pointer(&objects));
-    }
-    return true;
 }

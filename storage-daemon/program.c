@@ -11,6 +11,7 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/throttle-group.h"
+#include "blockdev/blockdev.h"
 #include "job/job.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
@@ -83,6 +84,7 @@ static void shut_down(const Program *program)
         program->close_devices();
     }
     bdrv_close_all();
+    blockdev_remove_objects();
     monitor_cleanup();
     chardev_cleanup();
     aio_main_on_quit(NULL);
