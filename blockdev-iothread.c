@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* iothread objects, and nodes that are moved to them. */
 #include "qemu/osdep.h"
+
+#include <json-c/json.h>
+
 #include "block/block-backend.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
@@ -8,10 +11,115 @@
 
 /* --- objects --- */
 
-bool blockdev_iothread_add(const char *id, const IothreadProperties *props,
+#define DEFAULT_POLL_MAX_NS 32768
+#define DEFAULT_THREAD_POOL_MAX 64
+
+typedef struct Prop {
+    const char *name;
+    int64_t value_if_absent;
+    size_t has, value; /* where they are in IothreadProperties */
+} Prop;
+
+#define PROP(name, member, value) \
+    { name, value, offsetof(IothreadProperties, has_##member), \
+      offsetof(IothreadProperties, member) }
+
+static const Prop prop_table[] = {
+    PROP("poll-max-ns", poll_max_ns, DEFAULT_POLL_MAX_NS),
+    PROP("poll-grow", poll_grow, 0),
+    PROP("poll-shrink", poll_shrink, 0),
+    PROP("aio-max-batch", aio_max_batch, 0),
+    PROP("thread-pool-min", thread_pool_min, 0),
+    PROP("thread-pool-max", thread_pool_max, DEFAULT_THREAD_POOL_MAX),
+};
+
+static bool *prop_has(IothreadProperties *props, const Prop *prop)
+{
+    return (bool *)((char *)props + prop->has);
+}
+
+static int64_t *prop_value(IothreadProperties *props, const Prop *prop)
+{
+    return (int64_t *)((char *)props + prop->value);
+}
+
+/* Gives @props what @from has. */
+static bool props_take(IothreadProperties *props, IothreadProperties *from,
+                       Error **errp)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
+        const Prop *prop = &prop_table[i];
+
+        if (!*prop_has(from, prop)) {
+            continue;
+        }
+        if (*prop_value(from, prop) < 0) {
+            error_setg(errp, "%s value must be in range [0, %" PRId64 "]",
+                       prop->name, INT64_MAX);
+            return false;
+        }
+        *prop_has(props, prop) = true;
+        *prop_value(props, prop) = *prop_value(from, prop);
+    }
+    if (props->thread_pool_max == 0 || props->thread_pool_max > INT_MAX ||
+        props->thread_pool_min > props->thread_pool_max) {
+        error_setg(errp, "bad thread-pool-min/thread-pool-max values");
+        return false;
+    }
+    return true;
+}
+
+static void props_apply(const char *id, const IothreadProperties *props)
+{
+    aio_context_set_polling(iothread_context(iothread_find(id)),
+                            props->poll_max_ns, props->poll_grow,
+                            props->poll_shrink);
+}
+
+bool blockdev_iothread_add(const char *id, IothreadProperties *props,
                            Error **errp)
 {
-    return iothread_new(id, errp) != NULL;
+    IothreadProperties all = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
+        *prop_has(&all, &prop_table[i]) = true;
+        *prop_value(&all, &prop_table[i]) = prop_table[i].value_if_absent;
+    }
+    if (!props_take(&all, props, errp) || !iothread_new(id, errp)) {
+        return false;
+    }
+    *props = all;
+    props_apply(id, props);
+    return true;
+}
+
+bool blockdev_iothread_has_prop(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
+        if (!strcmp(prop_table[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool blockdev_iothread_set(const char *id, IothreadProperties *props,
+                           const char *name, struct json_object *value,
+                           Error **errp)
+{
+    struct json_object *json = json_object_new_object();
+    g_autoptr(IothreadProperties) change = NULL;
+    IothreadProperties all = *props;
+
+    json_object_object_add(json, name, json_object_get(value));
+    change = qapi_IothreadProperties_from_json(json, QAPI_INPUT_STRICT, errp);
+    json_object_put(json);
+    if (!change || !props_take(&all, change, errp)) {
+        return false;
+    }
+    *props = all;
+    props_apply(id, props);
+    return true;
 }
 
 static char *describe_handle(BlockBackend *blk)

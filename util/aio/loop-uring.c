@@ -261,6 +261,13 @@ static void uring_engine_wait(AioContext *ctx, int64_t timeout_ns)
     }
 }
 
+static bool uring_engine_found(const AioContext *ctx)
+{
+    const UringState *s = ctx->engine_state;
+
+    return io_uring_cq_ready(&s->file.ring) > 0;
+}
+
 static void uring_engine_harvest(AioContext *ctx)
 {
     UringState *s = ctx->engine_state;
@@ -289,5 +296,6 @@ const AioEngine aio_engine_uring = {
     .forget = uring_engine_forget,
     .prepare = uring_engine_prepare,
     .wait = uring_engine_wait,
+    .found = uring_engine_found,
     .harvest = uring_engine_harvest,
 };
