@@ -122,6 +122,8 @@ bool blockdev_iothread_set(const char *id, IothreadProperties *props,
     return true;
 }
 
+char *(*blockdev_iothread_user)(const char *id);
+
 static char *describe_handle(BlockBackend *blk)
 {
     BdrvChild *root = blk_root(blk);
@@ -137,9 +139,10 @@ static char *describe_handle(BlockBackend *blk)
                 : g_strdup("an unnamed block device");
 }
 
-/* Who lives in @ctx; the caller frees it.  NULL: nobody. */
-static char *find_user(AioContext *ctx)
+/* Who needs @thread; the caller frees it.  NULL: nobody. */
+static char *find_user(const IOThread *thread)
 {
+    AioContext *ctx = iothread_context(thread);
     BlockBackend *blk = NULL;
     BlockDriverState *bs = NULL;
 
@@ -153,13 +156,16 @@ static char *find_user(AioContext *ctx)
             return g_strdup_printf("node '%s'", bs->node_name);
         }
     }
+    if (blockdev_iothread_user) {
+        return blockdev_iothread_user(iothread_name(thread));
+    }
     return NULL;
 }
 
 bool blockdev_iothread_del(const char *id, Error **errp)
 {
     IOThread *thread = iothread_find(id);
-    g_autofree char *user = find_user(iothread_context(thread));
+    g_autofree char *user = find_user(thread);
 
     if (user) {
         error_setg(errp, "object '%s' is in use, can not be deleted: its "

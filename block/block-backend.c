@@ -10,9 +10,8 @@ static TAILQ_HEAD(, BlockBackend) all_backends =
 
 /* --- the edge --- */
 
-static char *blk_root_desc(BdrvChild *child)
+static char *blk_desc(const BlockBackend *blk)
 {
-    BlockBackend *blk = child->opaque;
     g_autofree char *id = NULL;
 
     if (blk->ops && blk->ops->desc) {
@@ -26,6 +25,11 @@ static char *blk_root_desc(BdrvChild *child)
         return g_strdup_printf("block device '%s'", id);
     }
     return g_strdup(blk->user ? blk->user : "an unnamed block device");
+}
+
+static char *blk_root_desc(BdrvChild *child)
+{
+    return blk_desc(child->opaque);
 }
 
 static const char *blk_root_name(BdrvChild *child)
@@ -200,12 +204,25 @@ BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
     return blk;
 }
 
+/* Moves @bs for the sake of @blk, which the message names, too. */
+static bool fetch_node(BlockBackend *blk, BlockDriverState *bs,
+                       AioContext *ctx, Error **errp)
+{
+    bool ok = bdrv_try_set_aio_context(bs, ctx, errp);
+    g_autofree char *desc = ok ? NULL : blk_desc(blk);
+
+    if (!ok) {
+        error_prepend(errp, "%s cannot have its node in its thread: ", desc);
+    }
+    return ok;
+}
+
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
     g_assert(!blk->root);
     if (!blk->fixed_ctx) {
         blk->ctx = bs->ctx;
-    } else if (!bdrv_try_set_aio_context(bs, blk->ctx, errp)) {
+    } else if (!fetch_node(blk, bs, blk->ctx, errp)) {
         return false;
     }
     blk->root = bdrv_root_attach_child(bs, "root", &blk_root_class,
@@ -309,7 +326,7 @@ bool blk_set_aio_context(BlockBackend *blk, AioContext *ctx, Error **errp)
         return true;
     }
     blk->fixed_ctx = false;
-    ok = bdrv_try_set_aio_context(blk->root->bs, ctx, errp);
+    ok = fetch_node(blk, blk->root->bs, ctx, errp);
     blk->fixed_ctx = fixed;
     return ok;
 }

@@ -72,6 +72,7 @@ int main(int argc, char **argv)
     qmp_set_program_table(&qmp_command_table_system);
     hmp_set_commands(hmp_commands);
     qom_init();
+    device_init();
     error_set_progname(argv[0]);
     g_set_prgname("qemu-system-qtest");
     fdset_follow_monitors();
