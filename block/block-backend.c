@@ -75,6 +75,8 @@ static void blk_root_drained_end(BdrvChild *child)
         if (blk->ops && blk->ops->drained_end) {
             blk->ops->drained_end(blk->ops_opaque);
         }
+        blk->in_flight += blk->n_queued;
+        blk->n_queued = 0;
         co_queue_wake_all(&blk->queued);
     }
 }

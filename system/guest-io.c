@@ -117,7 +117,6 @@ static void performed_bh(void *opaque)
     dev->guest_requests--;
 }
 
-/* The device's node stays in this thread: the device is not removed before. */
 static void coroutine_fn request_entry(void *opaque)
 {
     GuestRequest *req = opaque;
@@ -135,8 +134,7 @@ static void perform(GuestRequest *req)
     req->blk = blk_ref(req->dev->blk);
     block_acct_start(&req->acct, req->is_write ? BLOCK_ACCT_WRITE
                                                : BLOCK_ACCT_READ, req->bytes);
-    aio_co_enter(blk_get_aio_context(req->blk),
-                 coroutine_create(request_entry, req));
+    blk_enter_co(req->blk, request_entry, req);
 }
 
 static void submit(GuestRequest *req)

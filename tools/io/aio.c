@@ -73,7 +73,9 @@ static void done_bh(void *opaque)
     }
     tell(r, r->ret);
     fflush(stdout);
+    aio_exclusive_begin();
     aio_request_free(r);
+    aio_exclusive_end();
     in_flight--;
 }
 
@@ -93,7 +95,7 @@ static void submit(AioRequest *r, BlockBackend *blk)
     block_acct_start(&r->acct, r->is_write ? BLOCK_ACCT_WRITE
                                            : BLOCK_ACCT_READ, r->bytes);
     in_flight++;
-    aio_co_enter(blk_get_aio_context(blk), coroutine_create(aio_entry, r));
+    blk_enter_co(blk, aio_entry, r);
 }
 
 static int aio_invalid(BlockBackend *blk, bool is_write)
