@@ -3,8 +3,8 @@
  * The event loop: file descriptors, bottom halves, timers, worker threads and
  * file I/O.
  *
- * One AioContext belongs to one thread.  Its loop waits on an io_uring where the
- * kernel allows one, else on epoll with worker threads and libaio; the
+ * One AioContext belongs to one thread.  Its loop waits on an io_uring where
+ * the kernel allows one, else on epoll with worker threads and libaio; the
  * environment variable TIDEMARK_AIO=io_uring|epoll forces the choice.
  *
  * Other threads have contexts of their own (qemu/iothread.h).
