@@ -107,13 +107,19 @@ static void blk_root_detach_aio_context(BdrvChild *child)
 }
 
 /* Requests that wait for the end of the drain go to the new thread then. */
-static void blk_root_attach_aio_context(BdrvChild *child, AioContext *ctx)
+static void blk_root_set_aio_context(BdrvChild *child, AioContext *ctx)
 {
     BlockBackend *blk = child->opaque;
 
     blk->ctx = ctx;
+}
+
+static void blk_root_attach_aio_context(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
     if (blk->ops && blk->ops->attach_aio_context) {
-        blk->ops->attach_aio_context(blk->ops_opaque, ctx);
+        blk->ops->attach_aio_context(blk->ops_opaque, blk->ctx);
     }
 }
 
@@ -126,6 +132,7 @@ static const BdrvChildClass blk_root_class = {
     .resize = blk_root_resize,
     .may_move = blk_root_may_move,
     .detach_aio_context = blk_root_detach_aio_context,
+    .set_aio_context = blk_root_set_aio_context,
     .attach_aio_context = blk_root_attach_aio_context,
 };
 

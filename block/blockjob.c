@@ -66,7 +66,7 @@ static void edge_drained_end(BdrvChild *child)
 }
 
 /* A job that stands still has nothing in the loop but its timer. */
-static void edge_attach_aio_context(BdrvChild *child, AioContext *ctx)
+static void edge_set_aio_context(BdrvChild *child, AioContext *ctx)
 {
     BlockJob *job = child->opaque;
 
@@ -88,7 +88,7 @@ static void edge_for_each(BdrvChild *child,
     .drained_begin = edge_drained_begin, \
     .drained_poll = edge_drained_poll, .drained_end = edge_drained_end, \
     .is_awaited = edge_is_awaited, \
-    .attach_aio_context = edge_attach_aio_context, \
+    .set_aio_context = edge_set_aio_context, \
     .for_each_edge = edge_for_each
 
 static char *edge_block_reason(BdrvChild *child)

@@ -142,7 +142,22 @@ static void arrive(void *opaque)
         BdrvChild *c = m->users->pdata[i];
 
         if (c->klass->attach_aio_context) {
-            c->klass->attach_aio_context(c, m->to);
+            c->klass->attach_aio_context(c);
+        }
+    }
+}
+
+/* In the main thread, alone: others look at this from the old thread. */
+static void set_context(const Connected *m)
+{
+    for (guint i = 0; i < m->nodes->len; i++) {
+        ((BlockDriverState *)m->nodes->pdata[i])->ctx = m->to;
+    }
+    for (guint i = 0; i < m->users->len; i++) {
+        BdrvChild *c = m->users->pdata[i];
+
+        if (c->klass->set_aio_context) {
+            c->klass->set_aio_context(c, m->to);
         }
     }
 }
@@ -154,9 +169,7 @@ static void move(Connected *m, AioContext *from)
     }
     AIO_WAIT_WHILE(any_busy(m));
     aio_context_run(from, leave, m);
-    for (guint i = 0; i < m->nodes->len; i++) {
-        ((BlockDriverState *)m->nodes->pdata[i])->ctx = m->to;
-    }
+    set_context(m);
     aio_context_run(m->to, arrive, m);
     for (guint i = m->nodes->len; i-- > 0;) {
         bdrv_unquiesce(m->nodes->pdata[i]);

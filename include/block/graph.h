@@ -155,12 +155,14 @@ struct BdrvChildClass {
      * Of a parent that is no node, which lives in the context of its nodes:
      * may it go to @ctx?  NULL: it may.  Then, with all that is connected
      * drained: what it has in the loop of the thread (descriptors, timers,
-     * coroutines that wait for these) leaves it, called in that thread, and
-     * goes on in that of @ctx, called there.
+     * coroutines that wait for these) leaves it, called in that thread; @ctx
+     * is its context from now on, called in the main thread; and it goes on in
+     * that of @ctx, called there.
      */
     bool (*may_move)(BdrvChild *child, AioContext *ctx);
     void (*detach_aio_context)(BdrvChild *child);
-    void (*attach_aio_context)(BdrvChild *child, AioContext *ctx);
+    void (*set_aio_context)(BdrvChild *child, AioContext *ctx);
+    void (*attach_aio_context)(BdrvChild *child);
     /* Of a parent with edges to several nodes: calls @fn for all of them. */
     void (*for_each_edge)(BdrvChild *child,
                           void (*fn)(BdrvChild *edge, void *opaque),

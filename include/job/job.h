@@ -121,8 +121,8 @@ Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn,
                 AioContext *ctx, int flags, Error **errp);
 void job_start(Job *job);
 /*
- * The job, which stands still, goes on in @ctx.  Called in the thread of @ctx,
- * by what holds it back (see bdrv_try_set_aio_context()).
+ * The job, which stands still, goes on in @ctx.  Main thread, alone; for what
+ * holds it back (see bdrv_try_set_aio_context()).
  */
 void job_set_aio_context(Job *job, AioContext *ctx);
 void job_ref(Job *job);
