@@ -55,6 +55,8 @@ const BlockDriver bdrv_qcow2 = {
     .child_perm = bdrv_default_perms,
     .child_change = bdrv_child_change_format,
     .refresh_limits = qcow2_refresh_limits,
+    .detach_aio_context = qcow2_detach_aio_context,
+    .attach_aio_context = qcow2_attach_aio_context,
 
     .co_preadv = qcow2_co_preadv,
     .co_pwritev = qcow2_co_pwritev,

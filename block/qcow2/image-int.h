@@ -7,6 +7,11 @@
 #include "block/graph.h"
 #include "block/qcow2/qcow2-int.h"
 
+/* The timer of the caches leaves the loop of its thread / goes on in that of
+ * bs->ctx; main thread or the thread itself. */
+void qcow2_detach_aio_context(BlockDriverState *bs);
+void qcow2_attach_aio_context(BlockDriverState *bs);
+
 int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
                Error **errp);
 void qcow2_close(BlockDriverState *bs);

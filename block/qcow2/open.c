@@ -181,6 +181,24 @@ static void clean_caches(void *opaque)
     aio_timer_mod(s->clean_timer, aio_now_ns() + s->clean_interval_ns);
 }
 
+void qcow2_detach_aio_context(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    g_clear_pointer(&s->clean_timer, aio_timer_free);
+}
+
+void qcow2_attach_aio_context(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->clean_interval_ns) {
+        s->clean_timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO, clean_caches,
+                                       bs);
+        aio_timer_mod(s->clean_timer, aio_now_ns() + s->clean_interval_ns);
+    }
+}
+
 static void set_clean_timer(BlockDriverState *bs,
                             const BlockdevOptionsQcow2 *o)
 {
@@ -188,18 +206,9 @@ static void set_clean_timer(BlockDriverState *bs,
     int64_t seconds = o->has_cache_clean_interval ? o->cache_clean_interval
                                                   : DEFAULT_CLEAN_SECONDS;
 
+    qcow2_detach_aio_context(bs);
     s->clean_interval_ns = seconds * NS_PER_SECOND;
-    if (!seconds) {
-        if (s->clean_timer) {
-            aio_timer_del(s->clean_timer);
-        }
-        return;
-    }
-    if (!s->clean_timer) {
-        s->clean_timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO, clean_caches,
-                                       bs);
-    }
-    aio_timer_mod(s->clean_timer, aio_now_ns() + s->clean_interval_ns);
+    qcow2_attach_aio_context(bs);
 }
 
 bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
