@@ -327,6 +327,48 @@ static void test_ends(void)
     }
 }
 
+static void detach_conn(void *opaque)
+{
+    nbd_conn_detach(opaque);
+}
+
+static void coroutine_fn one_round_entry(void *opaque)
+{
+    Client *c = opaque;
+
+    c->ret = write_and_read(c, 0, 1);
+    c->done++;
+}
+
+/* A connection of a client moves, too, and ends where it is. */
+static void test_client(void)
+{
+    g_autoptr(IOThread) a = iothread_new("a", &error_abort);
+    g_autoptr(IOThread) b = iothread_new("b", &error_abort);
+    AioContext *to[] = { iothread_context(a), iothread_context(b),
+                         aio_main_context() };
+
+    for (int last = 0; last < 3; last++) {
+        NBDServer *server = nbd_server_new();
+        Disk *d = disk_new(server, "d");
+        AioContext *from = aio_main_context();
+        Client c;
+
+        move(d, to[1]);
+        client_connect(&c, server, "d");
+        for (int i = 0; i <= 30 + last; i++) {
+            aio_context_run(from, detach_conn, c.conn);
+            from = to[i % 3];
+            nbd_conn_attach(c.conn, from);
+            aio_run_co(from, one_round_entry, &c);
+            g_assert_cmpint(c.ret, ==, 0);
+        }
+        client_close(&c);
+        disk_free(d);
+        nbd_server_free(server);
+    }
+}
+
 int main(int argc, char **argv)
 {
     aio_main_init(&error_fatal);
@@ -334,5 +376,6 @@ int main(int argc, char **argv)
     g_test_add_func("/nbd/threads/moves", test_moves);
     g_test_add_func("/nbd/threads/thread-ends", test_thread_ends);
     g_test_add_func("/nbd/threads/ends", test_ends);
+    g_test_add_func("/nbd/threads/client", test_client);
     return g_test_run();
 }
