@@ -47,7 +47,8 @@ typedef struct NBDState {
     uint64_t answers_seen; /* ... when silence_timer was set */
     LIST_HEAD(, NBDUse) uses;
     bool closing;          /* set by the main thread */
-    bool yanked;           /* likewise; cut from outside: nothing connects any more */
+    bool yanked;           /* likewise; cut from outside: nothing connects
+                              any more */
 
     /* --- the main thread --- */
     YankEntry *yank;
