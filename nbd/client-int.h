@@ -36,6 +36,8 @@ typedef struct NBDCall {
 struct NBDConn {
     int fd;
     unsigned refcnt;
+    AioContext *ctx;   /* atomic; NULL: between two */
+    Coroutine *parked; /* the receiver, which waits for one */
     NBDInfo info;
     void (*broken)(void *opaque, const char *rule);
     void *broken_opaque;

@@ -10,6 +10,8 @@
  */
 #include "qemu/osdep.h"
 
+#include <sys/socket.h>
+
 #include "client-int.h"
 #include "qemu/sockets.h"
 
@@ -21,6 +23,43 @@
 static size_t buffered(const NBDConn *conn)
 {
     return conn->rx_end - conn->rx_pos;
+}
+
+/* Goes on where the connection is now; waits where it is nowhere. */
+static void coroutine_fn settle(NBDConn *conn)
+{
+    AioContext *ctx;
+
+    for (;;) {
+        ctx = __atomic_load_n(&conn->ctx, __ATOMIC_RELAXED);
+        if (ctx == aio_current_context()) {
+            return;
+        }
+        if (ctx) {
+            co_move_to(ctx);
+        } else {
+            conn->parked = coroutine_self();
+            coroutine_yield();
+        }
+    }
+}
+
+/* What there is, up to @bytes; 0 at the end, or -errno. */
+static ssize_t coroutine_fn read_some(NBDConn *conn, void *buf, size_t bytes)
+{
+    for (;;) {
+        ssize_t n = recv(conn->fd, buf, bytes, MSG_DONTWAIT);
+
+        if (n >= 0) {
+            return n;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            co_wait_readable(conn->fd);
+            settle(conn);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
 }
 
 /* Makes @bytes available and returns them; NULL: the connection ended. */
@@ -37,8 +76,8 @@ static const uint8_t *coroutine_fn fetch(NBDConn *conn, size_t bytes)
             conn->rx_end -= conn->rx_pos;
             conn->rx_pos = 0;
         }
-        n = sock_co_read_some(conn->fd, conn->rx + conn->rx_end,
-                              NBD_CLIENT_RX - conn->rx_end);
+        n = read_some(conn, conn->rx + conn->rx_end,
+                      NBD_CLIENT_RX - conn->rx_end);
         if (n <= 0 || conn->failed) {
             nbd_conn_fail(conn, NULL);
             return NULL;
@@ -419,6 +458,7 @@ void coroutine_fn nbd_receiver_entry(void *opaque)
 {
     NBDConn *conn = opaque;
 
+    settle(conn);
     while (!conn->failed && one_reply(conn)) {
         continue;
     }

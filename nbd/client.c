@@ -15,17 +15,50 @@ NBDConn *nbd_conn_ref(NBDConn *conn)
     return conn;
 }
 
+/* In the thread whose loop may know the descriptor. */
+static void conn_free(void *opaque)
+{
+    NBDConn *conn = opaque;
+
+    aio_set_fd_handler(aio_current_context(), conn->fd, AIO_SCOPE_IO, NULL,
+                       NULL, NULL);
+    close(conn->fd);
+    qemu_vfree(conn->rx);
+    g_free(conn);
+}
+
 void nbd_conn_unref(NBDConn *conn)
 {
     if (!conn || --conn->refcnt > 0) {
         return;
     }
     g_assert(!conn->receiving && conn->n_calls == 0);
-    aio_set_fd_handler(aio_main_context(), conn->fd, AIO_SCOPE_IO, NULL, NULL,
-                       NULL);
-    close(conn->fd);
-    qemu_vfree(conn->rx);
-    g_free(conn);
+    if (!conn->ctx || conn->ctx == aio_current_context()) {
+        conn_free(conn);
+    } else {
+        aio_bh_oneshot(conn->ctx, AIO_SCOPE_IO, conn_free, conn);
+    }
+}
+
+void nbd_conn_detach(NBDConn *conn)
+{
+    g_assert(conn->n_calls == 0);
+    g_assert(!conn->ctx || conn->ctx == aio_current_context());
+    __atomic_store_n(&conn->ctx, NULL, __ATOMIC_RELAXED);
+    aio_release_fd(conn->fd);
+}
+
+void nbd_conn_attach(NBDConn *conn, AioContext *ctx)
+{
+    Coroutine *co = g_steal_pointer(&conn->parked);
+
+    if (!conn->ctx) {
+        __atomic_store_n(&conn->ctx, ctx, __ATOMIC_RELAXED);
+    }
+    if (co) {
+        co_set_context(co, conn->ctx);
+        co_schedule(conn->ctx, co);
+    }
 }
 
 NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp)
@@ -34,6 +67,7 @@ NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp)
 
     conn->fd = fd;
     conn->refcnt = 1;
+    conn->ctx = aio_current_context();
     co_queue_init(&conn->room);
     co_mutex_init(&conn->send_lock);
     if (!nbd_negotiate_client(fd, wish, &conn->info, errp)) {
@@ -44,8 +78,7 @@ NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp)
     conn->receiving = true;
     nbd_conn_ref(conn); /* the receiver's */
     /* Later: what a server sends too early then meets the first requests. */
-    co_schedule(aio_main_context(),
-                coroutine_create(nbd_receiver_entry, conn));
+    co_schedule(conn->ctx, coroutine_create(nbd_receiver_entry, conn));
     return conn;
 }
 

@@ -22,6 +22,8 @@
 #define NBD_KEEP_BUFFER (512 * KiB)      /* largest that is kept for reuse */
 #define NBD_KEEP_REQUESTS 32
 
+/* Main thread only; @clients changes while that is alone, so that any thread
+ * may walk through it. */
 struct NBDServer {
     LIST_HEAD(, NBDExport) exports;
     LIST_HEAD(, NBDClient) clients;
@@ -42,15 +44,20 @@ struct NBDExport {
     const NBDExportOps *ops;
     void *opaque;
 
-    /* --- changing --- */
+    /* --- the main thread --- */
     bool listed; /* in the server's list */
-    uint64_t size;
     unsigned nclients;
-    unsigned in_flight;
-    unsigned quiesced;
-    CoQueue resume; /* who waits for quiesced == 0 */
-    AioBH *resume_bh;
+    AioBH *resume_bh; /* scheduled from any thread */
     LIST_ENTRY(NBDExport) next;
+
+    /* --- atomic --- */
+    uint64_t size;
+
+    /* --- the thread of @ctx, and the main thread while it is alone --- */
+    AioContext *ctx; /* NULL: between two */
+    unsigned in_flight;
+    unsigned quiesced; /* changed by the main thread only */
+    CoQueue resume; /* who waits for quiesced == 0 */
 };
 
 /* A piece of a reply: what the head says, then bytes from elsewhere. */
@@ -79,11 +86,21 @@ typedef struct NBDWork {
 
 typedef TAILQ_HEAD(NBDWorkList, NBDWork) NBDWorkList;
 
+/*
+ * A client belongs to the main thread during the handshake, then to the thread
+ * of @ctx, at the end to the main thread again.  The main thread, while it is
+ * alone, may look at all of it.
+ */
 struct NBDClient {
     NBDServer *server;
     int fd;
-    NBDExport *exp; /* NULL until one is chosen */
+    NBDExport *exp; /* NULL until one is chosen; set by the main thread */
     LIST_ENTRY(NBDClient) next;
+
+    /* --- its thread: see nbd_client_settle() --- */
+    AioContext *ctx; /* atomic; NULL: its export is between two contexts */
+    bool joined;     /* it goes where its export goes */
+    Coroutine *parked_reader, *parked_sender; /* they wait for a context */
 
     /* --- handshake --- */
     AioTimer *timer;
@@ -153,6 +170,13 @@ uint16_t nbd_client_flags(const NBDClient *client, const NBDExport *exp);
 void nbd_client_choose(NBDClient *client, NBDExport *exp);
 /* Undoes it; @exp may be gone afterwards. */
 void nbd_client_leave(NBDClient *client);
+/*
+ * Goes on in the context of @client; where that has none, *@parked waits for
+ * it.  Called whenever a coroutine of @client has waited for anything.
+ */
+void coroutine_fn nbd_client_settle(NBDClient *client, Coroutine **parked);
+/* The size in bytes; any thread. */
+uint64_t nbd_export_size(const NBDExport *exp);
 /* Makes its socket end; who waits for exp->resume is to be woken after it. */
 void nbd_client_disconnect(NBDClient *client);
 

@@ -73,7 +73,7 @@ static int coroutine_fn opt_export_name(NBDClient *client,
         return -ENOENT;
     }
     nbd_client_choose(client, exp);
-    st64_be(answer, exp->size);
+    st64_be(answer, nbd_export_size(exp));
     st16_be(answer + 8, nbd_client_flags(client, exp));
     ret = sock_co_send(client->fd, answer,
                        client->no_zeroes ? 10 : sizeof(answer));
@@ -179,7 +179,7 @@ static int coroutine_fn send_infos(NBDClient *client, uint32_t option,
                          sizeof(sizes));
     }
     if (ret == 0) {
-        st64_be(geometry, exp->size);
+        st64_be(geometry, nbd_export_size(exp));
         st16_be(geometry + 8, nbd_client_flags(client, exp));
         ret = reply_info(client, option, NBD_INFO_EXPORT, geometry,
                          sizeof(geometry));

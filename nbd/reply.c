@@ -211,6 +211,7 @@ static void coroutine_fn sender_entry(void *opaque)
 
     do {
         co_wait_writable(client->fd);
+        nbd_client_settle(client, &client->parked_sender);
     } while (!send_some(client));
     client->sending = false;
     co_queue_wake_one(&client->slots);

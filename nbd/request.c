@@ -9,8 +9,9 @@
  */
 #include "qemu/osdep.h"
 
+#include <sys/socket.h>
+
 #include "nbd-int.h"
-#include "qemu/sockets.h"
 
 #define SPARSE_CHUNKS 16         /* of the reply to a read, at most */
 #define SPARSE_MIN (64 * KiB)    /* less is not worth asking for zeroes */
@@ -20,6 +21,47 @@
 static size_t buffered(const NBDClient *client)
 {
     return client->rx_end - client->rx_pos;
+}
+
+/* What there is, up to @bytes; 0 at the end, or -errno. */
+static ssize_t coroutine_fn read_some(NBDClient *client, void *buf,
+                                      size_t bytes)
+{
+    for (;;) {
+        ssize_t n = recv(client->fd, buf, bytes, MSG_DONTWAIT);
+
+        if (n >= 0) {
+            return n;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            co_wait_readable(client->fd);
+            nbd_client_settle(client, &client->parked_reader);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+}
+
+/* All of @bytes; 0 or -errno. */
+static int coroutine_fn read_all(NBDClient *client, uint8_t *buf, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t n = read_some(client, buf, bytes);
+
+        if (n <= 0) {
+            return n < 0 ? n : -ECONNRESET;
+        }
+        buf += n;
+        bytes -= n;
+    }
+    return 0;
+}
+
+/* Waits in @queue, which may be that of the export. */
+static void coroutine_fn wait_in(NBDClient *client, CoQueue *queue)
+{
+    co_queue_wait(queue, NULL);
+    nbd_client_settle(client, &client->parked_reader);
 }
 
 /* Makes @bytes <= NBD_RX_SIZE available; 0, 1 at a clean end, or -errno. */
@@ -34,8 +76,8 @@ static int coroutine_fn fill(NBDClient *client, size_t bytes)
             client->rx_end -= client->rx_pos;
             client->rx_pos = 0;
         }
-        n = sock_co_read_some(client->fd, client->rx + client->rx_end,
-                              NBD_RX_SIZE - client->rx_end);
+        n = read_some(client, client->rx + client->rx_end,
+                      NBD_RX_SIZE - client->rx_end);
         if (n <= 0) {
             return n < 0 ? n : buffered(client) ? -ECONNRESET : 1;
         }
@@ -63,8 +105,7 @@ static int coroutine_fn read_payload(NBDClient *client, uint8_t *buf,
     bytes -= have;
     buf = buf ? buf + have : NULL;
     if (buf && bytes >= NBD_RX_SIZE / 2) {
-        ret = sock_co_recv(client->fd, buf, bytes);
-        return ret > 0 ? -ECONNRESET : ret;
+        return read_all(client, buf, bytes);
     }
     while (bytes > 0) {
         size_t n = MIN(bytes, NBD_RX_SIZE);
@@ -113,7 +154,7 @@ static NBDWork *work_new(NBDClient *client, const NBDRequest *req)
         work->client = client;
     }
     work->req = *req;
-    work->error = nbd_request_check(req, client->exp->size,
+    work->error = nbd_request_check(req, nbd_export_size(client->exp),
                                     nbd_client_flags(client, client->exp));
     if (req->type == NBD_CMD_BLOCK_STATUS && !nbd_has_contexts(client)) {
         work->error = -EINVAL;
@@ -323,14 +364,14 @@ static void coroutine_fn wait_for_slot(NBDClient *client,
                                        const NBDRequest *req)
 {
     while (is_full(client, req) && !client->send_failed) {
-        co_queue_wait(&client->slots, NULL);
+        wait_in(client, &client->slots);
     }
 }
 
 static void coroutine_fn wait_for_resume(NBDClient *client)
 {
     while (client->exp->quiesced && !client->closing) {
-        co_queue_wait(&client->exp->resume, NULL);
+        wait_in(client, &client->exp->resume);
     }
 }
 
@@ -388,7 +429,7 @@ void coroutine_fn nbd_transmission(NBDClient *client)
     /* Nothing more will be read: replies need not wait for others. */
     client->rx_pos = client->rx_end = 0;
     while (client->in_flight || client->sending || client->in_send) {
-        co_queue_wait(&client->slots, NULL);
+        wait_in(client, &client->slots);
     }
     while ((work = TAILQ_FIRST(&client->free))) {
         TAILQ_REMOVE(&client->free, work, next);

@@ -5,6 +5,14 @@
  * A client is one coroutine from beginning to end; it frees the client as its
  * last act.  Whoever wants a client to go shuts its socket down: the coroutine
  * then finds it at its end.
+ *
+ * Threads.  The coroutine shakes hands in the main thread, joins its export in
+ * the thread of that and comes back to end.  When an export moves, its clients
+ * have no context for a while.  In the old thread all that waits there is woken
+ * and parks itself; what was woken before does so when its turn comes, or, if
+ * there is a new context by then, goes there by itself.  The main thread hands
+ * out the new context and resumes those that are parked, while it is alone:
+ * none of them can just be about to park then.
  */
 #include "qemu/osdep.h"
 
@@ -39,12 +47,14 @@ void nbd_server_disconnect_all(NBDServer *server)
     NBDClient *client;
     NBDExport *exp;
 
+    aio_exclusive_begin();
     LIST_FOREACH(client, &server->clients, next) {
         nbd_client_disconnect(client);
     }
     LIST_FOREACH(exp, &server->exports, next) {
         co_queue_wake_all(&exp->resume);
     }
+    aio_exclusive_end();
 }
 
 void nbd_server_free(NBDServer *server)
@@ -66,12 +76,81 @@ static bool check_text(const char *what, const char *text, Error **errp)
     return true;
 }
 
+static void unpark(NBDClient *client, Coroutine **parked)
+{
+    Coroutine *co = g_steal_pointer(parked);
+
+    if (co) {
+        co_set_context(co, client->ctx);
+        co_schedule(client->ctx, co);
+    }
+}
+
+/* Its export has come to @ctx. */
+static void client_arrive(NBDClient *client, AioContext *ctx)
+{
+    __atomic_store_n(&client->ctx, ctx, __ATOMIC_RELAXED);
+    client->send_bh = aio_bh_new(ctx, AIO_SCOPE_IO, nbd_reply_send_bh, client);
+    if (!TAILQ_EMPTY(&client->ready) && !client->sending) {
+        aio_bh_schedule(client->send_bh);
+    }
+    unpark(client, &client->parked_reader);
+    unpark(client, &client->parked_sender);
+}
+
 /* Not inside nbd_export_quiesce(): its caller may not be ready for requests. */
 static void resume_bh(void *opaque)
 {
     NBDExport *exp = opaque;
+    NBDClient *client;
 
+    aio_exclusive_begin();
+    if (exp->ctx) {
+        LIST_FOREACH(client, &exp->server->clients, next) {
+            if (client->exp == exp && client->joined && !client->ctx) {
+                client_arrive(client, exp->ctx);
+            }
+        }
+    }
+    if (!exp->quiesced) {
+        co_queue_wake_all(&exp->resume);
+    }
+    aio_exclusive_end();
+}
+
+/* In the thread that it leaves. */
+static void client_depart(NBDClient *client)
+{
+    __atomic_store_n(&client->ctx, NULL, __ATOMIC_RELAXED);
+    g_clear_pointer(&client->send_bh, aio_bh_free);
+    aio_release_fd(client->fd);
+    co_queue_wake_all(&client->slots);
+}
+
+void nbd_export_detach(NBDExport *exp)
+{
+    NBDClient *client;
+
+    g_assert(exp->quiesced && !exp->in_flight);
+    g_assert(exp->ctx == aio_current_context());
+    exp->ctx = NULL;
+    LIST_FOREACH(client, &exp->server->clients, next) {
+        if (client->exp == exp && client->joined && client->ctx) {
+            client_depart(client);
+        }
+    }
     co_queue_wake_all(&exp->resume);
+}
+
+void nbd_export_attach(NBDExport *exp, AioContext *ctx)
+{
+    exp->ctx = ctx;
+    aio_bh_schedule(exp->resume_bh);
+}
+
+uint64_t nbd_export_size(const NBDExport *exp)
+{
+    return __atomic_load_n(&exp->size, __ATOMIC_RELAXED);
 }
 
 bool nbd_export_busy(const NBDExport *exp)
@@ -137,6 +216,7 @@ NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
     exp->serial = ++last_serial;
     exp->contexts = g_strdupv((char **)info->contexts);
     exp->n_contexts = exp->contexts ? g_strv_length(exp->contexts) : 0;
+    exp->ctx = aio_main_context();
     co_queue_init(&exp->resume);
     exp->resume_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO, resume_bh,
                                 exp);
@@ -165,12 +245,14 @@ void nbd_export_shutdown(NBDExport *exp)
         exp->listed = false;
         LIST_REMOVE(exp, next);
     }
+    aio_exclusive_begin();
     LIST_FOREACH(client, &exp->server->clients, next) {
         if (client->exp == exp) {
             nbd_client_disconnect(client);
         }
     }
     co_queue_wake_all(&exp->resume);
+    aio_exclusive_end();
 }
 
 void nbd_export_free(NBDExport *exp)
@@ -191,7 +273,7 @@ void *nbd_export_opaque(const NBDExport *exp)
 
 void nbd_export_set_size(NBDExport *exp, uint64_t size)
 {
-    exp->size = size;
+    __atomic_store_n(&exp->size, size, __ATOMIC_RELAXED);
 }
 
 void nbd_export_quiesce(NBDExport *exp, bool quiesce)
@@ -243,10 +325,11 @@ static void client_free(NBDClient *client)
     bool served = client->exp;
 
     g_assert(TAILQ_EMPTY(&client->ready) && !client->in_flight);
+    aio_exclusive_begin();
     LIST_REMOVE(client, next);
+    aio_exclusive_end();
     server->nclients--;
     aio_timer_free(client->timer);
-    aio_bh_free(client->send_bh);
     aio_set_fd_handler(aio_main_context(), client->fd, AIO_SCOPE_IO, NULL,
                        NULL, NULL);
     close(client->fd);
@@ -259,14 +342,61 @@ static void client_free(NBDClient *client)
     }
 }
 
+void coroutine_fn nbd_client_settle(NBDClient *client, Coroutine **parked)
+{
+    AioContext *ctx;
+
+    for (;;) {
+        ctx = __atomic_load_n(&client->ctx, __ATOMIC_RELAXED);
+        if (ctx == aio_current_context()) {
+            return;
+        }
+        if (ctx) {
+            co_move_to(ctx);
+        } else {
+            *parked = coroutine_self();
+            coroutine_yield();
+        }
+    }
+}
+
+/* From the main thread to the thread of its export; nothing stays behind. */
+static void coroutine_fn client_join(NBDClient *client)
+{
+    g_clear_pointer(&client->timer, aio_timer_free);
+    aio_set_fd_handler(aio_main_context(), client->fd, AIO_SCOPE_IO, NULL,
+                       NULL, NULL);
+    aio_exclusive_begin();
+    client->joined = true;
+    __atomic_store_n(&client->ctx, NULL, __ATOMIC_RELAXED);
+    if (client->exp->ctx) {
+        client_arrive(client, client->exp->ctx);
+    }
+    aio_exclusive_end();
+    nbd_client_settle(client, &client->parked_reader);
+}
+
+/* All requests are done and replies are sent: back to the main thread. */
+static void coroutine_fn client_part(NBDClient *client)
+{
+    AioContext *ctx = aio_current_context();
+
+    client->joined = false;
+    aio_bh_free(client->send_bh);
+    aio_set_fd_handler(ctx, client->fd, AIO_SCOPE_IO, NULL, NULL, NULL);
+    __atomic_store_n(&client->ctx, aio_main_context(), __ATOMIC_RELAXED);
+    co_move_to(aio_main_context());
+}
+
 static void coroutine_fn client_entry(void *opaque)
 {
     NBDClient *client = opaque;
 
     aio_timer_mod(client->timer, aio_now_ns() + HANDSHAKE_NS);
     if (nbd_negotiate(client) == 0) {
-        aio_timer_del(client->timer);
+        client_join(client);
         nbd_transmission(client);
+        client_part(client);
     }
     client_free(client);
 }
@@ -280,11 +410,13 @@ void nbd_server_add_client(NBDServer *server, int fd)
     client->fd = fd;
     client->timer = aio_timer_new(ctx, AIO_SCOPE_IO, handshake_timeout,
                                   client);
-    client->send_bh = aio_bh_new(ctx, AIO_SCOPE_IO, nbd_reply_send_bh, client);
+    client->ctx = ctx;
     TAILQ_INIT(&client->free);
     TAILQ_INIT(&client->ready);
     co_queue_init(&client->slots);
+    aio_exclusive_begin();
     LIST_INSERT_HEAD(&server->clients, client, next);
+    aio_exclusive_end();
     server->nclients++;
     coroutine_enter(coroutine_create(client_entry, client));
 }

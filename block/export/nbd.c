@@ -216,6 +216,20 @@ static void resized(void *opaque)
     }
 }
 
+static void detach_aio_context(void *opaque)
+{
+    NBDBlockExport *exp = opaque;
+
+    nbd_export_detach(exp->nbd);
+}
+
+static void attach_aio_context(void *opaque, AioContext *ctx)
+{
+    NBDBlockExport *exp = opaque;
+
+    nbd_export_attach(exp->nbd, ctx);
+}
+
 static char *describe(void *opaque)
 {
     NBDBlockExport *exp = opaque;
@@ -228,6 +242,8 @@ static const BlockDevOps nbd_dev_ops = {
     .drained_poll = drained_poll,
     .drained_end = drained_end,
     .resize = resized,
+    .detach_aio_context = detach_aio_context,
+    .attach_aio_context = attach_aio_context,
     .desc = describe,
 };
 
@@ -369,6 +385,7 @@ static bool nbd_create(BlockExport *common, const BlockExportOptions *options,
         free_contexts(exp);
         return false;
     }
+    nbd_export_attach(exp->nbd, blk_get_aio_context(common->blk));
     hold_bitmaps(exp);
     blk_set_dev_ops(common->blk, &nbd_dev_ops, exp);
     return true;

@@ -142,6 +142,26 @@ static void on_break(void *opaque, const char *rule)
     }
 }
 
+/*
+ * @conn, made in the main thread, becomes the node's.  The one before has
+ * failed; its receiver may wait for a context to end in.
+ */
+static void coroutine_fn hand_over(NBDState *s, NBDConn *conn)
+{
+    nbd_conn_on_break(conn, on_break, s);
+    nbd_conn_detach(conn);
+    aio_exclusive_begin();
+    if (s->conn) {
+        nbd_conn_attach(s->conn, aio_main_context());
+        nbd_conn_unref(s->conn);
+    }
+    s->conn = conn;
+    if (s->ctx) {
+        nbd_conn_attach(conn, s->ctx);
+    }
+    aio_exclusive_end();
+}
+
 /* A new connection becomes s->conn. */
 static bool coroutine_fn attempt(NBDState *s, Error **errp)
 {
@@ -170,10 +190,35 @@ static bool coroutine_fn attempt(NBDState *s, Error **errp)
         nbd_conn_unref(conn);
         return false;
     }
-    nbd_conn_on_break(conn, on_break, s);
-    nbd_conn_unref(s->conn);
-    s->conn = conn;
+    hand_over(s, conn);
     return true;
+}
+
+/* --- threads --- */
+
+void nbd_connect_detach(NBDState *s)
+{
+    s->ctx = NULL;
+    if (s->conn) {
+        nbd_conn_detach(s->conn);
+    }
+}
+
+void nbd_connect_attach(NBDState *s)
+{
+    s->ctx = s->bs->ctx;
+    aio_bh_schedule(s->attach_bh);
+}
+
+void nbd_connect_follow(void *opaque)
+{
+    NBDState *s = opaque;
+
+    aio_exclusive_begin();
+    if (s->ctx && s->conn) {
+        nbd_conn_attach(s->conn, s->ctx);
+    }
+    aio_exclusive_end();
 }
 
 /* --- the first connection --- */
@@ -228,7 +273,7 @@ bool nbd_connect_first(NBDState *s, Error **errp)
         aio_timer_mod(timer, aio_now_ns() +
                       s->options->open_timeout * NS_PER_S);
     }
-    aio_run_co(s->bs->ctx, first_entry, &f);
+    aio_run_co(aio_main_context(), first_entry, &f);
     if (timer) {
         aio_timer_free(timer);
     }
@@ -263,8 +308,10 @@ void nbd_delay_over(void *opaque)
 {
     NBDState *s = opaque;
 
+    aio_exclusive_begin();
     s->waiting = false;
     wake_all(s);
+    aio_exclusive_end();
 }
 
 static bool any_cancelled(const NBDState *s)
@@ -303,10 +350,8 @@ static void limit_silence(NBDState *s)
     aio_timer_mod(s->silence_timer, aio_now_ns() + SILENCE);
 }
 
-void nbd_silence_over(void *opaque)
+static void leave_silent(NBDState *s)
 {
-    NBDState *s = opaque;
-
     if (!any_cancelled(s)) {
         return;
     }
@@ -317,6 +362,13 @@ void nbd_silence_over(void *opaque)
     }
 }
 
+void nbd_silence_over(void *opaque)
+{
+    aio_exclusive_begin();
+    leave_silent(opaque);
+    aio_exclusive_end();
+}
+
 void nbd_connect_cancel(NBDState *s, Coroutine *co)
 {
     NBDUse *use;
@@ -325,6 +377,7 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
         nbd_connect_cut(s); /* it is being opened */
         return;
     }
+    aio_exclusive_begin();
     LIST_FOREACH(use, &s->uses, list) {
         if (!co || use->co == co) {
             /* Also one that the server has yet to answer, if it goes then. */
@@ -341,6 +394,7 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
     if (any_cancelled(s) && !aio_timer_pending(s->silence_timer)) {
         limit_silence(s);
     }
+    aio_exclusive_end();
 }
 
 static void coroutine_fn reconnect_entry(void *opaque)
@@ -348,6 +402,10 @@ static void coroutine_fn reconnect_entry(void *opaque)
     NBDState *s = opaque;
     int64_t pause = FIRST_PAUSE;
 
+    if (s->waiting) {
+        aio_timer_mod(s->delay_timer, aio_now_ns() +
+                      s->options->reconnect_delay * NS_PER_S);
+    }
     while (!given_up(s) && !attempt(s, NULL) && s->waiting && !given_up(s)) {
         co_sleep_wakeable(&s->pause, pause);
         pause = MIN(pause * 2, LONGEST_PAUSE);
@@ -355,12 +413,14 @@ static void coroutine_fn reconnect_entry(void *opaque)
             break;
         }
     }
+    aio_exclusive_begin();
     s->connecting = false;
     if (nbd_conn_ok(s->conn)) {
         s->waiting = false;
         aio_timer_del(s->delay_timer);
     }
     wake_all(s);
+    aio_exclusive_end();
     aio_notify(aio_main_context());
 }
 
@@ -369,14 +429,13 @@ static void coroutine_fn start_connecting(NBDState *s)
 {
     if (s->was_up && !s->connecting && s->options->reconnect_delay &&
         !s->impatient) {
-        s->waiting = true;
-        aio_timer_mod(s->delay_timer, aio_now_ns() +
-                      s->options->reconnect_delay * NS_PER_S);
+        s->waiting = true; /* the coroutine sets the timer */
     }
     s->was_up = false;
     if (!s->connecting) {
         s->connecting = true;
-        coroutine_enter(coroutine_create(reconnect_entry, s));
+        aio_co_enter(aio_main_context(),
+                     coroutine_create(reconnect_entry, s));
     }
 }
 
@@ -411,6 +470,7 @@ void nbd_connect_cut(void *opaque)
 {
     NBDState *s = opaque;
 
+    aio_exclusive_begin();
     s->yanked = true;
     nbd_delay_over(s);
     co_sleep_wake(&s->pause);
@@ -418,6 +478,7 @@ void nbd_connect_cut(void *opaque)
     if (s->conn) {
         nbd_conn_stop(s->conn);
     }
+    aio_exclusive_end();
 }
 
 void nbd_connect_close(NBDState *s)
@@ -428,6 +489,7 @@ void nbd_connect_close(NBDState *s)
     AIO_WAIT_WHILE(is_alive(s));
     nbd_conn_unref(s->conn);
     s->conn = NULL;
+    g_clear_pointer(&s->attach_bh, aio_bh_free);
     if (s->delay_timer) {
         aio_timer_free(s->delay_timer);
         aio_timer_free(s->silence_timer);

@@ -22,6 +22,11 @@ typedef struct NBDUse {
     LIST_ENTRY(NBDUse) list;
 } NBDUse;
 
+/*
+ * Requests run in the thread of the node.  Attempts to connect run in the main
+ * thread, wherever the node is, and hand it the connection when it is made; so
+ * a move, a yank and close() do not have to follow them to another thread.
+ */
 typedef struct NBDState {
     BlockDriverState *bs;
 
@@ -29,27 +34,39 @@ typedef struct NBDState {
     BlockdevOptionsNbd *options; /* a copy: bs->options may be replaced */
     NBDInfo info;          /* of the first connection; later ones fit it */
 
-    /* --- the connection --- */
-    NBDConn *conn;         /* NULL: there never was one */
-    bool connecting;       /* a coroutine is at it */
+    /* --- the node's thread, and the main thread while it is alone --- */
+    AioContext *ctx;       /* the node's; NULL: between two */
+    NBDConn *conn;         /* NULL: there never was one; set by the main
+                              thread */
+    bool connecting;       /* a coroutine of the main thread is at it; the node
+                              does not touch `waiting` then */
     bool was_up;           /* since it was last found broken */
     bool waiting;          /* requests wait for it, until delay_timer */
     bool impatient;        /* nothing waits till the server has answered */
     uint64_t answers;      /* how many the server has given */
     uint64_t answers_seen; /* ... when silence_timer was set */
-    bool closing;
-    bool yanked;           /* cut from outside: nothing connects any more */
+    LIST_HEAD(, NBDUse) uses;
+    bool closing;          /* set by the main thread */
+    bool yanked;           /* likewise; cut from outside: nothing connects
+                              any more */
+
+    /* --- the main thread --- */
     YankEntry *yank;
     int handshake_fd;      /* of the attempt that is in its handshake, or -1 */
     CoSleep pause;         /* between attempts */
     AioTimer *delay_timer;
     AioTimer *silence_timer; /* cancelled requests wait for it, not longer */
-    LIST_HEAD(, NBDUse) uses;
+    AioBH *attach_bh; /* scheduled by the node: it has come to a context */
     ThreadPoolWait dialing; /* the attempt that is not connected yet */
 } NBDState;
 
 /* Connects for the first time, for at most open-timeout. */
 bool nbd_connect_first(NBDState *s, Error **errp);
+/* As those of BlockDriver. */
+void nbd_connect_detach(NBDState *s);
+void nbd_connect_attach(NBDState *s);
+/* For s->attach_bh: the connection follows the node. */
+void nbd_connect_follow(void *opaque);
 /* For s->delay_timer: requests wait no longer. */
 void nbd_delay_over(void *opaque);
 /* For s->silence_timer: a server that said nothing meanwhile is left. */

@@ -74,12 +74,15 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
     }
     s->bs = bs;
     s->options = qapi_clone_BlockdevOptionsNbd(&options->u.nbd);
+    s->ctx = bs->ctx;
     s->handshake_fd = -1;
     LIST_INIT(&s->uses);
     s->delay_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
                                    nbd_delay_over, s);
     s->silence_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
                                      nbd_silence_over, s);
+    s->attach_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO,
+                              nbd_connect_follow, s);
     /* A server that says nothing can be cut off from now on. */
     s->yank = yank_add(YANK_BLOCK_NODE, bs->node_name, nbd_connect_cut, s);
     if (!nbd_connect_first(s, errp) || !check_info(bs, errp)) {
@@ -92,6 +95,16 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
 static void nbd_close(BlockDriverState *bs)
 {
     nbd_connect_close(bs->opaque);
+}
+
+static void nbd_detach_aio_context(BlockDriverState *bs)
+{
+    nbd_connect_detach(bs->opaque);
+}
+
+static void nbd_attach_aio_context(BlockDriverState *bs)
+{
+    nbd_connect_attach(bs->opaque);
 }
 
 static void nbd_cancel_in_flight(BlockDriverState *bs, Coroutine *co)
@@ -342,6 +355,8 @@ const BlockDriver bdrv_nbd = {
     .parse_filename = nbd_parse_filename,
     .open = nbd_open,
     .close = nbd_close,
+    .detach_aio_context = nbd_detach_aio_context,
+    .attach_aio_context = nbd_attach_aio_context,
     .cancel_in_flight = nbd_cancel_in_flight,
     .refresh_limits = nbd_refresh_limits,
     .co_preadv = nbd_co_preadv,

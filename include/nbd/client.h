@@ -5,7 +5,11 @@
  * Any number of coroutines may have requests in flight on a connection.  When
  * it breaks, or the server breaks the rules, it ends: all requests in flight
  * fail and so do all later ones; another connection is the user's business.
- * Everything here runs in the thread of the main context.
+ *
+ * A connection belongs to the thread that did its handshake, or to that of the
+ * context it was moved to: requests are made there, and references taken and
+ * dropped.  The main thread, while it is alone, may stop it and drop references
+ * wherever it is.
  *
  * Sizes and offsets are bytes.
  */
@@ -54,6 +58,13 @@ NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp);
 const NBDInfo *nbd_conn_info(const NBDConn *conn);
 NBDConn *nbd_conn_ref(NBDConn *conn);
 void nbd_conn_unref(NBDConn *conn);
+/*
+ * Moves it to another context.  First in its thread, while no request is in
+ * flight; then by the main thread while that is alone.  It receives nothing in
+ * between.  Nothing happens where it has left, or come to one, already.
+ */
+void nbd_conn_detach(NBDConn *conn);
+void nbd_conn_attach(NBDConn *conn, AioContext *ctx);
 /* Requests can be made. */
 bool nbd_conn_ok(const NBDConn *conn);
 /* Says goodbye if it can do so at once, and ends it: requests fail. */

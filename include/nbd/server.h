@@ -5,8 +5,12 @@
  *
  * A server has exports, found by their names, and clients, each of which is
  * connected to at most one of them.  What an export does is behind a table of
- * operations; nothing here knows disks.  All of it runs in the thread of the
- * main context.
+ * operations; nothing here knows disks.
+ *
+ * Handshakes run in the main thread.  A client that has chosen its export goes
+ * on in the thread of the export's context, where the operations are called;
+ * it comes back to the main thread to end.  Functions are for the main thread,
+ * unless they say otherwise.
  *
  *     server --- export "a" --- client (socket)
  *           \              \--- client
@@ -58,7 +62,8 @@ typedef struct NBDExportOps {
     int coroutine_fn (*status)(void *opaque, unsigned context, uint64_t offset,
                                uint32_t bytes, uint32_t *flags,
                                uint32_t *run);
-    /* A client has come to use it / has gone; the latter may not free it. */
+    /* A client has come to use it / has gone; the latter may not free it.  In
+     * the main thread. */
     void (*client_added)(void *opaque);
     void (*client_removed)(void *opaque);
 } NBDExportOps;
@@ -82,8 +87,8 @@ void nbd_server_disconnect_all(NBDServer *server);
 unsigned nbd_server_clients(const NBDServer *server);
 /* Frees it; must be without clients and exports. NULL is allowed. */
 void nbd_server_free(NBDServer *server);
-/* Calls @closed(@opaque) whenever a connection has been closed; @served: the
- * client had chosen an export. */
+/* Calls @closed(@opaque) in the main thread whenever a connection has been
+ * closed; @served: the client had chosen an export. */
 void nbd_server_on_close(NBDServer *server,
                          void (*closed)(void *opaque, bool served),
                          void *opaque);
@@ -94,7 +99,10 @@ void nbd_server_on_close(NBDServer *server,
  */
 void nbd_server_add_client(NBDServer *server, int fd);
 
-/* @info is copied; NULL with @errp where a name or text is not usable. */
+/*
+ * @info is copied; NULL with @errp where a name or text is not usable.  It is
+ * in the main context; for another one nbd_export_attach() it at once.
+ */
 NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
                           const NBDExportOps *ops, void *opaque,
                           Error **errp);
@@ -107,8 +115,16 @@ void nbd_export_shutdown(NBDExport *exp);
 void nbd_export_free(NBDExport *exp);
 /* As given to nbd_export_new(). */
 void *nbd_export_opaque(const NBDExport *exp);
-/* New clients see the size, requests of all are checked against it. */
+/* New clients see the size, requests of all are checked against it.  Any
+ * thread. */
 void nbd_export_set_size(NBDExport *exp, uint64_t size);
+/*
+ * Moves it with its clients to another context: first the one in the thread of
+ * its context, while it is quiesced and not busy, then the other, in any
+ * thread.  Clients wait in between.
+ */
+void nbd_export_detach(NBDExport *exp);
+void nbd_export_attach(NBDExport *exp, AioContext *ctx);
 /* Requests are not started between a true and a false. */
 void nbd_export_quiesce(NBDExport *exp, bool quiesce);
 /* Is any request being carried out?  Waiting ones do not count. */

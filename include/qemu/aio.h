@@ -129,6 +129,13 @@ void aio_set_fd_handler(AioContext *ctx, int fd, AioScope scope,
                         AioHandler *on_read, AioHandler *on_write,
                         void *opaque);
 
+/*
+ * Removes handlers of @fd from the context of this thread, and enters the
+ * coroutines that wait for it there, as if it were ready: for a descriptor that
+ * goes to another context.  In a coroutine they are entered when it yields.
+ */
+void aio_release_fd(int fd);
+
 /* --- bottom halves: callbacks at the next turn of the loop --- */
 
 /* Owned by the caller, who frees it with aio_bh_free(). */

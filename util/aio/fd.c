@@ -143,6 +143,26 @@ void aio_set_fd_handler(AioContext *ctx, int fd, AioScope scope,
     }
 }
 
+void aio_release_fd(int fd)
+{
+    AioContext *ctx = aio_current_context();
+    AioNode *node = fd < ctx->nnodes ? ctx->nodes[fd] : NULL;
+    Coroutine *co[AIO_DIRS];
+
+    if (!node) {
+        return;
+    }
+    for (int i = 0; i < AIO_DIRS; i++) {
+        co[i] = g_steal_pointer(&node->dir[i].co);
+    }
+    aio_set_fd_handler(ctx, fd, AIO_SCOPE_IO, NULL, NULL, NULL);
+    for (int i = 0; i < AIO_DIRS; i++) {
+        if (co[i]) {
+            co_wake(co[i]);
+        }
+    }
+}
+
 void aio_nodes_free(AioContext *ctx)
 {
     for (int i = 0; i < ctx->nnodes; i++) {
