@@ -37,6 +37,7 @@ TOOL_WRAPPER = shlex.split(os.environ.get('IOTESTS_TOOL_WRAPPER', ''))
 # The terminal to debug on, QMP traffic on stderr, what the programs print too.
 TTY = os.environ.get('IOTESTS_TTY')
 DEBUG = bool(os.environ.get('IOTESTS_DEBUG'))
+IOTHREAD = bool(os.environ.get('IOTESTS_IOTHREAD'))
 PRINT = bool(os.environ.get('IOTESTS_PRINT'))
 
 imgfmt = os.environ.get('IMGFMT') or 'qcow2'

@@ -13,7 +13,7 @@ import sys
 import time
 
 from environment import *                     # noqa: F401,F403
-from environment import (DEBUG, PEER_DIR, PRINT, QEMU_IMG_PROG, QEMU_IO_PROG,
+from environment import (DEBUG, IOTHREAD, PEER_DIR, PRINT, QEMU_IMG_PROG, QEMU_IO_PROG,
                          QEMU_NBD_PROG, QEMU_PROG, QSD_PROG, SOCK_DIR,
                          TEST_DIR, TESTING_PEER, TIMEOUT, TOOL_WRAPPER, TTY,
                          WRAPPER, aiomode, cachemode, imgfmt, imgopts, imgproto,
@@ -382,6 +382,7 @@ class QemuStorageDaemon:
         self.process = None
         self.client = None
         self.nbd_socket = None
+        self.exports = 0
 
     def __enter__(self):
         return self.start()
@@ -622,13 +623,24 @@ class QemuStorageDaemon:
             'type': 'unix', 'data': {'path': self.nbd_socket}}})
         return self.nbd_socket
 
+    def _next_iothread(self):
+        """With check --iothread, exports are in two threads in turn."""
+        if not IOTHREAD:
+            return {}
+        self.exports += 1
+        name = f'iothread{self.exports % 2}'
+        if self.exports <= 2:
+            self.cmd('object-add', qom_type='iothread', id=name)
+        return {'iothread': name}
+
     def export(self, node, name=None, writable=True):
         """Export a node over NBD; return a connected client."""
         if not self.nbd_socket:
             self.start_nbd()
         name = name or node
-        self.cmd('block-export-add', type='nbd', id=f'export-{name}',
-                 node_name=node, name=name, writable=writable)
+        self.cmd('block-export-add', self._next_iothread(), type='nbd',
+                 id=f'export-{name}', node_name=node, name=name,
+                 writable=writable)
         return NbdClient(self.nbd_socket, name, timeout=TIMEOUT)
 
     # Jobs

@@ -151,6 +151,8 @@ struct AioContext {
     /* Atomic. */
     Coroutine *incoming_co; /* co_schedule(): stacks, latest first */
     AioBH *incoming_bh;
+    int senders;   /* threads in the middle of co_schedule() and the like:
+                      what they send may be over before they are */
     bool waiting;  /* about to wait or waiting: the eventfd is needed */
     bool notified; /* do not wait */
     bool inside;   /* of its gate; of an I/O thread only */
@@ -199,6 +201,17 @@ AioContext *aio_context_new(Error **errp);
  * but the struct, which is for g_free() when nobody looks at it any more.
  */
 void aio_context_end(AioContext *ctx);
+
+/* Around publishing something in @ctx and the aio_notify() after it. */
+static inline void aio_send_begin(AioContext *ctx)
+{
+    __atomic_fetch_add(&ctx->senders, 1, __ATOMIC_RELAXED);
+}
+
+static inline void aio_send_end(AioContext *ctx)
+{
+    __atomic_fetch_sub(&ctx->senders, 1, __ATOMIC_RELEASE);
+}
 
 /* Queues @co to be entered in this turn.  This thread only. */
 void aio_ready_co(AioContext *ctx, Coroutine *co);

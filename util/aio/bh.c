@@ -43,8 +43,11 @@ AioBH *aio_bh_new(AioContext *ctx, AioScope scope, AioHandler *cb,
 static void aio_bh_set(AioBH *bh, unsigned flags)
 {
     AioContext *ctx = bh->ctx;
-    unsigned old = __atomic_fetch_or(&bh->flags, flags | BH_LISTED,
-                                     __ATOMIC_SEQ_CST);
+    unsigned old;
+
+    aio_send_begin(ctx);
+    old = __atomic_fetch_or(&bh->flags, flags | BH_LISTED,
+                             __ATOMIC_SEQ_CST);
 
     if (!(old & BH_LISTED)) {
         bh->next = __atomic_load_n(&ctx->incoming_bh, __ATOMIC_RELAXED);
@@ -54,6 +57,7 @@ static void aio_bh_set(AioBH *bh, unsigned flags)
         }
     }
     aio_notify(ctx);
+    aio_send_end(ctx);
 }
 
 void aio_bh_schedule(AioBH *bh)

@@ -12,6 +12,7 @@
 #include "aio-int.h"
 #include "../coroutine/coroutine-sched.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 
 static AioContext *main_context;
@@ -78,6 +79,9 @@ void aio_context_end(AioContext *ctx)
     assert(ctx == current_context);
     /* Bottom halves that were freed or are oneshots may still be listed. */
     while (aio_poll(ctx, false)) {
+    }
+    while (__atomic_load_n(&ctx->senders, __ATOMIC_ACQUIRE)) {
+        sched_yield(); /* they are about to return */
     }
     assert(!ctx->timers[AIO_SCOPE_IO].len && !ctx->timers[AIO_SCOPE_MAIN].len);
     file_libaio_cleanup(ctx);
@@ -161,12 +165,14 @@ void aio_context_run(AioContext *ctx, AioHandler *fn, void *opaque)
 
 void co_schedule(AioContext *ctx, Coroutine *co)
 {
+    aio_send_begin(ctx);
     co_set_queued(co);
     co->next = __atomic_load_n(&ctx->incoming_co, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&ctx->incoming_co, &co->next, co, true,
                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
     }
     aio_notify(ctx);
+    aio_send_end(ctx);
 }
 
 void aio_ready_co(AioContext *ctx, Coroutine *co)

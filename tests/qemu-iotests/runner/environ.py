@@ -58,6 +58,8 @@ def environment(args):
                IMGOPTS=args.imgopts or '',
                CACHEMODE=args.cachemode or 'writeback',
                AIOMODE=args.aiomode or 'threads')
+    if args.iothread:
+        env['IOTESTS_IOTHREAD'] = '1'
     if args.debug:
         env['IOTESTS_DEBUG'] = '1'
     if args.show:

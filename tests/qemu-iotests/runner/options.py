@@ -58,6 +58,8 @@ def _ways(parser):
                        help='the same as -c none')
     group.add_argument('-i', '--aio', dest='aiomode', metavar='AIO',
                        choices=AIO_MODES, help=', '.join(AIO_MODES))
+    group.add_argument('--iothread', action='store_true',
+                       help='exports are in two I/O threads in turn')
     group.add_argument('-o', '--imgopts', '-imgopts', metavar='OPTIONS',
                        help='options of created images of the format')
     group.add_argument('-j', '--jobs', type=int, default=2, metavar='N',
