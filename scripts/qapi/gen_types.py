@@ -114,6 +114,13 @@ def forward_foreign(entities, module):
     return [forward(name) for name in sorted(names)]
 
 
+def declarations(calls):
+    """Declares the types that commands or events take and return."""
+    found = {kind.name for call in calls for kind in (call.arg, call.ret)
+             if kind and kind.meta != "builtin"}
+    return [forward(name) for name in sorted(found)]
+
+
 def guarded(file, what, body):
     guard = "QAPI_" + upper(file) + "_H"
     return "\n".join([HEAD.format(what=what), f"#ifndef {guard}",
