@@ -10,7 +10,7 @@
 #   make check-tsan  tests of what threads share, under ThreadSanitizer
 #   make fuzz        a minute of each fuzzer
 #   make bench       ours and the installed peer, in turn
-#   make lint        layers, style, SPDX lines, documented prototypes
+#   make lint        layers, headers, style, SPDX lines, documented prototypes
 #   make install     into the --prefix given to ./configure
 
 BUILD ?= build

@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 /* What an action remembers until the transaction's end. */
 typedef struct BitmapStep {

@@ -5,6 +5,7 @@
 #include "block/chain-jobs.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-job.h"
 
 /* --- finding nodes of a chain --- */
 

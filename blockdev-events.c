@@ -7,6 +7,7 @@
 #include "block/graph.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-events.h"
+#include "qapi/qapi-types-block-job.h"
 
 /* --- jobs --- */
 

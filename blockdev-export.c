@@ -6,6 +6,8 @@
 #include "block/graph.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-sockets.h"
 
 static void export_deleted(const char *id)
 {

@@ -9,8 +9,12 @@
 #include "block/graph.h"
 #include "blockdev/blockdev.h"
 #include "job/job.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-transaction.h"
 #include "qemu/transactions.h"
+
+typedef struct BackupCommon BackupCommon;
+typedef struct IothreadProperties IothreadProperties;
+typedef struct ObjectOptions ObjectOptions;
 
 /* What the actions of one transaction share. */
 typedef struct BlockdevTransaction {

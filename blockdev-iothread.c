@@ -7,6 +7,7 @@
 #include "block/block-backend.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/iothread.h"
 
 /* --- objects --- */

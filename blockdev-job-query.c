@@ -5,6 +5,7 @@
 #include "block/blockjob.h"
 #include "job/job.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-job.h"
 
 static Job *find_job(const char *id, Error **errp)
 {

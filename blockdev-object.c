@@ -4,6 +4,7 @@
 #include "block/throttle-group.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/cutils.h"
 
 /* All objects, the oldest first. */

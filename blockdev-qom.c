@@ -14,6 +14,7 @@
 #include "blockdev-int.h"
 #include "blockdev/qom.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-qom.h"
 
 const BlockdevQomPart *blockdev_qom_part;
 

@@ -5,6 +5,8 @@
 #include "block/graph.h"
 #include "block/throttle-group.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-stats.h"
+#include "qapi/qapi-types-builtin.h"
 #include "qemu/guest-clock.h"
 
 BlockDeviceInfoList *

@@ -8,6 +8,8 @@
 #include "block/snapshot.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-snapshot.h"
 
 int64_t (*blockdev_vm_clock_ns)(void);
 

@@ -18,6 +18,7 @@
 #include "blockdev-int.h"
 #include "block/io.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-snapshot.h"
 
 typedef struct SnapshotStep {
     BlockDriverState *bs;      /* drained, so that the moment lasts */

@@ -5,6 +5,7 @@
 #include "block/create-job.h"
 #include "block/graph.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-image.h"
 
 bool qmp_blockdev_add(BlockdevOptions *arg, Error **errp)
 {

@@ -2,6 +2,8 @@
 /* Counters of a user's requests. */
 #include "qemu/osdep.h"
 #include "block-backend-int.h"
+#include "qapi/qapi-types-block-stats.h"
+#include "qapi/qapi-types-builtin.h"
 #include "qemu/guest-clock.h"
 
 /* --- histograms --- */

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
+#include "qapi/qapi-types-block-job.h"
 
 /* --- edges --- */
 

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/create-job.h"
 #include "block/graph.h"
+#include "qapi/qapi-types-block-image.h"
 
 typedef struct CreateJob {
     Job job;

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "qapi/qapi-types-block-image.h"
 #include "qemu/cutils.h"
 #include <json-c/json.h>
 

@@ -7,6 +7,7 @@
 
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 struct BdrvShownBits {
     BlockDriverState *bs; /* NULL: the node is gone */

@@ -6,6 +6,8 @@
 #include "block/graph-int.h"
 #include "block/node-int.h"
 #include "block/snapshot.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-stats.h"
 
 /* --- facts of drivers, through filters --- */
 

@@ -9,6 +9,7 @@
 #include "block/graph.h"
 #include "block/node-int.h"
 #include "block/snapshot.h"
+#include "qapi/qapi-types-block-image.h"
 
 #define NS_PER_SECOND 1000000000
 

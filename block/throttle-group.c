@@ -12,6 +12,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/guest-clock.h"
 #include "qemu/thread.h"
 

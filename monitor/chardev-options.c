@@ -6,6 +6,7 @@
 
 #include "monitor/chardev.h"
 #include "qapi/optgroup.h"
+#include "qapi/qapi-types-char.h"
 #include "qemu/cutils.h"
 
 static const OptParam chardev_params[] = {

@@ -8,6 +8,7 @@
 #include <termios.h>
 
 #include "monitor/chardev.h"
+#include "qapi/qapi-types-char.h"
 #include "qemu/aio.h"
 #include "qemu/cutils.h"
 #include "qemu/fdset.h"

@@ -8,6 +8,7 @@
 #include "hmp-int.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
+#include "qapi/qapi-types-control.h"
 #include "qemu/aio.h"
 
 #define OUT_SLOW (1 * MiB) /* take no more commands until this is read */

@@ -4,6 +4,8 @@
 
 #include "monitor/chardev.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-char.h"
+#include "qapi/qapi-types-sockets.h"
 
 ChardevInfoList *qmp_query_chardev(Error **errp)
 {

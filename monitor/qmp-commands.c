@@ -5,6 +5,7 @@
 #include "monitor/monitor.h"
 #include "monitor/qmp-int.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-control.h"
 
 bool qmp_qmp_capabilities(QmpCapabilitiesArg *arg, Error **errp)
 {

@@ -5,6 +5,7 @@
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "monitor/qmp-int.h"
+#include "qapi/qapi-types-control.h"
 
 /* For so long the end waits for clients that have not read all. */
 #define FLUSH_NS INT64_C(1000000000)

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-char.h"
 #include "qemu/yank.h"
 
 static YankEntry *find_instance(const YankInstance *instance)

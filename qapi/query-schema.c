@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-control.h"
 
 /*
  * The text lies in the program file and is parsed for each query: that takes

@@ -13,6 +13,8 @@
 #include "program.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-control.h"
+#include "qapi/qapi-types-qom.h"
 
 typedef struct DaemonOption {
     const char *name;

@@ -19,6 +19,7 @@
 #include "qapi/keyval.h"
 #include "qapi/optgroup.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-char.h"
 #include "qemu/aio.h"
 #include "qemu/yank.h"
 

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-absent.h"
 #include "qemu/error.h"
 
 /* A list of things that are not there. */

@@ -4,8 +4,9 @@
 #ifndef SYSTEM_DEVICE_MODEL_H
 #define SYSTEM_DEVICE_MODEL_H
 
-#include "qapi/qapi-types.h"
 #include "qemu/error.h"
+
+typedef struct ObjectPropertyInfo ObjectPropertyInfo;
 
 typedef enum BusKind {
     BUS_NONE,

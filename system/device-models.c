@@ -4,6 +4,7 @@
 
 #include "device-model.h"
 #include "qapi/keyval.h"
+#include "qapi/qapi-types-qom.h"
 
 static const DeviceProp block_props[] = {
     { "drive", PROP_DRIVE, NULL },

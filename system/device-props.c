@@ -9,6 +9,7 @@
 #include "blockdev/blockdev.h"
 #include "device-model.h"
 #include "device.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/cutils.h"
 
 #define BLOCK_SIZE_MIN 512

@@ -16,6 +16,7 @@
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
+#include "qapi/qapi-types-qdev.h"
 #include "qemu/cutils.h"
 
 static TAILQ_HEAD(DeviceList, Device) devices = TAILQ_HEAD_INITIALIZER(devices);

@@ -5,6 +5,7 @@
 #include "fdset.h"
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-misc.h"
 #include "qemu/fdset.h"
 #include "runstate.h"
 

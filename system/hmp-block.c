@@ -10,6 +10,7 @@
 #include "hmp.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-block-dev.h"
 #include "tools/io/command.h"
 
 /* Adds the error to the answer as it is; for commands that always did so. */

@@ -4,6 +4,10 @@
 #include <json-c/json.h>
 #include "hmp.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-job.h"
+#include "qapi/qapi-types-block-stats.h"
+#include "qapi/qapi-types-control.h"
 #include "qemu/cutils.h"
 #include "tools/common/show.h"
 

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "hmp.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-misc.h"
 
 char *qmp_human_monitor_command(HumanMonitorCommandArg *arg, Error **errp)
 {

@@ -6,6 +6,7 @@
 
 #include "block/graph.h"
 #include "hmp.h"
+#include "qapi/qapi-types-block-image.h"
 #include "runstate.h"
 #include "savevm.h"
 #include "tools/common/show.h"

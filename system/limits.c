@@ -7,6 +7,7 @@
 #include "device.h"
 #include "medium.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-block-dev.h"
 
 #define SET(kind, member) \
     do { \

@@ -4,6 +4,7 @@
 
 #include "machine.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-machine.h"
 
 #define UUID_NONE "00000000-0000-0000-0000-000000000000"
 

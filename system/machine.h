@@ -3,7 +3,6 @@
 #ifndef SYSTEM_MACHINE_H
 #define SYSTEM_MACHINE_H
 
-#include "qapi/qapi-types.h"
 #include "qapi/type.h"
 #include "qemu/error.h"
 

@@ -9,6 +9,7 @@
 #include "medium.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
+#include "qapi/qapi-types-block-dev.h"
 
 /* --- finding --- */
 

@@ -7,6 +7,8 @@
 #include "blockdev/blockdev.h"
 #include "machine.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-machine.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/iothread.h"
 
 /* Objects of machines that have memory; nothing here would use them. */

@@ -9,6 +9,7 @@
 #include "monitor/chardev.h"
 #include "options.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-machine.h"
 #include "storage-daemon/program.h"
 
 static const OptParam machine_params[] = {

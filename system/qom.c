@@ -18,6 +18,8 @@
 #include "device.h"
 #include "machine.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-qdev.h"
+#include "qapi/qapi-types-qom.h"
 
 /* --- lists --- */
 

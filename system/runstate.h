@@ -3,7 +3,7 @@
 #ifndef SYSTEM_RUNSTATE_H
 #define SYSTEM_RUNSTATE_H
 
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-machine.h"
 
 RunState runstate_get(void);
 bool runstate_is_running(void);

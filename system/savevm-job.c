@@ -5,6 +5,8 @@
 #include "block/graph.h"
 #include "job/job.h"
 #include "qapi/qapi-commands-system.h"
+#include "qapi/qapi-types-builtin.h"
+#include "qapi/qapi-types-savevm.h"
 #include "runstate.h"
 #include "savevm.h"
 

@@ -4,6 +4,7 @@
 
 #include "block/export.h"
 #include "nbd/server.h"
+#include "qapi/qapi-types-sockets.h"
 #include "qemu/sockets.h"
 
 typedef struct Listener {

@@ -7,6 +7,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "nbd/server.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 typedef struct NBDBlockExport {
     BlockExport common;

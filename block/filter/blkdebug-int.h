@@ -4,7 +4,7 @@
 #define BLOCK_FILTER_BLKDEBUG_INT_H
 
 #include "block/types.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
 
 typedef struct BlkdebugRules BlkdebugRules;
 

@@ -37,6 +37,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/reqlist.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 #define NS_PER_SECOND INT64_C(1000000000)
 

@@ -11,6 +11,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/request.h"
+#include "qapi/qapi-types-block-image.h"
 
 /* The sector that format probing goes by. */
 #define RAW_GUARD_BYTES 512

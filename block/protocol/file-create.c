@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "file-int.h"
+#include "qapi/qapi-types-block-image.h"
 
 #define DEFAULT_EXTENT_SIZE_HINT MiB
 

@@ -14,6 +14,7 @@
 
 #include "block/graph.h"
 #include "file-int.h"
+#include "qapi/qapi-types-block-stats.h"
 #include "qemu/fdset.h"
 
 #define WRITING_PERMS \

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "nbd-int.h"
+#include "qapi/qapi-types-sockets.h"
 #include "qemu/sockets.h"
 
 #define NS_PER_S INT64_C(1000000000)

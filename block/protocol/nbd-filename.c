@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd-int.h"
+#include "qapi/qapi-types-sockets.h"
 
 #define DEFAULT_PORT "10809"
 #define EXPORT_PREFIX ":exportname="

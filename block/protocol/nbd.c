@@ -4,6 +4,7 @@
 
 #include "block/graph.h"
 #include "nbd-int.h"
+#include "qapi/qapi-types-sockets.h"
 
 /* Most bytes of a request without payload: its length has 32 bits. */
 #define MAX_COMMAND (GiB)

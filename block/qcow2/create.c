@@ -12,6 +12,7 @@
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/refcount-int.h"
+#include "qapi/qapi-types-block-image.h"
 
 /* --- layout --- */
 

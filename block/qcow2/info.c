@@ -9,6 +9,7 @@
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
+#include "qapi/qapi-types-block-image.h"
 
 int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {

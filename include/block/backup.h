@@ -12,7 +12,7 @@
 #define BLOCK_BACKUP_H
 
 #include "block/blockjob.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-job.h"
 #include "qemu/hbitmap.h"
 
 /*

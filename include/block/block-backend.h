@@ -11,7 +11,11 @@
 #define BLOCK_BACKEND_H
 
 #include "block/types.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
+#include "qapi/qapi-types-common.h"
+
+typedef struct BlockDeviceTimedStatsList BlockDeviceTimedStatsList;
+typedef struct uint64List uint64List;
 
 /* A handle without a node, one reference. @perm, @shared: BLK_PERM_*. */
 BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared);

@@ -8,6 +8,9 @@
 
 #include "block/types.h"
 #include "job/job.h"
+#include "qapi/qapi-types-block-core.h"
+
+typedef struct BlockJobInfoList BlockJobInfoList;
 
 typedef struct BlockJob {
     Job job; /* first */

@@ -15,7 +15,7 @@
 #define BLOCK_CHAIN_JOBS_H
 
 #include "block/blockjob.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
 #include "qemu/ratelimit.h"
 
 typedef struct ChainJobParams {

@@ -4,7 +4,8 @@
 #define BLOCK_CREATE_JOB_H
 
 #include "job/job.h"
-#include "qapi/qapi-types.h"
+
+typedef struct BlockdevCreateOptions BlockdevCreateOptions;
 
 /*
  * Starts a job that makes the image that @options (copied) describe; it stays

@@ -20,8 +20,9 @@
 #define BLOCK_DIRTY_BITMAP_H
 
 #include "block/types.h"
-#include "qapi/qapi-types.h"
 #include "qemu/hbitmap.h"
+
+typedef struct BlockDirtyInfoList BlockDirtyInfoList;
 
 #define BDRV_BITMAP_MAX_NAME 1023
 

@@ -17,7 +17,13 @@
 #define BLOCK_DRIVER_H
 
 #include "block/types.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
+#include "qapi/qapi-types-common.h"
+
+typedef struct BlockMeasureInfo BlockMeasureInfo;
+typedef struct BlockStatsSpecific BlockStatsSpecific;
+typedef struct BlockdevCreateOptions BlockdevCreateOptions;
+typedef struct ImageInfoSpecific ImageInfoSpecific;
 
 /* Limits of a node; 0 means none (or, for alignments, 1). */
 typedef struct BlockLimits {

@@ -10,6 +10,9 @@
 #define BLOCK_EXPORT_H
 
 #include "block/block-backend.h"
+#include "qapi/qapi-types-block-export.h"
+
+typedef struct SocketAddress SocketAddress;
 
 typedef struct BlockExport BlockExport;
 

@@ -11,7 +11,13 @@
 
 #include "block/driver.h"
 #include "block/types.h"
+#include "qapi/qapi-types-block-core.h"
 #include "qemu/transactions.h"
+
+typedef struct BlockStats BlockStats;
+typedef struct BlockdevCreateOptions BlockdevCreateOptions;
+typedef struct ImageInfo ImageInfo;
+typedef struct ImageInfoSpecific ImageInfoSpecific;
 
 struct json_object;
 

@@ -11,7 +11,9 @@
 #define BLOCK_SNAPSHOT_H
 
 #include "block/types.h"
-#include "qapi/qapi-types.h"
+
+typedef struct SnapshotInfo SnapshotInfo;
+typedef struct SnapshotInfoList SnapshotInfoList;
 
 /* What the table of an image can hold. */
 #define BDRV_MAX_SNAPSHOT_NAME 255 /* bytes, of names that we make */

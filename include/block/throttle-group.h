@@ -11,7 +11,8 @@
 #define BLOCK_THROTTLE_GROUP_H
 
 #include "block/types.h"
-#include "qapi/qapi-types.h"
+
+typedef struct ThrottleGroupProperties ThrottleGroupProperties;
 
 /* --- the pure algorithm (throttle-bucket.c) --- */
 

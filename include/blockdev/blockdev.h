@@ -3,7 +3,9 @@
 #ifndef BLOCKDEV_BLOCKDEV_H
 #define BLOCKDEV_BLOCKDEV_H
 
-#include "qapi/qapi-types.h"
+#include "qemu/error.h"
+
+typedef struct ObjectOptions ObjectOptions;
 
 /* Makes jobs and nodes send their events; once, by the program. */
 void blockdev_init_events(void);

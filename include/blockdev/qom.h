@@ -11,6 +11,8 @@
 
 struct json_object;
 
+typedef struct ObjectPropertyInfoList ObjectPropertyInfoList;
+
 /* A program's part of the tree, one child of the root. */
 typedef struct BlockdevQomPart {
     const char *name;

@@ -14,7 +14,7 @@
 #ifndef JOB_JOB_H
 #define JOB_JOB_H
 
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-job.h"
 #include "qemu/aio.h"
 #include "qemu/error.h"
 #include "qemu/progress.h"

@@ -6,7 +6,9 @@
 #ifndef MONITOR_CHARDEV_H
 #define MONITOR_CHARDEV_H
 
-#include "qapi/qapi-types.h"
+#include "qemu/error.h"
+
+typedef struct ChardevOptions ChardevOptions;
 
 typedef struct Chardev Chardev;
 

@@ -9,7 +9,9 @@
 #ifndef MONITOR_HMP_H
 #define MONITOR_HMP_H
 
-#include "qapi/qapi-types.h"
+#include "qemu/error.h"
+
+typedef struct MonitorOptions MonitorOptions;
 
 struct json_object;
 

@@ -3,7 +3,9 @@
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
 
-#include "qapi/qapi-types.h"
+#include "qemu/error.h"
+
+typedef struct MonitorOptions MonitorOptions;
 
 /* The version whose interface we match, and our own name. */
 #define TIDEMARK_QEMU_MAJOR 7

@@ -2,8 +2,9 @@
 /*
  * Types of the QMP schema as data, and the walkers that work on them.
  *
- * For each type Foo of the schema the generated "qapi/qapi-types.h" has the C
- * type, a descriptor qapi_type_Foo, and typed functions around the walkers:
+ * For each type Foo of the schema the generated "qapi/qapi-types-MODULE.h" has
+ * the C type, a descriptor qapi_type_Foo, and typed functions around the
+ * walkers:
  *
  *     void qapi_free_Foo(Foo *v);
  *     Foo *qapi_clone_Foo(const Foo *v);

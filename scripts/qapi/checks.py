@@ -195,6 +195,19 @@ def check_schema(schema):
         ret = getattr(entity, "ret", None)
         if ret and not ret.pointer:
             fail(entity.where, f"'returns' cannot be of type '{ret.name}'")
+    for module in schema.modules():
+        check_module_cycle(schema, module, [])
+
+
+def check_module_cycle(schema, module, path):
+    """Headers of modules include each other as far as their types embed."""
+    if module in path:
+        cycle = " -> ".join(path[path.index(module):] + [module])
+        where = next(t.where for t in schema.types.values()
+                     if t.module == module)
+        fail(where, f"modules embed each other's types: {cycle}")
+    for other in schema.embedded_modules(module):
+        check_module_cycle(schema, other, path + [module])
 
 
 def check_base_cycle(entity):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # qapi-commands.h and qapi-commands.c: prototypes of the command handlers and
 # the table that the dispatcher looks them up in.
-from .gen_types import HEAD
+from .gen_types import HEAD, declarations
 from .names import c_name, c_string
 
 FLAGS = {"coroutine": "QMP_COMMAND_COROUTINE", "allow-oob": "QMP_COMMAND_OOB",
@@ -50,8 +50,9 @@ def guard(schema):
 def header(schema):
     out = [HEAD.format(what="Handlers of the QMP commands."),
            f"#ifndef {guard(schema)}", f"#define {guard(schema)}", "",
-           '#include "qapi/qapi-types.h"', '#include "qapi/qmp-dispatch.h"',
-           "", "/* Arguments belong to the caller, answers to it too. */", ""]
+           '#include "qapi/qmp-dispatch.h"', "",
+           *declarations(schema.commands), "",
+           "/* Arguments belong to the caller, answers to it too. */", ""]
     for command in schema.commands:
         out += [contract(command), prototype(command) + ";", ""]
     out += ["/* All commands, by name. */",
@@ -105,7 +106,8 @@ def source(schema):
     out = [HEAD.format(what="The table of the QMP commands."),
            '#include "qemu/osdep.h"',
            f'#include "qapi/{schema.dash("qapi-commands")}.h"',
-           f'#include "qapi/{schema.dash("qapi-introspect")}.h"', ""]
+           f'#include "qapi/{schema.dash("qapi-introspect")}.h"',
+           '#include "qapi/qapi-types.h"', ""]
     for command in commands:
         out += thunk(command)
     out.append("static const QmpCommand qmp_commands[] = {")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # qapi-events.h and qapi-events.c: a function to send each QMP event.
-from .gen_types import HEAD
+from .gen_types import HEAD, declarations
 from .names import c_name, c_string
 
 
@@ -12,7 +12,8 @@ def prototype(event):
 def header(schema):
     out = [HEAD.format(what="Functions that send the QMP events."),
            "#ifndef QAPI_QAPI_EVENTS_H", "#define QAPI_QAPI_EVENTS_H", "",
-           '#include "qapi/events.h"', '#include "qapi/qapi-types.h"', "",
+           '#include "qapi/events.h"', "",
+           *declarations(schema.events), "",
            "/* The argument is borrowed.  Main thread only. */", ""]
     for event in schema.events:
         text = " ".join(event.doc.text.split()).split(". ")[0].rstrip(".")
@@ -22,7 +23,8 @@ def header(schema):
 
 def source(schema):
     out = [HEAD.format(what="Functions that send the QMP events."),
-           '#include "qemu/osdep.h"', '#include "qapi/qapi-events.h"', ""]
+           '#include "qemu/osdep.h"', '#include "qapi/qapi-events.h"',
+           '#include "qapi/qapi-types.h"', ""]
     for event in schema.events:
         kind = f"&qapi_type_{event.arg.name}, arg" if event.arg \
             else "NULL, NULL"

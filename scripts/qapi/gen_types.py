@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# qapi-types.h and qapi-types.c: C types, and the descriptors that the generic
-# walkers (qapi/input.c, output.c, type.c) work from.
+# qapi-types-MODULE.h, qapi-types.h (all modules) and qapi-types.c: C types, and
+# the descriptors that the generic walkers (qapi/input.c, output.c, type.c) work
+# from.  The header of a module includes those of the types that its own embed;
+# types that it only points to are declared.
 from .names import c_name, c_string, upper
 from .schema import AlternateType, EnumType, ListType, ObjectType
 
@@ -84,7 +86,7 @@ def list_decl(entity):
 
 
 def ordered(objects):
-    """Structs before the unions that embed them."""
+    """Structs before the unions of the same module that embed them."""
     done, result = set(), []
 
     def visit(entity):
@@ -92,7 +94,8 @@ def ordered(objects):
             return
         done.add(entity.name)
         for branch in entity.branches.values():
-            visit(branch)
+            if branch.module == entity.module:
+                visit(branch)
         result.append(entity)
 
     for entity in objects:
@@ -100,32 +103,77 @@ def ordered(objects):
     return result
 
 
-def header(schema):
-    out = [HEAD.format(what="All types of the QMP schema."),
-           "#ifndef QAPI_QAPI_TYPES_H", "#define QAPI_QAPI_TYPES_H", "",
-           '#include "qapi/type.h"', ""]
+def forward(name):
+    return f"typedef struct {name} {name};"
+
+
+def forward_foreign(entities, module):
+    """Declares what @entities point to outside @module."""
+    names = {target.name for entity in entities for target in entity.pointed()
+             if target.module != module}
+    return [forward(name) for name in sorted(names)]
+
+
+def declarations(calls):
+    """Declares the types that commands or events take and return."""
+    found = {kind.name for call in calls for kind in (call.arg, call.ret)
+             if kind and kind.meta != "builtin"}
+    return [forward(name) for name in sorted(found)]
+
+
+def guarded(file, what, body):
+    guard = "QAPI_" + upper(file) + "_H"
+    return "\n".join([HEAD.format(what=what), f"#ifndef {guard}",
+                      f"#define {guard}", "", *body, "", "#endif", ""])
+
+
+def builtin_header(schema):
+    """What belongs to no module: built-in types, and lists of them."""
+    lists = schema.lists_of(None)
+    out = ['#include "qapi/type.h"', ""]
     out += [f"extern const QapiType qapi_type_{entity.name};"
             for entity in schema.types.values() if entity.meta == "builtin"]
-    out.append("")
-    for enum in schema.enums():
+    for entity in lists:
+        out += list_decl(entity)
+    out += [f"QAPI_DECLARE_TYPE({entity.name})" for entity in lists]
+    return guarded(header_name(None), "Built-in types of the QMP schema.", out)
+
+
+def module_header(schema, module):
+    enums, objects, alternates = (
+        [entity for entity in some if entity.module == module]
+        for some in (schema.enums(), schema.objects(), schema.alternates()))
+    walked, lists = ordered(objects), schema.lists_of(module)
+    out = [f'#include "qapi/{header_name(other)}.h"'
+           for other in schema.embedded_modules(module)]
+    out += ['#include "qapi/type.h"', ""]
+    for enum in enums:
         out += enum_decl(enum)
-    walked = ordered(schema.objects())
-    for entity in walked + schema.alternates():
-        out.append(f"typedef struct {entity.name} {entity.name};")
+    out += forward_foreign(walked + alternates + lists, module)
+    out += [forward(entity.name) for entity in walked + alternates]
     out.append("")
-    for entity in schema.lists.values():
+    for entity in lists:
         out += list_decl(entity)
     out.append("")
-    for entity in schema.alternates():
+    for entity in alternates:
         out += kind_decl(entity)
         out += alternate_decl(entity)
     for entity in walked:
         out += object_decl(entity)
-    for entity in walked + schema.alternates():
-        out.append(f"QAPI_DECLARE_TYPE({entity.name})")
-    for entity in schema.lists.values():
-        out.append(f"QAPI_DECLARE_TYPE({entity.name})")
-    return "\n".join(out + ["", "#endif", ""])
+    out += [f"QAPI_DECLARE_TYPE({entity.name})"
+            for entity in walked + alternates + lists]
+    return guarded(header_name(module),
+                   f"Types of module '{module}' of the QMP schema.", out)
+
+
+def header_name(module):
+    return f"qapi-types-{module or 'builtin'}"
+
+
+def header(schema):
+    out = [f'#include "qapi/{header_name(module)}.h"'
+           for module in [None] + schema.modules()]
+    return guarded("qapi-types", "All types of the QMP schema.", out)
 
 
 # --- descriptors ---
@@ -248,4 +296,7 @@ def source(schema):
 
 
 def generate(schema):
-    return {"qapi-types.h": header(schema), "qapi-types.c": source(schema)}
+    files = {f"{header_name(module)}.h": module_header(schema, module)
+             for module in schema.modules()}
+    return {**files, f"{header_name(None)}.h": builtin_header(schema),
+            "qapi-types.h": header(schema), "qapi-types.c": source(schema)}

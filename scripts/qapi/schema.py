@@ -40,6 +40,19 @@ class Type:
     def c_type(self):
         return f"{self.name} *"
 
+    def parts(self):
+        """Types of which a value of this type in C has a part."""
+        return []
+
+    def embedded(self):
+        """The parts whose definition the C compiler must have seen."""
+        return [part for part in self.parts() if not part.pointer]
+
+    def pointed(self):
+        """The parts that are pointers to generated types."""
+        return [part for part in self.parts()
+                if part.pointer and part.meta != "builtin"]
+
     def declare(self, variable):
         c_type = self.c_type
         return c_type + variable if c_type.endswith("*") \
@@ -86,8 +99,11 @@ class ListType(Type):
     json_type = "array"
 
     def __init__(self, element):
-        super().__init__(element.name + "List")
+        super().__init__(element.name + "List", module=element.module)
         self.element = element
+
+    def parts(self):
+        return [self.element]
 
 
 class Member:
@@ -122,6 +138,13 @@ class ObjectType(Type):
     def member(self, name):
         return next((m for m in self.members() if m.name == name), None)
 
+    def parts(self):
+        return [m.type for m in self.members()] \
+            + ([self.base] if self.base else [])
+
+    def embedded(self):
+        return super().embedded() + list(self.branches.values())
+
     @property
     def tag(self):
         return self.member(self.discriminator) if self.discriminator else None
@@ -134,6 +157,9 @@ class AlternateType(Type):
     def __init__(self, name, where, doc, module, branches):
         super().__init__(name, where, doc, module)
         self.branches = branches
+
+    def parts(self):
+        return [branch.type for branch in self.branches]
 
     def constant(self, branch):
         return f"{upper(self.name)}_KIND_{upper(branch.name)}"
@@ -304,6 +330,20 @@ class Schema:
     def bar(self, name):
         """A symbol, likewise."""
         return f"{name}_{self.program}" if self.program else name
+
+    def modules(self):
+        """The modules that define types, in the order of the schema."""
+        return list(dict.fromkeys(t.module for t in self.types.values()
+                                  if t.module))
+
+    def embedded_modules(self, module):
+        """The other modules whose types those of @module embed."""
+        found = {part.module for entity in self.types.values()
+                 if entity.module == module for part in entity.embedded()}
+        return sorted(found - {None, module})
+
+    def lists_of(self, module):
+        return [t for t in self.lists.values() if t.module == module]
 
     def objects(self):
         return [t for t in self.types.values() if isinstance(t, ObjectType)]

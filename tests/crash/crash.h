@@ -38,6 +38,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "qapi/qapi-types-block-image.h"
 
 #define CRASH_SECTOR 512
 #define CRASH_UNIT 64 /* of what guests write: offsets and lengths */

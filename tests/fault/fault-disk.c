@@ -5,6 +5,7 @@
 #include "fault-disk.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "qapi/qapi-types-block-image.h"
 
 #define MAX_FILE (64 * MiB)
 

@@ -11,6 +11,7 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "job/job.h"
+#include "qapi/qapi-types-block-job.h"
 #include "qapi/qmp-dispatch.h"
 
 /* More turns of the loop than any script needs. */

@@ -10,7 +10,11 @@
 #include <json-c/json.h>
 #include "fuzz.h"
 #include "qapi/keyval.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
+#include "qapi/qapi-types-block-export.h"
+#include "qapi/qapi-types-char.h"
+#include "qapi/qapi-types-control.h"
+#include "qapi/qapi-types-qom.h"
 
 static const QapiType *const types[] = {
     &qapi_type_BlockExportOptions, &qapi_type_BlockdevOptions,

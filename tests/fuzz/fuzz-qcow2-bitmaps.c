@@ -18,7 +18,8 @@
 #include "block/dirty-bitmap.h"
 #include "fuzz.h"
 #include "fuzz-image.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-block-image.h"
 
 #define CLUSTER 512
 #define EXT_BITMAPS 0x23852875

@@ -11,7 +11,8 @@
 #include "block/dirty-bitmap.h"
 #include "fuzz.h"
 #include "fuzz-image.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-block-image.h"
 
 #define MAX_STEPS 32       /* of reading and of asking for the status */
 #define PIECE (64 * KiB)

@@ -12,7 +12,14 @@
 #include "fuzz.h"
 #include "monitor/qmp-json.h"
 #include "qapi/json.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-block-export.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-job.h"
+#include "qapi/qapi-types-char.h"
+#include "qapi/qapi-types-qom.h"
+#include "qapi/qapi-types-sockets.h"
+#include "qapi/qapi-types-transaction.h"
 #include "qapi/qmp-dispatch.h"
 
 static const QapiType *const types[] = {

@@ -18,6 +18,7 @@
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
+#include "qapi/qapi-types-block-job.h"
 
 #define MODEL_BYTES (1 * MiB)
 #define MODEL_SECTOR 512

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Runs the generator on every schema of this folder: NAME.json must be refused
 # with the message in NAME.err, and be accepted where there is none.  What is
-# generated from good.json must compile.
+# generated from good.json must compile, each header alone too.
 #
 # usage: check-schemas.py GENERATOR QAPI-FOLDER [--update]
 import os
@@ -44,11 +44,12 @@ def compiles(generator, include):
         os.mkdir(target)
         messages += run(generator, "good.json", target)
         for name in sorted(os.listdir(target)):
-            if name.endswith(".c"):
+            if name.endswith((".c", ".h")):
                 messages += subprocess.run(
                     [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE",
                      "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter",
                      "-Wno-missing-field-initializers", "-fsyntax-only",
+                     "-include", "qemu/osdep.h", "-x", "c",
                      "-I", include, "-I", folder, *flags,
                      os.path.join(target, name)],
                     capture_output=True, text=True, check=False).stderr

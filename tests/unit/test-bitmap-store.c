@@ -11,6 +11,8 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-transaction.h"
 #include "test-qcow2.h"
 
 #define SIZE (1 * MiB)

@@ -2,6 +2,7 @@
 /* BlockBackend: names, drain and queueing, error policy, counters. */
 #include "qemu/osdep.h"
 
+#include "qapi/qapi-types-block-stats.h"
 #include "qemu/guest-clock.h"
 #include "qemu/iothread.h"
 #include "test-disk.h"

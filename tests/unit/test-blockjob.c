@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/blockjob.h"
 #include "dummy-drivers.h"
+#include "qapi/qapi-types-block-job.h"
 
 static int coroutine_fn no_work(Job *job, Error **errp)
 {

@@ -9,6 +9,7 @@
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 #define MAX_SIZE (1 * MiB)
 #define UNIT 512

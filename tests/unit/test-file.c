@@ -11,6 +11,8 @@
 #include "block/io.h"
 #include "block/protocol/file-int.h"
 #include "block/request.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-stats.h"
 #include "qemu/aio.h"
 
 /* Only these are there. */

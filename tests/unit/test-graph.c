@@ -3,6 +3,8 @@
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "dummy-drivers.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-stats.h"
 
 #define FILE_NODE(name) \
     "{'driver':'file','node-name':'" name "','filename':'/d/" name "'}"

@@ -3,7 +3,12 @@
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/keyval.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-job.h"
+#include "qapi/qapi-types-builtin.h"
+#include "qapi/qapi-types-sockets.h"
+#include "qapi/qapi-types-transaction.h"
 
 typedef struct Case {
     const QapiType *type;

@@ -3,7 +3,8 @@
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/qapi-introspect.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-builtin.h"
+#include "qapi/qapi-types-introspect.h"
 
 static SchemaInfoList *load(void)
 {

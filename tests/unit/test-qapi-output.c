@@ -2,7 +2,13 @@
 /* Values of schema types to JSON, copies, and the way there and back. */
 #include "qemu/osdep.h"
 #include "qapi/json.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-bitmap.h"
+#include "qapi/qapi-types-block-image.h"
+#include "qapi/qapi-types-block-stats.h"
+#include "qapi/qapi-types-builtin.h"
+#include "qapi/qapi-types-introspect.h"
+#include "qapi/qapi-types-sockets.h"
+#include "qapi/qapi-types-transaction.h"
 
 static char *to_text(struct json_object *obj)
 {

@@ -4,6 +4,7 @@
 #define TEST_QCOW2_H
 
 #include "block/graph.h"
+#include "qapi/qapi-types-block-image.h"
 #include <json-c/json.h>
 
 /* Opens what @text, JSON with ' for ", describes. */

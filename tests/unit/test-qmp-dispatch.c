@@ -3,7 +3,9 @@
 #include "qemu/osdep.h"
 #include "qapi/events.h"
 #include "qapi/json.h"
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
+#include "qapi/qapi-types-builtin.h"
+#include "qapi/qapi-types-job.h"
 #include "qapi/qmp-dispatch.h"
 #include "qemu/coroutine.h"
 

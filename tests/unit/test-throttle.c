@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/throttle-group.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/guest-clock.h"
 #include <json-c/json.h>
 

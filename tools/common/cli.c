@@ -7,6 +7,7 @@
 #include "monitor/monitor.h"
 #include "qapi/keyval.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-qom.h"
 #include "qemu/cutils.h"
 #include "tools/common/cli.h"
 

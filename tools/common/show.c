@@ -2,6 +2,7 @@
 /* Printing: JSON with indentation, and particulars of an image as text. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "qapi/qapi-types-block-image.h"
 #include "qemu/cutils.h"
 #include "tools/common/show.h"
 

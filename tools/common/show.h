@@ -3,7 +3,14 @@
 #ifndef TOOLS_COMMON_SHOW_H
 #define TOOLS_COMMON_SHOW_H
 
-#include "qapi/qapi-types.h"
+#include "qemu/error.h"
+
+struct json_object;
+
+typedef struct ImageInfo ImageInfo;
+typedef struct ImageInfoSpecific ImageInfoSpecific;
+typedef struct SnapshotInfo SnapshotInfo;
+typedef struct SnapshotInfoList SnapshotInfoList;
 
 /* Prints @value (consumed) on stdout, indented by four blanks a level. */
 void show_json(struct json_object *value);

@@ -4,6 +4,7 @@
 #include "block/graph.h"
 #include "img.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 typedef enum BitmapVerb {
     BITMAP_ADD,

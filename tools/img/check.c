@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "img.h"
+#include "qapi/qapi-types-block-image.h"
 #include "tools/common/show.h"
 
 enum {

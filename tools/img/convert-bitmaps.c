@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "convert.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/qapi-types-block-bitmap.h"
 
 static BlockDriverState *source_node(const Convert *c)
 {

@@ -4,6 +4,7 @@
 #include <json-c/json.h>
 #include "block/graph.h"
 #include "img.h"
+#include "qapi/qapi-types-block-image.h"
 #include "tools/common/show.h"
 
 typedef struct InfoArgs {

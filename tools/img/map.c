@@ -4,6 +4,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "img.h"
+#include "qapi/qapi-types-block-image.h"
 
 typedef struct MapArgs {
     ToolImage image;

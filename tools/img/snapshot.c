@@ -4,6 +4,7 @@
 #include "block/graph.h"
 #include "block/snapshot.h"
 #include "img.h"
+#include "qapi/qapi-types-block-image.h"
 #include "tools/common/show.h"
 
 typedef struct SnapshotArgs {

@@ -7,6 +7,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "io-int.h"
+#include "qapi/qapi-types-block-image.h"
 #include "tools/common/show.h"
 
 int io_flush(BlockBackend *blk, int argc, char **argv)

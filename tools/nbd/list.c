@@ -4,6 +4,7 @@
 
 #include "nbd.h"
 #include "nbd/client.h"
+#include "qapi/qapi-types-sockets.h"
 #include "qemu/aio.h"
 #include "qemu/sockets.h"
 

@@ -13,6 +13,7 @@
 #include "block/graph.h"
 #include "block/snapshot.h"
 #include "nbd.h"
+#include "qapi/qapi-types-sockets.h"
 #include "qemu/cutils.h"
 
 #define DEFAULT_PORT "10809"

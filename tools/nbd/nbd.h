@@ -3,9 +3,12 @@
 #ifndef TOOLS_NBD_H
 #define TOOLS_NBD_H
 
-#include "qapi/qapi-types.h"
+#include "qapi/qapi-types-block-core.h"
 #include "tools/common/cli.h"
 #include "tools/common/image.h"
+
+typedef struct BlockDirtyBitmapOrStrList BlockDirtyBitmapOrStrList;
+typedef struct SocketAddress SocketAddress;
 
 typedef struct NbdArgs {
     ToolImage image;

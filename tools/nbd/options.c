@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd.h"
+#include "qapi/qapi-types-block-bitmap.h"
 #include "qemu/cutils.h"
 
 static void help(void)
