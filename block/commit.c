@@ -17,7 +17,6 @@
 #include "block/chain-jobs.h"
 #include "block/commit.h"
 #include "block/io.h"
-#include "qemu/ratelimit.h"
 
 typedef struct CommitJob {
     BlockJob common;
@@ -53,34 +52,36 @@ static GArray *collect_layers(const CommitJob *s)
     return layers;
 }
 
-static int coroutine_fn commit_loop(CommitJob *s, const CommitCopy *c,
-                                    void *buf)
+/* A CommitCopy's progress. */
+static bool tell_progress(void *opaque, int64_t done, int64_t total)
 {
-    RateLimit limit = {0};
+    CommitJob *s = opaque;
+    uint64_t before, all;
 
-    for (int64_t offset = 0; offset < c->size;) {
-        int64_t n, moved;
-        bool is_read;
+    progress_get(&s->common.job.progress, &before, &all);
+    progress_done(&s->common.job.progress, done - before);
+    return true;
+}
 
-        job_pause_point(&s->common.job);
-        if (job_is_cancelled(&s->common.job)) {
-            return 0;
-        }
-        n = commit_step(c, offset, buf, &moved, &is_read);
-        if (n < 0 && job_is_cancelled(&s->common.job)) {
-            return 0;
-        }
-        if (n < 0) {
-            if (!chain_job_forgive(&s->common, s->on_error, is_read, n)) {
-                return n;
-            }
-            continue;
-        }
-        offset += n;
-        progress_done(&s->common.job.progress, n);
-        chain_job_pace(&s->common, &limit, moved);
-    }
-    return blk_co_flush(c->base);
+static int coroutine_fn finish(BlockJob *job, Error **errp)
+{
+    return blk_co_flush(to_commit(&job->job)->to);
+}
+
+static int coroutine_fn copy_all(CommitJob *s, const CommitCopy *c,
+                                 Error **errp)
+{
+    CommitCopier *k = commit_copier_new(c);
+    BlockJobCopy copy = {
+        .copier = commit_copier(k),
+        .on_source_error = s->on_error,
+        .on_target_error = s->on_error,
+        .finish = finish,
+    };
+    int ret = block_job_copy(&s->common, &copy, errp);
+
+    commit_copier_free(k);
+    return ret;
 }
 
 static int coroutine_fn commit_run(Job *job, Error **errp)
@@ -92,8 +93,10 @@ static int coroutine_fn commit_run(Job *job, Error **errp)
         .n_layers = layers->len,
         .base = s->to,
         .size = blk_getlength(s->from),
+        .speed = s->common.speed,
+        .progress = tell_progress,
+        .opaque = s,
     };
-    void *buf;
     int ret;
 
     if (c.size < 0) {
@@ -109,10 +112,7 @@ static int coroutine_fn commit_run(Job *job, Error **errp)
         return c.size;
     }
     progress_set_remaining(&job->progress, c.size);
-    buf = bdrv_try_blockalign(s->base, COMMIT_CHUNK);
-    ret = buf ? commit_loop(s, &c, buf) : -ENOMEM;
-    qemu_vfree(buf);
-    return ret;
+    return copy_all(s, &c, errp);
 }
 
 /* --- the end --- */
@@ -212,6 +212,7 @@ static const JobDriver commit_driver = {
     .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_COMMIT,
     .run = commit_run,
+    .pause = block_job_pause,
     .user_resume = block_job_user_resume,
     .prepare = commit_prepare,
     .abort = commit_abort,
