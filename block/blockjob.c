@@ -204,8 +204,8 @@ bool block_job_cancel(Job *j, bool force)
 {
     BlockJob *job = container_of(j, BlockJob, job);
 
+    /* The job stops its copier when it is woken: it must know why it ends. */
     if (job->copier) {
-        copy_pacer_cancel(job->copier->pacer);
         copier_for_each_co(job->copier, cancel_requests, job);
     }
     if (j->co) {

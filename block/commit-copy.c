@@ -107,7 +107,7 @@ CommitCopier *commit_copier_new(const CommitCopy *c)
         .ops = &copier_ops,
         .opaque = k,
         .chunk = COPY_CHUNK,
-        .unit = MAX(params.unit, 64 * KiB),
+        .no_retry = true,
     };
     return k;
 }

@@ -181,13 +181,20 @@ static void coroutine_fn copy_area(void *opaque)
     copy_pacer_end(c->pacer, area.bytes);
 }
 
+/* Does it count for the speed? */
+static bool costs(const Copier *c, const CopyArea *area)
+{
+    return area->kind == COPY_DATA ||
+           (area->kind == COPY_ZERO && !c->free_zeroes);
+}
+
 static void coroutine_fn start_area(Copier *c, const CopyArea *area)
 {
-    bool costs = area->kind == COPY_DATA || area->kind == COPY_ZERO;
+    bool moves = area->kind == COPY_DATA || area->kind == COPY_ZERO;
     CopyTask *task = new_task(c, area);
 
-    copy_pacer_begin(c->pacer, area->bytes, costs);
-    if (c->pacer->max_workers == 1 || !costs) {
+    copy_pacer_begin(c->pacer, area->bytes, costs(c, area));
+    if (c->pacer->max_workers == 1 || !moves) {
         copy_area(task);
     } else {
         coroutine_enter(coroutine_create(copy_area, task));
@@ -200,8 +207,7 @@ static void coroutine_fn start_area(Copier *c, const CopyArea *area)
  */
 static bool coroutine_fn must_sleep(Copier *c, const CopyArea *area)
 {
-    if ((area->kind != COPY_DATA && area->kind != COPY_ZERO) ||
-        !copy_pacer_is_limited(c->pacer)) {
+    if (!costs(c, area) || !copy_pacer_is_limited(c->pacer)) {
         return false;
     }
     copy_walker_unget(c->walker, area);
@@ -224,8 +230,8 @@ static void coroutine_fn hand_out(Copier *c)
         CopyArea area;
         int ret;
 
-        max[COPY_ZERO] = copy_pacer_is_limited(c->pacer) ? c->chunk
-                                                         : MAX_IDLE_AREA;
+        max[COPY_ZERO] = copy_pacer_is_limited(c->pacer) && !c->free_zeroes
+            ? c->chunk : MAX_IDLE_AREA;
         ret = copy_walker_next(c->walker, max, &area);
         if (ret == 0) {
             break;

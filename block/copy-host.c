@@ -130,6 +130,20 @@ static int write_all(const CopyPiece *piece, const void *buf)
     return 0;
 }
 
+/* Is a whole unit, of those that lie at multiples on the disk, zero? */
+static bool has_zero_unit(const CopyPiece *piece, const void *buf)
+{
+    int64_t unit = piece->zero_unit, n;
+
+    for (int64_t at = 0; at < piece->bytes; at += n) {
+        n = MIN(unit - (piece->offset + at) % unit, piece->bytes - at);
+        if (buffer_is_zero((const char *)buf + at, n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Read, look for zeroes while the data is in its cache, write. */
 static int copy_piece(const CopyPiece *piece, void *buf)
 {
@@ -138,7 +152,10 @@ static int copy_piece(const CopyPiece *piece, void *buf)
     if (ret < 0) {
         return ret;
     }
-    if (buffer_is_zero(buf, piece->bytes)) {
+    if (piece->zero_unit > 0 && has_zero_unit(piece, buf)) {
+        return COPY_PIECE_MIXED;
+    }
+    if (piece->zero_unit == 0 && buffer_is_zero(buf, piece->bytes)) {
         return BDRV_HOST_IS_ZERO;
     }
     ret = write_all(piece, buf);

@@ -9,6 +9,9 @@
 #include "qemu/bufpool.h"
 #include "qemu/thread.h"
 
+/* There are zeroes in it, so that nothing was written. */
+#define COPY_PIECE_MIXED 100
+
 /* A piece that goes from host file to host file; on its waiter's stack. */
 typedef struct CopyPiece {
     /* --- set by who hands it in --- */
@@ -16,12 +19,14 @@ typedef struct CopyPiece {
     int in, out;
     int64_t in_offset, out_offset;
     int64_t bytes;
+    /* > 0: a unit of zeroes makes COPY_PIECE_MIXED of it; see the mover. */
+    int64_t zero_unit;
 
     /* --- under the queue's lock, until it is taken; then its worker's --- */
     TAILQ_ENTRY(CopyPiece) entry;
 
     /* --- its worker's until the coroutine is woken, then the waiter's --- */
-    int ret;       /* one of BDRV_HOST_*, or -errno */
+    int ret;       /* one of BDRV_HOST_*, COPY_PIECE_MIXED, or -errno */
     Coroutine *co; /* waits for it */
 } CopyPiece;
 

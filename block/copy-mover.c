@@ -249,6 +249,54 @@ static int64_t coroutine_fn move_host(CopyMover *m, const Move *move,
     return moved;
 }
 
+/* The range of @to is kept by the caller. */
+static int coroutine_fn run_whole(CopyMover *m, const CopyHostMove *h,
+                                  const BdrvHostRange *from,
+                                  const BdrvHostRange *to)
+{
+    CopyPiece piece = {
+        .offset = h->offset,
+        .in = from->fd,
+        .out = to->fd,
+        .in_offset = from->offset,
+        .out_offset = to->offset,
+        .bytes = h->bytes,
+        .zero_unit = h->zero_unit,
+    };
+
+    if (to->bytes < h->bytes || !is_aligned(&piece, from->align, to->align)) {
+        return -ENOTSUP;
+    }
+    if (h->placed) {
+        h->placed(h->opaque);
+    }
+    return copy_host_run(m->host, &piece, false);
+}
+
+bool coroutine_fn copy_mover_try_host(CopyMover *m, const CopyHostMove *h,
+                                      bool *mixed)
+{
+    BdrvRequest *from, *to = NULL;
+    int ret;
+
+    *mixed = false;
+    from = bdrv_co_host_read_begin(h->source, h->source_offset, h->bytes,
+                                   &ret);
+    if (!from) {
+        return false;
+    }
+    if (from->host.kind == BDRV_HOST_FILE && from->host.bytes == h->bytes) {
+        to = bdrv_co_host_write_begin(m->target, h->offset, h->bytes, &ret);
+    }
+    if (to) {
+        ret = run_whole(m, h, &from->host, &to->host);
+        *mixed = ret == COPY_PIECE_MIXED;
+        ret = bdrv_co_host_write_end(to, *mixed ? -ECANCELED : ret);
+    }
+    bdrv_co_host_read_end(from);
+    return to && ret == 0;
+}
+
 /* --- all of them --- */
 
 static int coroutine_fn move_offload(CopyMover *m, BdrvChild *source,

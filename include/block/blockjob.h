@@ -64,9 +64,9 @@ void block_job_user_resume(Job *job);
 void block_job_set_speed(Job *job, int64_t speed);
 
 /*
- * For JobDriver, cancel: the copier begins nothing more; and what the job's
- * coroutines wait for on any of its nodes fails where that may never come.
- * Requests of others on them are not touched.
+ * For JobDriver, cancel: what the job's coroutines, and those of its copier,
+ * wait for on any of its nodes fails where that may never come.  Requests of
+ * others on them are not touched.
  */
 bool block_job_cancel(Job *job, bool force);
 

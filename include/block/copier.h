@@ -68,6 +68,7 @@ typedef struct Copier {
     int64_t unit;          /* what failed is tried again in pieces of this */
     bool quiet;            /* what was copied at last has not failed */
     bool no_retry;         /* by units */
+    bool free_zeroes;      /* they do not count for the speed */
 
     /* --- while it runs --- */
     BlockCopyError error;  /* the first */

@@ -66,6 +66,27 @@ int coroutine_fn copy_mover_move(CopyMover *m, const CopyArea *area,
 /* The same from another node than the mover's own. */
 int coroutine_fn copy_mover_move_from(CopyMover *m, BdrvChild *source,
                                       const CopyArea *area, bool *is_read);
+/*
+ * For those who look for zeroes of their own size in the data, and who write in
+ * a certain order.
+ */
+typedef struct CopyHostMove {
+    BdrvChild *source;
+    int64_t source_offset;
+    int64_t offset, bytes; /* of the target; at most COPY_CHUNK */
+    int64_t zero_unit;     /* no unit of zeroes may be in it; -1: all may be */
+    /* Called when the target has given the range a place; may be NULL. */
+    void (*placed)(void *opaque);
+    void *opaque;
+} CopyHostMove;
+
+/*
+ * Moves it from host file to host file as a whole.  False: that cannot be done
+ * (nothing is said about why), it is to be moved otherwise.  *@mixed: there
+ * are zeroes in it.
+ */
+bool coroutine_fn copy_mover_try_host(CopyMover *m, const CopyHostMove *h,
+                                      bool *mixed);
 /* A guest waits for what overlaps [@offset, +@bytes): that comes first. */
 void copy_mover_hurry(CopyMover *m, int64_t offset, int64_t bytes);
 /* Do host files make both ends, as far as the last area tells? */
