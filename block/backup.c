@@ -18,7 +18,8 @@
 
 typedef struct BackupJob {
     BlockJob common;
-    BlockDriverState *cbw;    /* a reference of ours */
+    BlockDriverState *cbw;    /* held by `attached` */
+    Transaction *attached;    /* what the job holds for its whole life */
     BlockDriverState *target; /* held by an edge */
     BlockCopyState *copy;
     BackupBitmap bitmap;
@@ -239,8 +240,8 @@ static void backup_clean(Job *job)
     block_copy_set_progress(s->copy, NULL);
     cbw_set_broken_hook(s->cbw, NULL, NULL);
     block_job_remove_all_bdrv(&s->common);
-    cbw_drop(s->cbw);
-    bdrv_unref(g_steal_pointer(&s->cbw));
+    block_job_let_go(&s->attached);
+    s->cbw = NULL;
     s->copy = NULL;
 }
 
@@ -315,10 +316,21 @@ static bool check_perf(const BackupPerf *perf, Error **errp)
     return true;
 }
 
-/* The filter, not yet known to any job; holds a reference. */
+static void undo_cbw(void *opaque)
+{
+    BlockDriverState *cbw = opaque;
+
+    cbw_drop(cbw);
+    bdrv_unref(cbw);
+}
+
+static const TransactionActionDrv cbw_step = {.abort = undo_cbw};
+
+/* The filter, which is there until @tran is undone. */
 static BlockDriverState *insert_cbw(BlockDriverState *source,
                                     BlockDriverState *target,
-                                    const BackupCommon *o, Error **errp)
+                                    const BackupCommon *o, Transaction *tran,
+                                    Error **errp)
 {
     BlockdevRef file = {
         .type = BLOCKDEV_REF_KIND_REFERENCE,
@@ -343,7 +355,10 @@ static BlockDriverState *insert_cbw(BlockDriverState *source,
     };
     BlockDriverState *cbw = bdrv_insert_node(source, &options, errp);
 
-    return cbw ? bdrv_ref(cbw) : NULL;
+    if (cbw) {
+        tran_add(tran, &cbw_step, bdrv_ref(cbw));
+    }
+    return cbw;
 }
 
 static bool check_chunk(BlockCopyState *copy, const BackupPerf *perf,
@@ -416,32 +431,53 @@ static BackupJob *create_over(BlockDriverState *cbw, BlockDriverState *target,
     return container_of(job, BackupJob, common);
 }
 
+static void undo_freeze(void *opaque)
+{
+    backup_bitmap_finish(opaque, false, NULL);
+}
+
+static const TransactionActionDrv freeze_step = {.abort = undo_freeze};
+
+/* The bitmap is busy, unless @tran is undone: then it is as it was. */
+static bool freeze_bitmap(BackupBitmap *bitmap, Transaction *tran,
+                          Error **errp)
+{
+    if (!backup_bitmap_freeze(bitmap, errp)) {
+        return false;
+    }
+    tran_add(tran, &freeze_step, bitmap);
+    return true;
+}
+
 Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
                        const BackupCommon *o, JobTxn *txn, Error **errp)
 {
+    Transaction *creating, *attached;
+    BlockDriverState *cbw = NULL;
     BackupBitmap bitmap;
-    BlockDriverState *cbw;
-    BackupJob *s;
+    BackupJob *s = NULL;
 
     if (!backup_bitmap_find(&bitmap, source, o, errp) ||
         !check_nodes(source, target, o, errp) ||
         !check_perf(o->x_perf, errp) ||
-        !check_sizes(source, target, errp) ||
-        !backup_bitmap_freeze(&bitmap, errp)) {
+        !check_sizes(source, target, errp)) {
         return NULL;
     }
-    cbw = insert_cbw(source, target, o, errp);
-    if (!cbw) {
-        backup_bitmap_finish(&bitmap, false, NULL);
-        return NULL;
+    creating = tran_new();
+    attached = tran_new();
+    if (freeze_bitmap(&bitmap, creating, errp)) {
+        cbw = insert_cbw(source, target, o, attached, errp);
     }
-    s = create_over(cbw, target, o, txn, errp);
+    if (cbw) {
+        s = create_over(cbw, target, o, txn, errp);
+    }
     if (!s) {
-        cbw_drop(cbw);
-        bdrv_unref(cbw);
-        backup_bitmap_finish(&bitmap, false, NULL);
+        tran_abort(attached);
+        tran_abort(creating);
         return NULL;
     }
+    tran_commit(creating);
+    s->attached = attached;
     s->target = target;
     fill_job(s, cbw, o, &bitmap);
     return &s->common.job;

@@ -15,6 +15,7 @@
 #include "qemu/osdep.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
+#include "qemu/aio.h"
 
 /* Between tries where errors are ignored. */
 #define RETRY_NS INT64_C(100000000)
@@ -102,6 +103,19 @@ static bool coroutine_fn forgive(BlockJob *job, BlockJobCopy *copy)
     return block_job_forgive(job, policy, error);
 }
 
+/* Waits until the speed would allow more, though there is no more. */
+static void coroutine_fn pay_last(BlockJob *job, RateLimit *limit)
+{
+    int64_t ns = ratelimit_delay(limit, 0, aio_now_ns());
+
+    while (ns > 0 && !job_is_cancelled(&job->job)) {
+        job_sleep_ns(&job->job, ns);
+        /* Whoever woke us may have changed the speed, or only paused us. */
+        ratelimit_set_speed(limit, job->speed);
+        ns = ratelimit_delay(limit, 0, aio_now_ns());
+    }
+}
+
 int coroutine_fn block_job_copy(BlockJob *job, BlockJobCopy *copy,
                                 Error **errp)
 {
@@ -122,6 +136,9 @@ int coroutine_fn block_job_copy(BlockJob *job, BlockJobCopy *copy,
         if (ret == 0 && w->left && w->start > 0) {
             w->start = 0; /* what was ignored, once more */
         } else if (ret == 0) {
+            if (copy->pay_last) {
+                pay_last(job, copy->copier->pacer->limit);
+            }
             ret = copy->finish(job, errp);
             if (ret != -EAGAIN) {
                 return ret < 0 ? ret : copy->ignored;

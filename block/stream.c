@@ -28,12 +28,13 @@
 
 typedef struct StreamJob {
     BlockJob common;
-    BlockDriverState *bs;     /* the image, a reference */
-    BlockDriverState *bottom; /* a reference, or NULL: nothing to do */
-    BlockDriverState *filter; /* a reference, or NULL */
+    BlockDriverState *bs;     /* the image */
+    BlockDriverState *bottom; /* NULL: nothing to do */
     BlockBackend *blk;        /* on @bs */
-    bool frozen;              /* the edges from @bs to @bottom */
-    bool read_only;           /* the image was, and will be */
+    /* What it holds for its whole life; NULL: nothing any more. */
+    Transaction *attached;
+    /* The same for what it needs for copying: goes before the graph changes. */
+    Transaction *copying;
     char *backing_file;
     BlockdevOnError on_error;
 } StreamJob;
@@ -121,6 +122,7 @@ static int coroutine_fn copy_all(StreamJob *s, int64_t size, Error **errp)
         .on_source_error = s->on_error,
         .on_target_error = s->on_error,
         .pass_over = true,
+        .pay_last = true,
         .finish = finish,
     };
     int ret;
@@ -151,15 +153,6 @@ static int coroutine_fn stream_run(Job *job, Error **errp)
 
 /* --- the end --- */
 
-static void let_go(StreamJob *s)
-{
-    if (s->frozen) {
-        bdrv_unfreeze_chain(s->bs, s->bottom);
-        s->frozen = false;
-    }
-    g_clear_pointer(&s->blk, blk_unref);
-}
-
 static int stream_prepare(Job *job)
 {
     StreamJob *s = to_stream(job);
@@ -167,7 +160,7 @@ static int stream_prepare(Job *job)
     BlockDriverState *base;
     int ret;
 
-    let_go(s);
+    block_job_let_go(&s->copying);
     if (!s->bottom) {
         return 0;
     }
@@ -185,17 +178,8 @@ static void stream_clean(Job *job)
 {
     StreamJob *s = to_stream(job);
 
-    let_go(s);
-    block_job_remove_all_bdrv(&s->common);
-    if (s->filter) {
-        bdrv_drop_filter(s->filter, &error_abort);
-        bdrv_unref(s->filter);
-    }
-    if (s->read_only) {
-        bdrv_reopen_read_only_again(s->bs);
-    }
-    bdrv_unref(s->bottom);
-    bdrv_unref(s->bs);
+    block_job_let_go(&s->copying);
+    block_job_let_go(&s->attached);
 }
 
 static void stream_free(Job *job)
@@ -220,7 +204,19 @@ static const JobDriver stream_driver = {
 
 /* --- creation --- */
 
-static bool insert_filter(StreamJob *s, const char *name, Error **errp)
+static void drop_filter(void *opaque)
+{
+    BlockDriverState *filter = opaque;
+
+    bdrv_drop_filter(filter, &error_abort);
+    bdrv_unref(filter);
+}
+
+static const TransactionActionDrv filter_step = {.abort = drop_filter};
+
+/* The filter is there until the job lets go; NULL with @errp. */
+static BlockDriverState *insert_filter(StreamJob *s, const char *name,
+                                       Error **errp)
 {
     BlockdevRef file = {
         .type = BLOCKDEV_REF_KIND_REFERENCE,
@@ -233,12 +229,11 @@ static bool insert_filter(StreamJob *s, const char *name, Error **errp)
     };
     BlockDriverState *filter = bdrv_insert_node(s->bs, &options, errp);
 
-    if (!filter) {
-        return false;
+    if (filter) {
+        filter->implicit = !name;
+        tran_add(s->attached, &filter_step, bdrv_ref(filter));
     }
-    filter->implicit = !name;
-    s->filter = bdrv_ref(filter);
-    return true;
+    return filter;
 }
 
 /*
@@ -257,27 +252,30 @@ static bool hold_chain(StreamJob *s, Error **errp)
 
 static bool attach(StreamJob *s, const ChainJobParams *p, Error **errp)
 {
-    g_autofree char *user = block_job_desc(&s->common);
+    BlockJobUser user = {
+        .bs = s->bs,
+        .perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED,
+        .shared = BLK_PERM_ALL,
+    };
+    BlockDriverState *filter;
 
     if (!s->bottom) {
+        block_job_hold_edges(&s->common, s->attached);
         return true;
     }
-    s->read_only = s->bs->read_only;
-    if (s->read_only && !bdrv_reopen_set_read_only(s->bs, false, errp)) {
-        s->read_only = false;
+    if (!block_job_make_writable(s->bs, s->attached, errp)) {
         return false;
     }
-    if (!insert_filter(s, p->filter_name, errp) ||
-        !block_job_add_bdrv(&s->common, "filter", s->filter, 0, BLK_PERM_ALL,
-                            errp) ||
-        !hold_chain(s, errp)) {
+    filter = insert_filter(s, p->filter_name, errp);
+    if (!filter) {
         return false;
     }
-    s->blk = blk_new_unqueued(s->bs, BLK_PERM_CONSISTENT_READ |
-                              BLK_PERM_WRITE_UNCHANGED, BLK_PERM_ALL, user,
-                              errp);
-    s->frozen = s->blk && bdrv_freeze_chain(s->bs, s->bottom, errp);
-    return s->frozen;
+    block_job_hold_edges(&s->common, s->attached);
+    return block_job_add_bdrv(&s->common, "filter", filter, 0, BLK_PERM_ALL,
+                              errp) &&
+           hold_chain(s, errp) &&
+           block_job_add_user(&s->common, &s->blk, &user, s->copying, errp) &&
+           block_job_freeze_chain(s->bs, s->bottom, s->copying, errp);
 }
 
 bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
@@ -297,8 +295,10 @@ bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
         return false;
     }
     s = container_of(job, StreamJob, common);
-    s->bs = bdrv_ref(bs);
-    s->bottom = bottom ? bdrv_ref(bottom) : NULL;
+    s->attached = tran_new();
+    s->copying = tran_new();
+    s->bs = block_job_ref(bs, s->attached);
+    s->bottom = bottom ? block_job_ref(bottom, s->attached) : NULL;
     s->on_error = p->on_error;
     s->backing_file = g_strdup(p->backing_file);
     if (!attach(s, p, errp)) {

@@ -9,6 +9,7 @@
 #include "block/copier.h"
 #include "block/types.h"
 #include "job/job.h"
+#include "qemu/transactions.h"
 
 typedef struct BlockJob {
     Job job; /* first */
@@ -70,6 +71,35 @@ void block_job_set_speed(Job *job, int64_t speed);
  */
 bool block_job_cancel(Job *job, bool force);
 
+/* --- attaching and detaching (block/blockjob-attach.c) --- */
+
+/*
+ * Each of these does one thing, and adds to @tran a step that undoes it when
+ * the job lets go.  Where one fails nothing is added.  Main thread.
+ */
+
+/* A reference to @bs, which is returned. */
+BlockDriverState *block_job_ref(BlockDriverState *bs, Transaction *tran);
+/* Of a user of the job: not held back by a drain. */
+typedef struct BlockJobUser {
+    BlockDriverState *bs;
+    uint64_t perm, shared;
+} BlockJobUser;
+/* *@blk, which becomes NULL when the job lets go, uses @user->bs. */
+bool block_job_add_user(BlockJob *job, BlockBackend **blk,
+                        const BlockJobUser *user, Transaction *tran,
+                        Error **errp);
+/* All edges that the job has then are removed. */
+void block_job_hold_edges(BlockJob *job, Transaction *tran);
+/* @bs, if it is read-only, is writable until then; the caller holds it. */
+bool block_job_make_writable(BlockDriverState *bs, Transaction *tran,
+                             Error **errp);
+/* The edges from @top down to @base do not change; the caller holds both. */
+bool block_job_freeze_chain(BlockDriverState *top, BlockDriverState *base,
+                            Transaction *tran, Error **errp);
+/* Undoes all that was added to *@tran (may be NULL), last things first. */
+void block_job_let_go(Transaction **tran);
+
 /* NULL: @job is not of JOB_KIND_BLOCK. */
 BlockJob *block_job_of(Job *job);
 /* By id; an error of class DeviceNotActive where there is none. */
@@ -106,6 +136,7 @@ typedef struct BlockJobCopy {
     /* What is ignored is not tried again; the job fails with it at its end. */
     bool pass_over;
     int ignored; /* the first of these, -errno */
+    bool pay_last; /* ends only when the speed would allow more */
     /* True: no use in going on, the run ends with 0.  May be NULL. */
     bool (*broken)(BlockJob *job);
     /* All is copied.  0, -errno, or -EAGAIN: look once more. */
