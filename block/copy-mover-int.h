@@ -37,7 +37,8 @@ CopyHost *copy_host_new(int64_t buffer);
 /* No piece may be on its way.  NULL is allowed. */
 void copy_host_free(CopyHost *h);
 /*
- * Has a worker thread copy @piece; @urgent: before all others.  Returns what bdrv_co_host_write_end() is to be told.
+ * Has a worker thread copy @piece; @urgent: before all others.  Returns what
+ * bdrv_co_host_write_end() is to be told.
  */
 int coroutine_fn copy_host_run(CopyHost *h, CopyPiece *piece, bool urgent);
 /* What overlaps the range comes before all others. */

@@ -37,8 +37,8 @@ typedef struct CopyArea {
 
 /*
  * Describes the run at @run->offset, of which @run->bytes (> 0) may be of
- * interest: sets the kind (and from), and shortens or lengthens the bytes (> 0) to how far
- * it goes.  0 or -errno.  May yield.
+ * interest: sets the kind (and from), and shortens or lengthens the bytes (> 0)
+ * to how far it goes.  0 or -errno.  May yield.
  */
 typedef int coroutine_fn CopyLook(void *opaque, CopyArea *run);
 

@@ -20,13 +20,14 @@
 #include "host.h"
 #include "qemu/bufpool.h"
 
-/* After a piece with zeroes in it so many are read first, then twice as many... */
+/* After a piece with zeroes in it so many are read first; twice as many where
+ * there are some again. */
 #define MIN_MIXED 8
 #define MAX_MIXED 64
 
 typedef CopyArea Piece;
 
-typedef struct ConvertCopier {
+typedef struct Converter {
     Convert *c;
     CopyWalker walker;
     CopyPacer pacer;
@@ -45,11 +46,11 @@ typedef struct ConvertCopier {
     int next_mixed;    /* so many where that comes true */
     int64_t cluster;   /* of the target, bytes */
     int ret;
-} ConvertCopier;
+} Converter;
 
 /* Of a piece that is read first. */
 typedef struct Buffer {
-    ConvertCopier *k;
+    Converter *k;
     const Piece *piece;
     uint8_t *data;
     uint8_t *zero; /* by units of the piece: is it left out, as zeroes? */
@@ -69,12 +70,12 @@ static const ConvertSource *source_at(const Convert *c, int64_t offset)
     return &c->sources[i];
 }
 
-static bool stopped(const ConvertCopier *k)
+static bool stopped(const Converter *k)
 {
     return k->ret < 0 || tool_interrupted();
 }
 
-static void fail(ConvertCopier *k, int ret, const char *what, int64_t offset)
+static void fail(Converter *k, int ret, const char *what, int64_t offset)
 {
     if (k->ret >= 0) {
         k->ret = ret;
@@ -137,7 +138,7 @@ static int coroutine_fn run_kind(const Convert *c, const ConvertSource *s,
 /* A CopyLook. */
 static int coroutine_fn look(void *opaque, CopyArea *run)
 {
-    ConvertCopier *k = opaque;
+    Converter *k = opaque;
     const Convert *c = k->c;
     const ConvertSource *s = source_at(c, run->offset);
     int64_t offset = run->offset - s->start;
@@ -166,7 +167,7 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
 /* --- reading --- */
 
 /* After a read error: sector by sector, zeroes for those that fail. */
-static void coroutine_fn salvage(ConvertCopier *k, const ConvertSource *s,
+static void coroutine_fn salvage(Converter *k, const ConvertSource *s,
                                  int64_t offset, int64_t bytes, uint8_t *buf)
 {
     int64_t n;
@@ -186,7 +187,7 @@ static void coroutine_fn salvage(ConvertCopier *k, const ConvertSource *s,
     }
 }
 
-static int coroutine_fn read_piece(ConvertCopier *k, const Piece *p, uint8_t *buf)
+static int coroutine_fn read_piece(Converter *k, const Piece *p, uint8_t *buf)
 {
     int64_t n;
 
@@ -212,7 +213,7 @@ static int coroutine_fn read_piece(ConvertCopier *k, const Piece *p, uint8_t *bu
     return 0;
 }
 
-static void find_zeroes(const ConvertCopier *k, const Piece *p, const uint8_t *buf,
+static void find_zeroes(const Converter *k, const Piece *p, const uint8_t *buf,
                         uint8_t *zero)
 {
     int64_t pos = 0;
@@ -238,7 +239,7 @@ static int read_run(void *opaque)
 }
 
 /* False: it is to be read in the general way. */
-static bool coroutine_fn read_fast(ConvertCopier *k, const Piece *p, Buffer *b)
+static bool coroutine_fn read_fast(Converter *k, const Piece *p, Buffer *b)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
     int64_t offset = p->offset - s->start;
@@ -255,7 +256,7 @@ static bool coroutine_fn read_fast(ConvertCopier *k, const Piece *p, Buffer *b)
     return ok;
 }
 
-static int coroutine_fn read_data(ConvertCopier *k, const Piece *p, Buffer *b)
+static int coroutine_fn read_data(Converter *k, const Piece *p, Buffer *b)
 {
     int ret = 0;
 
@@ -270,7 +271,8 @@ static int coroutine_fn read_data(ConvertCopier *k, const Piece *p, Buffer *b)
 
 /* --- writing --- */
 
-static int coroutine_fn write_zeroes(ConvertCopier *k, int64_t offset, int64_t bytes)
+static int coroutine_fn write_zeroes(Converter *k, int64_t offset,
+                                     int64_t bytes)
 {
     if (k->c->target_zero) {
         return 0;
@@ -280,7 +282,7 @@ static int coroutine_fn write_zeroes(ConvertCopier *k, int64_t offset, int64_t b
 }
 
 /* How many bytes at @pos of the piece, in whole units, are alike? */
-static int64_t alike(const ConvertCopier *k, const Piece *p, const uint8_t *zero,
+static int64_t alike(const Converter *k, const Piece *p, const uint8_t *zero,
                      int64_t pos, bool *is_zero)
 {
     int64_t first = p->offset / k->unit, end = p->offset + p->bytes;
@@ -294,8 +296,8 @@ static int64_t alike(const ConvertCopier *k, const Piece *p, const uint8_t *zero
 }
 
 /* Writes [@pos, +@n) of a piece; what workers can write goes to @batch. */
-static int coroutine_fn write_run(ConvertCopier *k, HostBatch *batch, int64_t offset,
-                                  int64_t n, uint8_t *buf)
+static int coroutine_fn write_run(Converter *k, HostBatch *batch,
+                                  int64_t offset, int64_t n, uint8_t *buf)
 {
     int flags = k->c->args->compressed ? BDRV_REQ_WRITE_COMPRESSED : 0;
     int64_t done = 0, part;
@@ -323,7 +325,7 @@ static int coroutine_fn write_run(ConvertCopier *k, HostBatch *batch, int64_t of
 }
 
 /* The next piece may be written from now on. */
-static void coroutine_fn pass_turn(ConvertCopier *k, const Piece *p)
+static void coroutine_fn pass_turn(Converter *k, const Piece *p)
 {
     k->written = MAX(k->written, p->offset + p->bytes);
     co_queue_wake_all(&k->turn);
@@ -333,7 +335,7 @@ static void coroutine_fn pass_turn(ConvertCopier *k, const Piece *p)
  * In its turn a piece gets its place; what only worker threads have to do then
  * goes on beside the next pieces'.
  */
-static int coroutine_fn write_data(ConvertCopier *k, const Piece *p, Buffer *b)
+static int coroutine_fn write_data(Converter *k, const Piece *p, Buffer *b)
 {
     int64_t n, at = 0;
     int ret = 0, ret2;
@@ -363,7 +365,7 @@ static int coroutine_fn write_data(ConvertCopier *k, const Piece *p, Buffer *b)
 }
 
 /* Has the host copy @p; false: it cannot. */
-static bool coroutine_fn offload(ConvertCopier *k, const Piece *p)
+static bool coroutine_fn offload(Converter *k, const Piece *p)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
     int64_t offset = p->offset - s->start;
@@ -377,7 +379,7 @@ static bool coroutine_fn offload(ConvertCopier *k, const Piece *p)
     return k->offload;
 }
 
-static void coroutine_fn wait_for_turn(ConvertCopier *k, const Piece *p)
+static void coroutine_fn wait_for_turn(Converter *k, const Piece *p)
 {
     while (!k->c->args->unordered && k->written < p->offset && !stopped(k)) {
         co_queue_wait(&k->turn, NULL);
@@ -385,7 +387,7 @@ static void coroutine_fn wait_for_turn(ConvertCopier *k, const Piece *p)
 }
 
 typedef struct Placed {
-    ConvertCopier *k;
+    Converter *k;
     const Piece *p;
 } Placed;
 
@@ -397,7 +399,7 @@ static void placed(void *opaque)
 }
 
 /* From host file to host file; false: it is to be read first. */
-static bool coroutine_fn move_host(ConvertCopier *k, const Piece *p)
+static bool coroutine_fn move_host(Converter *k, const Piece *p)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
     Placed at = {k, p};
@@ -435,7 +437,7 @@ static bool coroutine_fn move_host(ConvertCopier *k, const Piece *p)
 }
 
 /* Reads it, and writes what is no zeroes. */
-static int coroutine_fn move_runs(ConvertCopier *k, const Piece *p)
+static int coroutine_fn move_runs(Converter *k, const Piece *p)
 {
     g_autofree Buffer *b = g_new0(Buffer, 1);
     int ret = -ENOMEM;
@@ -459,7 +461,7 @@ static int coroutine_fn move_runs(ConvertCopier *k, const Piece *p)
     return ret;
 }
 
-static int coroutine_fn move_data(ConvertCopier *k, const Piece *p)
+static int coroutine_fn move_data(Converter *k, const Piece *p)
 {
     if (k->offload) {
         wait_for_turn(k, p);
@@ -472,7 +474,7 @@ static int coroutine_fn move_data(ConvertCopier *k, const Piece *p)
 
 static int coroutine_fn move(void *opaque, const CopyArea *p, bool *is_read)
 {
-    ConvertCopier *k = opaque;
+    Converter *k = opaque;
     int ret = 0;
 
     if (p->kind == COPY_DATA) {
@@ -493,7 +495,7 @@ static int coroutine_fn move(void *opaque, const CopyArea *p, bool *is_read)
 
 static void ended(void *opaque, const CopyArea *p, int ret)
 {
-    ConvertCopier *k = opaque;
+    Converter *k = opaque;
 
     if (tool_interrupted()) {
         copy_pacer_cancel(&k->pacer);
@@ -525,11 +527,11 @@ static int64_t sparse_unit(const Convert *c)
     return MAX(unit, c->align);
 }
 
-static void init_copier(ConvertCopier *k, Convert *c)
+static void init_copier(Converter *k, Convert *c)
 {
     CopyMoverParams params = {.unit = bdrv_get_cluster_size(blk_bs(c->target))};
 
-    *k = (ConvertCopier) {
+    *k = (Converter) {
         .c = c,
         .chunk = ROUND_UP(CONVERT_CHUNK, c->align),
         .unit = sparse_unit(c),
@@ -556,7 +558,7 @@ static void init_copier(ConvertCopier *k, Convert *c)
     };
 }
 
-static void destroy_copier(ConvertCopier *k)
+static void destroy_copier(Converter *k)
 {
     copy_walker_destroy(&k->walker);
     copy_mover_free(k->mover);
@@ -565,7 +567,7 @@ static void destroy_copier(ConvertCopier *k)
 
 int convert_copy(Convert *c)
 {
-    ConvertCopier k;
+    Converter k;
     int ret;
 
     init_copier(&k, c);
