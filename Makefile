@@ -3,10 +3,11 @@
 #
 #   make             build everything in build/
 #   make demo        the main job on a real disk image (installs what is missing)
-#   make check       all tests, plainly and under ASan and UBSan
+#   make check       all tests, plainly and under ASan and UBSan, some under TSan
 #   make check-one T=backup/bitmap-sync    one iotest; F=raw: another format
 #   make check-peer  the iotests on the installed QEMU
 #   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
+#   make check-tsan  tests of what threads share, under ThreadSanitizer
 #   make fuzz        a minute of each fuzzer
 #   make bench       ours and the installed peer, in turn
 #   make lint        layers, style, SPDX lines, documented prototypes
@@ -14,6 +15,7 @@
 
 BUILD ?= build
 BUILD_ASAN ?= build-asan
+BUILD_TSAN ?= build-tsan
 BUILD_FUZZ ?= build-fuzz
 NINJA_FLAGS ?=
 
@@ -32,8 +34,14 @@ $(BUILD_ASAN)/build.ninja: | deps
 asan: $(BUILD_ASAN)/build.ninja
 	@ninja -C $(BUILD_ASAN) $(NINJA_FLAGS)
 
+$(BUILD_TSAN)/build.ninja: | deps
+	@./configure --build=$(BUILD_TSAN) --enable-tsan -- -Doptimization=1
+
+tsan: $(BUILD_TSAN)/build.ninja
+	@ninja -C $(BUILD_TSAN) $(NINJA_FLAGS)
+
 check: deps
-	@scripts/run-checks $(BUILD) $(BUILD_ASAN)
+	@scripts/run-checks $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
 
 check-unit: all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
@@ -51,7 +59,10 @@ check-peer:
 		$(addprefix -,$(F)) $(T)
 
 check-asan: asan
-	@scripts/run-checks --only asan $(BUILD) $(BUILD_ASAN)
+	@scripts/run-checks --only asan $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
+
+check-tsan: tsan
+	@scripts/run-checks --only tsan $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
 
 fuzz: deps
 	@tests/fuzz/run $(BUILD_FUZZ)
@@ -69,7 +80,7 @@ install: all
 	@meson install -C $(BUILD) --no-rebuild
 
 clean:
-	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_FUZZ)
+	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN) $(BUILD_FUZZ)
 
-.PHONY: all deps asan check check-unit check-iotests check-one check-peer \
-	check-asan fuzz bench demo lint install clean
+.PHONY: all deps asan tsan check check-unit check-iotests check-one check-peer \
+	check-asan check-tsan fuzz bench demo lint install clean

@@ -37,6 +37,20 @@ typedef struct BlockdevActionOps {
 /* Runs @action alone. */
 bool blockdev_run_action(TransactionAction *action, Error **errp);
 
+/* blockdev-object.c; NULL: there is none. */
+ObjectOptions *blockdev_find_object(const char *id);
+/* blockdev-iothread.c */
+/* Starts the thread; @props get their defaults where they have no value. */
+bool blockdev_iothread_add(const char *id, IothreadProperties *props,
+                           Error **errp);
+bool blockdev_iothread_has_prop(const char *name);
+/* On failure all is as it was. */
+bool blockdev_iothread_set(const char *id, IothreadProperties *props,
+                           const char *name, struct json_object *value,
+                           Error **errp);
+/* False with @errp, which names a user, where there are such. */
+bool blockdev_iothread_del(const char *id, Error **errp);
+
 /* blockdev-bitmap.c */
 bool blockdev_action_bitmap_add(const TransactionAction *action,
                                 BlockdevTransaction *btx, Error **errp);

@@ -9,7 +9,7 @@
 /* All objects, the oldest first. */
 static GPtrArray *objects;
 
-static ObjectOptions *find_object(const char *id)
+ObjectOptions *blockdev_find_object(const char *id)
 {
     for (guint i = 0; objects && i < objects->len; i++) {
         ObjectOptions *object = g_ptr_array_index(objects, i);
@@ -33,7 +33,7 @@ const ObjectOptions *blockdev_next_object(const ObjectOptions *object)
 
 bool blockdev_find_iothread(const char *id)
 {
-    const ObjectOptions *object = find_object(id);
+    const ObjectOptions *object = blockdev_find_object(id);
 
     return object && object->qom_type == OBJECT_TYPE_IOTHREAD;
 }
@@ -137,7 +137,7 @@ static bool check_secret(const SecretProperties *secret, Error **errp)
     return true;
 }
 
-static bool object_create(const ObjectOptions *arg, Error **errp)
+static bool object_create(ObjectOptions *arg, Error **errp)
 {
     ThrottleConfig config;
 
@@ -148,44 +148,59 @@ static bool object_create(const ObjectOptions *arg, Error **errp)
                throttle_group_new(arg->id, &config, errp);
     case OBJECT_TYPE_SECRET:
         return check_secret(&arg->u.secret, errp);
-    default: /* all requests are made in the main loop */
-        return true;
+    case OBJECT_TYPE_IOTHREAD:
+        return blockdev_iothread_add(arg->id, &arg->u.iothread, errp);
+    default:
+        g_assert_not_reached();
     }
 }
 
 bool qmp_object_add(ObjectOptions *arg, Error **errp)
 {
+    g_autoptr(ObjectOptions) object = NULL;
+
     if (!id_check(arg->id, errp)) {
         return false;
     }
-    if (find_object(arg->id)) {
+    if (blockdev_find_object(arg->id)) {
         error_setg(errp, "attempt to add duplicate property '%s' to object "
                    "(type 'container')", arg->id);
         return false;
     }
-    if (!object_create(arg, errp)) {
+    object = qapi_clone_ObjectOptions(arg);
+    if (!object_create(object, errp)) {
         return false;
     }
     if (!objects) {
         objects = g_ptr_array_new_with_free_func(
             (GDestroyNotify)qapi_free_ObjectOptions);
     }
-    g_ptr_array_add(objects, qapi_clone_ObjectOptions(arg));
+    g_ptr_array_add(objects, g_steal_pointer(&object));
     return true;
 }
 
-bool qmp_object_del(ObjectDelArg *arg, Error **errp)
-{
-    ObjectOptions *object = find_object(arg->id);
+/* --- removing --- */
 
-    if (!object) {
-        error_setg(errp, "object '%s' not found", arg->id);
-        return false;
+static bool object_release(const ObjectOptions *object, Error **errp)
+{
+    switch (object->qom_type) {
+    case OBJECT_TYPE_THROTTLE_GROUP:
+        if (!throttle_group_del(object->id, NULL)) {
+            error_setg(errp, "object '%s' is in use, can not be deleted",
+                       object->id);
+            return false;
+        }
+        return true;
+    case OBJECT_TYPE_IOTHREAD:
+        return blockdev_iothread_del(object->id, errp);
+    default:
+        return true;
     }
-    if (object->qom_type == OBJECT_TYPE_THROTTLE_GROUP &&
-        !throttle_group_del(arg->id, NULL)) {
-        error_setg(errp, "object '%s' is in use, can not be deleted",
-                   arg->id);
+}
+
+static bool object_remove(ObjectOptions *object, Error **errp)
+{
+    if (!object_release(object, errp)) {
         return false;
     }
     g_ptr_array_remove(objects, object);
@@ -193,4 +208,22 @@ bool qmp_object_del(ObjectDelArg *arg, Error **errp)
         g_ptr_array_unref(g_steal_pointer(&objects));
     }
     return true;
+}
+
+bool qmp_object_del(ObjectDelArg *arg, Error **errp)
+{
+    ObjectOptions *object = blockdev_find_object(arg->id);
+
+    if (!object) {
+        error_setg(errp, "object '%s' not found", arg->id);
+        return false;
+    }
+    return object_remove(object, errp);
+}
+
+void blockdev_remove_objects(void)
+{
+    for (guint i = objects ? objects->len : 0; i-- > 0;) {
+        object_remove(g_ptr_array_index(objects, i), &error_abort);
+    }
 }

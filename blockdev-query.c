@@ -73,7 +73,7 @@ static BlockInfo *device_info(BlockBackend *blk, Error **errp)
     info->has_io_status = blk_iostatus_is_enabled(blk);
     info->io_status = blk_iostatus(blk);
     /* Filters of jobs are not what a user put there. */
-    while (bs && bs->implicit && bdrv_filter_child(bs)) {
+    while (bs && bdrv_is_implicit(bs) && bdrv_filter_child(bs)) {
         bs = bdrv_filter_child(bs)->bs;
     }
     if (bs && bs->drv) {

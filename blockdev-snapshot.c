@@ -229,9 +229,9 @@ bool qmp_blockdev_snapshot_sync(BlockdevSnapshotSync *arg, Error **errp)
 
 bool blockdev_check_root(BlockDriverState *bs, Error **errp)
 {
-    BdrvChild *c;
+    BdrvChild *c = NULL;
 
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    while ((c = bdrv_next_parent(bs, c))) {
         if (c->klass->parent_is_bs) {
             error_setg(errp, "Need a root block node");
             return false;

@@ -16,7 +16,7 @@ bool qmp_blockdev_add(BlockdevOptions *arg, Error **errp)
     }
     bs = bdrv_open(arg, 0, errp);
     if (bs) {
-        bs->monitor_owned = true;
+        bdrv_set_monitor_owned(bs, true);
     }
     return bs != NULL;
 }
@@ -51,7 +51,7 @@ bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
     if (!bdrv_op_check_top(bs, errp)) {
         return false;
     }
-    if (!bs->monitor_owned) {
+    if (!bdrv_is_monitor_owned(bs)) {
         error_setg(errp, "Node %s is not owned by the monitor",
                    bs->node_name);
         return false;
@@ -59,7 +59,7 @@ bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
     if (!bdrv_check_unused(bs, errp)) {
         return false;
     }
-    bs->monitor_owned = false;
+    bdrv_set_monitor_owned(bs, false);
     bdrv_unref(bs);
     return true;
 }
@@ -127,6 +127,6 @@ bool qmp_block_set_write_threshold(BlockSetWriteThresholdArg *arg,
         error_setg(errp, "Device '%s' not found", arg->node_name);
         return false;
     }
-    bs->write_threshold = arg->write_threshold;
+    bdrv_set_write_threshold(bs, arg->write_threshold);
     return true;
 }

@@ -9,6 +9,7 @@
  *      head                          tail
  */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 /* --- memory --- */
@@ -314,6 +315,6 @@ int coroutine_fn bdrv_driver_pwritev(BlockDriverState *bs,
     } else {
         ret = in_pieces(bs, span, flags, true);
     }
-    bs->write_gen++;
+    bdrv_node(bs)->write_gen++;
     return ret == 0 && flush ? bdrv_co_flush(bs) : ret;
 }

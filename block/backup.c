@@ -13,6 +13,7 @@
 #include "qemu/osdep.h"
 #include "block/backup.h"
 #include "block/copy-before-write.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 

@@ -14,7 +14,7 @@ struct BlockBackend {
 
     /* --- main thread --- */
     bool fixed_ctx; /* the user cannot go to another thread */
-    int refcnt;
+    int refcnt;      /* atomic */
     char *name;      /* NULL: none */
     char *user;      /* who it is, for messages; NULL: not known */
     BdrvChild *root; /* NULL: no node, and no watchers */
@@ -33,6 +33,7 @@ struct BlockBackend {
     bool disable_request_queuing;
     bool write_cache; /* false: every write is durable when it returns */
     CoQueue queued;   /* requests that wait for the end of a drain */
+    unsigned n_queued; /* how many of them there are */
     ThrottleMember throttle; /* group NULL: no limits */
     BlockAcctStats stats;
 };

@@ -11,12 +11,13 @@
 static void coroutine_fn wait_while_drained(BlockBackend *blk)
 {
     while (blk->quiesce_counter && !blk->disable_request_queuing) {
-        /* The drain must not wait for us while we wait for its end. */
+        /* The drain must not wait for us while we wait for its end.  Who wakes
+         * us counts us in again: until we run, nobody else does. */
         blk->in_flight--;
+        blk->n_queued++;
         co_queue_wait(&blk->queued, NULL);
         /* The handle may have gone to another thread meanwhile. */
         co_move_to(blk->ctx);
-        blk->in_flight++;
     }
 }
 
@@ -71,6 +72,34 @@ static BdrvRequestFlags write_flags(const BlockBackend *blk,
                                     BdrvRequestFlags flags)
 {
     return blk->write_cache ? flags : flags | BDRV_REQ_FUA;
+}
+
+/* --- from the main thread --- */
+
+typedef struct EnterCo {
+    BlockBackend *blk;
+    CoroutineEntry *entry;
+    void *opaque;
+} EnterCo;
+
+static void coroutine_fn enter_entry(void *opaque)
+{
+    g_autofree EnterCo *e = opaque;
+
+    g_assert(e->blk->in_flight > 0);
+    e->blk->in_flight--;
+    e->entry(e->opaque);
+}
+
+void blk_enter_co(BlockBackend *blk, CoroutineEntry *entry, void *opaque)
+{
+    EnterCo *e = g_new(EnterCo, 1);
+
+    *e = (EnterCo) { .blk = blk, .entry = entry, .opaque = opaque };
+    aio_exclusive_begin();
+    blk->in_flight++;
+    aio_exclusive_end();
+    aio_co_enter(blk->ctx, coroutine_create(enter_entry, e));
 }
 
 /* --- in coroutines --- */

@@ -10,9 +10,8 @@ static TAILQ_HEAD(, BlockBackend) all_backends =
 
 /* --- the edge --- */
 
-static char *blk_root_desc(BdrvChild *child)
+static char *blk_desc(const BlockBackend *blk)
 {
-    BlockBackend *blk = child->opaque;
     g_autofree char *id = NULL;
 
     if (blk->ops && blk->ops->desc) {
@@ -26,6 +25,11 @@ static char *blk_root_desc(BdrvChild *child)
         return g_strdup_printf("block device '%s'", id);
     }
     return g_strdup(blk->user ? blk->user : "an unnamed block device");
+}
+
+static char *blk_root_desc(BdrvChild *child)
+{
+    return blk_desc(child->opaque);
 }
 
 static const char *blk_root_name(BdrvChild *child)
@@ -71,6 +75,8 @@ static void blk_root_drained_end(BdrvChild *child)
         if (blk->ops && blk->ops->drained_end) {
             blk->ops->drained_end(blk->ops_opaque);
         }
+        blk->in_flight += blk->n_queued;
+        blk->n_queued = 0;
         co_queue_wake_all(&blk->queued);
     }
 }
@@ -129,6 +135,7 @@ BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared)
 {
     BlockBackend *blk = g_new0(BlockBackend, 1);
 
+    g_assert(aio_is_exclusive());
     blk->ctx = ctx;
     blk->refcnt = 1;
     blk->perm = perm;
@@ -145,21 +152,15 @@ BlockBackend *blk_new(AioContext *ctx, uint64_t perm, uint64_t shared)
 
 BlockBackend *blk_ref(BlockBackend *blk)
 {
-    g_assert(blk->refcnt > 0);
-    blk->refcnt++;
+    __atomic_fetch_add(&blk->refcnt, 1, __ATOMIC_RELAXED);
     return blk;
 }
 
-void blk_unref(BlockBackend *blk)
+static void blk_delete(void *opaque)
 {
-    if (!blk) {
-        return;
-    }
-    g_assert(blk->refcnt > 0);
-    if (blk->refcnt > 1) {
-        blk->refcnt--;
-        return;
-    }
+    BlockBackend *blk = opaque;
+
+    blk->refcnt = 1;
     blk_io_limits_disable(blk);
     blk_remove_bs(blk); /* what runs then may still look at the handle */
     g_assert(blk->refcnt == 1 && !blk->in_flight &&
@@ -169,6 +170,13 @@ void blk_unref(BlockBackend *blk)
     g_free(blk->name);
     g_free(blk->user);
     g_free(blk);
+}
+
+void blk_unref(BlockBackend *blk)
+{
+    if (blk && __atomic_sub_fetch(&blk->refcnt, 1, __ATOMIC_ACQ_REL) == 0) {
+        bdrv_run_outside(blk_delete, blk);
+    }
 }
 
 BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
@@ -198,12 +206,25 @@ BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
     return blk;
 }
 
+/* Moves @bs for the sake of @blk, which the message names, too. */
+static bool fetch_node(BlockBackend *blk, BlockDriverState *bs,
+                       AioContext *ctx, Error **errp)
+{
+    bool ok = bdrv_try_set_aio_context(bs, ctx, errp);
+    g_autofree char *desc = ok ? NULL : blk_desc(blk);
+
+    if (!ok) {
+        error_prepend(errp, "%s cannot have its node in its thread: ", desc);
+    }
+    return ok;
+}
+
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
     g_assert(!blk->root);
     if (!blk->fixed_ctx) {
         blk->ctx = bs->ctx;
-    } else if (!bdrv_try_set_aio_context(bs, blk->ctx, errp)) {
+    } else if (!fetch_node(blk, bs, blk->ctx, errp)) {
         return false;
     }
     blk->root = bdrv_root_attach_child(bs, "root", &blk_root_class,
@@ -234,8 +255,9 @@ static void tell_watchers(BlockBackend *blk)
     }
 }
 
-void blk_remove_bs(BlockBackend *blk)
+static void remove_outside(void *opaque)
 {
+    BlockBackend *blk = opaque;
     BdrvChild *root;
 
     tell_watchers(blk);
@@ -245,6 +267,11 @@ void blk_remove_bs(BlockBackend *blk)
         blk->root = NULL;
         bdrv_root_unref_child(root);
     }
+}
+
+void coroutine_mixed_fn blk_remove_bs(BlockBackend *blk)
+{
+    bdrv_run_outside(remove_outside, blk);
 }
 
 bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
@@ -301,7 +328,7 @@ bool blk_set_aio_context(BlockBackend *blk, AioContext *ctx, Error **errp)
         return true;
     }
     blk->fixed_ctx = false;
-    ok = bdrv_try_set_aio_context(blk->root->bs, ctx, errp);
+    ok = fetch_node(blk, blk->root->bs, ctx, errp);
     blk->fixed_ctx = fixed;
     return ok;
 }

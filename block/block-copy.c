@@ -16,6 +16,8 @@
 #include "qemu/osdep.h"
 #include "block/block-copy.h"
 #include "block/copy-mover.h"
+#include "block/dirty-bitmap.h"
+#include "block/driver.h"
 #include "block/graph.h"
 #include "block/io.h"
 
@@ -183,6 +185,11 @@ HBitmap *block_copy_left(const BlockCopyState *s)
         hbitmap_set(left, req->offset, req->bytes);
     }
     return left;
+}
+
+void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes)
+{
+    copier_spoil(&s->reqs, offset, bytes);
 }
 
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)

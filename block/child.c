@@ -2,14 +2,26 @@
 /* Edges: attaching, moving and removing them, and finding a child by role. */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 
 /* --- finding --- */
+
+BdrvChild *bdrv_next_parent(const BlockDriverState *bs, const BdrvChild *prev)
+{
+    return prev ? LIST_NEXT(prev, next_parent)
+                : LIST_FIRST(&bdrv_node(bs)->parents);
+}
+
+BdrvChild *bdrv_next_child(const BlockDriverState *bs, const BdrvChild *prev)
+{
+    return prev ? LIST_NEXT(prev, next) : LIST_FIRST(&bdrv_node(bs)->children);
+}
 
 BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name)
 {
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (!strcmp(c->name, name)) {
             return c;
         }
@@ -27,7 +39,7 @@ BdrvChild *bdrv_filter_child(const BlockDriverState *bs)
     if (bs->file && (bs->file->role & BDRV_CHILD_FILTERED)) {
         return bs->file;
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (c->role & BDRV_CHILD_FILTERED) {
             return c;
         }
@@ -51,7 +63,7 @@ BdrvChild *bdrv_primary_child(const BlockDriverState *bs)
 {
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (c->role & BDRV_CHILD_PRIMARY) {
             return c;
         }
@@ -66,7 +78,7 @@ bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs)
     if (top == bs) {
         return true;
     }
-    LIST_FOREACH(c, &top->children, next) {
+    LIST_FOREACH(c, &bdrv_node(top)->children, next) {
         if (bdrv_is_below(c->bs, bs)) {
             return true;
         }
@@ -157,7 +169,7 @@ static void child_link(BdrvChild *child)
     if (!child->klass->parent_is_bs) {
         return;
     }
-    LIST_INSERT_HEAD(&parent->children, child, next);
+    LIST_INSERT_HEAD(&bdrv_node(parent)->children, child, next);
     if (child->role & BDRV_CHILD_COW) {
         parent->backing = child;
     } else if (!parent->file &&
@@ -185,7 +197,8 @@ static void child_unlink(BdrvChild *child)
 /* The child's side of an edge; references are the caller's affair. */
 static void child_point_to(BdrvChild *child, BlockDriverState *bs)
 {
-    if (bs && bs->quiesce_counter) {
+    g_assert(aio_is_exclusive());
+    if (bs && bdrv_node(bs)->quiesce_counter) {
         bdrv_quiesce_parent(child);
     }
     if (child->bs) {
@@ -198,12 +211,12 @@ static void child_point_to(BdrvChild *child, BlockDriverState *bs)
     if (bs) {
         g_assert(!child->klass->parent_is_bs ||
                  ((BlockDriverState *)child->opaque)->ctx == bs->ctx);
-        LIST_INSERT_HEAD(&bs->parents, child, next_parent);
+        LIST_INSERT_HEAD(&bdrv_node(bs)->parents, child, next_parent);
         if (child->klass->attach) {
             child->klass->attach(child);
         }
     }
-    if (!bs || !bs->quiesce_counter) {
+    if (!bs || !bdrv_node(bs)->quiesce_counter) {
         bdrv_unquiesce_parent(child);
     }
 }
@@ -384,12 +397,29 @@ bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
 
 /* --- edges of users --- */
 
+typedef struct AttachCall {
+    BlockDriverState *bs;
+    const BdrvChild *like;
+    Error **errp;
+    BdrvChild *child;
+} AttachCall;
+
+static void root_attach_outside(void *opaque)
+{
+    AttachCall *call = opaque;
+    Transaction *tran = tran_new();
+    BdrvChild *child = bdrv_child_attach_tran(call->bs, call->like, tran);
+    bool ok = bdrv_refresh_perms(call->bs, tran, call->errp);
+
+    tran_finalize(tran, ok);
+    call->child = ok ? child : NULL;
+}
+
 BdrvChild *bdrv_root_attach_child(BlockDriverState *bs, const char *name,
                                   const BdrvChildClass *klass,
                                   BdrvChildRole role, uint64_t perm,
                                   uint64_t shared, void *opaque, Error **errp)
 {
-    Transaction *tran = tran_new();
     BdrvChild like = {
         .name = (char *)name,
         .klass = klass,
@@ -398,15 +428,15 @@ BdrvChild *bdrv_root_attach_child(BlockDriverState *bs, const char *name,
         .shared = shared,
         .opaque = opaque,
     };
-    BdrvChild *child = bdrv_child_attach_tran(bs, &like, tran);
-    bool ok = bdrv_refresh_perms(bs, tran, errp);
+    AttachCall call = { .bs = bs, .like = &like, .errp = errp };
 
-    tran_finalize(tran, ok);
-    return ok ? child : NULL;
+    bdrv_run_outside(root_attach_outside, &call);
+    return call.child;
 }
 
-void bdrv_root_unref_child(BdrvChild *child)
+static void root_unref_outside(void *opaque)
 {
+    BdrvChild *child = opaque;
     BlockDriverState *bs = child->bs;
 
     child_point_to(child, NULL);
@@ -416,6 +446,11 @@ void bdrv_root_unref_child(BdrvChild *child)
     bdrv_refresh_perms(bs, NULL, NULL);
     bdrv_leave_aio_context(bs);
     bdrv_unref(bs);
+}
+
+void bdrv_root_unref_child(BdrvChild *child)
+{
+    bdrv_run_outside(root_unref_outside, child);
 }
 
 BdrvChild *bdrv_attach_child(BlockDriverState *parent, BlockDriverState *bs,
@@ -448,8 +483,8 @@ void bdrv_unref_child(BlockDriverState *parent, BdrvChild *child)
 {
     if (child) {
         g_assert(child->opaque == parent);
-        if (child->bs->inherits_from == parent) {
-            child->bs->inherits_from = NULL;
+        if (bdrv_node(child->bs)->inherits_from == parent) {
+            bdrv_node(child->bs)->inherits_from = NULL;
         }
         bdrv_root_unref_child(child);
     }

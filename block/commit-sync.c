@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/commit.h"
 #include "block/io.h"
+#include "block/node-int.h"
 
 int commit_grow(BlockBackend *base, int64_t size, Error **errp)
 {
@@ -37,7 +38,7 @@ int commit_empty(BlockDriverState *bs)
 
     if (bs->drv->co_make_empty) {
         aio_run_co(bs->ctx, empty_entry, &call);
-        bs->write_gen++; /* there is something to flush */
+        bdrv_node(bs)->write_gen++; /* there is something to flush */
     }
     return call.ret;
 }
@@ -73,7 +74,7 @@ static int copy_down(BlockDriverState *bs, BlockDriverState *base)
 /* With the filter in between, so that the users of @bs allow it. */
 static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
 {
-    BlockDriverState *owner = base->inherits_from;
+    BlockDriverState *owner = bdrv_node(base)->inherits_from;
     g_autoptr(BlockDriverState) filter = commit_filter_new(base, NULL, NULL);
     int ret;
 
@@ -85,7 +86,7 @@ static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
         /* It stays, and does no harm. */
         return -EPERM;
     }
-    base->inherits_from = owner;
+    bdrv_node(base)->inherits_from = owner;
     if (ret == 0) {
         /* Not before: until now the data of the base was not all there. */
         ret = commit_empty(bs);

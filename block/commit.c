@@ -17,6 +17,7 @@
 #include "block/chain-jobs.h"
 #include "block/commit.h"
 #include "block/io.h"
+#include "block/node-int.h"
 
 typedef struct CommitJob {
     BlockJob common;
@@ -125,7 +126,7 @@ static GPtrArray *find_overlays(const CommitJob *s)
     GPtrArray *overlays = g_ptr_array_new();
     BdrvChild *c;
 
-    LIST_FOREACH(c, &s->filter->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(s->filter)->parents, next_parent) {
         if (c->klass->parent_is_bs && (c->role & BDRV_CHILD_COW)) {
             g_ptr_array_add(overlays, c->opaque);
         }
@@ -155,12 +156,12 @@ static void forget_owner(BlockDriverState *bs)
 {
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->parents, next_parent) {
-        if (c->opaque == bs->inherits_from) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
+        if (c->opaque == bdrv_node(bs)->inherits_from) {
             return;
         }
     }
-    bs->inherits_from = NULL;
+    bdrv_node(bs)->inherits_from = NULL;
 }
 
 static void commit_clean(Job *job)

@@ -15,7 +15,9 @@
  * bear one.
  */
 #include "qemu/osdep.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 
 /* --- answers --- */
 
@@ -158,7 +160,7 @@ static BdrvConsent ask(BlockDriverState *bs, const BdrvChildChange *change,
         !bitmaps_bear_it(bs, errp)) {
         return BDRV_REFUSE;
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (!parent_bears_it(c, change->content, backing, tran, errp)) {
             return BDRV_REFUSE;
         }
@@ -187,7 +189,7 @@ static void size_commit(void *opaque)
     BdrvChild *c;
 
     bdrv_dirty_bitmap_truncate_all(bs, bs->total_bytes);
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->resize) {
             c->klass->resize(c);
         }
@@ -237,7 +239,7 @@ static bool users_bear_smaller(BlockDriverState *bs, int64_t bytes,
 {
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (!user_bears_smaller(c, bs->total_bytes, bytes, errp)) {
             return false;
         }
@@ -284,7 +286,7 @@ static bool set_size_tran(BlockDriverState *bs, int64_t bytes,
     *step = (SizeStep){ bdrv_ref(bs), bs->total_bytes };
     bs->total_bytes = bytes;
     tran_add(tran, &size_step, step);
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->parent_is_bs && c == bdrv_primary_child(c->opaque) &&
             !bdrv_refresh_size_tran(c->opaque, tran, errp)) {
             return false;

@@ -13,6 +13,8 @@
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
+#include "block/node-int.h"
 
 /* What goes along. */
 typedef struct Connected {
@@ -57,10 +59,10 @@ static void collect(BlockDriverState *bs, Connected *m)
         return;
     }
     g_ptr_array_add(m->nodes, bdrv_ref(bs));
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         collect_edge(c, m);
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->parent_is_bs) {
             collect(c->opaque, m);
         } else if (g_hash_table_add(m->seen, c->opaque)) {

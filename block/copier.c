@@ -2,6 +2,7 @@
 /* The copier: takes areas from a walker, as a pacer allows, and moves them. */
 #include "qemu/osdep.h"
 #include "block/copier.h"
+#include "qemu/interval.h"
 
 /* An area that costs nothing to copy: take much of it at once. */
 #define MAX_IDLE_AREA (1 * GiB)
@@ -12,6 +13,7 @@ typedef struct CopyTask {
     Copier *c;
     CopyArea area;
     Coroutine *co; /* moves it */
+    bool spoiled;  /* the source changes: what is read may be new data */
     LIST_ENTRY(CopyTask) list;
 } CopyTask;
 
@@ -27,13 +29,14 @@ static bool coroutine_fn move_task(CopyTask *task, BlockCopyError *error)
     if (area.kind == COPY_DATA || area.kind == COPY_ZERO) {
         ret = c->ops->move(c->opaque, &area, &is_read);
     }
-    if (ret < 0) {
+    if (ret < 0 || task->spoiled) {
         copy_walker_put_back(c->walker, &area);
     } else {
         c->moved++;
     }
     if (c->ops->ended) {
-        c->ops->ended(c->opaque, &area, ret);
+        c->ops->ended(c->opaque, &area, ret == 0 && task->spoiled
+                                            ? -ECANCELED : ret);
     }
     if (c->reqs) {
         block_reqs_remove(&task->req);
@@ -318,6 +321,17 @@ void coroutine_fn copier_wait(Copier *c)
         g_assert(!c->waiter);
         c->waiter = coroutine_self();
         coroutine_yield();
+    }
+}
+
+void copier_spoil(BlockReqList *reqs, int64_t offset, int64_t bytes)
+{
+    BlockReq *req;
+
+    LIST_FOREACH(req, &reqs->reqs, list) {
+        if (ranges_overlap(req->offset, req->bytes, offset, bytes)) {
+            container_of(req, CopyTask, req)->spoiled = true;
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The dirty bitmap object; for block/dirty-bitmap*.c only. */
+/* The dirty bitmap object, for block/dirty-bitmap*.c; and marking, for
+ * block/request.c. */
 #ifndef BLOCK_DIRTY_BITMAP_INT_H
 #define BLOCK_DIRTY_BITMAP_INT_H
 
 #include "block/dirty-bitmap.h"
+#include "block/node-int.h"
 
 /*
  * Invariants:
- *  1. bs->bitmaps.recording counts the bitmaps of the list that record.
+ *  1. bitmaps.recording of the node counts the bitmaps of the list that record.
  *  2. A write goes to @successor where there is one, else to @bits.
  *  3. There is a @successor in the frozen states, and only there.
  *  4. An inconsistent bitmap has no bits set.
@@ -48,6 +50,17 @@ void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces);
  */
 void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
                                    int64_t bytes);
+/* Where bitmaps are marked; both called by block/request.c only. */
+void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes);
+/* Marks [@offset, @offset + @bytes) in all recording bitmaps of the node. */
+static inline void bdrv_dirty_bitmap_mark(BlockDriverState *bs, int64_t offset,
+                                          int64_t bytes)
+{
+    if (bdrv_node(bs)->bitmaps.recording) {
+        bdrv_dirty_bitmap_mark_slow(bs, offset, bytes);
+    }
+}
 /* The node goes: whoever shows bits there may hide them all the same. */
 void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs);
 

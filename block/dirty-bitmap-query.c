@@ -26,8 +26,8 @@ static BdrvShownBits *show(BlockDriverState *bs, const HBitmap *bits,
     shown->bs = bs;
     shown->bits = bits;
     shown->of = of;
-    shown->seq = ++bs->bitmaps.seq;
-    LIST_INSERT_HEAD(&bs->bitmaps.shown, shown, list);
+    shown->seq = ++bdrv_node(bs)->bitmaps.seq;
+    LIST_INSERT_HEAD(&bdrv_node(bs)->bitmaps.shown, shown, list);
     return shown;
 }
 
@@ -49,7 +49,7 @@ void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs)
 {
     BdrvShownBits *shown;
 
-    while ((shown = LIST_FIRST(&bs->bitmaps.shown))) {
+    while ((shown = LIST_FIRST(&bdrv_node(bs)->bitmaps.shown))) {
         LIST_REMOVE(shown, list);
         shown->bs = NULL;
     }
@@ -64,7 +64,7 @@ void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap)
 static void sort_in(BdrvDirtyBitmap *bitmap)
 {
     BdrvDirtyBitmap *other, *before = NULL;
-    BdrvDirtyBitmapList *bitmaps = &bitmap->bs->bitmaps;
+    BdrvDirtyBitmapList *bitmaps = &bdrv_node(bitmap->bs)->bitmaps;
 
     LIST_REMOVE(bitmap, list);
     LIST_FOREACH(other, &bitmaps->list, list) {
@@ -125,8 +125,8 @@ static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
 BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs)
 {
     BlockDirtyInfoList *head = NULL, **tail = &head;
-    BdrvDirtyBitmap *bitmap = LIST_FIRST(&bs->bitmaps.list);
-    BdrvShownBits *shown = LIST_FIRST(&bs->bitmaps.shown);
+    BdrvDirtyBitmap *bitmap = LIST_FIRST(&bdrv_node(bs)->bitmaps.list);
+    BdrvShownBits *shown = LIST_FIRST(&bdrv_node(bs)->bitmaps.shown);
 
     while (bitmap || shown) {
         if (!bitmap || (shown && shown->seq > bitmap->seq)) {

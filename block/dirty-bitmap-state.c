@@ -110,7 +110,7 @@ void bdrv_dirty_bitmap_event(BdrvDirtyBitmap *bitmap, BdrvBitmapEvent event)
         g_error("dirty bitmap '%s': event %d is impossible in state %d",
                 bitmap->name ?: "", event, bitmap->state);
     }
-    bitmap->bs->bitmaps.recording += facts[state].records -
+    bdrv_node(bitmap->bs)->bitmaps.recording += facts[state].records -
                                      facts[bitmap->state].records;
     bitmap->state = state;
 }

@@ -12,22 +12,22 @@
 BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
                                           BdrvBitmapStore *store)
 {
-    BdrvBitmapStore *old = bs->bitmaps.store;
+    BdrvBitmapStore *old = bdrv_node(bs)->bitmaps.store;
 
     g_assert(store->ops->can_store && store->ops->load && store->ops->begin &&
              store->ops->save && store->ops->co_remove);
     store->bs = bs;
     store->begun = old && old->begun;
     store->owed = old && old->owed;
-    bs->bitmaps.store = store;
+    bdrv_node(bs)->bitmaps.store = store;
     return old;
 }
 
 void bdrv_bitmap_store_detach(BlockDriverState *bs)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
-    bs->bitmaps.store = NULL;
+    bdrv_node(bs)->bitmaps.store = NULL;
     if (store && store->ops->free) {
         store->ops->free(store);
     }
@@ -38,7 +38,7 @@ void bdrv_bitmap_store_detach(BlockDriverState *bs)
 bool coroutine_mixed_fn bdrv_bitmap_store_load(BlockDriverState *bs,
                                                Error **errp)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
     return !store || store->ops->load(store, errp);
 }
@@ -47,7 +47,7 @@ bool coroutine_mixed_fn bdrv_bitmap_store_begin(BlockDriverState *bs,
                                                 BdrvDirtyBitmap *bitmap,
                                                 Error **errp)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
     if (!store) {
         return true;
@@ -100,7 +100,7 @@ bool coroutine_mixed_fn bdrv_bitmap_store_save(BlockDriverState *bs,
                                                BdrvDirtyBitmap *bitmap,
                                                bool release, Error **errp)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
     bool any = store && (bitmap ? bdrv_dirty_bitmap_to_store(bitmap)
                                 : any_to_store(bs));
 
@@ -121,7 +121,7 @@ bool coroutine_mixed_fn bdrv_bitmap_store_save(BlockDriverState *bs,
 bool coroutine_fn bdrv_bitmap_store_co_resize(BlockDriverState *bs,
                                               int64_t bytes, Error **errp)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
     return !store || !store->ops->co_resize ||
            store->ops->co_resize(store, bytes, errp);
@@ -143,7 +143,7 @@ int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
                                                    int64_t offset,
                                                    int64_t bytes)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
     int ret;
 
     if (G_LIKELY(!store)) {
@@ -163,7 +163,7 @@ int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
 
 void bdrv_bitmap_store_close(BlockDriverState *bs)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
     Error *err = NULL;
 
     if (store && (store->begun || store->owed) &&
@@ -209,7 +209,7 @@ static void begin_or_owe(BlockDriverState *bs)
     Error *err = NULL;
 
     if (!bdrv_bitmap_store_begin(bs, NULL, &err)) {
-        bs->bitmaps.store->owed = true;
+        bdrv_node(bs)->bitmaps.store->owed = true;
         error_prepend(&err, "%s: Failed to make dirty bitmaps writable: ",
                       bs->node_name);
         error_report_err(err);
@@ -227,7 +227,7 @@ static const TransactionActionDrv reopen_drv = { .abort = reopen_abort };
 bool bdrv_bitmap_store_reopen_tran(BlockDriverState *bs, Transaction *tran,
                                    Error **errp)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
     if (!store || !bs->read_only || !(store->begun || store->owed)) {
         return true;
@@ -244,7 +244,9 @@ bool bdrv_bitmap_store_reopen_tran(BlockDriverState *bs, Transaction *tran,
 
 void bdrv_bitmap_store_reopened(BlockDriverState *bs)
 {
-    if (bs->bitmaps.store && !bs->read_only && !bs->bitmaps.store->begun) {
+    const BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
+
+    if (store && !bs->read_only && !store->begun) {
         begin_or_owe(bs);
     }
 }
@@ -253,13 +255,13 @@ void bdrv_bitmap_store_reopened(BlockDriverState *bs)
 
 bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs)
 {
-    return bs->bitmaps.store != NULL;
+    return bdrv_node(bs)->bitmaps.store != NULL;
 }
 
 bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
                                  uint64_t granularity, Error **errp)
 {
-    BdrvBitmapStore *store = bs->bitmaps.store;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
     if (!store) {
         error_setg(errp, "Can't store persistent bitmaps to %s: Operation not "
@@ -293,7 +295,11 @@ bool coroutine_mixed_fn bdrv_remove_stored_dirty_bitmap(BlockDriverState *bs,
                                                         const char *name,
                                                         Error **errp)
 {
-    RemoveCo co = { .store = bs->bitmaps.store, .name = name, .errp = errp };
+    RemoveCo co = {
+        .store = bdrv_node(bs)->bitmaps.store,
+        .name = name,
+        .errp = errp,
+    };
 
     if (!co.store) {
         error_setg(errp, "Cannot remove persistent bitmaps from %s: Operation "

@@ -63,10 +63,10 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
     bitmap->bs = bs;
     bitmap->name = g_strdup(name);
     bitmap->bits = bits;
-    bitmap->seq = ++bs->bitmaps.seq;
+    bitmap->seq = ++bdrv_node(bs)->bitmaps.seq;
     bitmap->state = BDRV_BITMAP_ACTIVE;
-    bs->bitmaps.recording++;
-    LIST_INSERT_HEAD(&bs->bitmaps.list, bitmap, list);
+    bdrv_node(bs)->bitmaps.recording++;
+    LIST_INSERT_HEAD(&bdrv_node(bs)->bitmaps.list, bitmap, list);
     return bitmap;
 }
 
@@ -74,7 +74,7 @@ void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap)
 {
     g_assert(!bdrv_dirty_bitmap_busy(bitmap) && !bitmap->successor);
     if (bdrv_dirty_bitmap_recording(bitmap)) {
-        bitmap->bs->bitmaps.recording--;
+        bdrv_node(bitmap->bs)->bitmaps.recording--;
     }
     LIST_REMOVE(bitmap, list);
     hbitmap_free(bitmap->bits);
@@ -86,7 +86,7 @@ void bdrv_dirty_bitmap_release_all(BlockDriverState *bs)
 {
     BdrvDirtyBitmap *bitmap, *next;
 
-    LIST_FOREACH_SAFE(bitmap, &bs->bitmaps.list, list, next) {
+    LIST_FOREACH_SAFE(bitmap, &bdrv_node(bs)->bitmaps.list, list, next) {
         if (bitmap->name) {
             bdrv_dirty_bitmap_release(bitmap);
         }
@@ -98,7 +98,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_find(BlockDriverState *bs, const char *name)
 {
     BdrvDirtyBitmap *bitmap;
 
-    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+    LIST_FOREACH(bitmap, &bdrv_node(bs)->bitmaps.list, list) {
         if (bitmap->name && !strcmp(bitmap->name, name)) {
             return bitmap;
         }
@@ -109,7 +109,8 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_find(BlockDriverState *bs, const char *name)
 BdrvDirtyBitmap *bdrv_dirty_bitmap_next(BlockDriverState *bs,
                                         BdrvDirtyBitmap *prev)
 {
-    return prev ? LIST_NEXT(prev, list) : LIST_FIRST(&bs->bitmaps.list);
+    return prev ? LIST_NEXT(prev, list)
+                : LIST_FIRST(&bdrv_node(bs)->bitmaps.list);
 }
 
 uint64_t bdrv_dirty_bitmap_default_granularity(BlockDriverState *bs)
@@ -321,7 +322,7 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
     if (bytes <= 0) {
         return;
     }
-    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+    LIST_FOREACH(bitmap, &bdrv_node(bs)->bitmaps.list, list) {
         HBitmap *bits = bitmap->successor ?: bitmap->bits;
         int64_t size = hbitmap_size(bits);
 
@@ -357,7 +358,7 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
 {
     BdrvDirtyBitmap *bitmap;
 
-    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+    LIST_FOREACH(bitmap, &bdrv_node(bs)->bitmaps.list, list) {
         if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
             hbitmap_truncate(bitmap->bits, bytes);
             continue;
@@ -374,7 +375,7 @@ void bdrv_dirty_bitmap_shrink_failed(BlockDriverState *bs, int64_t bytes)
 {
     BdrvDirtyBitmap *bitmap;
 
-    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+    LIST_FOREACH(bitmap, &bdrv_node(bs)->bitmaps.list, list) {
         HBitmap *bits = bitmap->successor ?: bitmap->bits;
         int64_t size = hbitmap_size(bits);
 
@@ -388,7 +389,7 @@ void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end)
 {
     BdrvDirtyBitmap *bitmap;
 
-    LIST_FOREACH(bitmap, &bs->bitmaps.list, list) {
+    LIST_FOREACH(bitmap, &bdrv_node(bs)->bitmaps.list, list) {
         int64_t *cut_end = bitmap->successor ? &bitmap->successor_cut_end
                                              : &bitmap->cut_end;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Discard: a hint that what a range holds is not needed any more. */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 static int coroutine_fn call_pdiscard(BlockDriverState *bs, int64_t offset,
@@ -67,6 +68,6 @@ int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset,
         return ret;
     }
     ret = discard_granules(r.bs, offset, offset + bytes);
-    r.bs->write_gen++;
+    bdrv_node(r.bs)->write_gen++;
     return bdrv_request_end(&r, ret);
 }

@@ -21,6 +21,7 @@
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
 #include "block/io.h"
+#include "block/node-int.h"
 
 static int drain_all_count;
 
@@ -87,10 +88,10 @@ bool bdrv_drain_busy(BlockDriverState *bs)
 {
     BdrvChild *c;
 
-    if (bs->in_flight) {
+    if (bdrv_node(bs)->in_flight) {
         return true;
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->drained_poll && c->klass->drained_poll(c)) {
             return true;
         }
@@ -109,10 +110,10 @@ static void let_go_below(BlockDriverState *bs, GHashTable *seen)
     if (!bs || !g_hash_table_add(seen, bs)) {
         return;
     }
-    if (bs->opened && bs->drv->let_go) {
+    if (bdrv_node(bs)->opened && bs->drv->let_go) {
         bs->drv->let_go(bs);
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         let_go_below(c->bs, seen);
     }
 }
@@ -135,10 +136,10 @@ static void cancel_below(BlockDriverState *bs, Coroutine *co, GHashTable *seen)
     if (bs->drv && bs->drv->cancel_in_flight) {
         bs->drv->cancel_in_flight(bs, co);
     }
-    if (bs->opened && bs->drv->let_go) {
+    if (bdrv_node(bs)->opened && bs->drv->let_go) {
         bs->drv->let_go(bs);
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (co || !(c->role & BDRV_CHILD_COW)) {
             cancel_below(c->bs, co, seen);
         }
@@ -165,13 +166,13 @@ static bool is_awaited(const BlockDriverState *bs, GHashTable *seen)
 {
     const BdrvChild *c;
 
-    if (bs->quiesce_counter) {
+    if (bdrv_node(bs)->quiesce_counter) {
         return true;
     }
     if (!g_hash_table_add(seen, (void *)bs)) {
         return false;
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->parent_is_bs
                 ? is_awaited(c->opaque, seen)
                 : c->klass->is_awaited && c->klass->is_awaited(c)) {
@@ -194,13 +195,14 @@ void bdrv_quiesce(BlockDriverState *bs)
 {
     BdrvChild *c, *next;
 
-    if (bs->quiesce_counter++ > 0) {
+    g_assert(aio_is_exclusive());
+    if (bdrv_node(bs)->quiesce_counter++ > 0) {
         return;
     }
-    LIST_FOREACH_SAFE(c, &bs->parents, next_parent, next) {
+    LIST_FOREACH_SAFE(c, &bdrv_node(bs)->parents, next_parent, next) {
         bdrv_quiesce_parent(c);
     }
-    if (bs->opened && bs->drv->drain_begin) {
+    if (bdrv_node(bs)->opened && bs->drv->drain_begin) {
         bs->drv->drain_begin(bs);
     }
     bdrv_let_go(bs);
@@ -210,14 +212,14 @@ void bdrv_unquiesce(BlockDriverState *bs)
 {
     BdrvChild *c, *next;
 
-    g_assert(bs->quiesce_counter > 0);
-    if (--bs->quiesce_counter > 0) {
+    g_assert(aio_is_exclusive() && bdrv_node(bs)->quiesce_counter > 0);
+    if (--bdrv_node(bs)->quiesce_counter > 0) {
         return;
     }
-    if (bs->opened && bs->drv->drain_end) {
+    if (bdrv_node(bs)->opened && bs->drv->drain_end) {
         bs->drv->drain_end(bs);
     }
-    LIST_FOREACH_SAFE(c, &bs->parents, next_parent, next) {
+    LIST_FOREACH_SAFE(c, &bdrv_node(bs)->parents, next_parent, next) {
         bdrv_unquiesce_parent(c);
     }
 }

@@ -6,12 +6,13 @@
  * is seen (BlockDriver.strong_options), no child but the one whose path it is,
  * the backing file as the image says.  Else json:{...} with just these.
  *
- * Filters that a job inserted (bs->implicit) are never named: they go with the
- * job.  A name for an image's header, by which other programs open it at other
- * times, names no filter at all (bdrv_image_filename()).
+ * Filters that a job inserted (bdrv_is_implicit()) are never named: they go
+ * with the job.  A name for an image's header, by which other programs open it
+ * at other times, names no filter at all (bdrv_image_filename()).
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 #include <json-c/json.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
@@ -76,7 +77,7 @@ static BlockDriverState *named_node(BlockDriverState *bs, bool image)
 {
     BdrvChild *c;
 
-    while ((image || bs->implicit) && (c = bdrv_filter_child(bs))) {
+    while ((image || bdrv_node(bs)->implicit) && (c = bdrv_filter_child(bs))) {
         bs = c->bs;
     }
     return bs;
@@ -142,7 +143,7 @@ static void add_flat(json_object *out, const char *name, json_object *value)
 static json_object *option_text(const BlockDriverState *bs,
                                 json_object *options, const char *name)
 {
-    json_object *given = json_object_object_get(bs->given, name);
+    json_object *given = json_object_object_get(bdrv_node(bs)->given, name);
 
     return given ?: json_object_object_get(options, name);
 }
@@ -179,7 +180,7 @@ static json_object *full_options(const BlockDriverState *bs, bool image)
 
     json_object_object_add(options, "driver",
                            json_object_new_string(bs->drv->format_name));
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (!(c->role & BDRV_CHILD_COW) || overridden) {
             json_object_object_add(
                 options, c->name,
@@ -274,7 +275,7 @@ static char *inner_filename(const BlockDriverState *bs, bool image)
     if (!bs->drv->is_filter && bdrv_primary_child(bdrv_skip_filters(file))) {
         return NULL;
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (c != primary && !(c->role & BDRV_CHILD_COW) &&
             !bs->drv->is_filter) {
             return NULL;
@@ -320,7 +321,7 @@ void bdrv_refresh_filename(BlockDriverState *bs)
     if (!bs->drv) {
         return;
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         bdrv_refresh_filename(c->bs);
     }
     named = named_node(bs, false);

@@ -8,11 +8,12 @@
  * is under way waits for it and looks again: flushes at one time are joined.
  */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 static bool covered(const BlockDriverState *bs, uint64_t gen)
 {
-    return (int64_t)(bs->flushed_gen - gen) >= 0;
+    return (int64_t)(bdrv_node(bs)->flushed_gen - gen) >= 0;
 }
 
 /* The node's own part: caches to the children, or to the disk. */
@@ -49,7 +50,7 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
     BdrvChild *child;
     int ret = 0;
 
-    LIST_FOREACH(child, &bs->children, next) {
+    LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
         if (is_flushed(bs, child)) {
             int r = bdrv_co_flush(child->bs);
 
@@ -61,32 +62,34 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
 
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
 {
+    BdrvNode *node;
     uint64_t gen;
     int ret = 0;
 
     if (!bs || !bs->drv || bs->read_only) {
         return 0;
     }
+    node = bdrv_node(bs);
     bdrv_inc_in_flight(bs);
-    gen = bs->write_gen;
-    while (bs->active_flush && !covered(bs, gen)) {
-        co_queue_wait(&bs->flush_queue, NULL);
+    gen = node->write_gen;
+    while (node->active_flush && !covered(bs, gen)) {
+        co_queue_wait(&node->flush_queue, NULL);
     }
     if (covered(bs, gen)) {
         /* A child may have been written by the driver on its own. */
         ret = flush_children(bs);
     } else {
-        gen = bs->write_gen; /* what came while we waited is covered, too */
-        bs->active_flush = true;
+        gen = node->write_gen; /* what came while we waited is covered, too */
+        node->active_flush = true;
         ret = flush_node(bs);
         if (ret == 0) {
             ret = flush_children(bs);
         }
         if (ret == 0) {
-            bs->flushed_gen = gen;
+            node->flushed_gen = gen;
         }
-        bs->active_flush = false;
-        co_queue_wake_all(&bs->flush_queue);
+        node->active_flush = false;
+        co_queue_wake_all(&node->flush_queue);
     }
     bdrv_dec_in_flight(bs);
     g_assert(ret <= 0);

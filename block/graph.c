@@ -2,6 +2,7 @@
 /* Changes of the graph while it is in use: all or nothing. */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 
 /* Does edge @c move to @to?  BDRV_STAY: not. */
 static BdrvConsent may_move(BdrvChild *c, BlockDriverState *to,
@@ -36,7 +37,7 @@ static GPtrArray *edges_to_move(BlockDriverState *from, BlockDriverState *to,
     g_autoptr(GPtrArray) edges = g_ptr_array_new();
     BdrvChild *c;
 
-    LIST_FOREACH(c, &from->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(from)->parents, next_parent) {
         switch (may_move(c, to, content, tran, errp)) {
         case BDRV_REFUSE:
             return NULL;
@@ -137,7 +138,7 @@ BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
     }
     if (filter && bdrv_replace_node(bs, filter, BDRV_CONTENT_SAME, errp)) {
         /* Without parents nothing else would keep it. */
-        filter->graph_ref = true;
+        bdrv_node(filter)->graph_ref = true;
     } else {
         bdrv_unref(filter);
         filter = NULL;
@@ -159,8 +160,8 @@ bool bdrv_drop_filter(BlockDriverState *filter, Error **errp)
     bs = bdrv_ref(child->bs);
     bdrv_drained_begin(bs);
     ok = bdrv_replace_node(filter, bs, BDRV_CONTENT_SAME, errp);
-    if (ok && filter->graph_ref) {
-        filter->graph_ref = false;
+    if (ok && bdrv_node(filter)->graph_ref) {
+        bdrv_node(filter)->graph_ref = false;
         bdrv_unref(filter);
     }
     bdrv_drained_end(bs);
@@ -257,8 +258,8 @@ static bool set_backing_drained(BlockDriverState *bs,
     }
     ok = bdrv_set_child_tran(bs, backing_child, backing, content, tran, errp) &&
          bdrv_refresh_perms_list(nodes, tran, errp);
-    if (ok && old && old != backing && old->inherits_from == bs) {
-        old->inherits_from = NULL;
+    if (ok && old && old != backing && bdrv_node(old)->inherits_from == bs) {
+        bdrv_node(old)->inherits_from = NULL;
     }
     tran_finalize(tran, ok);
     return ok;

@@ -16,6 +16,7 @@
  * pad, throttle, copy on read) makes it -ENOTSUP: the general path does it.
  */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 /* Must the general path do something to a read of this level? */
@@ -30,9 +31,10 @@ static bool read_needs_general_path(const BlockDriverState *bs)
 static bool write_needs_general_path(const BlockDriverState *bs, int64_t end)
 {
     const BlockDriver *drv = bs->drv;
+    uint64_t threshold = bdrv_node(bs)->write_threshold;
 
     if (bs->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF ||
-        (bs->write_threshold && end > bs->write_threshold)) {
+        (threshold && end > threshold)) {
         return true;
     }
     if (drv->co_host_write_begin) {
@@ -107,7 +109,7 @@ static int coroutine_fn end_level(BdrvRequest *r, int result)
             ret = drv->co_host_write_end(r->bs, r, result);
             ret = result < 0 ? result : MIN(ret, 0);
         }
-        r->bs->write_gen++;
+        bdrv_node(r->bs)->write_gen++;
     }
     bdrv_request_end(r, ret);
     g_free(r);

@@ -2,7 +2,9 @@
 /* What the query commands and `qemu-img info` tell of nodes. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 #include "block/snapshot.h"
 
 /* --- facts of drivers, through filters --- */
@@ -37,10 +39,10 @@ int64_t bdrv_get_allocated_file_size(BlockDriverState *bs)
     if (c) {
         return bdrv_get_allocated_file_size(c->bs);
     }
-    if (LIST_EMPTY(&bs->children)) {
+    if (LIST_EMPTY(&bdrv_node(bs)->children)) {
         return -ENOTSUP;
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         int64_t size;
 
         if (!(c->role & (BDRV_CHILD_DATA | BDRV_CHILD_METADATA |
@@ -173,7 +175,7 @@ BlockDeviceInfo *bdrv_block_device_info(BlockDriverState *bs, bool flat,
     info->backing_file_depth = flat ? 0 : backing_depth(bs);
     info->detect_zeroes = bs->detect_zeroes;
     info->cache = cache_info(bs);
-    info->write_threshold = bs->write_threshold;
+    info->write_threshold = bdrv_node(bs)->write_threshold;
     info->dirty_bitmaps = bdrv_dirty_bitmap_query(bs);
     return g_steal_pointer(&info);
 }
@@ -184,7 +186,7 @@ static BlockDeviceStats *node_counters(const BlockDriverState *bs)
 {
     BlockDeviceStats *stats = g_new0(BlockDeviceStats, 1);
 
-    stats->wr_highest_offset = bs->wr_highest_offset;
+    stats->wr_highest_offset = bdrv_node(bs)->wr_highest_offset;
     return stats;
 }
 
@@ -194,7 +196,7 @@ BlockStats *bdrv_query_bds_stats(BlockDriverState *bs, bool blk_level)
     BlockStats *stats = g_new0(BlockStats, 1);
     BdrvChild *c;
 
-    while (blk_level && bs && bs->implicit && bdrv_filter_child(bs)) {
+    while (blk_level && bs && bdrv_is_implicit(bs) && bdrv_filter_child(bs)) {
         bs = bdrv_filter_child(bs)->bs;
     }
     if (!bs || !bs->drv) {
@@ -319,7 +321,7 @@ XDbgBlockGraph *bdrv_get_xdbg_block_graph(Error **errp)
         bs = g_ptr_array_index(nodes, i - 1);
         id = graph_node(&w, bs, X_DBG_BLOCK_GRAPH_NODE_TYPE_BLOCK_DRIVER,
                         bs->node_name);
-        LIST_FOREACH(c, &bs->parents, next_parent) {
+        LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
             graph_edge(&w, c, id);
         }
     }

@@ -15,6 +15,7 @@
 
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/request.h"
 
 /* Bounce buffers are at most this large; longer requests go in pieces. */
 #define BDRV_BOUNCE_BYTES (1 * MiB)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The gates for data: read and write. */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 /* --- reading --- */
@@ -159,7 +160,7 @@ static int coroutine_fn pwritev_compressed(BlockDriverState *bs,
     } else {
         return -ENOTSUP;
     }
-    bs->write_gen++;
+    bdrv_node(bs)->write_gen++;
     return ret == 0 && (flags & BDRV_REQ_FUA) ? bdrv_co_flush(bs) : ret;
 }
 

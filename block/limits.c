@@ -6,6 +6,7 @@
  * where the locking of the read-modify-write is, too.
  */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 static int64_t min_nonzero(int64_t a, int64_t b)
@@ -62,7 +63,7 @@ static bool refresh_one(BlockDriverState *bs, Error **errp)
     Error *err = NULL;
 
     bs->bl = (BlockLimits) { .request_alignment = 1 };
-    LIST_FOREACH(child, &bs->children, next) {
+    LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
         if (child->role & (BDRV_CHILD_DATA | BDRV_CHILD_FILTERED |
                            BDRV_CHILD_COW)) {
             merge_limits(&bs->bl, &child->bs->bl);
@@ -99,7 +100,7 @@ void bdrv_refresh_limits(BlockDriverState *bs, Transaction *tran,
     if (!refresh_one(bs, errp)) {
         return;
     }
-    LIST_FOREACH(parent, &bs->parents, next_parent) {
+    LIST_FOREACH(parent, &bdrv_node(bs)->parents, next_parent) {
         if (parent->klass->parent_is_bs) {
             bdrv_refresh_limits(parent->opaque, tran, &err);
             if (err) {

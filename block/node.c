@@ -6,59 +6,75 @@
 #include "block/graph-int.h"
 #include <json-c/json.h>
 #include "block/io.h"
+#include "block/node-int.h"
 #include "qemu/cutils.h"
 
-static LIST_HEAD(, BlockDriverState) all_nodes =
-    LIST_HEAD_INITIALIZER(all_nodes);
+LIST_HEAD(NodeList, BdrvNode);
+
+static struct NodeList all_nodes = LIST_HEAD_INITIALIZER(all_nodes);
 
 /* Whose driver is opening it; nobody can find them by name. */
-static LIST_HEAD(, BlockDriverState) opening_nodes =
-    LIST_HEAD_INITIALIZER(opening_nodes);
+static struct NodeList opening_nodes = LIST_HEAD_INITIALIZER(opening_nodes);
 
 BdrvEventHooks bdrv_event_hooks;
 
 BlockDriverState *bdrv_node_new(void)
 {
-    BlockDriverState *bs = g_new0(BlockDriverState, 1);
+    BdrvNode *node = g_new0(BdrvNode, 1);
 
-    bs->refcnt = 1;
-    bs->ctx = aio_main_context();
-    bs->filename = g_strdup("");
-    bs->cumulative_shared = BLK_PERM_ALL;
-    bs->quiesce_counter = bdrv_drain_all_count();
-    LIST_INIT(&bs->children);
-    LIST_INIT(&bs->parents);
-    LIST_INIT(&bs->requests);
-    LIST_INIT(&bs->bitmaps.list);
-    co_queue_init(&bs->flush_queue);
-    return bs;
+    g_assert(aio_is_exclusive());
+    node->bs.ctx = aio_main_context();
+    node->bs.filename = g_strdup("");
+    node->refcnt = 1;
+    node->cumulative_shared = BLK_PERM_ALL;
+    node->quiesce_counter = bdrv_drain_all_count();
+    LIST_INIT(&node->children);
+    LIST_INIT(&node->parents);
+    LIST_INIT(&node->requests);
+    LIST_INIT(&node->bitmaps.list);
+    co_queue_init(&node->flush_queue);
+    return &node->bs;
 }
 
 void bdrv_node_publish(BlockDriverState *bs)
 {
-    LIST_INSERT_HEAD(&all_nodes, bs, node_list);
+    LIST_INSERT_HEAD(&all_nodes, bdrv_node(bs), node_list);
 }
 
 void bdrv_node_opening_begin(BlockDriverState *bs)
 {
-    LIST_INSERT_HEAD(&opening_nodes, bs, node_list);
+    LIST_INSERT_HEAD(&opening_nodes, bdrv_node(bs), node_list);
 }
 
 void bdrv_node_opening_end(BlockDriverState *bs)
 {
-    LIST_REMOVE(bs, node_list);
-    bs->node_list.le_prev = NULL; /* in no list */
+    LIST_REMOVE(bdrv_node(bs), node_list);
+    bdrv_node(bs)->node_list.le_prev = NULL; /* in no list */
+}
+
+static BlockDriverState *next_in(const struct NodeList *list,
+                                 const BlockDriverState *bs)
+{
+    BdrvNode *node = bs ? LIST_NEXT(bdrv_node(bs), node_list)
+                        : LIST_FIRST(list);
+
+    return node ? &node->bs : NULL;
 }
 
 BlockDriverState *bdrv_next_opening(BlockDriverState *bs)
 {
-    return bs ? LIST_NEXT(bs, node_list) : LIST_FIRST(&opening_nodes);
+    return next_in(&opening_nodes, bs);
+}
+
+BlockDriverState *bdrv_next_node(BlockDriverState *bs)
+{
+    return next_in(&all_nodes, bs);
 }
 
 static void bdrv_detach_children(BlockDriverState *bs)
 {
-    while (!LIST_EMPTY(&bs->children)) {
-        bdrv_unref_child(bs, LIST_FIRST(&bs->children));
+    while (!LIST_EMPTY(&bdrv_node(bs)->children)) {
+        bdrv_unref_child(bs, LIST_FIRST(&bdrv_node(bs)->children));
     }
     bs->file = NULL;
     bs->backing = NULL;
@@ -69,11 +85,11 @@ static bool any_close_failed;
 void bdrv_close_error(BlockDriverState *bs, Error *err)
 {
     any_close_failed = true;
-    if (bs->close_failed) {
+    if (bdrv_node(bs)->close_failed) {
         error_free(err);
         return;
     }
-    bs->close_failed = true;
+    bdrv_node(bs)->close_failed = true;
     if (bs->filename && *bs->filename) {
         error_prepend(&err, "Closing node '%s' ('%s'): ", bs->node_name,
                       bs->filename);
@@ -93,9 +109,9 @@ static void pass_close_failed(BlockDriverState *bs)
 {
     BdrvChild *child;
 
-    LIST_FOREACH(child, &bs->children, next) {
-        if (bs->close_failed && child->bs->refcnt == 1) {
-            child->bs->close_failed = true;
+    LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
+        if (bdrv_node(bs)->close_failed && bdrv_node(child->bs)->refcnt == 1) {
+            bdrv_node(child->bs)->close_failed = true;
         }
     }
 }
@@ -124,7 +140,7 @@ static void bdrv_close(BlockDriverState *bs)
     bdrv_drained_begin(bs);
     if (bs->drv) {
         flush_at_close(bs);
-        bs->opened = false;
+        bdrv_node(bs)->opened = false;
         bdrv_bitmap_store_close(bs);
         if (bs->drv->close) {
             bs->drv->close(bs);
@@ -141,13 +157,13 @@ static void bdrv_close(BlockDriverState *bs)
 static void bdrv_delete(void *opaque)
 {
     BlockDriverState *bs = opaque;
-    BlockDriverState *other;
+    BdrvNode *node = bdrv_node(bs), *other;
 
-    g_assert(LIST_EMPTY(&bs->parents));
+    g_assert(LIST_EMPTY(&node->parents));
     /* Closing may wait: nobody may find the node meanwhile and take it. */
-    bs->refcnt = 1;
-    if (bs->node_list.le_prev) {
-        LIST_REMOVE(bs, node_list);
+    node->refcnt = 1;
+    if (node->node_list.le_prev) {
+        LIST_REMOVE(node, node_list);
     }
     LIST_FOREACH(other, &all_nodes, node_list) {
         if (other->inherits_from == bs) {
@@ -155,19 +171,19 @@ static void bdrv_delete(void *opaque)
         }
     }
     bdrv_close(bs);
-    g_assert(bs->in_flight == 0);
+    g_assert(node->in_flight == 0);
     qapi_free_BlockdevOptions(bs->options);
-    qapi_free_BlockdevOptions(bs->explicit_options);
-    json_object_put(bs->given);
+    qapi_free_BlockdevOptions(node->explicit_options);
+    json_object_put(node->given);
     g_free(bs->filename);
     g_free(bs->backing_file);
     g_free(bs->backing_format);
-    g_free(bs);
+    g_free(node);
 }
 
 BlockDriverState *bdrv_ref(BlockDriverState *bs)
 {
-    bs->refcnt++;
+    __atomic_fetch_add(&bdrv_node(bs)->refcnt, 1, __ATOMIC_RELAXED);
     return bs;
 }
 
@@ -176,24 +192,18 @@ void bdrv_unref(BlockDriverState *bs)
     if (!bs) {
         return;
     }
-    g_assert(bs->refcnt > 0);
-    if (--bs->refcnt == 0) {
+    if (__atomic_sub_fetch(&bdrv_node(bs)->refcnt, 1, __ATOMIC_ACQ_REL) == 0) {
         bdrv_run_outside(bdrv_delete, bs);
     }
 }
 
-BlockDriverState *bdrv_next_node(BlockDriverState *bs)
-{
-    return bs ? LIST_NEXT(bs, node_list) : LIST_FIRST(&all_nodes);
-}
-
 BlockDriverState *bdrv_find_node(const char *node_name)
 {
-    BlockDriverState *bs;
+    BdrvNode *node;
 
-    LIST_FOREACH(bs, &all_nodes, node_list) {
-        if (!strcmp(bs->node_name, node_name)) {
-            return bs;
+    LIST_FOREACH(node, &all_nodes, node_list) {
+        if (!strcmp(node->bs.node_name, node_name)) {
+            return &node->bs;
         }
     }
     return NULL;
@@ -257,7 +267,7 @@ const char *bdrv_get_device_name(const BlockDriverState *bs)
 {
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         bool named = c->klass->get_name && !c->klass->parent_is_job;
         const char *name = named ? c->klass->get_name(c) : NULL;
 
@@ -333,7 +343,7 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
     }
     bs->total_bytes = bytes;
     bdrv_dirty_bitmap_truncate_all(bs, bytes);
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->resize) {
             c->klass->resize(c);
         }
@@ -343,11 +353,31 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
 
 /* --- who uses it --- */
 
+bool bdrv_is_monitor_owned(const BlockDriverState *bs)
+{
+    return bdrv_node(bs)->monitor_owned;
+}
+
+void bdrv_set_monitor_owned(BlockDriverState *bs, bool owned)
+{
+    bdrv_node(bs)->monitor_owned = owned;
+}
+
+bool bdrv_is_implicit(const BlockDriverState *bs)
+{
+    return bdrv_node(bs)->implicit;
+}
+
+void bdrv_set_implicit(BlockDriverState *bs, bool implicit)
+{
+    bdrv_node(bs)->implicit = implicit;
+}
+
 bool bdrv_op_check(BlockDriverState *bs, Error **errp)
 {
     BdrvChild *c, *first = NULL;
 
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->block_reason) {
             first = c; /* new edges are put at the head of the list */
         }
@@ -368,7 +398,7 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
     if (!bdrv_op_check(bs, errp)) {
         return false;
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->parent_is_bs && (c->role & BDRV_CHILD_COW)) {
             error_setg(errp, "Node '%s' is busy: node is used as backing hd "
                        "of '%s'", bdrv_get_device_or_node_name(bs),
@@ -401,7 +431,7 @@ bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
     if (!bdrv_op_check(bs, errp) || !bitmaps_are_free(bs, errp)) {
         return false;
     }
-    if (!LIST_EMPTY(&bs->parents) || bs->refcnt > 1) {
+    if (!LIST_EMPTY(&bdrv_node(bs)->parents) || bdrv_node(bs)->refcnt > 1) {
         error_setg(errp, "Block device %s is in use",
                    bdrv_get_device_or_node_name(bs));
         return false;
@@ -413,7 +443,7 @@ bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
 
 void bdrv_close_all(void)
 {
-    BlockDriverState *bs;
+    BdrvNode *node;
     bool again = true;
 
     bdrv_drain_all_begin();
@@ -421,14 +451,14 @@ void bdrv_close_all(void)
     /* Dropping one reference may take away other nodes: begin anew. */
     while (again) {
         again = false;
-        LIST_FOREACH(bs, &all_nodes, node_list) {
-            if (bs->monitor_owned || bs->graph_ref) {
-                if (bs->monitor_owned) {
-                    bs->monitor_owned = false;
+        LIST_FOREACH(node, &all_nodes, node_list) {
+            if (node->monitor_owned || node->graph_ref) {
+                if (node->monitor_owned) {
+                    node->monitor_owned = false;
                 } else {
-                    bs->graph_ref = false;
+                    node->graph_ref = false;
                 }
-                bdrv_unref(bs);
+                bdrv_unref(&node->bs);
                 again = true;
                 break;
             }

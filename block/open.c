@@ -2,6 +2,7 @@
 /* From options to a tree of nodes, step by step. */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 
 /* --- one node --- */
 
@@ -110,8 +111,8 @@ static bool node_open_driver(BlockDriverState *bs, Error **errp)
         bs->drv = NULL;
         return false;
     }
-    bs->opened = true;
-    if (bs->quiesce_counter && drv->drain_begin) {
+    bdrv_node(bs)->opened = true;
+    if (bdrv_node(bs)->quiesce_counter && drv->drain_begin) {
         drv->drain_begin(bs);
     }
     return true;
@@ -187,8 +188,8 @@ static BdrvChild *attach_opened(BlockDriverState *bs,
     BdrvChild *child = bdrv_attach_child(bs, child_bs, name, role, errp);
 
     if (child && in_place) {
-        child_bs->inherits_from = bs;
-        child_bs->inherits_role = role;
+        bdrv_node(child_bs)->inherits_from = bs;
+        bdrv_node(child_bs)->inherits_role = role;
     }
     bdrv_unref(child_bs);
     return child;
@@ -262,7 +263,7 @@ BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
     if (!bs) {
         return NULL;
     }
-    bs->explicit_options = g_steal_pointer(&given);
+    bdrv_node(bs)->explicit_options = g_steal_pointer(&given);
     bs->open_flags = flags;
     bs->probed = probed;
     if (!node_open_driver(bs, errp) || !node_refresh(bs, errp) ||
@@ -286,11 +287,11 @@ BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
         g_strlcpy(filter->node_name, node_name, sizeof(filter->node_name));
     } else {
         bdrv_node_name_make(filter);
-        filter->implicit = true;
+        bdrv_node(filter)->implicit = true;
     }
     filter->drv = drv;
     filter->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
-    filter->opened = true;
+    bdrv_node(filter)->opened = true;
     filter->read_only = true;
     if (!bdrv_attach_child(filter, bs, "backing",
                            BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, errp) ||

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 #include <json-c/json.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
@@ -592,12 +593,13 @@ static void remember_given(BlockDriverState *bs, json_object *tree)
 {
     BdrvChild *c;
 
-    bs->given = json_object_get(tree);
-    LIST_FOREACH(c, &bs->children, next) {
+    bdrv_node(bs)->given = json_object_get(tree);
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         json_object *sub = json_object_object_get(tree, c->name);
 
-        if (json_object_is_type(sub, json_type_object) && !c->bs->given &&
-            c->bs->inherits_from == bs) {
+        if (json_object_is_type(sub, json_type_object) &&
+            !bdrv_node(c->bs)->given &&
+            bdrv_node(c->bs)->inherits_from == bs) {
             remember_given(c->bs, sub);
         }
     }

@@ -10,6 +10,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
+#include "block/node-int.h"
 
 char *bdrv_perm_names(uint64_t perm)
 {
@@ -40,7 +41,7 @@ void bdrv_get_cumulative_perm(BlockDriverState *bs, uint64_t *perm,
 
     *perm = 0;
     *shared = BLK_PERM_ALL;
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         *perm |= c->perm;
         *shared &= c->shared;
     }
@@ -165,8 +166,8 @@ static void node_perm_abort(void *opaque)
 {
     NodePermStep *step = opaque;
 
-    step->bs->cumulative_perm = step->old_perm;
-    step->bs->cumulative_shared = step->old_shared;
+    bdrv_node(step->bs)->cumulative_perm = step->old_perm;
+    bdrv_node(step->bs)->cumulative_shared = step->old_shared;
     if (step->bs->drv && step->bs->drv->abort_perm) {
         step->bs->drv->abort_perm(step->bs);
     }
@@ -182,11 +183,12 @@ static bool bdrv_node_check_perm(BlockDriverState *bs, uint64_t perm,
                                  uint64_t shared, Transaction *tran,
                                  Error **errp)
 {
+    BdrvNode *node = bdrv_node(bs);
     NodePermStep *step;
 
     /* The driver took these already; not so where it gets a new descriptor. */
-    if (perm == bs->cumulative_perm && shared == bs->cumulative_shared &&
-        !bs->reopening) {
+    if (perm == node->cumulative_perm && shared == node->cumulative_shared &&
+        !node->reopening) {
         return true;
     }
     if (bs->drv->check_perm &&
@@ -196,13 +198,13 @@ static bool bdrv_node_check_perm(BlockDriverState *bs, uint64_t perm,
     step = g_new(NodePermStep, 1);
     *step = (NodePermStep){
         .bs = bs,
-        .old_perm = bs->cumulative_perm,
-        .old_shared = bs->cumulative_shared,
+        .old_perm = node->cumulative_perm,
+        .old_shared = node->cumulative_shared,
         .perm = perm,
         .shared = shared,
     };
-    bs->cumulative_perm = perm;
-    bs->cumulative_shared = shared;
+    node->cumulative_perm = perm;
+    node->cumulative_shared = shared;
     tran_add(tran, &node_perm_drv, step);
     return true;
 }
@@ -240,8 +242,8 @@ static bool bdrv_parents_agree(BlockDriverState *bs, Error **errp)
 {
     BdrvChild *a, *b;
 
-    LIST_FOREACH(a, &bs->parents, next_parent) {
-        LIST_FOREACH(b, &bs->parents, next_parent) {
+    LIST_FOREACH(a, &bdrv_node(bs)->parents, next_parent) {
+        LIST_FOREACH(b, &bdrv_node(bs)->parents, next_parent) {
             if (a != b && !bdrv_edges_agree(a, b, errp)) {
                 return false;
             }
@@ -273,7 +275,7 @@ static bool bdrv_node_refresh_perm(BlockDriverState *bs, Transaction *tran,
     if (!bdrv_node_check_perm(bs, perm, shared, tran, errp)) {
         return false;
     }
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         uint64_t nperm = 0, nshared = BLK_PERM_ALL;
 
         bdrv_child_perm(bs, c, perm, shared, &nperm, &nshared);
@@ -287,11 +289,11 @@ static void bdrv_perm_order(GPtrArray *order, BlockDriverState *bs)
 {
     BdrvChild *c;
 
-    if (bs->walked) {
+    if (bdrv_node(bs)->walked) {
         return;
     }
-    bs->walked = true;
-    LIST_FOREACH(c, &bs->children, next) {
+    bdrv_node(bs)->walked = true;
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         bdrv_perm_order(order, c->bs);
     }
     g_ptr_array_add(order, bs);
@@ -306,7 +308,7 @@ bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
         bdrv_perm_order(order, g_ptr_array_index(nodes, i));
     }
     for (guint i = 0; i < order->len; i++) {
-        ((BlockDriverState *)g_ptr_array_index(order, i))->walked = false;
+        bdrv_node(g_ptr_array_index(order, i))->walked = false;
     }
     for (guint i = order->len; i > 0; i--) {
         if (!bdrv_node_refresh_perm(g_ptr_array_index(order, i - 1), tran,

@@ -14,6 +14,7 @@
 #include "block/bitmap-store.h"
 #include "block/graph-int.h"
 #include "block/io.h"
+#include "block/node-int.h"
 #include <json-c/json.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
@@ -112,17 +113,17 @@ static void queue_children(ReopenQueue *queue, ReopenEntry *entry)
     BlockDriverState *bs = entry->state.bs;
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         const BlockdevOptions *given =
             entry->keep_children
                 ? NULL : find_definition(entry->explicit_options, c->name);
 
-        if ((!given && c->bs->inherits_from != bs) ||
+        if ((!given && bdrv_node(c->bs)->inherits_from != bs) ||
             queue_find(queue, c->bs)) {
             continue;
         }
-        queue_add(queue, c->bs, given ? given : c->bs->explicit_options,
-                  !given);
+        queue_add(queue, c->bs,
+                  given ? given : bdrv_node(c->bs)->explicit_options, !given);
     }
 }
 
@@ -130,18 +131,19 @@ static void queue_children(ReopenQueue *queue, ReopenEntry *entry)
 static void inherit_new_options(ReopenQueue *queue, ReopenEntry *entry)
 {
     BlockDriverState *bs = entry->state.bs;
-    ReopenEntry *parent = bs->inherits_from
-        ? queue_find(queue, bs->inherits_from) : NULL;
+    BlockDriverState *parent_bs = bdrv_node(bs)->inherits_from;
+    ReopenEntry *parent = parent_bs ? queue_find(queue, parent_bs) : NULL;
     BdrvMode mode;
 
-    if (!bs->inherits_from) {
+    if (!parent_bs) {
         return;
     }
-    mode = bdrv_get_mode(bs->inherits_from);
+    mode = bdrv_get_mode(parent_bs);
     if (parent) {
         bdrv_mode_from_options(&mode, parent->state.options, NULL);
     }
-    bdrv_options_inherit(&mode, bs->inherits_role, entry->state.options);
+    bdrv_options_inherit(&mode, bdrv_node(bs)->inherits_role,
+                         entry->state.options);
 }
 
 static bool queue_build(ReopenQueue *queue, BlockdevOptionsList *options,
@@ -231,9 +233,6 @@ static bool prepare_mode(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
         }
     }
     set_mode_tran(bs, &mode, queue->tran);
-    entry->state.read_only = mode.read_only;
-    entry->state.cache_direct = mode.cache_direct;
-    entry->state.cache_no_flush = mode.cache_no_flush;
     return true;
 }
 
@@ -438,7 +437,7 @@ static void driver_clean(void *opaque)
 {
     BdrvReopenState *state = opaque;
 
-    state->bs->reopening = false;
+    bdrv_node(state->bs)->reopening = false;
 }
 
 static const TransactionActionDrv driver_drv = {
@@ -459,7 +458,7 @@ static bool prepare_driver(ReopenQueue *queue, ReopenEntry *entry,
         bs->drv->reopen_prepare(&entry->state, errp) < 0) {
         return false;
     }
-    bs->reopening = true;
+    bdrv_node(bs)->reopening = true;
     tran_add(queue->tran, &driver_drv, &entry->state);
     return true;
 }
@@ -505,11 +504,11 @@ static void forget_lost_children(BlockDriverState *bs)
     while ((other = bdrv_next_node(other))) {
         bool is_child = false;
 
-        LIST_FOREACH(c, &bs->children, next) {
+        LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
             is_child = is_child || c->bs == other;
         }
-        if (other->inherits_from == bs && !is_child) {
-            other->inherits_from = NULL;
+        if (bdrv_node(other)->inherits_from == bs && !is_child) {
+            bdrv_node(other)->inherits_from = NULL;
         }
     }
 }
@@ -520,9 +519,9 @@ static void entry_finish(ReopenEntry *entry)
 
     qapi_free_BlockdevOptions(bs->options);
     bs->options = g_steal_pointer(&entry->state.options);
-    qapi_free_BlockdevOptions(bs->explicit_options);
-    g_clear_pointer(&bs->given, json_object_put);
-    bs->explicit_options = g_steal_pointer(&entry->explicit_options);
+    qapi_free_BlockdevOptions(bdrv_node(bs)->explicit_options);
+    g_clear_pointer(&bdrv_node(bs)->given, json_object_put);
+    bdrv_node(bs)->explicit_options = g_steal_pointer(&entry->explicit_options);
     forget_lost_children(bs);
     bdrv_refresh_limits(bs, NULL, NULL);
 }
@@ -585,7 +584,7 @@ bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
                                Error **errp)
 {
     g_autoptr(BlockdevOptions) options =
-        qapi_clone_BlockdevOptions(bs->explicit_options);
+        qapi_clone_BlockdevOptions(bdrv_node(bs)->explicit_options);
     ReopenQueue queue;
     bool ok;
 

@@ -6,20 +6,21 @@
  */
 #include "qemu/osdep.h"
 #include "block/bitmap-store.h"
+#include "block/dirty-bitmap-int.h"
 #include "io-int.h"
 #include "qemu/interval.h"
 
 void bdrv_inc_in_flight(BlockDriverState *bs)
 {
     g_assert(bs->ctx == aio_current_context());
-    bs->in_flight++;
+    bdrv_node(bs)->in_flight++;
 }
 
 /* Who drains polls the loop in the same thread and looks again by itself. */
 void bdrv_dec_in_flight(BlockDriverState *bs)
 {
-    g_assert(bs->in_flight > 0);
-    bs->in_flight--;
+    g_assert(bdrv_node(bs)->in_flight > 0);
+    bdrv_node(bs)->in_flight--;
 }
 
 /* --- may it be? --- */
@@ -99,7 +100,7 @@ static void coroutine_fn enter(BdrvRequest *r)
     r->waiting_for = NULL;
     r->co = coroutine_self();
     co_queue_init(&r->wait_queue);
-    LIST_INSERT_HEAD(&r->bs->requests, r, list);
+    LIST_INSERT_HEAD(&bdrv_node(r->bs)->requests, r, list);
 }
 
 static void wake_waiting(BdrvRequest *r)
@@ -112,7 +113,7 @@ static void wake_waiting(BdrvRequest *r)
 static void leave(BdrvRequest *r)
 {
     if (r->serialising) {
-        r->bs->serialising_in_flight--;
+        bdrv_node(r->bs)->serialising_in_flight--;
     }
     LIST_REMOVE(r, list);
     wake_waiting(r);
@@ -134,7 +135,7 @@ static BdrvRequest *find_conflict(const BdrvRequest *r)
 {
     BdrvRequest *other;
 
-    LIST_FOREACH(other, &r->bs->requests, list) {
+    LIST_FOREACH(other, &bdrv_node(r->bs)->requests, list) {
         if (conflicts(r, other)) {
             return other;
         }
@@ -147,7 +148,7 @@ static void shorten_query(BdrvRequest *r)
 {
     const BdrvRequest *other;
 
-    LIST_FOREACH(other, &r->bs->requests, list) {
+    LIST_FOREACH(other, &bdrv_node(r->bs)->requests, list) {
         if (conflicts(r, other) && other->overlap_offset > r->offset) {
             r->bytes = other->overlap_offset - r->offset;
             r->overlap_bytes = r->bytes;
@@ -160,7 +161,7 @@ static bool coroutine_fn wait_for_conflicts(BdrvRequest *r)
     BdrvRequest *other;
     bool waited = false;
 
-    if (G_LIKELY(!r->bs->serialising_in_flight)) {
+    if (G_LIKELY(!bdrv_node(r->bs)->serialising_in_flight)) {
         return false;
     }
     for (;;) {
@@ -197,7 +198,7 @@ static void make_serialising(BdrvRequest *r, int64_t start, int64_t end)
     r->overlap_bytes = end - start;
     if (!r->serialising) {
         r->serialising = true;
-        r->bs->serialising_in_flight++;
+        bdrv_node(r->bs)->serialising_in_flight++;
     }
 }
 
@@ -262,12 +263,17 @@ static void mark(BlockDriverState *bs, int64_t start, int64_t end)
     }
 }
 
+void bdrv_set_write_threshold(BlockDriverState *bs, uint64_t bytes)
+{
+    bdrv_node(bs)->write_threshold = bytes;
+}
+
 static void check_write_threshold(BlockDriverState *bs, int64_t end)
 {
-    uint64_t threshold = bs->write_threshold;
+    uint64_t threshold = bdrv_node(bs)->write_threshold;
 
     if (G_UNLIKELY(threshold && end > threshold)) {
-        bs->write_threshold = 0; /* tells once */
+        bdrv_node(bs)->write_threshold = 0; /* tells once */
         if (bdrv_event_hooks.write_threshold) {
             bdrv_event_hooks.write_threshold(bs, threshold, end - threshold);
         }
@@ -297,7 +303,7 @@ static int coroutine_fn intend_and_mark(BdrvRequest *r)
 
     changed_range(r, &start, &end);
     if (marks(r) && start < end) {
-        bool may_wait = bs->bitmaps.store != NULL;
+        bool may_wait = bdrv_node(bs)->bitmaps.store != NULL;
 
         ret = bdrv_bitmap_store_co_write_intent(bs, start, end - start);
         if (ret == 0 && may_wait) {
@@ -321,7 +327,7 @@ static void grow_to(BlockDriverState *bs, int64_t end)
 
     bs->total_bytes = end;
     bdrv_dirty_bitmap_truncate_all(bs, end);
-    LIST_FOREACH(parent, &bs->parents, next_parent) {
+    LIST_FOREACH(parent, &bdrv_node(bs)->parents, next_parent) {
         if (parent->klass->resize) {
             parent->klass->resize(parent);
         }
@@ -370,7 +376,9 @@ static void end_change(BdrvRequest *r, int ret)
 
     changed_range(r, &start, &end);
     if (ret == 0 && r->type == BDRV_REQUEST_WRITE) {
-        bs->wr_highest_offset = MAX(bs->wr_highest_offset, (uint64_t)end);
+        BdrvNode *node = bdrv_node(bs);
+
+        node->wr_highest_offset = MAX(node->wr_highest_offset, (uint64_t)end);
         if (G_UNLIKELY(end > bs->total_bytes) &&
             (r->child->perm & BLK_PERM_RESIZE)) {
             grow_to(bs, end);

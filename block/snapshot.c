@@ -5,7 +5,9 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
+#include "block/node-int.h"
 #include "block/snapshot.h"
 
 #define NS_PER_SECOND 1000000000
@@ -51,7 +53,7 @@ static BdrvChild *fallback_child(const BlockDriverState *bs)
         return primary;
     }
     primary = bdrv_primary_child(bs);
-    LIST_FOREACH(c, &bs->children, next) {
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (c != primary && (c->role & (BDRV_CHILD_DATA | BDRV_CHILD_METADATA |
                                         BDRV_CHILD_FILTERED |
                                         BDRV_CHILD_COW))) {
@@ -121,7 +123,7 @@ static bool has_bitmaps(BlockDriverState *bs)
             return true;
         }
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->parent_is_bs && has_bitmaps(c->opaque)) {
             return true;
         }
@@ -137,7 +139,7 @@ static bool is_idle(BlockDriverState *bs, Error **errp)
     if (!bdrv_op_check(bs, errp)) {
         return false;
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->parent_is_bs && !is_idle(c->opaque, errp)) {
             return false;
         }

@@ -230,7 +230,7 @@ static BlockDriverState *insert_filter(StreamJob *s, const char *name,
     BlockDriverState *filter = bdrv_insert_node(s->bs, &options, errp);
 
     if (filter) {
-        filter->implicit = !name;
+        bdrv_set_implicit(filter, !name);
         tran_add(s->attached, &filter_step, bdrv_ref(filter));
     }
     return filter;

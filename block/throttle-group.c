@@ -6,32 +6,54 @@
  * next to be served first.  One request at a time is let go: it accounts for
  * itself, its member goes to the end of the list, and the next one goes at
  * once or when the group's timer fires.
+ *
+ * Members may live in several threads.  What they share is under the group's
+ * lock; the timer belongs to the main thread, which others ask to set it.
  */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
 #include "qemu/guest-clock.h"
+#include "qemu/thread.h"
+
+/* A request that waits. */
+typedef struct ThrottleWaiter {
+    Coroutine *co;
+    AioContext *ctx; /* where it goes on */
+    TAILQ_ENTRY(ThrottleWaiter) entry;
+} ThrottleWaiter;
 
 struct ThrottleGroup {
+    /* --- set once --- */
     char *name;
+    AioBH *look_bh; /* of the main thread: sets the timers anew */
+
+    /* --- main thread --- */
     int members;
+    struct {
+        GuestTimer *timer;
+    } own[2];
+    LIST_ENTRY(ThrottleGroup) next;
+
+    /* --- under lock, and so is what members have of it --- */
+    QemuMutex lock;
     ThrottleState ts;
     struct {
         TAILQ_HEAD(, ThrottleMember) turns; /* members with requests waiting */
-        GuestTimer *timer;
-        bool granted; /* one was woken and has not accounted yet */
+        bool granted;  /* one was woken and has not accounted yet */
+        bool timed;    /* the timer is set, or asked for */
     } dir[2];
-    LIST_ENTRY(ThrottleGroup) next;
 };
 
 static LIST_HEAD(, ThrottleGroup) groups = LIST_HEAD_INITIALIZER(groups);
 
-/* The program ends: nothing is held back any more. */
+/* Atomic.  The program ends: nothing is held back any more. */
 static bool released;
 
 /* --- life --- */
 
 static void timer_read(void *opaque);
 static void timer_write(void *opaque);
+static void look(void *opaque);
 
 ThrottleGroup *throttle_group_new(const char *name,
                                   const ThrottleConfig *config, Error **errp)
@@ -47,10 +69,12 @@ ThrottleGroup *throttle_group_new(const char *name,
     }
     group = g_new0(ThrottleGroup, 1);
     group->name = g_strdup(name);
+    qemu_mutex_init(&group->lock);
+    group->look_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO, look, group);
     throttle_init(&group->ts, config, guest_clock_timer_ns());
     for (int i = 0; i < 2; i++) {
         TAILQ_INIT(&group->dir[i].turns);
-        group->dir[i].timer = guest_timer_new(aio_main_context(), AIO_SCOPE_IO,
+        group->own[i].timer = guest_timer_new(aio_main_context(), AIO_SCOPE_IO,
                                               i ? timer_write : timer_read,
                                               group);
     }
@@ -84,8 +108,10 @@ bool throttle_group_del(const char *name, Error **errp)
         return false;
     }
     LIST_REMOVE(group, next);
-    guest_timer_free(group->dir[0].timer);
-    guest_timer_free(group->dir[1].timer);
+    guest_timer_free(group->own[0].timer);
+    guest_timer_free(group->own[1].timer);
+    aio_bh_free(group->look_bh);
+    qemu_mutex_destroy(&group->lock);
     g_free(group->name);
     g_free(group);
     return true;
@@ -96,40 +122,112 @@ const char *throttle_group_name(const ThrottleGroup *group)
     return group->name;
 }
 
-/* --- serving --- */
+/* --- serving; all under lock --- */
 
-static void wake_one(ThrottleGroup *group, bool is_write)
+/* Not entered here: it would find the lock taken. */
+static void wake(ThrottleMember *member, bool is_write)
 {
-    ThrottleMember *member = TAILQ_FIRST(&group->dir[is_write].turns);
+    ThrottleWaiter *w = TAILQ_FIRST(&member->queue[is_write]);
 
-    /* Who is woken takes himself off; see throttle_member_wait(). */
-    group->dir[is_write].granted = true;
-    co_queue_wake_one(&member->queue[is_write]);
+    TAILQ_REMOVE(&member->queue[is_write], w, entry);
+    co_schedule(w->ctx, w->co);
+}
+
+static void wake_all(ThrottleMember *member)
+{
+    for (int i = 0; i < 2; i++) {
+        while (!TAILQ_EMPTY(&member->queue[i])) {
+            wake(member, i);
+        }
+    }
+}
+
+/* The next of a direction whose member has one that was not woken yet. */
+static ThrottleMember *next_member(ThrottleGroup *group, bool is_write)
+{
+    ThrottleMember *member;
+
+    TAILQ_FOREACH(member, &group->dir[is_write].turns, turn[is_write]) {
+        if (!TAILQ_EMPTY(&member->queue[is_write])) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+static void set_timer(ThrottleGroup *group, bool is_write, int64_t when_ns)
+{
+    group->dir[is_write].timed = true;
+    if (aio_current_context() == aio_main_context()) {
+        guest_timer_mod(group->own[is_write].timer, when_ns);
+    } else {
+        aio_bh_schedule(group->look_bh);
+    }
 }
 
 /* Lets the next request of a direction go, now or later. */
 static void serve(ThrottleGroup *group, bool is_write)
 {
+    ThrottleMember *member = next_member(group, is_write);
     int64_t now = guest_clock_timer_ns(), wait;
 
-    if (group->dir[is_write].granted ||
-        TAILQ_EMPTY(&group->dir[is_write].turns) ||
-        guest_timer_pending(group->dir[is_write].timer)) {
+    if (group->dir[is_write].granted || group->dir[is_write].timed ||
+        !member) {
         return;
     }
     wait = throttle_wait_ns(&group->ts, is_write, now);
     if (wait) {
-        guest_timer_mod(group->dir[is_write].timer, now + wait);
+        set_timer(group, is_write, now + wait);
     } else {
-        wake_one(group, is_write);
+        /* Who is woken takes himself off; see throttle_member_wait(). */
+        group->dir[is_write].granted = true;
+        wake(member, is_write);
     }
 }
+
+/* Main thread. */
+static void serve_anew(ThrottleGroup *group)
+{
+    for (int i = 0; i < 2; i++) {
+        guest_timer_del(group->own[i].timer);
+        group->dir[i].timed = false;
+        serve(group, i);
+    }
+}
+
+static void look(void *opaque)
+{
+    ThrottleGroup *group = opaque;
+
+    QEMU_LOCK_GUARD(&group->lock);
+    serve_anew(group);
+}
+
+static void timer_fired(ThrottleGroup *group, bool is_write)
+{
+    QEMU_LOCK_GUARD(&group->lock);
+    group->dir[is_write].timed = false;
+    serve(group, is_write);
+}
+
+static void timer_read(void *opaque)
+{
+    timer_fired(opaque, false);
+}
+
+static void timer_write(void *opaque)
+{
+    timer_fired(opaque, true);
+}
+
+/* --- all groups; main thread --- */
 
 bool throttle_groups_waking(void)
 {
     ThrottleGroup *group;
 
     LIST_FOREACH(group, &groups, next) {
+        QEMU_LOCK_GUARD(&group->lock);
         if (group->dir[0].granted || group->dir[1].granted) {
             return true;
         }
@@ -142,31 +240,14 @@ void throttle_groups_release(void)
     ThrottleMember *member;
     ThrottleGroup *group;
 
-    released = true;
+    __atomic_store_n(&released, true, __ATOMIC_SEQ_CST);
     LIST_FOREACH(group, &groups, next) {
+        QEMU_LOCK_GUARD(&group->lock);
         for (int i = 0; i < 2; i++) {
             TAILQ_FOREACH(member, &group->dir[i].turns, turn[i]) {
-                co_queue_wake_all(&member->queue[i]);
+                wake_all(member);
             }
         }
-    }
-}
-
-static void timer_read(void *opaque)
-{
-    serve(opaque, false);
-}
-
-static void timer_write(void *opaque)
-{
-    serve(opaque, true);
-}
-
-static void reserve_anew(ThrottleGroup *group)
-{
-    for (int i = 0; i < 2; i++) {
-        guest_timer_del(group->dir[i].timer);
-        serve(group, i);
     }
 }
 
@@ -182,8 +263,9 @@ bool throttle_group_set_config(ThrottleGroup *group,
     if (!throttle_config_check(config, errp)) {
         return false;
     }
+    QEMU_LOCK_GUARD(&group->lock);
     throttle_init(&group->ts, config, guest_clock_timer_ns());
-    reserve_anew(group);
+    serve_anew(group);
     return true;
 }
 
@@ -200,7 +282,7 @@ bool throttle_member_join(ThrottleMember *member, const char *name,
     }
     member->group = group;
     for (int i = 0; i < 2; i++) {
-        co_queue_init(&member->queue[i]);
+        TAILQ_INIT(&member->queue[i]);
         member->pending[i] = 0;
     }
     group->members++;
@@ -215,8 +297,8 @@ void throttle_member_leave(ThrottleMember *member)
     member->group = NULL;
 }
 
-/* Waits for our turn. */
-static void coroutine_fn queue_up(ThrottleMember *member, bool is_write)
+/* Under lock. */
+static void queue_up(ThrottleMember *member, bool is_write, ThrottleWaiter *w)
 {
     ThrottleGroup *group = member->group;
 
@@ -224,17 +306,37 @@ static void coroutine_fn queue_up(ThrottleMember *member, bool is_write)
         TAILQ_INSERT_TAIL(&group->dir[is_write].turns, member,
                           turn[is_write]);
     }
+    TAILQ_INSERT_TAIL(&member->queue[is_write], w, entry);
     serve(group, is_write);
-    co_queue_wait(&member->queue[is_write], NULL);
+}
+
+/* Under lock, after it was woken. */
+static void leave_queue(ThrottleMember *member, bool is_write)
+{
+    ThrottleGroup *group = member->group;
+
     TAILQ_REMOVE(&group->dir[is_write].turns, member, turn[is_write]);
     if (--member->pending[is_write] > 0) {
         TAILQ_INSERT_TAIL(&group->dir[is_write].turns, member,
                           turn[is_write]);
     }
-    if (TAILQ_EMPTY(&group->dir[is_write].turns)) {
+    group->dir[is_write].granted = false;
+    if (TAILQ_EMPTY(&group->dir[is_write].turns) &&
+        group->dir[is_write].timed) {
         /* A drain may have let them go before their time. */
-        guest_timer_del(group->dir[is_write].timer);
+        if (aio_current_context() == aio_main_context()) {
+            serve_anew(group);
+        } else {
+            aio_bh_schedule(group->look_bh);
+        }
     }
+}
+
+static bool must_wait(ThrottleGroup *group, bool is_write)
+{
+    return group->dir[is_write].granted ||
+           !TAILQ_EMPTY(&group->dir[is_write].turns) ||
+           throttle_wait_ns(&group->ts, is_write, guest_clock_timer_ns());
 }
 
 /* Requests that pass count, too: the limits hold again when all is over. */
@@ -242,24 +344,30 @@ void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
                                        int64_t bytes, bool pass)
 {
     ThrottleGroup *group = member->group;
+    ThrottleWaiter w = {
+        .co = coroutine_self(),
+        .ctx = aio_current_context(),
+    };
 
-    pass |= member->unlimited || released;
-    if (!pass && (group->dir[is_write].granted ||
-                  !TAILQ_EMPTY(&group->dir[is_write].turns) ||
-                  throttle_wait_ns(&group->ts, is_write,
-                                   guest_clock_timer_ns()))) {
-        queue_up(member, is_write);
-        group->dir[is_write].granted = false;
+    pass |= member->unlimited ||
+            __atomic_load_n(&released, __ATOMIC_SEQ_CST);
+    qemu_mutex_lock(&group->lock);
+    if (!pass && must_wait(group, is_write)) {
+        queue_up(member, is_write, &w);
+        qemu_mutex_unlock(&group->lock);
+        coroutine_yield();
+        qemu_mutex_lock(&group->lock);
+        leave_queue(member, is_write);
     }
     throttle_account(&group->ts, is_write, bytes);
     serve(group, is_write);
+    qemu_mutex_unlock(&group->lock);
 }
 
 void throttle_member_let_go(ThrottleMember *member)
 {
-    for (int i = 0; i < 2; i++) {
-        co_queue_wake_all(&member->queue[i]);
-    }
+    QEMU_LOCK_GUARD(&member->group->lock);
+    wake_all(member);
 }
 
 void throttle_member_unlimited_begin(ThrottleMember *member)

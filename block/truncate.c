@@ -2,6 +2,7 @@
 /* Changing the size of a node. */
 #include "qemu/osdep.h"
 #include "block/bitmap-store.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 /* Refuses with a reason what bdrv_request_begin() would, and some more. */
@@ -70,7 +71,7 @@ static int coroutine_fn truncate_alone(BdrvRequest *r, bool exact,
         return -ENOTSUP;
     }
     ret = call_truncate(r, exact, prealloc, errp);
-    bs->write_gen++;
+    bdrv_node(bs)->write_gen++;
     if (ret < 0) {
         /* It may have changed in part; nothing more can be said. */
         bdrv_refresh_total_size(bs);

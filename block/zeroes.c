@@ -6,6 +6,7 @@
  * of granules at both ends on their own (which it may refuse by -ENOTSUP).
  */
 #include "qemu/osdep.h"
+#include "block/node-int.h"
 #include "io-int.h"
 
 static int coroutine_fn call_pwrite_zeroes(BlockDriverState *bs,
@@ -99,7 +100,7 @@ int coroutine_fn bdrv_driver_pwrite_zeroes(BlockDriverState *bs,
         offset += n;
         bytes -= n;
     }
-    bs->write_gen++;
+    bdrv_node(bs)->write_gen++;
     return ret == 0 && flush ? bdrv_co_flush(bs) : ret;
 }
 

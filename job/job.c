@@ -87,7 +87,7 @@ Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn,
     if (!check_id(id, flags & JOB_INTERNAL, errp)) {
         return NULL;
     }
-    g_assert(driver->instance_size >= sizeof(Job));
+    g_assert(aio_is_exclusive() && driver->instance_size >= sizeof(Job));
     job = g_malloc0(driver->instance_size);
     job->driver = driver;
     job->id = g_strdup(id);

@@ -205,6 +205,7 @@ static void request_reply(QmpRequest *req, struct json_object *response)
 
 static void reply_now(void *opaque)
 {
+    aio_threads_turn(); /* where jobs of other threads begin */
     if (held_reply) {
         request_reply(dispatch_running, g_steal_pointer(&held_reply));
     }
@@ -235,9 +236,11 @@ static void request_execute(QmpRequest *req)
         return;
     }
     current_session = session;
+    aio_exclusive_begin(); /* one that overtakes comes from a timer */
     qmp_dispatch_async(session->negotiated ? qmp_program_table()
                                            : negotiation_table(),
                        req->json, session->oob, request_done, req);
+    aio_exclusive_end();
     current_session = outer;
 }
 

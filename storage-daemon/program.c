@@ -11,6 +11,7 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/throttle-group.h"
+#include "blockdev/blockdev.h"
 #include "job/job.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
@@ -55,16 +56,15 @@ static void hurry(void *opaque)
 {
     YankEntry *entry = NULL;
 
+    aio_exclusive_begin();
     throttle_groups_release();
     bdrv_cancel_opening();
-    if (signal_count < 2) {
-        return;
-    }
-    while ((entry = yank_next(entry))) {
+    while (signal_count >= 2 && (entry = yank_next(entry))) {
         if (yank_kind(entry) == YANK_BLOCK_NODE) {
             yank_cut(entry);
         }
     }
+    aio_exclusive_end();
 }
 
 /*
@@ -84,6 +84,7 @@ static void shut_down(const Program *program)
         program->close_devices();
     }
     bdrv_close_all();
+    blockdev_remove_objects();
     monitor_cleanup();
     chardev_cleanup();
     aio_main_on_quit(NULL);

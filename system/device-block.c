@@ -107,6 +107,37 @@ static bool device_block_apply_perms(Device *dev, Error **errp)
     return device_block_prepare_perms(dev, blk_bs(dev->blk), errp);
 }
 
+/* --- threads --- */
+
+/* A SCSI disk's is that of its controller. */
+IOThread *device_iothread(const Device *dev)
+{
+    const Device *owner = dev->model->bus == BUS_SCSI ? dev->bus->owner : dev;
+    const char *path = owner ? device_prop_text(owner, "iothread") : NULL;
+
+    return path && *path ? iothread_find(path + strlen(IOTHREAD_PATH)) : NULL;
+}
+
+/* From now on the node lives in the device's thread, and others are refused. */
+static bool enter_thread(Device *dev, Error **errp)
+{
+    IOThread *thread = device_iothread(dev);
+    AioContext *ctx = thread ? iothread_context(thread) : aio_main_context();
+
+    if (!blk_set_aio_context(dev->blk, ctx, errp)) {
+        return false;
+    }
+    blk_fix_aio_context(dev->blk, true);
+    return true;
+}
+
+/* What it has goes back to the main thread, unless others keep it. */
+static void leave_thread(Device *dev)
+{
+    blk_fix_aio_context(dev->blk, false);
+    blk_set_aio_context(dev->blk, aio_main_context(), NULL);
+}
+
 /* --- properties --- */
 
 static void settle(Device *dev, const char *name, char *value)
@@ -269,7 +300,9 @@ bool device_block_realize(Device *dev, Error **errp)
     }
     /* First the name: messages about permissions have it. */
     blk_set_dev_ops(dev->blk, &dev_ops, dev);
-    if (!check_medium(dev, errp) || !device_block_apply_perms(dev, errp)) {
+    if (!check_medium(dev, errp) || !device_block_apply_perms(dev, errp) ||
+        !enter_thread(dev, errp)) {
+        blk_set_perm(dev->blk, 0, BLK_PERM_ALL, &error_abort);
         blk_set_dev_ops(dev->blk, NULL, NULL);
         blk_unref(g_steal_pointer(&dev->blk));
         return false;
@@ -290,7 +323,7 @@ bool device_block_realize(Device *dev, Error **errp)
 
 bool device_block_is_busy(const Device *dev)
 {
-    return dev->blk && blk_is_busy(dev->blk);
+    return dev->blk && (dev->guest_requests || blk_is_busy(dev->blk));
 }
 
 void device_block_unrealize(Device *dev)
@@ -303,6 +336,7 @@ void device_block_unrealize(Device *dev)
     guest_detach(dev);
     blk_set_dev_ops(dev->blk, NULL, NULL);
     blk_iostatus_disable(dev->blk);
+    leave_thread(dev);
     blk_set_perm(dev->blk, 0, BLK_PERM_ALL, &error_abort);
     if (drive) {
         drive_delete(drive);

@@ -45,6 +45,9 @@ typedef struct DeviceProp {
     const char *dflt; /* as written; NULL: none */
 } DeviceProp;
 
+/* A value of PROP_IOTHREAD begins so, and ends with an id; or it is empty. */
+#define IOTHREAD_PATH "/objects/"
+
 enum {
     MODEL_BLOCK = 1 << 0,       /* holds a block backend */
     MODEL_REMOVABLE = 1 << 1,   /* its medium can be exchanged */

@@ -146,14 +146,38 @@ static bool check_drive(const DeviceModel *model, const char *text,
     return true;
 }
 
-static bool check_iothread(const char *text, Error **errp)
+/* Is there anything else of this name? */
+static bool is_other_object(const char *path, const char *id)
 {
-    if (!blockdev_find_iothread(text)) {
+    const ObjectOptions *object = NULL;
+
+    while ((object = blockdev_next_object(object))) {
+        if (!strcmp(object->id, id)) {
+            return true;
+        }
+    }
+    return device_find(path) != NULL;
+}
+
+/* The path of the object, or its end; nothing is none. */
+static bool check_iothread(const char *text, char **normal, Error **errp)
+{
+    const char *id = g_str_has_prefix(text, IOTHREAD_PATH)
+        ? text + strlen(IOTHREAD_PATH) : text;
+
+    if (!*text || blockdev_find_iothread(id)) {
+        *normal = *text ? g_strdup_printf(IOTHREAD_PATH "%s", id)
+                        : g_strdup("");
+        return true;
+    }
+    if (is_other_object(text, id)) {
+        error_setg(errp, "Invalid parameter type for 'iothread', expected: "
+                   "iothread");
+    } else {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
                   "Device '%s' not found", text);
-        return false;
     }
-    return true;
+    return false;
 }
 
 static bool check_word(const DeviceProp *prop, const char *words,
@@ -230,8 +254,7 @@ static bool check(const DeviceModel *model, const DeviceProp *prop,
         *normal = g_strdup(text);
         return check_drive(model, text, errp);
     case PROP_IOTHREAD:
-        *normal = g_strdup(text);
-        return check_iothread(text, errp);
+        return check_iothread(text, normal, errp);
     case PROP_PCI_ADDR:
         return check_pci_addr(model, prop, text, normal, errp);
     case PROP_CHS_TRANS:

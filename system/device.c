@@ -7,6 +7,7 @@
 #include "block/block-backend.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
+#include "blockdev/blockdev.h"
 #include "device-model.h"
 #include "device.h"
 #include "drive.h"
@@ -118,6 +119,25 @@ char *device_backend_path(const Device *dev)
         return g_strdup_printf("%s/%s/legacy[0]", dev->path, bus);
     }
     return g_strdup(dev->id ? dev->id : dev->path);
+}
+
+static char *user_of_iothread(const char *id)
+{
+    Device *dev;
+
+    TAILQ_FOREACH(dev, &devices, next) {
+        const IOThread *thread = device_iothread(dev);
+
+        if (thread && !strcmp(iothread_name(thread), id)) {
+            return g_strdup_printf("device '%s'", dev->id ?: dev->path);
+        }
+    }
+    return NULL;
+}
+
+void device_init(void)
+{
+    blockdev_iothread_user = user_of_iothread;
 }
 
 /* --- buses --- */
@@ -672,6 +692,7 @@ static void drop_all(struct DeviceList *list)
         if (dev->blk) {
             guest_detach(dev);
             blk_drain(dev->blk);
+            AIO_WAIT_WHILE(dev->guest_requests);
         }
         device_block_unrealize(dev);
         device_free(dev);

@@ -5,6 +5,7 @@
 
 #include "block/block-backend.h"
 #include "device-model.h"
+#include "qemu/iothread.h"
 
 typedef struct Device Device;
 
@@ -31,6 +32,7 @@ struct Device {
     bool medium_read_only; /* was or is; media that come later are so, too */
     int64_t scsi_channel, scsi_id, scsi_lun;
     struct GuestQueue *guest; /* requests of the guest, guest-io.c */
+    int guest_requests; /* that are being performed */
     TAILQ_ENTRY(Device) next;
 };
 
@@ -46,6 +48,8 @@ struct json_object *device_prop_json(const Device *dev,
 
 /* --- device.c --- */
 
+/* Tells others which iothreads devices need; once. */
+void device_init(void);
 /* Adds a device: @options has "driver" and the properties, as JSON. */
 Device *device_add_json(struct json_object *options, Error **errp);
 /* The same from "driver,key=value,..." or JSON text. */
@@ -74,6 +78,8 @@ bool device_set_drive(Device *dev, const char *value, Error **errp);
 /* Those it would need for @bs, before that becomes its medium. */
 bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
                                 Error **errp);
+/* The iothread that its requests are performed in; NULL: the main thread. */
+IOThread *device_iothread(const Device *dev);
 /* Are there requests that its removal has to wait for? */
 bool device_block_is_busy(const Device *dev);
 

@@ -295,7 +295,7 @@ static BlockDriverState *add_copy_on_read(BlockDriverState *bs, Error **errp)
                            json_object_new_string(bs->node_name));
     top = bdrv_open_json(options, true, BDRV_O_RDWR, errp);
     if (top) {
-        top->implicit = true;
+        bdrv_set_implicit(top, true);
     }
     bdrv_unref(bs);
     return top;

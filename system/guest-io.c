@@ -5,6 +5,9 @@
  * A request that fails goes by the device's error policy: it is reported to
  * the guest, ignored (the guest hears of success), or it stops the machine and
  * waits until the machine goes on, when it is tried again.
+ *
+ * It is performed in the thread of the device, that of its iothread; all else
+ * is done in the main thread.
  */
 #include "qemu/osdep.h"
 
@@ -17,6 +20,10 @@
 
 typedef struct GuestRequest {
     struct GuestQueue *queue;
+    Device *dev;       /* while it is performed: counted there */
+    BlockBackend *blk; /* likewise, a reference */
+    BlockAcctCookie acct;
+    int ret;           /* written by the device's thread */
     bool is_write;
     int64_t offset, bytes;
     void *buf;
@@ -94,24 +101,40 @@ static bool handle_error(GuestRequest *req, BlockBackend *blk, int *ret)
     return true;
 }
 
-static void coroutine_fn request_entry(void *opaque)
+static void performed_bh(void *opaque)
 {
     GuestRequest *req = opaque;
-    BlockBackend *blk = blk_ref(req->queue->dev->blk);
-    BlockAcctCookie acct;
-    int ret;
+    BlockBackend *blk = req->blk;
+    Device *dev = req->dev;
+    int ret = req->ret;
 
-    block_acct_start(&acct, req->is_write ? BLOCK_ACCT_WRITE
-                                          : BLOCK_ACCT_READ, req->bytes);
-    ret = req->is_write
-        ? blk_co_pwrite(blk, req->offset, req->bytes, req->buf, 0)
-        : blk_co_pread(blk, req->offset, req->bytes, req->buf, 0);
     if (ret >= 0 || !req->queue->dev || handle_error(req, blk, &ret)) {
         /* One that will be tried again counts then. */
-        block_acct_done(blk_get_stats(blk), &acct, ret);
+        block_acct_done(blk_get_stats(blk), &req->acct, ret);
         finish(req, MIN(ret, 0));
     }
     blk_unref(blk);
+    dev->guest_requests--;
+}
+
+static void coroutine_fn request_entry(void *opaque)
+{
+    GuestRequest *req = opaque;
+
+    req->ret = req->is_write
+        ? blk_co_pwrite(req->blk, req->offset, req->bytes, req->buf, 0)
+        : blk_co_pread(req->blk, req->offset, req->bytes, req->buf, 0);
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, performed_bh, req);
+}
+
+static void perform(GuestRequest *req)
+{
+    req->dev = req->queue->dev;
+    req->dev->guest_requests++;
+    req->blk = blk_ref(req->dev->blk);
+    block_acct_start(&req->acct, req->is_write ? BLOCK_ACCT_WRITE
+                                               : BLOCK_ACCT_READ, req->bytes);
+    blk_enter_co(req->blk, request_entry, req);
 }
 
 static void submit(GuestRequest *req)
@@ -121,7 +144,7 @@ static void submit(GuestRequest *req)
     } else if (!runstate_is_running()) {
         TAILQ_INSERT_TAIL(&req->queue->waiting, req, next);
     } else {
-        coroutine_enter(coroutine_create(request_entry, req));
+        perform(req);
     }
 }
 

@@ -14,6 +14,8 @@ bool machine_set_uuid(const char *text, Error **errp);
 /* The models of machines, for people. */
 void machine_print_help(void);
 const char *machine_type(void);
+/* Makes the machine and its devices a part of the tree of objects; once. */
+void qom_init(void);
 /* --object iothread,... and others that need nothing of us. */
 bool system_object_add(struct json_object *options, QapiInputMode mode,
                        Error **errp);

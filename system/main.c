@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "drive.h"
+#include "machine.h"
 #include "fdset.h"
 #include "hmp.h"
 #include "monitor/hmp.h"
@@ -70,6 +71,8 @@ int main(int argc, char **argv)
 
     qmp_set_program_table(&qmp_command_table_system);
     hmp_set_commands(hmp_commands);
+    qom_init();
+    device_init();
     error_set_progname(argv[0]);
     g_set_prgname("qemu-system-qtest");
     fdset_follow_monitors();

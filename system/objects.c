@@ -7,6 +7,7 @@
 #include "blockdev/blockdev.h"
 #include "machine.h"
 #include "qapi/qapi-commands-system.h"
+#include "qemu/iothread.h"
 
 /* Objects of machines that have memory; nothing here would use them. */
 static bool is_ignored(const char *type)
@@ -45,9 +46,8 @@ IOThreadInfoList *qmp_query_iothreads(Error **errp)
         }
         info = g_new0(IOThreadInfo, 1);
         info->id = g_strdup(object->id);
-        info->thread_id = getpid();
-        info->poll_max_ns = props->has_poll_max_ns ? props->poll_max_ns
-                                                   : 32768;
+        info->thread_id = iothread_tid(iothread_find(object->id));
+        info->poll_max_ns = props->poll_max_ns;
         info->poll_grow = props->poll_grow;
         info->poll_shrink = props->poll_shrink;
         info->aio_max_batch = props->aio_max_batch;

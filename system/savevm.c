@@ -133,17 +133,17 @@ static void state_restore(struct json_object *obj)
 /* Is @bs one that a guest can write, not a part of another? */
 static bool is_disk(const BlockDriverState *bs)
 {
-    const BdrvChild *c;
+    const BdrvChild *c = NULL;
 
     if (!bs->drv || bs->read_only) {
         return false;
     }
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    while ((c = bdrv_next_parent(bs, c))) {
         if (!c->klass->parent_is_bs) {
             return true;
         }
     }
-    return LIST_EMPTY(&bs->parents);
+    return !bdrv_next_parent(bs, NULL);
 }
 
 static void add_disk(GPtrArray *disks, BlockDriverState *bs)
@@ -171,7 +171,7 @@ GPtrArray *savevm_disks(void)
         }
     }
     while ((bs = bdrv_next_node(bs))) {
-        if (bs->monitor_owned && is_disk(bs)) {
+        if (bdrv_is_monitor_owned(bs) && is_disk(bs)) {
             g_ptr_array_insert(nodes, 0, bs); /* the oldest first */
         }
     }

@@ -14,6 +14,7 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "qemu/cutils.h"
+#include "qemu/iothread.h"
 
 static const BlockExportDriver *const export_drivers[] = {
     &block_export_nbd,
@@ -61,13 +62,13 @@ static bool check_options(const BlockExportOptions *options, Error **errp)
     return true;
 }
 
-/* Exports run in the main thread: no iothread can be found for them. */
 static bool check_iothread(const BlockExportOptions *options, Error **errp)
 {
-    if (options->iothread) {
+    if (options->iothread && !iothread_find(options->iothread)) {
         error_setg(errp, "iothread \"%s\" not found", options->iothread);
+        return false;
     }
-    return !options->iothread;
+    return true;
 }
 
 static BlockBackend *new_backend(const BlockExportOptions *options,
@@ -96,6 +97,43 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
     return blk;
 }
 
+/*
+ * The node goes to the thread that the options name; only a fixed export minds
+ * where others keep it from going there.
+ */
+static bool enter_thread(BlockExport *exp, const BlockExportOptions *options,
+                         Error **errp)
+{
+    Error **move_errp = options->fixed_iothread ? errp : NULL;
+
+    if (options->iothread) {
+        IOThread *thread = iothread_find(options->iothread);
+
+        if (!blk_set_aio_context(exp->blk, iothread_context(thread),
+                                 move_errp) && options->fixed_iothread) {
+            return false;
+        }
+    }
+    blk_fix_aio_context(exp->blk, options->fixed_iothread);
+    return true;
+}
+
+/* On failure the node is back in the thread that it was in. */
+static bool start(BlockExport *exp, const BlockExportOptions *options,
+                  Error **errp)
+{
+    AioContext *before = blk_get_aio_context(exp->blk);
+
+    if (!enter_thread(exp, options, errp)) {
+        return false;
+    }
+    if (!exp->drv->create(exp, options, errp)) {
+        blk_set_aio_context(exp->blk, before, NULL);
+        return false;
+    }
+    return true;
+}
+
 BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp)
 {
     const BlockExportDriver *drv = find_driver(options->type);
@@ -119,7 +157,7 @@ BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp)
     exp->writable = options->writable;
     exp->writethrough = options->writethrough;
     exp->refcount = 1;
-    if (!drv->create(exp, options, errp)) {
+    if (!start(exp, options, errp)) {
         blk_unref(exp->blk);
         g_free(exp->id);
         g_free(exp);
@@ -148,15 +186,26 @@ static void export_delete(BlockExport *exp)
     }
 }
 
-/* Deletes what nobody refers to any more. */
+static BlockExport *find_unreferenced(void)
+{
+    BlockExport *exp;
+
+    LIST_FOREACH(exp, &exports, next) {
+        if (exp->refcount == 0) {
+            return exp;
+        }
+    }
+    return NULL;
+}
+
+/* Deletes what nobody refers to any more.  It waits for requests and threads
+ * meanwhile, and others may reap then. */
 static void reap(void)
 {
-    BlockExport *exp, *tmp;
+    BlockExport *exp;
 
-    LIST_FOREACH_SAFE(exp, &exports, next, tmp) {
-        if (exp->refcount == 0) {
-            export_delete(exp);
-        }
+    while ((exp = find_unreferenced())) {
+        export_delete(exp);
     }
 }
 
@@ -238,16 +287,21 @@ static bool any_of_type(BlockExportType type)
 
 void blk_exp_close_type(BlockExportType type)
 {
-    BlockExport *exp, *tmp;
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    BlockExport *exp;
 
-    LIST_FOREACH_SAFE(exp, &exports, next, tmp) {
+    LIST_FOREACH(exp, &exports, next) {
         if (exp->drv->type == type) {
             blk_exp_ref(exp);
-            request_shutdown(exp);
-            /* Its clients' requests are not to be held back by any limit. */
-            blk_drain(exp->blk);
-            blk_exp_unref(exp);
+            g_ptr_array_add(all, exp);
         }
+    }
+    for (guint i = 0; i < all->len; i++) {
+        exp = all->pdata[i];
+        request_shutdown(exp);
+        /* Its clients' requests are not to be held back by any limit. */
+        blk_drain(exp->blk);
+        blk_exp_unref(exp);
     }
     AIO_WAIT_WHILE(any_of_type(type));
 }

@@ -2,6 +2,7 @@
 /* Exports over NBD: from the protocol's operations to a BlockBackend. */
 #include "qemu/osdep.h"
 
+#include "block/dirty-bitmap.h"
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/io.h"

@@ -33,6 +33,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/copy-before-write.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/reqlist.h"
@@ -212,6 +213,9 @@ static int coroutine_fn save_old_data(BlockDriverState *bs, int64_t offset,
     } else if (s->broken.ret == 0) {
         before_overwrite(s, start, end);
     }
+    if (s->broken.ret < 0) {
+        block_copy_spoil(s->copy, start, end - start);
+    }
     /* Who began to read before the snapshot broke gets what it held. */
     block_reqs_wait_all(&s->reads, start, end - start);
     return 0;
@@ -376,7 +380,7 @@ static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
         return;
     }
     bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
-    if (!s->ended && !LIST_EMPTY(&bs->parents)) {
+    if (!s->ended && bdrv_next_parent(bs, NULL)) {
         /* Writes past us would not be noticed. */
         *nperm |= BLK_PERM_CONSISTENT_READ;
         *nshared &= ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
@@ -445,7 +449,7 @@ static void forget_snapshot(CbwState *s)
 void cbw_drop(BlockDriverState *bs)
 {
     CbwState *s = bs->opaque;
-    BdrvChild *c;
+    BdrvChild *c = NULL;
 
     g_assert(cbw_is_cbw(bs) && !s->ended);
     bdrv_ref(bs);
@@ -455,7 +459,7 @@ void cbw_drop(BlockDriverState *bs)
     bdrv_drop_filter(bs, &error_abort);
     forget_snapshot(s);
     bdrv_unref_child(bs, g_steal_pointer(&s->target));
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    while ((c = bdrv_next_parent(bs, c))) {
         if (c->klass->parent_is_bs) {
             bdrv_refresh_perms(c->opaque, NULL, NULL);
         }

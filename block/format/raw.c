@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/request.h"
 
 /* The sector that format probing goes by. */
 #define RAW_GUARD_BYTES 512

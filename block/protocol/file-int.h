@@ -39,7 +39,7 @@ typedef struct FileState {
     uint64_t perm, unshared; /* in force */
     int pending_fd;          /* -1: none; becomes @fd by commit */
     int pending_flags;
-    const BdrvReopenState *reopen; /* while one is under way */
+    bool reopening; /* between prepare and commit or abort */
 
     /* --- the context's thread --- */
     size_t mem_align; /* of buffers */

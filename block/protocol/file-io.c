@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 
 #include "block/io.h"
+#include "block/request.h"
 #include "file-int.h"
 
 /* --- reading and writing --- */

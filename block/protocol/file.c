@@ -268,19 +268,15 @@ static int file_check_perm(BlockDriverState *bs, uint64_t perm,
                            uint64_t shared, Error **errp)
 {
     FileState *s = bs->opaque;
-    bool read_only = s->reopen ? s->reopen->read_only : bs->read_only;
-    bool auto_ro = s->reopen ? s->reopen->options->auto_read_only
-                             : bs->auto_read_only;
-    bool direct = s->reopen ? s->reopen->cache_direct : bs->cache_direct;
-    int ret = prepare_fd(s, access_flags(wants_write(read_only, auto_ro,
-                                                     perm), direct), errp);
+    bool write = wants_write(bs->read_only, bs->auto_read_only, perm);
+    int ret = prepare_fd(s, access_flags(write, bs->cache_direct), errp);
 
     if (ret < 0) {
         return ret;
     }
     ret = file_lock_prepare(&s->lock, s->path, perm,
                             unshared_perms(bs, shared), errp);
-    if (ret < 0 && !s->reopen) {
+    if (ret < 0 && !s->reopening) {
         drop_pending(s);
     }
     return ret;
@@ -301,7 +297,7 @@ static void file_abort_perm(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
-    if (!s->reopen) {
+    if (!s->reopening) {
         drop_pending(s);
     }
     file_lock_settle(&s->lock, s->perm, s->unshared);
@@ -318,18 +314,16 @@ static int file_reopen_prepare(BdrvReopenState *state, Error **errp)
     int ret;
 
     if (!check_options(opts, errp) ||
-        !choose_engine(opts, 0, state->cache_direct, &engine, errp)) {
+        !choose_engine(opts, 0, bs->cache_direct, &engine, errp)) {
         return -EINVAL;
     }
-    ret = prepare_fd(s,
-                     access_flags(wants_write(state->read_only,
-                                              state->options->auto_read_only,
-                                              s->perm),
-                                  state->cache_direct), errp);
+    ret = prepare_fd(s, access_flags(wants_write(bs->read_only,
+                                                 bs->auto_read_only, s->perm),
+                                     bs->cache_direct), errp);
     if (ret < 0) {
         return ret;
     }
-    s->reopen = state;
+    s->reopening = true;
     state->opaque = g_memdup2(&engine, sizeof(engine));
     return 0;
 }
@@ -341,7 +335,7 @@ static void file_reopen_commit(BdrvReopenState *state)
     s->engine = *(FileAioEngine *)state->opaque;
     g_clear_pointer(&state->opaque, g_free);
     commit_fd(s);
-    s->reopen = NULL;
+    s->reopening = false;
     /* What cannot be probed keeps the strict alignment it had, or gets it. */
     if (!file_probe_limits(s, NULL)) {
         s->request_align = s->mem_align = 4096;
@@ -353,7 +347,7 @@ static void file_reopen_abort(BdrvReopenState *state)
     FileState *s = state->bs->opaque;
 
     g_clear_pointer(&state->opaque, g_free);
-    s->reopen = NULL;
+    s->reopening = false;
     drop_pending(s);
 }
 

@@ -97,6 +97,24 @@ static bool snapshots_good(const Qcow2State *s)
 }
 
 /*
+ * Does the L1 table look like one?  Else the header may point to something that
+ * belongs to a snapshot.
+ */
+static bool l1_plausible(const Qcow2State *s)
+{
+    bool used = false;
+
+    for (uint32_t i = 0; i < s->l1_size; i++) {
+        if (s->l1[i] & QCOW2_L1_RESERVED ||
+            qcow2_in_cluster(s, s->l1[i] & QCOW2_OFFSET_MASK)) {
+            return false;
+        }
+        used |= s->l1[i] != 0;
+    }
+    return used;
+}
+
+/*
  * An entry that points to these is wrong.  Where other kinds of metadata are is
  * told by what may be as wrong as the entry itself.
  */
@@ -107,7 +125,8 @@ static void coroutine_mixed_fn find_sure(Qcow2Check *c)
     uint64_t block = refcounts ? s->rt[0] & QCOW2_REFTABLE_MASK : 0;
     const Qcow2Sure all[] = {
         { QCOW2_USE_HEADER, 0, 1 },
-        { QCOW2_USE_L1, s->l1_offset, s->l1_offset + s->l1_size * 8ULL },
+        { QCOW2_USE_L1, s->l1_offset, l1_plausible(s) ?
+          s->l1_offset + s->l1_size * 8ULL : 0 },
         { QCOW2_USE_SNAPSHOTS, s->snapshots_offset, snapshots_good(s) ?
           s->snapshots_offset + s->snapshots_bytes : 0 },
         { QCOW2_USE_REFTABLE, s->rt_offset, refcounts ? s->rt_offset +
@@ -357,6 +376,28 @@ static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index,
     }
 }
 
+/*
+ * A flag that belongs to a table, and there is none.  Others may take the
+ * entry for one that refers to the header.
+ */
+static void flag_without_table(Qcow2Check *c, const L1 *l1, uint32_t index)
+{
+    uint64_t entry = l1->entries[index];
+    Qcow2Mend mend = {
+        .table = qcow2_start_of_cluster(c->s, l1->offset + index * 8ULL),
+        .offset = l1->offset + index * 8ULL,
+        .l1_index = index,
+        .active_l1 = l1->active,
+        .l1 = true,
+    };
+
+    if (entry == QCOW2_COPIED) {
+        qcow2_check_found(c, "L1 entry %#" PRIx64 " has the copied flag, but "
+                          "no L2 table", entry);
+        g_array_append_val(c->mends, mend);
+    }
+}
+
 static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
 {
     Qcow2State *s = c->s;
@@ -374,6 +415,7 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
 
         find_reserved(c, "L1", l1->entries[i], QCOW2_L1_RESERVED);
         if (!l2) {
+            flag_without_table(c, l1, i);
             continue;
         }
         if (unaligned(c, l2, "L2 table")) {

@@ -15,7 +15,6 @@ int qcow2_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     Qcow2State *s = bs->opaque;
 
     info->cluster_size = s->cluster_size;
-    info->subcluster_size = s->cluster_size;
     info->vm_state_offset = qcow2_l1_entries(s, s->size)
                             << (s->cluster_bits + s->l2_bits);
     info->is_dirty = s->incompatible & QCOW2_INCOMPAT_DIRTY;

@@ -43,7 +43,7 @@ int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp)
     Qcow2State *s = bs->opaque;
     int ret = 0;
 
-    if (!state->read_only && (s->incompatible & QCOW2_INCOMPAT_CORRUPT)) {
+    if (!bs->read_only && (s->incompatible & QCOW2_INCOMPAT_CORRUPT)) {
         error_setg(errp, "qcow2: Image is corrupt; cannot be opened "
                    "read/write");
         return -EACCES;
@@ -51,7 +51,7 @@ int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp)
     if (!qcow2_apply_options(bs, state->options, errp)) {
         return -EINVAL;
     }
-    if (state->read_only && s->writable) {
+    if (bs->read_only && s->writable) {
         ret = become_read_only(bs, errp);
     }
     if (ret < 0) {
@@ -64,7 +64,7 @@ void qcow2_reopen_commit(BdrvReopenState *state)
 {
     Qcow2State *s = state->bs->opaque;
 
-    s->writable &= !state->read_only;
+    s->writable &= !state->bs->read_only;
 }
 
 void qcow2_reopen_abort(BdrvReopenState *state)
@@ -79,7 +79,7 @@ void qcow2_reopen_commit_post(BdrvReopenState *state)
     Qcow2State *s = bs->opaque;
     Error *err = NULL;
 
-    if (!state->read_only && !s->writable && !qcow2_make_writable(bs, &err)) {
+    if (!bs->read_only && !s->writable && !qcow2_make_writable(bs, &err)) {
         error_report_err(err);
     }
 }

@@ -133,6 +133,19 @@ static void decode_header(const Head *head, Qcow2Snapshot *sn)
     };
 }
 
+/*
+ * The size of a disk where the entry has none: that of now, but no more than
+ * the L1 table can map.  It is in the entry as soon as that is written anew,
+ * and is to fit then.
+ */
+static uint64_t size_without_extra(const Qcow2State *s, uint32_t l1_size)
+{
+    if (qcow2_l1_entries(s, s->size) <= l1_size) {
+        return s->size;
+    }
+    return (uint64_t)l1_size << (s->l2_bits + s->cluster_bits);
+}
+
 /* The extra data; where it is short, the older meaning holds. */
 static void decode_extra(const Qcow2State *s, const uint8_t *p, uint32_t len,
                          Qcow2Snapshot *sn)
@@ -140,7 +153,8 @@ static void decode_extra(const Qcow2State *s, const uint8_t *p, uint32_t len,
     if (len >= 8) {
         sn->vm_state_size = ld64_be(p);
     }
-    sn->disk_size = len >= 16 ? ld64_be(p + 8) : (uint64_t)s->size;
+    sn->disk_size = len >= 16 ? ld64_be(p + 8)
+                              : size_without_extra(s, sn->l1_size);
     if (len >= 24) {
         sn->icount = ld64_be(p + 16);
     }
@@ -205,10 +219,11 @@ static int coroutine_mixed_fn read_head(const Reader *r, Head *head)
     return MIN(ret, 0);
 }
 
-/* No entry, but what was never written. */
+/* No entry, but what was never written, or something else: nobody could name
+ * such a snapshot. */
 static bool is_empty(const Head *head)
 {
-    return !head->id_len && !head->name_len && !ld64_be(head->bytes);
+    return !head->id_len && !head->name_len;
 }
 
 /* What is behind the fixed part: @extra bytes, the ID, the name. */

@@ -94,6 +94,12 @@ bool blk_get_device_state(const BlockBackend *blk, BlockDevState *state);
 char *blk_device_id(const BlockBackend *blk);
 
 /* --- I/O --- */
+/*
+ * From the main thread: enters @entry(@opaque) as a coroutine in the thread of
+ * @blk, at once or later.  Until it begins it counts as a request of @blk, for
+ * which drains wait; it has to begin with one of those below.
+ */
+void blk_enter_co(BlockBackend *blk, CoroutineEntry *entry, void *opaque);
 int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset,
                                int64_t bytes, QEMUIOVector *qiov,
                                BdrvRequestFlags flags);

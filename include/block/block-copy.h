@@ -65,6 +65,11 @@ HBitmap *block_copy_left(const BlockCopyState *s);
  * what is kept.  Nothing may be in flight.
  */
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits);
+/*
+ * The source is going to be overwritten there without a copy of what it holds:
+ * what is on its way counts as left.
+ */
+void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes);
 /* Have the host copy where it can; write compressed. */
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
                            bool compress);

@@ -53,7 +53,8 @@ typedef struct CopierOps {
                              bool *is_read);
     /* NULL, or: @area was taken, and is on its way from now on. */
     void (*begun)(void *opaque, const CopyArea *area);
-    /* NULL, or: it ended with @ret; if that is < 0 it is left again. */
+    /* NULL, or: it ended with @ret; if that is < 0 it is left again
+     * (-ECANCELED: as it was spoiled). */
     void (*ended)(void *opaque, const CopyArea *area, int ret);
 } CopierOps;
 
@@ -98,6 +99,11 @@ void coroutine_fn copier_wait(Copier *c);
 /* Calls @fn for each coroutine that copies; it must not end one. */
 void copier_for_each_co(Copier *c, void (*fn)(Coroutine *co, void *opaque),
                         void *opaque);
+/*
+ * What the source holds there is lost to all who note their areas in @reqs:
+ * what is on its way counts as left, however it ends.
+ */
+void copier_spoil(BlockReqList *reqs, int64_t offset, int64_t bytes);
 /* Of one that does not run: it ended early as it was cancelled. */
 bool copier_was_cancelled(const Copier *c);
 

@@ -28,15 +28,6 @@
 /* Where they are kept (block/bitmap-store.h). */
 typedef struct BdrvBitmapStore BdrvBitmapStore;
 
-/* Embedded in each node; initialised to zeroes. */
-typedef struct BdrvDirtyBitmapList {
-    LIST_HEAD(, BdrvDirtyBitmap) list;
-    int recording; /* how many record now: 0 makes marking free */
-    LIST_HEAD(, BdrvShownBits) shown; /* without names, for queries only */
-    uint64_t seq; /* of the youngest in either list */
-    BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
-} BdrvDirtyBitmapList;
-
 /* What was in a bitmap, to be put back. */
 typedef struct BdrvBitmapBackup BdrvBitmapBackup;
 
@@ -226,16 +217,6 @@ bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
 
 /* --- request path --- */
 
-/* Where bitmaps are marked; both called by block/request.c only. */
-void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
-                                 int64_t bytes);
-/* Marks [@offset, @offset + @bytes) in all recording bitmaps of the node. */
-#define bdrv_dirty_bitmap_mark(bs, offset, bytes) \
-    do { \
-        if ((bs)->bitmaps.recording) { \
-            bdrv_dirty_bitmap_mark_slow(bs, offset, bytes); \
-        } \
-    } while (0)
 /*
  * The node's size changed: all bitmaps follow, recording or not.  New space is
  * clean, as what was never there did not change, but for what lies below their

@@ -16,11 +16,8 @@
 #ifndef BLOCK_DRIVER_H
 #define BLOCK_DRIVER_H
 
-#include "block/dirty-bitmap.h"
-#include "block/request.h"
 #include "block/types.h"
 #include "qapi/qapi-types.h"
-#include "qemu/transactions.h"
 
 /* Limits of a node; 0 means none (or, for alignments, 1). */
 typedef struct BlockLimits {
@@ -38,7 +35,6 @@ typedef struct BlockLimits {
 
 typedef struct BlockDriverInfo {
     int64_t cluster_size;   /* 0: none */
-    int64_t subcluster_size;
     int64_t vm_state_offset;
     bool is_dirty;
 } BlockDriverInfo;
@@ -77,6 +73,27 @@ typedef struct BdrvAmend {
     int lazy_refcounts; /* 0, 1; -1: stays */
     int refcount_bits;  /* 0: stays */
 } BdrvAmend;
+
+/* A node that is being reopened. */
+typedef struct BdrvReopenState {
+    BlockDriverState *bs;     /* read_only, cache_direct ...: as it will be */
+    BlockdevOptions *options; /* the new ones; bs->options are still the old */
+    void *opaque;             /* the driver's */
+} BdrvReopenState;
+
+/* What a check is to mend. */
+enum {
+    BDRV_FIX_LEAKS = 1 << 0,
+    BDRV_FIX_ERRORS = 1 << 1,
+};
+
+typedef struct BdrvCheckResult {
+    int64_t corruptions, leaks, check_errors;
+    int64_t corruptions_fixed, leaks_fixed;
+    int64_t image_end_offset; /* 0: not known */
+    int64_t total_clusters, allocated_clusters, fragmented_clusters,
+        compressed_clusters; /* total 0: not known */
+} BdrvCheckResult;
 
 struct BlockDriver {
     const char *format_name;   /* the `driver` option; never NULL */
@@ -134,11 +151,11 @@ struct BlockDriver {
      * (e.g. store bitmaps when turning read-only); then commit or abort.
      * state->opaque is the driver's.
      */
-    int (*reopen_prepare)(struct BdrvReopenState *state, Error **errp);
-    void (*reopen_commit)(struct BdrvReopenState *state);
-    void (*reopen_abort)(struct BdrvReopenState *state);
+    int (*reopen_prepare)(BdrvReopenState *state, Error **errp);
+    void (*reopen_commit)(BdrvReopenState *state);
+    void (*reopen_abort)(BdrvReopenState *state);
     /* After the commit of the whole queue, permissions in force. */
-    void (*reopen_commit_post)(struct BdrvReopenState *state);
+    void (*reopen_commit_post)(BdrvReopenState *state);
     /* Makes a new image. */
     int coroutine_fn (*co_create)(BlockdevCreateOptions *options,
                                   Error **errp);
@@ -262,9 +279,9 @@ struct BlockDriver {
     BlockStatsSpecific *(*get_specific_stats)(BlockDriverState *bs);
     BlockMeasureInfo *(*measure)(const BlockdevCreateOptions *options,
                                  BlockDriverState *in_bs, Error **errp);
-    /* Looks for inconsistencies; @fix: BDRV_FIX_* of block/graph.h. */
+    /* Looks for inconsistencies; @fix: BDRV_FIX_*. */
     int coroutine_fn (*co_check)(BlockDriverState *bs,
-                                 struct BdrvCheckResult *result, int fix);
+                                 BdrvCheckResult *result, int fix);
     /* Changes what was chosen when the image was made; all or nothing, as far
      * as it is checked beforehand. */
     int coroutine_fn (*co_amend)(BlockDriverState *bs,
@@ -305,13 +322,13 @@ struct BdrvChild {
 };
 
 /*
- * A node.
+ * A node, as drivers and users see it; the core has more of it.
  *
  *        BlockBackend    BlockBackend        users
  *              \root       |root
  *             +-------------+
- *             | qcow2 node  |                bs->parents: the edges above
- *             +-------------+                bs->children: the edges below
+ *             | qcow2 node  |                parents: the edges above
+ *             +-------------+                children: the edges below
  *              /file       \backing
  *      +-----------+     +---------+
  *      | file node |     |  ...    |
@@ -324,6 +341,7 @@ struct BlockDriverState {
     AioContext *ctx;
     char node_name[32];
     int open_flags;
+    bool probed;            /* format was guessed: guard the first sector */
 
     /* --- main thread; changed by reopen only --- */
     bool read_only;
@@ -334,52 +352,17 @@ struct BlockDriverState {
     bool force_share;
     BlockdevDetectZeroesOptions detect_zeroes;
     BlockdevOptions *options; /* as given, completed; owned */
-    bool probed;              /* format was guessed: guard the first sector */
-    bool implicit;            /* inserted by a job: hidden from queries */
-    /*
-     * What the user wrote, until it is reopened: numbers may be "1M" in it.
-     * NULL: the options are typed from the start.
-     */
-    struct json_object *given;
-    BlockdevOptions *explicit_options; /* before what a parent handed down */
-    BlockDriverState *inherits_from; /* parent that defined it in place, or
-                                        NULL; no reference */
-    BdrvChildRole inherits_role;
-    bool opened;              /* between drv->open and drv->close */
-    bool close_failed;        /* said already, see bdrv_close_error() */
-    bool graph_ref;           /* bdrv_insert_node()'s reference */
-    bool reopening;           /* between prepare and commit of a reopen */
     char *filename;           /* by which it can be opened; "" if none */
     char *backing_file;       /* as in the image header; NULL: none */
     char *backing_format;     /* as in the image header; NULL: not named */
 
-    /* --- main thread: graph --- */
-    int refcnt;
-    LIST_HEAD(, BdrvChild) children;
-    LIST_HEAD(, BdrvChild) parents;
+    /* --- main thread while it is alone; read by all: graph --- */
     BdrvChild *file;    /* the child with PRIMARY or FILTERED, or NULL */
     BdrvChild *backing; /* the COW child, or NULL */
-    LIST_ENTRY(BlockDriverState) node_list;
-    bool monitor_owned; /* made by blockdev-add: it holds a reference */
-    uint64_t cumulative_perm, cumulative_shared;
     BlockLimits bl;
 
-    /* --- the context's thread: requests --- */
+    /* --- the context's thread --- */
     int64_t total_bytes; /* size; requests beyond it are refused */
-    unsigned in_flight;
-    int quiesce_counter; /* > 0: drained, no new requests */
-    LIST_HEAD(, BdrvRequest) requests; /* in flight: block/request.h */
-    unsigned serialising_in_flight;
-    CoQueue flush_queue;
-    bool active_flush;
-    uint64_t write_gen, flushed_gen;
-    uint64_t write_threshold; /* bytes; 0: off */
-    uint64_t wr_highest_offset;
-
-    /* --- dirty bitmaps; see block/dirty-bitmap.h --- */
-    BdrvDirtyBitmapList bitmaps;
-
-    bool walked; /* for graph walks */
 };
 
 /* The table of all drivers (block/drivers.c), NULL at the end. */

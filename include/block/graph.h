@@ -46,6 +46,14 @@ const char *bdrv_get_format_name(const BlockDriverState *bs);
 /* Size in bytes, or -errno. */
 int64_t bdrv_getlength(BlockDriverState *bs);
 bool bdrv_is_read_only(const BlockDriverState *bs);
+/* Made by blockdev-add, which holds a reference until blockdev-del? */
+bool bdrv_is_monitor_owned(const BlockDriverState *bs);
+void bdrv_set_monitor_owned(BlockDriverState *bs, bool owned);
+/* Inserted by a job or for an option of a drive: hidden from queries? */
+bool bdrv_is_implicit(const BlockDriverState *bs);
+void bdrv_set_implicit(BlockDriverState *bs, bool implicit);
+/* A write beyond @bytes is told of, once (BLOCK_WRITE_THRESHOLD); 0: none. */
+void bdrv_set_write_threshold(BlockDriverState *bs, uint64_t bytes);
 /* May it be removed?  Fails where anything uses @bs or one of its bitmaps. */
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp);
 /*
@@ -173,6 +181,10 @@ BdrvChild *bdrv_attach_child(BlockDriverState *parent, BlockDriverState *bs,
                              const char *name, BdrvChildRole role,
                              Error **errp);
 void bdrv_unref_child(BlockDriverState *parent, BdrvChild *child);
+/* Walk the edges to @bs and those from it to its children, the youngest first;
+ * @prev NULL: the first.  NULL: no more. */
+BdrvChild *bdrv_next_parent(const BlockDriverState *bs, const BdrvChild *prev);
+BdrvChild *bdrv_next_child(const BlockDriverState *bs, const BdrvChild *prev);
 extern const BdrvChildClass bdrv_child_of_node; /* klass of node parents */
 /* The filtered child of a filter, else NULL. */
 BdrvChild *bdrv_filter_child(const BlockDriverState *bs);
@@ -301,15 +313,6 @@ bool bdrv_is_awaited(const BlockDriverState *bs);
 
 /* --- reopen (reopen.c) --- */
 
-typedef struct BdrvReopenState {
-    BlockDriverState *bs;
-    BlockdevOptions *options; /* the new ones */
-    bool read_only;           /* as it will be; likewise the following */
-    bool cache_direct, cache_no_flush;
-    void *opaque;             /* the driver's */
-    TAILQ_ENTRY(BdrvReopenState) next;
-} BdrvReopenState;
-
 /* Each element needs node-name; all succeed or nothing changes. */
 bool bdrv_reopen_multiple(BlockdevOptionsList *options, Error **errp);
 /* Turns @bs and what is below its primary child read-only or writable. */
@@ -322,19 +325,6 @@ bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
 void bdrv_reopen_read_only_again(BlockDriverState *bs);
 
 /* --- creation, check, information --- */
-
-enum {
-    BDRV_FIX_LEAKS = 1 << 0,
-    BDRV_FIX_ERRORS = 1 << 1,
-};
-
-typedef struct BdrvCheckResult {
-    int64_t corruptions, leaks, check_errors;
-    int64_t corruptions_fixed, leaks_fixed;
-    int64_t image_end_offset; /* 0: not known */
-    int64_t total_clusters, allocated_clusters, fragmented_clusters,
-        compressed_clusters; /* total 0: not known */
-} BdrvCheckResult;
 
 /* 0, or -errno where it could not be done; @fix: BDRV_FIX_*. */
 int bdrv_check(BlockDriverState *bs, BdrvCheckResult *result, int fix);

@@ -58,16 +58,22 @@ void throttle_account(ThrottleState *ts, bool is_write, uint64_t bytes);
 /* Nanoseconds a request has to wait at @now_ns; 0: it may go. */
 int64_t throttle_wait_ns(ThrottleState *ts, bool is_write, int64_t now_ns);
 
-/* --- groups (throttle-group.c); main thread --- */
+/* --- groups (throttle-group.c); main thread, but for waiting --- */
 
 typedef struct ThrottleGroup ThrottleGroup;
 
+struct ThrottleWaiter;
+
 /* A user of a group; embedded by him, zeroed. */
 typedef struct ThrottleMember {
-    ThrottleGroup *group;
-    CoQueue queue[2]; /* requests that wait: reads, writes */
-    int pending[2];
-    int unlimited;    /* > 0: requests pass (while draining) */
+    ThrottleGroup *group; /* set by join and leave */
+
+    /* --- the thread of its user --- */
+    int unlimited; /* > 0: requests pass (while draining) */
+
+    /* --- under the group's lock --- */
+    TAILQ_HEAD(, ThrottleWaiter) queue[2]; /* that wait: reads, writes */
+    int pending[2]; /* in @queue, or woken and not running yet */
     TAILQ_ENTRY(ThrottleMember) turn[2];
 } ThrottleMember;
 
@@ -97,7 +103,8 @@ bool throttle_member_join(ThrottleMember *member, const char *name,
                           Error **errp);
 /* Nothing of the member may wait. */
 void throttle_member_leave(ThrottleMember *member);
-/* Waits until a request of @bytes may go; at once where it is to @pass. */
+/* Waits until a request of @bytes may go; at once where it is to @pass.  In the
+ * thread of the member's user. */
 void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
                                        int64_t bytes, bool pass);
 /* Lets all requests go that wait; those that come later may have to. */

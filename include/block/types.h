@@ -14,8 +14,7 @@ typedef struct BdrvChildClass BdrvChildClass;     /* kind of parent */
 typedef struct BlockBackend BlockBackend;         /* a user's handle */
 typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
 typedef struct BdrvRequest BdrvRequest;           /* block/request.h */
-struct BdrvReopenState;
-struct BdrvCheckResult;
+typedef struct Transaction Transaction;
 
 #define BDRV_SECTOR_SIZE 512
 /* Largest size of a node; leaves room for arithmetic with alignments. */

@@ -20,6 +20,13 @@ const ObjectOptions *blockdev_next_object(const ObjectOptions *object);
 bool blockdev_object_help(const char *value);
 /* Is there an iothread object of this name? */
 bool blockdev_find_iothread(const char *id);
+/*
+ * Who, beside nodes and handles, needs the iothread object @id?  For a message,
+ * the caller frees it; NULL: nobody.  Set by a program that has such users.
+ */
+extern char *(*blockdev_iothread_user)(const char *id);
+/* Removes all objects: for the end of a program, when nobody uses any. */
+void blockdev_remove_objects(void);
 /* How long the machine ran, for snapshots; NULL: there is no machine. */
 extern int64_t (*blockdev_vm_clock_ns)(void);
 

@@ -3,8 +3,8 @@
  * The event loop: file descriptors, bottom halves, timers, worker threads and
  * file I/O.
  *
- * One AioContext belongs to one thread.  Its loop waits on an io_uring where the
- * kernel allows one, else on epoll with worker threads and libaio; the
+ * One AioContext belongs to one thread.  Its loop waits on an io_uring where
+ * the kernel allows one, else on epoll with worker threads and libaio; the
  * environment variable TIDEMARK_AIO=io_uring|epoll forces the choice.
  *
  * Other threads have contexts of their own (qemu/iothread.h).
@@ -114,6 +114,8 @@ void aio_context_run(AioContext *ctx, AioHandler *fn, void *opaque);
  */
 void aio_exclusive_begin(void);
 void aio_exclusive_end(void);
+/* Polls until every I/O thread has run what was scheduled for it before. */
+void aio_threads_turn(void);
 /* Are we the main thread, and is it so? */
 bool aio_is_exclusive(void);
 

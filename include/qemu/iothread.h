@@ -14,8 +14,13 @@
 
 typedef struct IOThread IOThread;
 
-/* Starts one; @name is for debuggers, copied.  NULL with @errp. */
+/*
+ * Starts one.  @name, which is copied, is for iothread_find() and, after "IO ",
+ * for debuggers.  NULL with @errp.
+ */
 IOThread *iothread_new(const char *name, Error **errp);
+/* The one called @name, the latest of several; NULL: there is none. */
+IOThread *iothread_find(const char *name);
 /*
  * Ends the thread and frees it.  Nothing may use its context any more; what is
  * left of bottom halves is run.  NULL is allowed.
@@ -25,6 +30,8 @@ void iothread_free(IOThread *thread);
 AioContext *iothread_context(const IOThread *thread);
 /* As the kernel counts threads (gettid(2)). */
 int64_t iothread_tid(const IOThread *thread);
+/* Lives as long as @thread. */
+const char *iothread_name(const IOThread *thread);
 
 /*
  * Before a wait the loop of @ctx looks for events for up to a time that adapts

@@ -15,6 +15,7 @@
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "block/dirty-bitmap.h"
 #include "fuzz.h"
 #include "fuzz-image.h"
 #include "qapi/qapi-types.h"

@@ -59,6 +59,8 @@ KNOWN = [
      'an image does not go on with the tables of another file'),
     ('object-add .*(/nonexist|!!!)', 'the text is the C library\'s'),
     ('blockdev-add .*"file": "nosuch"', 'its own name is looked at first'),
+    ('(x-blockdev-set-iothread .*"n1".*"force"|block-export-add .*"e2".*"fixed)',
+     'who cannot change his thread is named'),
     ('chardev-.*"id": "(|a.u00e9 b)"', 'their names are identifiers'),
 ]
 

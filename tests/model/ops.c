@@ -348,8 +348,21 @@ static bool remove_node(Model *m, const char *name)
     return true;
 }
 
+/* Is @bs in the chain of one of the @n nodes @above? */
+static bool is_below(BlockDriverState *bs, char *const *above, int n)
+{
+    for (int i = 0; i < n; i++) {
+        BlockDriverState *other = bdrv_find_node(above[i]);
+
+        if (other && bdrv_chain_contains(other, bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* After a job the chain may be shorter; nodes that left it are removed, those
- * that have others below them first. */
+ * that have others below them first.  A backup may still use one. */
 static void refresh_chain(Model *m)
 {
     char *kept[MODEL_IMAGES];
@@ -359,6 +372,7 @@ static void refresh_chain(Model *m)
         BlockDriverState *bs = bdrv_find_node(m->nodes[i]);
 
         if ((bs && bdrv_chain_contains(blk_bs(m->guest), bs)) ||
+            (bs && is_below(bs, kept, n)) ||
             !remove_node(m, m->nodes[i])) {
             kept[n++] = m->nodes[i];
         } else {

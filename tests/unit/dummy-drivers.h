@@ -12,6 +12,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/node-int.h"
 #include <json-c/json.h>
 
 #define DUMMY_BYTES (1 * MiB)
@@ -60,7 +61,7 @@ static void dummy_close(BlockDriverState *bs)
 {
     dummy.closed++;
     /* A drain that a close falls into has no end. */
-    dummy.drain_ends += bs->quiesce_counter > 0;
+    dummy.drain_ends += bdrv_node(bs)->quiesce_counter > 0;
 }
 
 static int64_t dummy_getlength(BlockDriverState *bs)

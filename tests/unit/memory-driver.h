@@ -11,6 +11,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/request.h"
 
 #define MEMORY_BYTES (4 * MiB + 20 * KiB) /* the end is in a cluster */
 #define MEMORY_UNIT (4 * KiB)

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "qemu/guest-clock.h"
+#include "qemu/iothread.h"
 #include "test-disk.h"
 
 #define DISK_BYTES (64 * KiB)
@@ -321,6 +322,58 @@ static void test_intervals(void)
     fixture_free(&f);
 }
 
+/* --- from the main thread into another one --- */
+
+typedef struct ThreadWrite {
+    BlockBackend *blk;
+    bool done; /* atomic */
+} ThreadWrite;
+
+static void coroutine_fn thread_write_entry(void *opaque)
+{
+    ThreadWrite *w = opaque;
+    uint8_t buf[512] = { 1 };
+
+    g_assert_cmpint(blk_co_pwrite(w->blk, 0, sizeof(buf), buf, 0), ==, 0);
+    __atomic_store_n(&w->done, true, __ATOMIC_SEQ_CST);
+}
+
+/* It is known of at every moment: before it begins, and when it is woken. */
+static void test_enter_co(void)
+{
+    g_autoptr(IOThread) thread = iothread_new("t", &error_abort);
+    Fixture f;
+
+    fixture_init(&f);
+    g_assert_true(blk_set_aio_context(f.blk, iothread_context(thread),
+                                      &error_abort));
+    for (int i = 0; i < 100; i++) {
+        ThreadWrite w = { .blk = f.blk };
+
+        blk_enter_co(f.blk, thread_write_entry, &w);
+        g_assert_true(blk_is_busy(f.blk));
+        bdrv_drained_begin(f.bs);
+        g_assert_true(__atomic_load_n(&w.done, __ATOMIC_SEQ_CST) !=
+                      blk_is_busy(f.blk));
+        bdrv_drained_end(f.bs);
+        AIO_WAIT_WHILE(!__atomic_load_n(&w.done, __ATOMIC_SEQ_CST));
+    }
+    for (int i = 0; i < 100; i++) {
+        ThreadWrite w = { .blk = f.blk };
+
+        bdrv_drained_begin(f.bs);
+        blk_enter_co(f.blk, thread_write_entry, &w);
+        bdrv_drained_begin(f.bs); /* waits until it waits */
+        bdrv_drained_end(f.bs);
+        g_assert_true(blk_is_busy(f.blk));
+        bdrv_drained_end(f.bs);
+        g_assert_true(blk_is_busy(f.blk));
+        AIO_WAIT_WHILE(blk_is_busy(f.blk));
+        g_assert_true(__atomic_load_n(&w.done, __ATOMIC_SEQ_CST));
+    }
+    fixture_free(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -331,6 +384,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block-backend/drain-ops", test_drain_ops);
     g_test_add_func("/block-backend/queueing", test_queueing);
     g_test_add_func("/block-backend/drain-waits", test_drain_waits);
+    g_test_add_func("/block-backend/enter-co", test_enter_co);
     g_test_add_func("/block-backend/error-policy", test_error_policy);
     g_test_add_func("/block-backend/accounting", test_accounting);
     g_test_add_func("/block-backend/intervals", test_intervals);

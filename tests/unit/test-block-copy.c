@@ -266,6 +266,26 @@ static void test_guest_conflict(void)
     tear_down(&f);
 }
 
+/* What is on its way while its source changes is not taken for a copy. */
+static void test_spoiled(void)
+{
+    BlockCopyCall *call;
+    bool is_read;
+    Fixture f;
+
+    set_up(&f, 0, 0);
+    call = start(&f, 1, 0); /* the first MiB is on its way */
+    block_copy_spoil(f.s, 100, 1);
+    block_copy_spoil(f.s, 3 * MiB, 64 * KiB); /* nobody is at it */
+    block_copy_call_cancel(call);
+    g_assert_cmpint(finish(call, &is_read), ==, 0);
+    g_assert(hbitmap_get(block_copy_todo(f.s), 0));
+    g_assert_cmpint(finish(start(&f, 1, 0), &is_read), ==, 0);
+    g_assert_cmpint(hbitmap_count(block_copy_todo(f.s)), ==, 0);
+    check_same(&f);
+    tear_down(&f);
+}
+
 /* --- bad places --- */
 
 #define CLUSTER (64 * KiB)
@@ -554,6 +574,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block-copy/speed", test_speed);
     g_test_add_func("/block-copy/guest", test_guest);
     g_test_add_func("/block-copy/guest-conflict", test_guest_conflict);
+    g_test_add_func("/block-copy/spoiled", test_spoiled);
     g_test_add_func("/block-copy/bad-clusters", test_bad_clusters);
     g_test_add_func("/block-copy/bad-end", test_bad_end);
     g_test_add_func("/block-copy/dead", test_dead);

@@ -69,7 +69,7 @@ static void replace_refused(Graph *g, BdrvContent content, const char *text)
 
     g_assert_false(bdrv_replace_node(g->a, g->b, content, &err));
     assert_error(&err, text);
-    g_assert_true(LIST_EMPTY(&g->b->parents));
+    g_assert_true(LIST_EMPTY(&bdrv_node(g->b)->parents));
 }
 
 /* --- asking --- */

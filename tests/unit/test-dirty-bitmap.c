@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 
 #include "block/block-backend.h"
+#include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
 #include "block/io.h"
 
@@ -233,7 +234,7 @@ static void take_out(BdrvDirtyBitmap *b, Flags f)
 
 static void check_facts(BlockDriverState *bs, BdrvDirtyBitmap *b, Flags f)
 {
-    g_assert_cmpint(bs->bitmaps.recording, ==, !f.disabled);
+    g_assert_cmpint(bdrv_node(bs)->bitmaps.recording, ==, !f.disabled);
     g_assert_cmpint(bdrv_dirty_bitmap_recording(b), ==, !f.disabled);
     g_assert_cmpint(bdrv_dirty_bitmap_enabled(b), ==, !f.disabled);
     g_assert_cmpint(bdrv_dirty_bitmap_busy(b), ==, f.frozen || f.locked);
@@ -264,7 +265,7 @@ static void test_operations(void)
             g_assert_true(ok || strstr(error_get_pretty(err), reason(f, op)));
         }
         take_out(b, f);
-        g_assert_cmpint(bs->bitmaps.recording, ==, 0);
+        g_assert_cmpint(bdrv_node(bs)->bitmaps.recording, ==, 0);
     }
     bdrv_unref(bs);
 }

@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include <json-c/json.h>

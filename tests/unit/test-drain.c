@@ -92,10 +92,10 @@ static void test_waits(void)
     bdrv_drained_begin(low);
     g_assert_true(user.quiesced);
     g_assert_cmpint(user.busy, ==, 0);
-    g_assert_cmpint(top->quiesce_counter, ==, 1);
+    g_assert_cmpint(bdrv_node(top)->quiesce_counter, ==, 1);
     bdrv_drained_begin(low);
     bdrv_drained_begin(top);
-    g_assert_cmpint(top->quiesce_counter, ==, 2);
+    g_assert_cmpint(bdrv_node(top)->quiesce_counter, ==, 2);
     bdrv_drained_end(low);
     bdrv_drained_end(low);
     g_assert_true(user.quiesced);
@@ -104,7 +104,7 @@ static void test_waits(void)
 
     /* What is below is left alone. */
     bdrv_drained_begin(top);
-    g_assert_cmpint(low->quiesce_counter, ==, 0);
+    g_assert_cmpint(bdrv_node(low)->quiesce_counter, ==, 0);
     bdrv_drained_end(top);
     g_assert_cmpint(dummy.drain_begins, ==, dummy.drain_ends);
     user_detach(&user);
@@ -141,10 +141,10 @@ static void test_all(void)
     g_assert_cmpint(user.busy, ==, 0);
     /* Born in the middle: drained as well. */
     b = dummy_open("{'driver':'null-co'}");
-    g_assert_cmpint(b->quiesce_counter, ==, 1);
+    g_assert_cmpint(bdrv_node(b)->quiesce_counter, ==, 1);
     bdrv_drain_all_end();
-    g_assert_cmpint(a->quiesce_counter, ==, 0);
-    g_assert_cmpint(b->quiesce_counter, ==, 0);
+    g_assert_cmpint(bdrv_node(a)->quiesce_counter, ==, 0);
+    g_assert_cmpint(bdrv_node(b)->quiesce_counter, ==, 0);
     user_detach(&user);
     bdrv_unref(a);
     bdrv_unref(b);
@@ -178,13 +178,15 @@ static void model_check(const Model *m)
         int expected = m->drains[i];
         BdrvChild *c;
 
-        LIST_FOREACH(c, &m->nodes[i]->children, next) {
-            g_assert_cmpint(c->quiesced, ==, c->bs->quiesce_counter > 0);
-            expected += c->bs->quiesce_counter > 0;
+        LIST_FOREACH(c, &bdrv_node(m->nodes[i])->children, next) {
+            bool drained = bdrv_node(c->bs)->quiesce_counter > 0;
+
+            g_assert_cmpint(c->quiesced, ==, drained);
+            expected += drained;
         }
-        g_assert_cmpint(m->nodes[i]->quiesce_counter, ==, expected);
+        g_assert_cmpint(bdrv_node(m->nodes[i])->quiesce_counter, ==, expected);
         if (m->drains[i]) {
-            g_assert_cmpint(m->nodes[i]->in_flight, ==, 0);
+            g_assert_cmpint(bdrv_node(m->nodes[i])->in_flight, ==, 0);
         }
     }
     for (int i = 0; i < USERS; i++) {
@@ -192,7 +194,7 @@ static void model_check(const Model *m)
 
         if (user->edge) {
             g_assert_cmpint(user->quiesced, ==,
-                            user->edge->bs->quiesce_counter > 0);
+                            bdrv_node(user->edge->bs)->quiesce_counter > 0);
             g_assert_true(!user->quiesced || user->busy == 0);
         }
     }
@@ -205,7 +207,7 @@ static void request_done(void *opaque)
 
 static void model_request(Model *m, int node)
 {
-    if (!m->nodes[node]->quiesce_counter) {
+    if (!bdrv_node(m->nodes[node])->quiesce_counter) {
         bdrv_inc_in_flight(m->nodes[node]);
         aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, request_done,
                        m->nodes[node]);

@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/protocol/file-int.h"
+#include "block/request.h"
 #include "qemu/aio.h"
 
 /* Only these are there. */

@@ -137,13 +137,13 @@ static void test_insert_drop(void)
     g_assert_true(bdrv_filter_child(f)->bs == q);
     bdrv_get_cumulative_perm(q, &perm, &shared);
     g_assert_cmphex(perm, ==, BLK_PERM_WRITE);
-    g_assert_cmpint(f->quiesce_counter, ==, 0);
+    g_assert_cmpint(bdrv_node(f)->quiesce_counter, ==, 0);
     g_assert_true(bdrv_skip_filters(f) == q);
 
     g_assert_true(bdrv_drop_filter(f, &error_abort));
     g_assert_true(blk_bs(blk) == q);
     g_assert_null(bdrv_find_node("f"));
-    g_assert_cmpint(q->quiesce_counter, ==, 0);
+    g_assert_cmpint(bdrv_node(q)->quiesce_counter, ==, 0);
     blk_unref(blk);
     bdrv_unref(q);
     dummy_reset();
@@ -180,7 +180,7 @@ static void test_insert_refused(void)
     dummy.fail_open = "f";
     g_assert_null(bdrv_insert_node(q, options, &err));
     assert_error(&err, "Could not create node: 'f' does not open");
-    g_assert_cmpint(q->quiesce_counter, ==, 0);
+    g_assert_cmpint(bdrv_node(q)->quiesce_counter, ==, 0);
     blk_unref(blk);
     bdrv_unref(q);
     dummy_reset();
@@ -201,7 +201,7 @@ static void test_replace_refused(void)
     g_assert_false(bdrv_replace_node(a, b, BDRV_CONTENT_OTHER, &err));
     assert_error(&err, "Block node is read-only");
     g_assert_true(blk_bs(reader) == a && blk_bs(writer) == a);
-    g_assert_true(LIST_EMPTY(&b->parents));
+    g_assert_true(LIST_EMPTY(&bdrv_node(b)->parents));
     blk_unref(writer);
     g_assert_true(bdrv_replace_node(a, b, BDRV_CONTENT_OTHER, &error_abort));
     g_assert_true(blk_bs(reader) == b);
@@ -462,7 +462,7 @@ static void test_close_all(void)
     BlockDriverState *q =
         dummy_open("{'driver':'qcow2','node-name':'q','file':'low'}");
 
-    low->monitor_owned = q->monitor_owned = true;
+    bdrv_node(low)->monitor_owned = bdrv_node(q)->monitor_owned = true;
     bdrv_close_all();
     dummy_reset();
 }

@@ -4,6 +4,7 @@
  * demands; what is read must be what was written, and every byte that changed
  * must be dirty in the bitmaps, and no more than the aligned requests.
  */
+#include "block/node-int.h"
 #include "test-disk.h"
 
 #define DISK_BYTES (192 * KiB)
@@ -214,8 +215,8 @@ static void test_sequential(void)
         g_assert_cmpint(memcmp(m.bytes, m.disk->data, DISK_BYTES), ==, 0);
         check_bitmap(&m, m.bitmap[0], true);
         check_bitmap(&m, m.bitmap[1], true);
-        g_assert_cmpint(m.bs->in_flight, ==, 0);
-        g_assert_cmpint(m.bs->serialising_in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(m.bs)->in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(m.bs)->serialising_in_flight, ==, 0);
         model_free(&m);
     }
 }
@@ -596,13 +597,13 @@ static void test_write_threshold(void)
     uint8_t buf[512] = { 1 };
 
     bdrv_event_hooks.write_threshold = on_threshold;
-    bs->write_threshold = 1024;
+    bdrv_node(bs)->write_threshold = 1024;
     blk_pwrite(blk, 512, 512, buf, 0);
     g_assert_cmpuint(seen_threshold, ==, 0);
     blk_pwrite(blk, 1000, 512, buf, 0);
     g_assert_cmpuint(seen_threshold, ==, 1512);
-    g_assert_cmpuint(bs->write_threshold, ==, 0);
-    g_assert_cmpuint(bs->wr_highest_offset, ==, 1512);
+    g_assert_cmpuint(bdrv_node(bs)->write_threshold, ==, 0);
+    g_assert_cmpuint(bdrv_node(bs)->wr_highest_offset, ==, 1512);
     bdrv_event_hooks.write_threshold = NULL;
     blk_unref(blk);
     bdrv_unref(bs);

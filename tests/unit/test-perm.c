@@ -110,7 +110,7 @@ static void test_driver_refuses(void)
     g_assert_cmphex(top->file->perm, ==, CR);
     g_assert_cmphex(raw->file->perm, ==, CR);
     g_assert_cmphex(raw->file->shared, ==, ALL);
-    g_assert_cmphex(raw->file->bs->cumulative_perm, ==, CR);
+    g_assert_cmphex(bdrv_node(raw->file->bs)->cumulative_perm, ==, CR);
     dummy.fail_perm = NULL;
     g_assert_true(blk_set_perm(blk, CR | WR, CR, &error_abort));
     g_assert_cmphex(raw->file->perm, ==, CR | WR);
@@ -259,12 +259,12 @@ static void collect(GArray *out, BlockDriverState *bs)
 {
     BdrvChild *c;
 
-    LIST_FOREACH(c, &bs->parents, next_parent) {
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         g_array_append_val(out, c->perm);
         g_array_append_val(out, c->shared);
     }
-    g_array_append_val(out, bs->cumulative_perm);
-    g_array_append_val(out, bs->cumulative_shared);
+    g_array_append_val(out, bdrv_node(bs)->cumulative_perm);
+    g_array_append_val(out, bdrv_node(bs)->cumulative_shared);
 }
 
 static GArray *snapshot(const Model *m)

@@ -12,6 +12,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/request.h"
 #include "qemu/aio.h"
 #include "test-qcow2.h"
 

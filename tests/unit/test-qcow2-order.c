@@ -22,6 +22,7 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 #include "block/qcow2/snapshot-int.h"
+#include "block/request.h"
 #include "block/snapshot.h"
 #include "qemu/aio.h"
 #include "test-qcow2.h"

@@ -2,8 +2,11 @@
 /* raw over real files: window, guard of the first sector, host I/O. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/node-int.h"
+#include "block/request.h"
 #include <json-c/json.h>
 
 #define FILE_BYTES (256 * KiB)
@@ -198,8 +201,8 @@ static void coroutine_fn host_entry(void *opaque)
     g_assert_nonnull(r);
     g_assert_cmpint(r->host.kind, ==, BDRV_HOST_FILE);
     g_assert_cmpint(r->host.offset, ==, 4096 + 8192);
-    g_assert_cmpint(t->bs->in_flight, ==, 1);
-    g_assert_cmpint(t->bs->file->bs->in_flight, ==, 1);
+    g_assert_cmpint(bdrv_node(t->bs)->in_flight, ==, 1);
+    g_assert_cmpint(bdrv_node(t->bs->file->bs)->in_flight, ==, 1);
     /* marked on every level before anything is written */
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->raw_bitmap), ==, 4096);
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->file_bitmap), ==, 4096);
@@ -208,8 +211,8 @@ static void coroutine_fn host_entry(void *opaque)
                     4096);
     g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_WRITTEN), ==, 0);
     g_assert_cmpint(bdrv_dirty_bitmap_count(t->raw_bitmap), ==, 4096);
-    g_assert_cmpint(t->bs->in_flight, ==, 0);
-    g_assert_cmpint(t->bs->wr_highest_offset, ==, 12288);
+    g_assert_cmpint(bdrv_node(t->bs)->in_flight, ==, 0);
+    g_assert_cmpint(bdrv_node(t->bs)->wr_highest_offset, ==, 12288);
 
     r = bdrv_co_host_read_begin(root, 8192, 4096, &ret);
     g_assert_nonnull(r);
@@ -234,8 +237,8 @@ static void coroutine_fn host_entry(void *opaque)
     g_assert_null(bdrv_co_host_write_begin(root, 0, 4096, &ret));
     g_assert_cmpint(ret, ==, -ENOTSUP);
     t->bs->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF;
-    g_assert_cmpint(t->bs->in_flight, ==, 0);
-    g_assert_cmpint(t->bs->file->bs->in_flight, ==, 0);
+    g_assert_cmpint(bdrv_node(t->bs)->in_flight, ==, 0);
+    g_assert_cmpint(bdrv_node(t->bs->file->bs)->in_flight, ==, 0);
 }
 
 static void test_host_io(void)

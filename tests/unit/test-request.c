@@ -17,6 +17,8 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/node-int.h"
+#include "block/request.h"
 #include <json-c/json.h>
 #include <sys/mman.h>
 
@@ -52,7 +54,7 @@ static void coroutine_fn note(const char *who, const char *what)
     g_string_append_printf(t.trace, "%s%s.%s:", t.trace->len ? " " : "", who,
                            what);
     for (int i = 0; i < LEVELS; i++) {
-        g_string_append_c(t.trace, !t.bs[i]->in_flight ? '-'
+        g_string_append_c(t.trace, !bdrv_node(t.bs[i])->in_flight ? '-'
                                    : dirty(i) ? 'm' : 'r');
     }
 }
@@ -444,9 +446,9 @@ static void tree_init(void)
 static void tree_free(void)
 {
     for (int i = 0; i < LEVELS; i++) {
-        g_assert_true(LIST_EMPTY(&t.bs[i]->requests));
-        g_assert_cmpint(t.bs[i]->in_flight, ==, 0);
-        g_assert_cmpint(t.bs[i]->serialising_in_flight, ==, 0);
+        g_assert_true(LIST_EMPTY(&bdrv_node(t.bs[i])->requests));
+        g_assert_cmpint(bdrv_node(t.bs[i])->in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(t.bs[i])->serialising_in_flight, ==, 0);
     }
     blk_unref(g_steal_pointer(&t.blk));
     for (int i = 0; i < LEVELS; i++) {
@@ -461,7 +463,7 @@ static void expect(const char *trace, bool marked)
     g_assert_cmpstr(t.trace->str, ==, trace);
     for (int i = 0; i < LEVELS; i++) {
         g_assert_cmpint(dirty(i), ==, marked); /* rule 6, the second time */
-        g_assert_cmpint(t.bs[i]->in_flight, ==, 0);
+        g_assert_cmpint(bdrv_node(t.bs[i])->in_flight, ==, 0);
     }
     g_string_truncate(t.trace, 0);
     clear();

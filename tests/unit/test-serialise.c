@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests that overlap: who waits for whom, and that none waits forever. */
+#include "block/node-int.h"
 #include "test-disk.h"
 
 #define DISK_BYTES (64 * KiB)
@@ -25,8 +26,8 @@ static void fixture_init(Fixture *f, uint32_t align)
 
 static void fixture_free(Fixture *f)
 {
-    g_assert_true(LIST_EMPTY(&f->bs->requests));
-    g_assert_cmpint(f->bs->serialising_in_flight, ==, 0);
+    g_assert_true(LIST_EMPTY(&bdrv_node(f->bs)->requests));
+    g_assert_cmpint(bdrv_node(f->bs)->serialising_in_flight, ==, 0);
     blk_unref(f->blk);
     bdrv_unref(f->bs);
     test_disk_free(f->disk);
@@ -174,9 +175,9 @@ static void test_in_flight(void)
     r[0].f = &f;
     f.running = 1;
     coroutine_enter(coroutine_create(request_entry, r));
-    g_assert_cmpint(f.bs->in_flight, ==, 1);
+    g_assert_cmpint(bdrv_node(f.bs)->in_flight, ==, 1);
     bdrv_drained_begin(f.bs);
-    g_assert_cmpint(f.bs->in_flight, ==, 0);
+    g_assert_cmpint(bdrv_node(f.bs)->in_flight, ==, 0);
     g_assert_cmpint(f.running, ==, 0);
     bdrv_drained_end(f.bs);
     fixture_free(&f);

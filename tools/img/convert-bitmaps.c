@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qemu-img convert --bitmaps. */
 #include "qemu/osdep.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "convert.h"
 #include "qapi/qapi-commands.h"

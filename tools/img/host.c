@@ -2,6 +2,7 @@
 /* Ranges of images that worker threads read and write: see host.h. */
 #include "qemu/osdep.h"
 
+#include "block/request.h"
 #include "host.h"
 #include "qemu/aio.h"
 

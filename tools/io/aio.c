@@ -4,6 +4,7 @@
 #include "block/graph.h"
 #include "io-int.h"
 
+/* The thread of @blk has it while it is performed, the main thread else. */
 typedef struct AioRequest {
     BlockBackend *blk;  /* a reference */
     IoOptions o;
@@ -14,6 +15,7 @@ typedef struct AioRequest {
     void *buf;
     int64_t start_ns;
     BlockAcctCookie acct;
+    int ret;
 } AioRequest;
 
 /* How many are under way, of all handles. */
@@ -60,20 +62,29 @@ static void tell(AioRequest *r, int ret)
     io_report(r->is_write ? "wrote" : "read", &r->o, r->offset, r->bytes, ns);
 }
 
-static void coroutine_fn aio_entry(void *opaque)
+/* Out of coroutines: this may be the last reference to the handle. */
+static void done_bh(void *opaque)
 {
     AioRequest *r = opaque;
-    int ret = perform(r);
 
     /* Counted as a guest's would be, but for zeroes. */
     if (!r->o.zero) {
-        block_acct_done(blk_get_stats(r->blk), &r->acct, ret);
+        block_acct_done(blk_get_stats(r->blk), &r->acct, r->ret);
     }
-    tell(r, ret);
+    tell(r, r->ret);
     fflush(stdout);
+    aio_exclusive_begin();
     aio_request_free(r);
+    aio_exclusive_end();
     in_flight--;
-    aio_notify(aio_main_context());
+}
+
+static void coroutine_fn aio_entry(void *opaque)
+{
+    AioRequest *r = opaque;
+
+    r->ret = perform(r);
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, done_bh, r);
 }
 
 /* Consumes @r. */
@@ -84,7 +95,7 @@ static void submit(AioRequest *r, BlockBackend *blk)
     block_acct_start(&r->acct, r->is_write ? BLOCK_ACCT_WRITE
                                            : BLOCK_ACCT_READ, r->bytes);
     in_flight++;
-    coroutine_enter(coroutine_create(aio_entry, r));
+    blk_enter_co(blk, aio_entry, r);
 }
 
 static int aio_invalid(BlockBackend *blk, bool is_write)

@@ -254,10 +254,10 @@ static json_object *present_options(BlockDriverState *bs)
 {
     g_autoptr(json_object) typed = qapi_BlockdevOptions_to_json(bs->options);
     json_object *tree = as_strings(typed);
-    BdrvChild *child;
+    BdrvChild *child = NULL;
 
     set_text(tree, "node-name", bs->node_name);
-    LIST_FOREACH(child, &bs->children, next) {
+    while ((child = bdrv_next_child(bs, child))) {
         set_text(tree, child->name, child->bs->node_name);
     }
     return tree;

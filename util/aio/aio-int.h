@@ -93,6 +93,8 @@ typedef struct AioEngine {
     void (*wait)(AioContext *ctx, int64_t timeout_ns);
     /* Before the wait, which will be one for @timeout_ns; may be NULL. */
     void (*prepare)(AioContext *ctx, int64_t timeout_ns);
+    /* After it: is there anything to harvest? */
+    bool (*found)(const AioContext *ctx);
     /* After it: what has come to pass goes to the lists of what is ready. */
     void (*harvest)(AioContext *ctx);
 } AioEngine;
@@ -143,6 +145,7 @@ struct AioContext {
     AioTimerHeap timers[AIO_SCOPES];
     Coroutine *ready_co, **ready_co_tail;
     struct LinuxAio *laio; /* NULL until first used */
+    int64_t poll_ns; /* for how long it looks for events before it waits */
     struct FileRing *ring; /* file I/O, of the engine or our own, or NULL */
 
     /* Atomic. */
@@ -171,6 +174,21 @@ void aio_gate_leave(AioContext *ctx);
  */
 int aio_exclusive_leave(void);
 void aio_exclusive_return(int depth);
+
+/* --- poll.c --- */
+
+/*
+ * How long to look for events next time, where it was @poll_ns and, looking and
+ * waiting, it took @took_ns until there was one.
+ */
+int64_t aio_poll_tune(int64_t poll_ns, int64_t took_ns, int64_t max_ns,
+                      int64_t grow, int64_t shrink);
+/*
+ * Looks for events before a wait for up to @timeout_ns (< 0: no limit), out of
+ * the gate.  True: there are events to be harvested, or somebody has called
+ * aio_notify(); @ctx must not wait.
+ */
+bool aio_poll_busily(AioContext *ctx, int64_t timeout_ns);
 
 /* --- context.c --- */
 

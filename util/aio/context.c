@@ -279,6 +279,40 @@ static void aio_wait_outside(AioContext *ctx, int64_t timeout)
     }
 }
 
+/* Waits, or looks whether there is an event where @timeout is 0. */
+static void aio_wait_event(AioContext *ctx, int64_t timeout)
+{
+    if (timeout) {
+        __atomic_store_n(&ctx->waiting, true, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&ctx->notified, __ATOMIC_SEQ_CST)) {
+            timeout = 0;
+        }
+    }
+    if (ctx->engine->prepare) {
+        ctx->engine->prepare(ctx, timeout);
+    }
+    aio_wait_outside(ctx, timeout);
+    __atomic_store_n(&ctx->waiting, false, __ATOMIC_RELAXED);
+}
+
+/* The same for a @timeout that is not 0, looking for events for a while. */
+static void aio_wait_polling(AioContext *ctx, int64_t timeout)
+{
+    int64_t max_ns = __atomic_load_n(&ctx->poll_max_ns, __ATOMIC_RELAXED);
+    int64_t grow = __atomic_load_n(&ctx->poll_grow, __ATOMIC_RELAXED);
+    int64_t shrink = __atomic_load_n(&ctx->poll_shrink, __ATOMIC_RELAXED);
+    int64_t start = aio_now_ns();
+
+    ctx->poll_ns = MIN(ctx->poll_ns, max_ns);
+    if (!ctx->poll_ns || !aio_poll_busily(ctx, timeout)) {
+        int64_t left = timeout - (aio_now_ns() - start);
+
+        aio_wait_event(ctx, timeout < 0 ? -1 : MAX(left, 0));
+    }
+    ctx->poll_ns = aio_poll_tune(ctx->poll_ns, aio_now_ns() - start, max_ns,
+                                 grow, shrink);
+}
+
 static void aio_wait(AioContext *ctx, bool nested, bool blocking)
 {
     int64_t timeout = 0;
@@ -294,17 +328,11 @@ static void aio_wait(AioContext *ctx, bool nested, bool blocking)
     if (blocking) {
         timeout = aio_timeout(ctx, nested);
     }
-    if (timeout) {
-        __atomic_store_n(&ctx->waiting, true, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&ctx->notified, __ATOMIC_SEQ_CST)) {
-            timeout = 0;
-        }
+    if (timeout && __atomic_load_n(&ctx->poll_max_ns, __ATOMIC_RELAXED)) {
+        aio_wait_polling(ctx, timeout);
+    } else {
+        aio_wait_event(ctx, timeout);
     }
-    if (ctx->engine->prepare) {
-        ctx->engine->prepare(ctx, timeout);
-    }
-    aio_wait_outside(ctx, timeout);
-    __atomic_store_n(&ctx->waiting, false, __ATOMIC_RELAXED);
     /* An exchange: what was published before the notification is seen now. */
     (void)__atomic_exchange_n(&ctx->notified, false, __ATOMIC_SEQ_CST);
     ctx->engine->harvest(ctx);

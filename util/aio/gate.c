@@ -42,7 +42,8 @@ static struct {
 
 void aio_gate_add(AioContext *ctx)
 {
-    assert(aio_is_exclusive() && !ctx->inside);
+    /* The thread may be knocking: then `inside` is set for a moment. */
+    assert(aio_is_exclusive());
     LIST_INSERT_HEAD(&io_contexts, ctx, next);
 }
 
@@ -184,4 +185,25 @@ void aio_wait_end(void)
 {
     aio_exclusive_end();
     __atomic_fetch_sub(&gate.awaited, 1, __ATOMIC_SEQ_CST);
+}
+
+static void turn_bh(void *opaque)
+{
+    int *left = opaque;
+
+    __atomic_fetch_sub(left, 1, __ATOMIC_RELEASE);
+}
+
+void aio_threads_turn(void)
+{
+    AioContext *ctx;
+    int left = 0; /* atomic */
+
+    LIST_FOREACH(ctx, &io_contexts, next) {
+        __atomic_fetch_add(&left, 1, __ATOMIC_RELAXED);
+        aio_bh_oneshot(ctx, AIO_SCOPE_IO, turn_bh, &left);
+    }
+    if (!LIST_EMPTY(&io_contexts)) {
+        AIO_WAIT_WHILE(__atomic_load_n(&left, __ATOMIC_ACQUIRE) > 0);
+    }
 }

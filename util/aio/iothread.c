@@ -15,6 +15,9 @@ struct IOThread {
     int64_t tid;
     Error *err;
 
+    /* --- main thread --- */
+    LIST_ENTRY(IOThread) next;
+
     /* --- under lock --- */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -23,6 +26,8 @@ struct IOThread {
     /* --- atomic --- */
     bool stopping;
 };
+
+static LIST_HEAD(, IOThread) threads = LIST_HEAD_INITIALIZER(threads);
 
 static void tell_started(IOThread *t)
 {
@@ -35,7 +40,7 @@ static void tell_started(IOThread *t)
 static void *iothread_run(void *opaque)
 {
     IOThread *t = opaque;
-    g_autofree char *name = g_strndup(t->name, 15);
+    g_autofree char *name = g_strdup_printf("IO %.12s", t->name);
     AioContext *ctx;
 
     pthread_setname_np(pthread_self(), name);
@@ -101,6 +106,7 @@ IOThread *iothread_new(const char *name, Error **errp)
         error_propagate(errp, t->err);
     } else {
         aio_gate_add(t->ctx);
+        LIST_INSERT_HEAD(&threads, t, next);
         return t;
     }
     iothread_release(t);
@@ -122,8 +128,26 @@ void iothread_free(IOThread *t)
     pthread_join(t->thread, NULL);
     aio_exclusive_return(exclusive);
     aio_gate_remove(t->ctx);
+    LIST_REMOVE(t, next);
     g_free(t->ctx);
     iothread_release(t);
+}
+
+IOThread *iothread_find(const char *name)
+{
+    IOThread *t;
+
+    LIST_FOREACH(t, &threads, next) {
+        if (!strcmp(t->name, name)) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+const char *iothread_name(const IOThread *t)
+{
+    return t->name;
 }
 
 AioContext *iothread_context(const IOThread *t)

@@ -162,6 +162,13 @@ static void epoll_engine_wait(AioContext *ctx, int64_t timeout_ns)
     s->nevents = MAX(n, 0);
 }
 
+static bool epoll_engine_found(const AioContext *ctx)
+{
+    const EpollState *s = ctx->engine_state;
+
+    return s->nevents > 0;
+}
+
 static void epoll_engine_harvest(AioContext *ctx)
 {
     EpollState *s = ctx->engine_state;
@@ -185,5 +192,6 @@ const AioEngine aio_engine_epoll = {
     .arm = epoll_engine_arm,
     .forget = epoll_engine_forget,
     .wait = epoll_engine_wait,
+    .found = epoll_engine_found,
     .harvest = epoll_engine_harvest,
 };

@@ -25,9 +25,14 @@ typedef struct UringState {
 
 bool ring_init(struct io_uring *ring, Error **errp)
 {
-    /* Best first: completions are prepared only when we ask for them. */
+    /*
+     * Best first: completions are prepared only when we ask for them; but who
+     * waits by poll(2), see uring_block(), would not learn of those.
+     */
     static const unsigned flags[] = {
+#ifndef __SANITIZE_THREAD__
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+#endif
         IORING_SETUP_COOP_TASKRUN,
         0,
     };
@@ -205,6 +210,35 @@ static void uring_engine_prepare(AioContext *ctx, int64_t timeout_ns)
     }
 }
 
+#ifdef __SANITIZE_THREAD__
+/*
+ * ThreadSanitizer runs signal handlers when the thread next calls a function of
+ * the C library; liburing calls none, and a signal would wait for ever.
+ */
+static int uring_block(struct io_uring *ring, struct __kernel_timespec *ts)
+{
+    struct pollfd fd = { .fd = ring->ring_fd, .events = POLLIN };
+    struct timespec timeout;
+    int ret = io_uring_submit(ring);
+
+    if (ts) {
+        timeout.tv_sec = ts->tv_sec;
+        timeout.tv_nsec = ts->tv_nsec;
+    }
+    if (ret >= 0 && ppoll(&fd, 1, ts ? &timeout : NULL, NULL) < 0) {
+        ret = -errno;
+    }
+    return ret < 0 ? ret : io_uring_get_events(ring);
+}
+#else
+static int uring_block(struct io_uring *ring, struct __kernel_timespec *ts)
+{
+    struct io_uring_cqe *cqe;
+
+    return io_uring_submit_and_wait_timeout(ring, &cqe, 1, ts, NULL);
+}
+#endif
+
 static void uring_engine_wait(AioContext *ctx, int64_t timeout_ns)
 {
     UringState *s = ctx->engine_state;
@@ -218,16 +252,20 @@ static void uring_engine_wait(AioContext *ctx, int64_t timeout_ns)
             .tv_sec = timeout_ns / 1000000000,
             .tv_nsec = timeout_ns % 1000000000,
         };
-        struct io_uring_cqe *cqe;
 
-        ret = io_uring_submit_and_wait_timeout(ring, &cqe, 1,
-                                               timeout_ns > 0 ? &ts : NULL,
-                                               NULL);
+        ret = uring_block(ring, timeout_ns > 0 ? &ts : NULL);
     }
     if (ret < 0 && ret != -ETIME && ret != -EINTR && ret != -EBUSY &&
         ret != -EAGAIN) {
         g_error("io_uring_enter: %s", g_strerror(-ret));
     }
+}
+
+static bool uring_engine_found(const AioContext *ctx)
+{
+    const UringState *s = ctx->engine_state;
+
+    return io_uring_cq_ready(&s->file.ring) > 0;
 }
 
 static void uring_engine_harvest(AioContext *ctx)
@@ -258,5 +296,6 @@ const AioEngine aio_engine_uring = {
     .forget = uring_engine_forget,
     .prepare = uring_engine_prepare,
     .wait = uring_engine_wait,
+    .found = uring_engine_found,
     .harvest = uring_engine_harvest,
 };

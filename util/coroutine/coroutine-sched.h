@@ -26,6 +26,9 @@ struct Coroutine {
     const void *bottom;
     size_t bottom_size;
 #endif
+#ifdef __SANITIZE_THREAD__
+    void *fiber; /* what ThreadSanitizer knows of it; set once */
+#endif
 };
 
 /* One element of a list of waiters; lives on the stack of who waits. */

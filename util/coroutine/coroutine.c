@@ -20,6 +20,9 @@
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
 #endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 
 /* How many woken ones are entered before the loop gets its turn. */
 #define CO_DRAIN_MAX 64
@@ -55,6 +58,10 @@ static inline void co_switch(Coroutine *from, Coroutine *to, bool ending)
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_start_switch_fiber(ending ? NULL : &from->fake_stack,
                                    to->bottom, to->bottom_size);
+#endif
+#ifdef __SANITIZE_THREAD__
+    /* What @from did is before what @to does: both run in this thread. */
+    __tsan_switch_to_fiber(to->fiber, 0);
 #endif
     tm_switch_stacks(&from->sp, to->sp);
 #ifdef __SANITIZE_ADDRESS__
@@ -138,6 +145,11 @@ void coroutine_enter(Coroutine *co)
     if (co->caller || __atomic_load_n(&co->queued, __ATOMIC_RELAXED)) {
         g_error("coroutine %p entered while it runs or is queued to run", co);
     }
+#ifdef __SANITIZE_THREAD__
+    if (!t->leader.fiber) {
+        t->leader.fiber = __tsan_get_current_fiber();
+    }
+#endif
     co->caller = from;
     __atomic_store_n(&co->ctx, aio_current_context(), __ATOMIC_RELAXED);
     t->current = co;

@@ -10,6 +10,9 @@
 #define VALGRIND_STACK_REGISTER(bottom, top) 0
 #define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
 #endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 /* Frames are several times larger with red zones. */
@@ -46,11 +49,18 @@ Coroutine *co_stack_new(void (*start)(void))
     co->bottom = bottom;
     co->bottom_size = top - (uintptr_t)bottom;
 #endif
+#ifdef __SANITIZE_THREAD__
+    co->fiber = __tsan_create_fiber(0);
+    __tsan_set_fiber_name(co->fiber, "coroutine");
+#endif
     return co;
 }
 
 void co_stack_free(Coroutine *co)
 {
     VALGRIND_STACK_DEREGISTER(co->valgrind_id);
+#ifdef __SANITIZE_THREAD__
+    __tsan_destroy_fiber(co->fiber);
+#endif
     munmap(co->stack, getpagesize() + CO_STACK_BYTES);
 }

@@ -7,6 +7,8 @@ import shlex
 import shutil
 import sys
 
+from runner import tsan
+
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PROGRAMS = {'QSD_PROG': 'qemu-storage-daemon', 'QEMU_IMG_PROG': 'qemu-img',
             'QEMU_IO_PROG': 'qemu-io', 'QEMU_NBD_PROG': 'qemu-nbd',
@@ -17,9 +19,12 @@ PEERS = {'qemu-system-qtest': 'qemu-system-x86_64'}
 PEER_DIR = '/usr/bin'
 
 
-def is_sanitized(program):
+def sanitizer_of(program):
+    """'asan', 'tsan' or None: what the program was built with."""
     with open(program, 'rb') as file:
-        return b'__asan_init' in file.read()
+        text = file.read()
+    return next((name for name in ('asan', 'tsan')
+                 if f'__{name}_init'.encode() in text), None)
 
 
 def _programs(args, env):
@@ -44,9 +49,11 @@ def environment(args):
     _programs(args, env)
     if args.peer:
         env['IOTESTS_PEER'] = '1'
-    sanitized = is_sanitized(env['QSD_PROG'])
-    if sanitized:
+    sanitizer = sanitizer_of(env['QSD_PROG'])
+    if sanitizer:
         env['IOTESTS_SLOW'] = '4'
+    if sanitizer == 'tsan':
+        tsan.fix_addresses()
     env.update(IMGFMT=args.imgfmt, IMGPROTO=args.imgproto,
                IMGOPTS=args.imgopts or '',
                CACHEMODE=args.cachemode or 'writeback',
@@ -55,7 +62,7 @@ def environment(args):
         env['IOTESTS_DEBUG'] = '1'
     if args.show:
         env['IOTESTS_PRINT'] = '1'
-    if args.valgrind and sanitized:
+    if args.valgrind and sanitizer:
         sys.exit('check: -valgrind needs programs without sanitizers')
     if args.gdb:
         _debugger(env)
@@ -99,6 +106,7 @@ def of_one_test(env, args, scratch, sockets):
     env['ASAN_OPTIONS'] = f'log_path={reports}:detect_leaks=1:exitcode=99:' \
         'detect_stack_use_after_return=0'
     env['UBSAN_OPTIONS'] = f'log_path={reports}:print_stacktrace=1'
+    env = tsan.environment(env, reports)
     if args.valgrind:
         wrapper = shlex.join(('valgrind', '-q', '--error-exitcode=99',
                               f'--log-file={scratch}/valgrind-%p.log'))

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The part of a node that is the core's own: its life, its edges, its requests
+ * in flight.  What drivers and users see of a node is in block/driver.h.
+ */
+#ifndef BLOCK_NODE_INT_H
+#define BLOCK_NODE_INT_H
+
+#include "block/dirty-bitmap.h"
+#include "block/driver.h"
+
+/* The dirty bitmaps of a node; initialised to zeroes. */
+typedef struct BdrvDirtyBitmapList {
+    LIST_HEAD(, BdrvDirtyBitmap) list;
+    int recording; /* how many record now: 0 makes marking free */
+    LIST_HEAD(, BdrvShownBits) shown; /* without names, for queries only */
+    uint64_t seq; /* of the youngest in either list */
+    BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
+} BdrvDirtyBitmapList;
+
+typedef struct BdrvNode {
+    BlockDriverState bs; /* first */
+
+    /* --- main thread; changed by reopen only --- */
+    bool implicit;            /* inserted by a job: hidden from queries */
+    /*
+     * What the user wrote, until it is reopened: numbers may be "1M" in it.
+     * NULL: the options are typed from the start.
+     */
+    struct json_object *given;
+    BlockdevOptions *explicit_options; /* before what a parent handed down */
+    BlockDriverState *inherits_from; /* parent that defined it in place, or
+                                        NULL; no reference */
+    BdrvChildRole inherits_role;
+
+    /* --- main thread: life --- */
+    int refcnt;         /* atomic */
+    bool opened;        /* between drv->open and drv->close */
+    bool close_failed;  /* said already, see bdrv_close_error() */
+    bool graph_ref;     /* bdrv_insert_node()'s reference */
+    bool monitor_owned; /* made by blockdev-add: it holds a reference */
+    bool reopening;     /* between prepare and commit of a reopen */
+    LIST_ENTRY(BdrvNode) node_list;
+
+    /* --- main thread while it is alone; read by all: graph --- */
+    LIST_HEAD(, BdrvChild) children;
+    LIST_HEAD(, BdrvChild) parents;
+    uint64_t cumulative_perm, cumulative_shared;
+    bool walked; /* for graph walks */
+
+    /* --- the context's thread: requests --- */
+    unsigned in_flight;
+    int quiesce_counter; /* > 0: drained, no new requests */
+    LIST_HEAD(, BdrvRequest) requests; /* in flight: block/request.h */
+    unsigned serialising_in_flight;
+    CoQueue flush_queue;
+    bool active_flush;
+    uint64_t write_gen, flushed_gen;
+    uint64_t write_threshold; /* bytes; 0: off */
+    uint64_t wr_highest_offset;
+    BdrvDirtyBitmapList bitmaps; /* block/dirty-bitmap.h */
+} BdrvNode;
+
+static inline BdrvNode *bdrv_node(const BlockDriverState *bs)
+{
+    return container_of(bs, BdrvNode, bs);
+}
+
+#endif
