@@ -22,15 +22,18 @@
 /* Small pieces that a lane takes at once. */
 #define LANE_PIECES 16
 /*
- * Threads at a time: enough to have one read while another one writes.  More
- * only evict each other's data from the caches.
+ * Threads at a time: enough to have one read while another one writes, and no
+ * more than keep all processors at work: others only evict their data from the
+ * caches.
  */
-#define LANES 3
+#define MIN_LANES 3
+#define MAX_LANES 8
 
 struct CopyHost {
     /* --- set once --- */
-    BufPool *pool; /* thread safe; of LANES buffers and some */
+    BufPool *pool; /* thread safe */
     int64_t buffer;
+    int max_lanes;
 
     /* --- any thread, under lock --- */
     QemuMutex lock;
@@ -52,8 +55,10 @@ CopyHost *copy_host_new(int64_t buffer)
 {
     CopyHost *h = g_new0(CopyHost, 1);
 
-    h->pool = bufpool_new(buffer, LANES + 1);
     h->buffer = buffer;
+    h->max_lanes = CLAMP(sysconf(_SC_NPROCESSORS_ONLN) + 1, MIN_LANES,
+                         MAX_LANES);
+    h->pool = bufpool_new(buffer, h->max_lanes);
     qemu_mutex_init(&h->lock);
     TAILQ_INIT(&h->queue);
     return h;
@@ -85,7 +90,7 @@ void copy_host_free(CopyHost *h)
 
 int copy_host_threads(const CopyHost *h)
 {
-    return LANES;
+    return h->max_lanes;
 }
 
 /* --- in a worker thread --- */
@@ -256,7 +261,7 @@ static bool enqueue(CopyHost *h, CopyPiece *piece, bool urgent)
     } else {
         TAILQ_INSERT_TAIL(&h->queue, piece, entry);
     }
-    wanted = urgent || h->taking < LANES;
+    wanted = urgent || h->taking < h->max_lanes;
     h->taking += wanted;
     h->lanes += wanted;
     qemu_mutex_unlock(&h->lock);
