@@ -17,22 +17,18 @@
 #include "block/graph.h"
 #include "block/io.h"
 
-/* Between tries where errors are ignored. */
-#define RETRY_NS INT64_C(100000000)
-
 typedef struct BackupJob {
     BlockJob common;
-    BlockDriverState *cbw;    /* a reference of ours */
+    BlockDriverState *cbw;    /* held by `attached` */
+    Transaction *attached;    /* what the job holds for its whole life */
     BlockDriverState *target; /* held by an edge */
     BlockCopyState *copy;
-    BlockCopyCall *call; /* while one is at work */
     BackupBitmap bitmap;
     MirrorSyncMode sync;
     BlockdevOnError on_source_error, on_target_error;
     int64_t len;
     int max_workers;
     int64_t max_chunk;
-    int64_t from; /* all before it was tried in vain, where that is ignored */
     bool flush_failed; /* ... for good: what was lost cannot be found out */
     /* All but this is on stable storage; NULL: nothing is known to be. */
     HBitmap *left;
@@ -45,79 +41,10 @@ static BackupJob *to_backup(Job *job)
 
 /* --- running --- */
 
-static void wake_job(void *opaque)
+static void describe(BlockJob *job, const BlockCopyError *error,
+                     Error **errp)
 {
-    job_wake(opaque);
-}
-
-/* Nothing is in flight when it returns. */
-static void coroutine_fn stop_call(BackupJob *s)
-{
-    if (s->call) {
-        block_copy_call_cancel(s->call);
-        block_copy_call_wait(s->call);
-    }
-}
-
-static void coroutine_fn backup_pause(Job *job)
-{
-    stop_call(to_backup(job));
-}
-
-/* One call of the engine; 0, -errno or, where it was paused, -EAGAIN. */
-static int coroutine_fn copy_once(BackupJob *s, BlockCopyError *error)
-{
-    Job *job = &s->common.job;
-    BlockCopyParams params = {
-        .offset = s->from,
-        .bytes = s->len - s->from,
-        .max_workers = s->max_workers,
-        .max_chunk = s->max_chunk,
-        .done = wake_job,
-        .opaque = job,
-    };
-    int ret;
-
-    block_copy_set_speed(s->copy, s->common.speed);
-    s->call = block_copy_async(s->copy, &params);
-    while (!block_copy_call_finished(s->call) && !job_is_cancelled(job)) {
-        job_yield(job);
-    }
-    stop_call(s);
-    ret = block_copy_call_status(s->call, error);
-    if (ret == 0 && block_copy_call_cancelled(s->call)) {
-        ret = -EAGAIN;
-    }
-    block_copy_call_free(g_steal_pointer(&s->call));
-    return ret;
-}
-
-/* True: try again; else the job ends with @errp. */
-static bool coroutine_fn forgive(BackupJob *s, const BlockCopyError *error,
-                                 Error **errp)
-{
-    Job *job = &s->common.job;
-    BlockdevOnError policy = error->is_read ? s->on_source_error
-                                            : s->on_target_error;
-
-    switch (block_job_error_action_at(&s->common, policy, error->is_read,
-                                      -error->ret, error->offset,
-                                      error->bytes)) {
-    case BLOCK_ERROR_ACTION_REPORT:
-        block_copy_error_set(s->copy, error, errp);
-        return false;
-    case BLOCK_ERROR_ACTION_IGNORE:
-        /*
-         * What is left stays to be copied: nothing is lost silently.  But what
-         * follows comes first, so that it is not kept waiting by what may fail
-         * for ever.
-         */
-        s->from = (error->offset + error->bytes) % s->len;
-        job_sleep_ns(job, RETRY_NS);
-        return true;
-    default:
-        return true;
-    }
+    block_copy_error_set(to_backup(&job->job)->copy, error, errp);
 }
 
 /* The snapshot is of no use any more: 0 or the reason. */
@@ -128,9 +55,7 @@ static int check_broken(BackupJob *s, Error **errp)
     if (!error || job_is_cancelled(&s->common.job)) {
         return 0;
     }
-    block_job_error_action_at(&s->common, BLOCKDEV_ON_ERROR_REPORT,
-                              error->is_read, -error->ret, error->offset,
-                              error->bytes);
+    block_job_error_action(&s->common, BLOCKDEV_ON_ERROR_REPORT, error);
     block_copy_error_set(s->copy, error, errp);
     error_prepend(errp, "Data that a write was about to change could not be "
                   "saved: ");
@@ -140,66 +65,55 @@ static int check_broken(BackupJob *s, Error **errp)
 /*
  * All is copied: durable, too, before anybody may forget what was dirty.  A
  * driver that cannot tell what a failed flush has lost fails the next one as
- * well, so it may be tried again.  -EAGAIN: paused for that.
+ * well, so it may be tried again.  -EAGAIN: it is, by copying what is left.
  */
-static int coroutine_fn finish_copy(BackupJob *s, Error **errp)
+static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
-    int ret = bdrv_co_flush(s->target);
+    BackupJob *s = to_backup(&job->job);
+    BlockCopyError error = {.ret = bdrv_co_flush(s->target)};
 
-    if (ret == 0) {
+    if (error.ret == 0) {
         s->left = block_copy_left(s->copy);
         return 0;
     }
-    if (job_is_cancelled(&s->common.job)) {
+    if (job_is_cancelled(&job->job)) {
         s->flush_failed = true;
-        return ret;
+        return error.ret;
     }
-    switch (block_job_error_action(&s->common, s->on_target_error, false,
-                                   -ret)) {
-    case BLOCK_ERROR_ACTION_REPORT:
-        s->flush_failed = true;
-        error_setg_errno(errp, -ret, "Flushing node '%s' failed",
-                         s->target->node_name);
-        return ret;
-    case BLOCK_ERROR_ACTION_IGNORE:
-        job_sleep_ns(&s->common.job, RETRY_NS);
-        return -EAGAIN;
-    default:
+    if (block_job_forgive(job, s->on_target_error, &error)) {
         return -EAGAIN;
     }
+    s->flush_failed = true;
+    error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
+                     s->target->node_name);
+    return error.ret;
 }
 
-static int coroutine_fn backup_loop(BackupJob *s, Error **errp)
+static bool is_broken(BlockJob *job)
 {
-    Job *job = &s->common.job;
+    return cbw_broken(to_backup(&job->job)->cbw) != NULL;
+}
 
-    for (;;) {
-        BlockCopyError error = {0};
-        int ret;
+static int coroutine_fn copy_left(BackupJob *s, Error **errp)
+{
+    BlockCopyParams params = {
+        .bytes = s->len,
+        .max_workers = s->max_workers,
+        .max_chunk = s->max_chunk,
+    };
+    BlockCopyCall *call = block_copy_call_new(s->copy, &params);
+    BlockJobCopy copy = {
+        .copier = block_copy_call_copier(call),
+        .on_source_error = s->on_source_error,
+        .on_target_error = s->on_target_error,
+        .broken = is_broken,
+        .finish = finish,
+        .describe = describe,
+    };
+    int ret = block_job_copy(&s->common, &copy, errp);
 
-        job_pause_point(job);
-        if (job_is_cancelled(job)) {
-            return 0;
-        }
-        if (cbw_broken(s->cbw)) {
-            return check_broken(s, errp);
-        }
-        ret = copy_once(s, &error);
-        if (cbw_broken(s->cbw)) {
-            continue; /* whatever else failed */
-        }
-        if (ret == 0 && s->from > 0) {
-            s->from = 0;
-        } else if (ret == 0) {
-            ret = finish_copy(s, errp);
-            if (ret != -EAGAIN) {
-                return ret;
-            }
-        } else if (ret != -EAGAIN && !job_is_cancelled(job) &&
-                   !forgive(s, &error, errp)) {
-            return ret;
-        }
-    }
+    block_copy_call_free(call);
+    return ret == 0 ? check_broken(s, errp) : ret;
 }
 
 /* sync=top: what the topmost image does not hold is not to be copied. */
@@ -218,7 +132,8 @@ static int coroutine_fn drop_unallocated(BackupJob *s, Error **errp)
                              s->len - offset),
             };
 
-            if (!forgive(s, &error, errp)) {
+            if (!block_job_forgive(&s->common, s->on_source_error, &error)) {
+                describe(&s->common, &error, errp);
                 return n;
             }
             n = 0;
@@ -245,7 +160,7 @@ static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
     if (s->sync == MIRROR_SYNC_MODE_TOP) {
         ret = drop_unallocated(s, errp);
     }
-    return ret < 0 ? ret : backup_loop(s, errp);
+    return ret < 0 ? ret : copy_left(s, errp);
 }
 
 /*
@@ -279,23 +194,13 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
 
 /* --- steering --- */
 
-static void backup_speed_changed(BlockJob *job)
-{
-    BackupJob *s = container_of(job, BackupJob, common);
-
-    block_copy_set_speed(s->copy, job->speed);
-    if (s->call) {
-        block_copy_call_kick(s->call);
-    }
-}
-
 /* The old data is not complete any more: no use in going on. */
 static void backup_broken(void *opaque)
 {
     BackupJob *s = opaque;
 
-    if (s->call) {
-        block_copy_call_cancel(s->call);
+    if (s->common.copier) {
+        copy_pacer_cancel(s->common.copier->pacer);
     }
     job_wake(&s->common.job);
 }
@@ -304,9 +209,6 @@ static bool backup_cancel(Job *job, bool force)
 {
     BackupJob *s = to_backup(job);
 
-    if (s->call) {
-        block_copy_call_cancel(s->call);
-    }
     /* A target that is gone is not waited for, and no guest suffers from it. */
     cbw_abandon(s->cbw);
     bdrv_cancel_in_flight(s->target, NULL);
@@ -339,8 +241,8 @@ static void backup_clean(Job *job)
     block_copy_set_progress(s->copy, NULL);
     cbw_set_broken_hook(s->cbw, NULL, NULL);
     block_job_remove_all_bdrv(&s->common);
-    cbw_drop(s->cbw);
-    bdrv_unref(g_steal_pointer(&s->cbw));
+    block_job_let_go(&s->attached);
+    s->cbw = NULL;
     s->copy = NULL;
 }
 
@@ -349,7 +251,7 @@ static const JobDriver backup_driver = {
     .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_BACKUP,
     .run = backup_run,
-    .pause = backup_pause,
+    .pause = block_job_pause,
     .user_resume = block_job_user_resume,
     .commit = backup_commit,
     .abort = backup_abort,
@@ -415,10 +317,21 @@ static bool check_perf(const BackupPerf *perf, Error **errp)
     return true;
 }
 
-/* The filter, not yet known to any job; holds a reference. */
+static void undo_cbw(void *opaque)
+{
+    BlockDriverState *cbw = opaque;
+
+    cbw_drop(cbw);
+    bdrv_unref(cbw);
+}
+
+static const TransactionActionDrv cbw_step = {.abort = undo_cbw};
+
+/* The filter, which is there until @tran is undone. */
 static BlockDriverState *insert_cbw(BlockDriverState *source,
                                     BlockDriverState *target,
-                                    const BackupCommon *o, Error **errp)
+                                    const BackupCommon *o, Transaction *tran,
+                                    Error **errp)
 {
     BlockdevRef file = {
         .type = BLOCKDEV_REF_KIND_REFERENCE,
@@ -443,7 +356,10 @@ static BlockDriverState *insert_cbw(BlockDriverState *source,
     };
     BlockDriverState *cbw = bdrv_insert_node(source, &options, errp);
 
-    return cbw ? bdrv_ref(cbw) : NULL;
+    if (cbw) {
+        tran_add(tran, &cbw_step, bdrv_ref(cbw));
+    }
+    return cbw;
 }
 
 static bool check_chunk(BlockCopyState *copy, const BackupPerf *perf,
@@ -474,7 +390,6 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     s->len = hbitmap_size(block_copy_todo(s->copy));
     s->max_workers = perf ? perf->max_workers : 64;
     s->max_chunk = perf ? perf->max_chunk : 0;
-    s->common.speed_changed = backup_speed_changed;
     block_copy_set_method(s->copy, perf && perf->use_copy_range, o->compress);
     block_copy_set_whole(s->copy, o->sync == MIRROR_SYNC_MODE_FULL);
     block_copy_set_skip_unallocated(s->copy,
@@ -517,32 +432,53 @@ static BackupJob *create_over(BlockDriverState *cbw, BlockDriverState *target,
     return container_of(job, BackupJob, common);
 }
 
+static void undo_freeze(void *opaque)
+{
+    backup_bitmap_finish(opaque, false, NULL);
+}
+
+static const TransactionActionDrv freeze_step = {.abort = undo_freeze};
+
+/* The bitmap is busy, unless @tran is undone: then it is as it was. */
+static bool freeze_bitmap(BackupBitmap *bitmap, Transaction *tran,
+                          Error **errp)
+{
+    if (!backup_bitmap_freeze(bitmap, errp)) {
+        return false;
+    }
+    tran_add(tran, &freeze_step, bitmap);
+    return true;
+}
+
 Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
                        const BackupCommon *o, JobTxn *txn, Error **errp)
 {
+    Transaction *creating, *attached;
+    BlockDriverState *cbw = NULL;
     BackupBitmap bitmap;
-    BlockDriverState *cbw;
-    BackupJob *s;
+    BackupJob *s = NULL;
 
     if (!backup_bitmap_find(&bitmap, source, o, errp) ||
         !check_nodes(source, target, o, errp) ||
         !check_perf(o->x_perf, errp) ||
-        !check_sizes(source, target, errp) ||
-        !backup_bitmap_freeze(&bitmap, errp)) {
+        !check_sizes(source, target, errp)) {
         return NULL;
     }
-    cbw = insert_cbw(source, target, o, errp);
-    if (!cbw) {
-        backup_bitmap_finish(&bitmap, false, NULL);
-        return NULL;
+    creating = tran_new();
+    attached = tran_new();
+    if (freeze_bitmap(&bitmap, creating, errp)) {
+        cbw = insert_cbw(source, target, o, attached, errp);
     }
-    s = create_over(cbw, target, o, txn, errp);
+    if (cbw) {
+        s = create_over(cbw, target, o, txn, errp);
+    }
     if (!s) {
-        cbw_drop(cbw);
-        bdrv_unref(cbw);
-        backup_bitmap_finish(&bitmap, false, NULL);
+        tran_abort(attached);
+        tran_abort(creating);
         return NULL;
     }
+    tran_commit(creating);
+    s->attached = attached;
     s->target = target;
     fill_job(s, cbw, o, &bitmap);
     return &s->common.job;

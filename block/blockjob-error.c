@@ -23,20 +23,14 @@ static BlockErrorAction policy_action(BlockdevOnError policy, int error)
 }
 
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError policy,
-                                        bool is_read, int error)
+                                        const BlockCopyError *failed)
 {
-    return block_job_error_action_at(job, policy, is_read, error, 0, 0);
-}
-
-BlockErrorAction block_job_error_action_at(BlockJob *job,
-                                           BlockdevOnError policy,
-                                           bool is_read, int error,
-                                           int64_t offset, int64_t bytes)
-{
+    int error = -failed->ret;
     BlockErrorAction action = policy_action(policy, error);
 
     if (!job_is_internal(&job->job) && block_job_error_hook) {
-        block_job_error_hook(job, is_read, action, offset, bytes);
+        block_job_error_hook(job, failed->is_read, action, failed->offset,
+                             failed->bytes);
     }
     if (action == BLOCK_ERROR_ACTION_STOP) {
         if (!job->job.user_paused) {

@@ -191,12 +191,26 @@ void block_job_free(Job *j)
     g_ptr_array_unref(job->reads);
 }
 
+/* What @co waits for on any node of the job (@opaque) fails, if it may. */
+static void cancel_requests(Coroutine *co, void *opaque)
+{
+    BlockJob *job = opaque;
+
+    for (guint i = 0; i < job->edges->len; i++) {
+        bdrv_cancel_in_flight(((BdrvChild *)job->edges->pdata[i])->bs, co);
+    }
+}
+
 bool block_job_cancel(Job *j, bool force)
 {
     BlockJob *job = container_of(j, BlockJob, job);
 
-    for (guint i = 0; j->co && i < job->edges->len; i++) {
-        bdrv_cancel_in_flight(((BdrvChild *)job->edges->pdata[i])->bs, j->co);
+    /* The job stops its copier when it is woken: it must know why it ends. */
+    if (job->copier) {
+        copier_for_each_co(job->copier, cancel_requests, job);
+    }
+    if (j->co) {
+        cancel_requests(j->co, job);
     }
     return true;
 }
@@ -206,8 +220,9 @@ void block_job_set_speed(Job *j, int64_t speed)
     BlockJob *job = container_of(j, BlockJob, job);
 
     job->speed = speed;
-    if (job->speed_changed) {
-        job->speed_changed(job);
+    if (job->copier) {
+        ratelimit_set_speed(job->copier->pacer->limit, speed);
+        copy_pacer_kick(job->copier->pacer);
     }
     /* One that sleeps off what it did at the old speed looks anew. */
     job_wake(j);

@@ -3,44 +3,6 @@
 #include "qemu/osdep.h"
 #include "block/chain-jobs.h"
 #include "block/graph.h"
-#include "qemu/ratelimit.h"
-
-/* Between tries where errors are ignored. */
-#define RETRY_NS INT64_C(100000000)
-
-void coroutine_fn chain_job_pace(BlockJob *job, RateLimit *limit,
-                                 int64_t bytes)
-{
-    int64_t ns;
-
-    ratelimit_set_speed(limit, job->speed);
-    ns = ratelimit_delay(limit, bytes, aio_now_ns());
-    if (ns <= 0) {
-        job_pause_point(&job->job);
-        co_yield_to_loop();
-    }
-    while (ns > 0 && !job_is_cancelled(&job->job)) {
-        job_sleep_ns(&job->job, ns);
-        /* Whoever woke us may have changed the speed, or only paused us. */
-        ratelimit_set_speed(limit, job->speed);
-        ns = ratelimit_delay(limit, 0, aio_now_ns());
-    }
-}
-
-bool coroutine_fn chain_job_forgive(BlockJob *job, BlockdevOnError policy,
-                                    bool is_read, int ret)
-{
-    switch (block_job_error_action(job, policy, is_read, -ret)) {
-    case BLOCK_ERROR_ACTION_REPORT:
-        return false;
-    case BLOCK_ERROR_ACTION_IGNORE:
-        job_sleep_ns(&job->job, RETRY_NS);
-        return true;
-    default:
-        job_pause_point(&job->job);
-        return true;
-    }
-}
 
 static int rename_drained(BlockDriverState *bs, const char *name,
                           BlockDriverState *base)

@@ -18,16 +18,16 @@
 #include "block/commit.h"
 #include "block/io.h"
 #include "block/node-int.h"
-#include "qemu/ratelimit.h"
 
 typedef struct CommitJob {
     BlockJob common;
     BlockDriverState *top, *base;
-    BlockDriverState *filter; /* a reference of ours */
+    BlockDriverState *filter;
     BlockBackend *from, *to;
-    bool in_place;  /* the filter is between overlay and top */
-    bool frozen;    /* so are the edges from it to the base */
-    bool read_only; /* the base was, and will be */
+    /* What it holds for its whole life; NULL: nothing any more. */
+    Transaction *attached;
+    /* The same for what it needs for copying: goes before the graph changes. */
+    Transaction *copying;
     char *backing_file;
     BlockdevOnError on_error;
 } CommitJob;
@@ -54,34 +54,37 @@ static GArray *collect_layers(const CommitJob *s)
     return layers;
 }
 
-static int coroutine_fn commit_loop(CommitJob *s, const CommitCopy *c,
-                                    void *buf)
+/* A CommitCopy's progress. */
+static bool tell_progress(void *opaque, int64_t done, int64_t total)
 {
-    RateLimit limit = {0};
+    CommitJob *s = opaque;
+    uint64_t before, all;
 
-    for (int64_t offset = 0; offset < c->size;) {
-        int64_t n, moved;
-        bool is_read;
+    progress_get(&s->common.job.progress, &before, &all);
+    progress_done(&s->common.job.progress, done - before);
+    return true;
+}
 
-        job_pause_point(&s->common.job);
-        if (job_is_cancelled(&s->common.job)) {
-            return 0;
-        }
-        n = commit_step(c, offset, buf, &moved, &is_read);
-        if (n < 0 && job_is_cancelled(&s->common.job)) {
-            return 0;
-        }
-        if (n < 0) {
-            if (!chain_job_forgive(&s->common, s->on_error, is_read, n)) {
-                return n;
-            }
-            continue;
-        }
-        offset += n;
-        progress_done(&s->common.job.progress, n);
-        chain_job_pace(&s->common, &limit, moved);
-    }
-    return blk_co_flush(c->base);
+static int coroutine_fn finish(BlockJob *job, Error **errp)
+{
+    return blk_co_flush(to_commit(&job->job)->to);
+}
+
+static int coroutine_fn copy_all(CommitJob *s, const CommitCopy *c,
+                                 Error **errp)
+{
+    CommitCopier *k = commit_copier_new(c);
+    BlockJobCopy copy = {
+        .copier = commit_copier(k),
+        .on_source_error = s->on_error,
+        .on_target_error = s->on_error,
+        .pay_last = true,
+        .finish = finish,
+    };
+    int ret = block_job_copy(&s->common, &copy, errp);
+
+    commit_copier_free(k);
+    return ret;
 }
 
 static int coroutine_fn commit_run(Job *job, Error **errp)
@@ -93,8 +96,10 @@ static int coroutine_fn commit_run(Job *job, Error **errp)
         .n_layers = layers->len,
         .base = s->to,
         .size = blk_getlength(s->from),
+        .speed = s->common.speed,
+        .progress = tell_progress,
+        .opaque = s,
     };
-    void *buf;
     int ret;
 
     if (c.size < 0) {
@@ -110,24 +115,10 @@ static int coroutine_fn commit_run(Job *job, Error **errp)
         return c.size;
     }
     progress_set_remaining(&job->progress, c.size);
-    buf = bdrv_try_blockalign(s->base, COMMIT_CHUNK);
-    ret = buf ? commit_loop(s, &c, buf) : -ENOMEM;
-    qemu_vfree(buf);
-    return ret;
+    return copy_all(s, &c, errp);
 }
 
 /* --- the end --- */
-
-/* Gives up what it needs for copying. */
-static void let_go(CommitJob *s)
-{
-    if (s->frozen) {
-        bdrv_unfreeze_chain(s->filter, s->base);
-        s->frozen = false;
-    }
-    g_clear_pointer(&s->from, blk_unref);
-    g_clear_pointer(&s->to, blk_unref);
-}
 
 /* All images that are based on the filter. */
 static GPtrArray *find_overlays(const CommitJob *s)
@@ -150,7 +141,7 @@ static int commit_prepare(Job *job)
     g_autoptr(GPtrArray) overlays = find_overlays(s);
     int ret = 0;
 
-    let_go(s);
+    block_job_let_go(&s->copying);
     for (guint i = 0; i < overlays->len && ret == 0; i++) {
         ret = chain_job_rename(overlays->pdata[i], s->backing_file, s->base);
     }
@@ -158,22 +149,7 @@ static int commit_prepare(Job *job)
                                        BDRV_CONTENT_SAME, NULL)) {
         ret = -EPERM;
     }
-    s->in_place = ret < 0;
     return ret;
-}
-
-static void commit_abort(Job *job)
-{
-    CommitJob *s = to_commit(job);
-
-    let_go(s);
-    /* They would not let the overlays see the top again. */
-    block_job_remove_all_bdrv(&s->common);
-    if (s->in_place) {
-        bdrv_replace_node(s->filter, s->top, BDRV_CONTENT_SAME,
-                          &error_abort);
-        s->in_place = false;
-    }
 }
 
 static void forget_owner(BlockDriverState *bs)
@@ -192,14 +168,8 @@ static void commit_clean(Job *job)
 {
     CommitJob *s = to_commit(job);
 
-    block_job_remove_all_bdrv(&s->common);
-    bdrv_unref(s->filter);
-    forget_owner(s->top);
-    if (s->read_only) {
-        bdrv_reopen_read_only_again(s->base);
-    }
-    bdrv_unref(s->top);
-    bdrv_unref(s->base);
+    block_job_let_go(&s->copying);
+    block_job_let_go(&s->attached);
 }
 
 static void commit_free(Job *job)
@@ -213,9 +183,9 @@ static const JobDriver commit_driver = {
     .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_COMMIT,
     .run = commit_run,
+    .pause = block_job_pause,
     .user_resume = block_job_user_resume,
     .prepare = commit_prepare,
-    .abort = commit_abort,
     .clean = commit_clean,
     .cancel = block_job_cancel,
     .set_speed = block_job_set_speed,
@@ -224,12 +194,34 @@ static const JobDriver commit_driver = {
 
 /* --- creation --- */
 
+/*
+ * The overlays see the top again, unless they see the base now.  The job's
+ * edges, which would not allow that, are gone.
+ */
+static void drop_filter(void *opaque)
+{
+    CommitJob *s = opaque;
+
+    bdrv_replace_node(s->filter, s->top, BDRV_CONTENT_SAME, &error_abort);
+    bdrv_unref(g_steal_pointer(&s->filter));
+    forget_owner(s->top);
+}
+
+static const TransactionActionDrv filter_step = {.abort = drop_filter};
+
+/* Between overlay and top, until the job lets go. */
 static bool insert_filter(CommitJob *s, const char *name, Error **errp)
 {
     s->filter = commit_filter_new(s->top, name, errp);
-    s->in_place = s->filter && bdrv_replace_node(s->top, s->filter,
-                                                 BDRV_CONTENT_SAME, errp);
-    return s->in_place;
+    if (!s->filter) {
+        return false;
+    }
+    if (!bdrv_replace_node(s->top, s->filter, BDRV_CONTENT_SAME, errp)) {
+        bdrv_unref(g_steal_pointer(&s->filter));
+        return false;
+    }
+    tran_add(s->attached, &filter_step, s);
+    return true;
 }
 
 /*
@@ -266,29 +258,25 @@ static bool check_writers(CommitJob *s, Error **errp)
 
 static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
 {
-    g_autofree char *user = block_job_desc(&s->common);
-
-    if (!check_writers(s, errp)) {
-        return false;
-    }
-    s->read_only = s->base->read_only;
-    if (s->read_only && !bdrv_reopen_set_read_only(s->base, false, errp)) {
-        s->read_only = false;
-        return false;
-    }
-    if (!insert_filter(s, p->filter_name, errp) ||
-        !hold_chain(s, errp)) {
-        return false;
-    }
     /* Nobody but us reads there: see hold_chain(). */
-    s->from = blk_new_unqueued(s->top, 0, BLK_PERM_ALL, user, errp);
-    s->to = s->from ? blk_new_unqueued(s->base, BLK_PERM_CONSISTENT_READ |
-                                       BLK_PERM_WRITE | BLK_PERM_RESIZE,
-                                       BLK_PERM_CONSISTENT_READ |
-                                       BLK_PERM_WRITE_UNCHANGED, user, errp)
-                    : NULL;
-    s->frozen = s->to && bdrv_freeze_chain(s->filter, s->base, errp);
-    return s->frozen;
+    BlockJobUser from = {.bs = s->top, .shared = BLK_PERM_ALL};
+    BlockJobUser to = {
+        .bs = s->base,
+        .perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE,
+        .shared = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED,
+    };
+
+    if (!check_writers(s, errp) ||
+        !block_job_make_writable(s->base, s->attached, errp) ||
+        !insert_filter(s, p->filter_name, errp)) {
+        return false;
+    }
+    block_job_hold_edges(&s->common, s->attached);
+    return hold_chain(s, errp) &&
+           block_job_add_user(&s->common, &s->from, &from, s->copying,
+                              errp) &&
+           block_job_add_user(&s->common, &s->to, &to, s->copying, errp) &&
+           block_job_freeze_chain(s->filter, s->base, s->copying, errp);
 }
 
 bool commit_job_start(BlockDriverState *bs, BlockDriverState *top,
@@ -309,12 +297,13 @@ bool commit_job_start(BlockDriverState *bs, BlockDriverState *top,
         return false;
     }
     s = container_of(job, CommitJob, common);
-    s->top = bdrv_ref(top);
-    s->base = bdrv_ref(base);
+    s->attached = tran_new();
+    s->copying = tran_new();
+    s->top = block_job_ref(top, s->attached);
+    s->base = block_job_ref(base, s->attached);
     s->on_error = p->on_error;
     s->backing_file = g_strdup(p->backing_file);
     if (!attach(s, p, errp)) {
-        commit_abort(&job->job);
         commit_clean(&job->job);
         job_early_fail(&job->job);
         return false;

@@ -21,21 +21,22 @@
 #include "block/chain-jobs.h"
 #include "block/graph.h"
 #include "block/io.h"
-#include "qemu/ratelimit.h"
 
 #define STREAM_CHUNK (512 * KiB)
+/* Chunks at a time: one is read while others are written. */
+#define STREAM_WORKERS 4
 
 typedef struct StreamJob {
     BlockJob common;
-    BlockDriverState *bs;     /* the image, a reference */
-    BlockDriverState *bottom; /* a reference, or NULL: nothing to do */
-    BlockDriverState *filter; /* a reference, or NULL */
+    BlockDriverState *bs;     /* the image */
+    BlockDriverState *bottom; /* NULL: nothing to do */
     BlockBackend *blk;        /* on @bs */
-    bool frozen;              /* the edges from @bs to @bottom */
-    bool read_only;           /* the image was, and will be */
+    /* What it holds for its whole life; NULL: nothing any more. */
+    Transaction *attached;
+    /* The same for what it needs for copying: goes before the graph changes. */
+    Transaction *copying;
     char *backing_file;
     BlockdevOnError on_error;
-    int ignored;              /* -errno: not all was copied, it must fail */
 } StreamJob;
 
 static StreamJob *to_stream(Job *job)
@@ -43,86 +44,95 @@ static StreamJob *to_stream(Job *job)
     return container_of(job, StreamJob, common.job);
 }
 
-/* --- running --- */
-
-/* 1: the run at @offset, *@n bytes of it, is to be copied; 0: not; -errno. */
-static int coroutine_fn look(const StreamJob *s, int64_t offset, int64_t size,
-                             int64_t *n)
-{
-    int64_t bytes = MIN(size - offset, STREAM_CHUNK);
-    int ret = bdrv_is_allocated(s->bs, offset, bytes, n);
-
-    if (ret != 0 || *n == 0) {
-        *n = *n ? *n : bytes;
-        return MIN(ret, 0);
-    }
-    bytes = *n;
-    ret = bdrv_is_allocated_above(bdrv_cow_child(s->bs)->bs, s->bottom, true,
-                                  offset, bytes, n);
-    if (*n == 0) {
-        /* Past their end: zeroes, which a longer base must not show through. */
-        *n = bytes;
-        return bdrv_cow_child(s->bottom) != NULL;
-    }
-    return ret;
-}
+/* --- copying --- */
 
 /*
- * What to do about the run of *@n bytes (0: its length is not known) at
- * @offset, which failed with @ret: 0, and *@n what to pass over (0: it is tried
- * again); else the job fails with what is returned.
+ * A CopyLook: what the image holds itself, and what none of those below it
+ * does, is passed over.
  */
-static int coroutine_fn on_error(StreamJob *s, int64_t offset, int64_t size,
-                                 int64_t *n, int ret)
+static int coroutine_fn look(void *opaque, CopyArea *run)
 {
-    switch (block_job_error_action(&s->common, s->on_error, true, -ret)) {
-    case BLOCK_ERROR_ACTION_REPORT:
-        return ret;
-    case BLOCK_ERROR_ACTION_IGNORE:
-        s->ignored = s->ignored ? s->ignored : ret;
-        *n = *n > 0 ? *n : MIN(size - offset, STREAM_CHUNK);
-        return 0;
-    default:
-        job_pause_point(&s->common.job);
-        *n = 0;
-        return 0;
+    const StreamJob *s = opaque;
+    int64_t bytes = run->bytes, n;
+    int ret = bdrv_is_allocated(s->bs, run->offset, bytes, &n);
+
+    run->kind = COPY_SKIP;
+    if (ret != 0 || n == 0) {
+        run->bytes = n ? n : bytes;
+        return MIN(ret, 0);
+    }
+    bytes = n;
+    ret = bdrv_is_allocated_above(bdrv_cow_child(s->bs)->bs, s->bottom, true,
+                                  run->offset, bytes, &n);
+    if (n == 0) {
+        /* Past their end: zeroes, which a longer base must not show through. */
+        n = bytes;
+        ret = bdrv_cow_child(s->bottom) != NULL;
+    }
+    run->bytes = n;
+    run->kind = ret > 0 ? COPY_DATA : COPY_SKIP;
+    return MIN(ret, 0);
+}
+
+/* Nothing is moved twice: what a guest has written meanwhile stays. */
+static int coroutine_fn move(void *opaque, const CopyArea *area,
+                             bool *is_read)
+{
+    StreamJob *s = opaque;
+
+    *is_read = true;
+    return bdrv_co_preadv(blk_root(s->blk), area->offset, area->bytes, NULL, 0,
+                          BDRV_REQ_COPY_ON_READ | BDRV_REQ_PREFETCH);
+}
+
+static void ended(void *opaque, const CopyArea *area, int ret)
+{
+    StreamJob *s = opaque;
+
+    if (ret >= 0) {
+        progress_done(&s->common.job.progress, area->bytes);
     }
 }
 
-static int coroutine_fn stream_loop(StreamJob *s, int64_t size)
+static const CopierOps copier_ops = {
+    .move = move,
+    .ended = ended,
+};
+
+static int coroutine_fn finish(BlockJob *job, Error **errp)
+{
+    return blk_co_flush(to_stream(&job->job)->blk);
+}
+
+static int coroutine_fn copy_all(StreamJob *s, int64_t size, Error **errp)
 {
     RateLimit limit = {0};
+    CopyWalker walker;
+    CopyPacer pacer;
+    Copier copier = {
+        .walker = &walker,
+        .pacer = &pacer,
+        .ops = &copier_ops,
+        .opaque = s,
+        .chunk = STREAM_CHUNK,
+        .no_retry = true,
+    };
+    BlockJobCopy copy = {
+        .copier = &copier,
+        .on_source_error = s->on_error,
+        .on_target_error = s->on_error,
+        .pass_over = true,
+        .pay_last = true,
+        .finish = finish,
+    };
     int ret;
 
-    for (int64_t offset = 0; offset < size;) {
-        int64_t n = 0;
-        int copy;
-
-        job_pause_point(&s->common.job);
-        if (job_is_cancelled(&s->common.job)) {
-            return 0;
-        }
-        ret = copy = look(s, offset, size, &n);
-        if (copy > 0) {
-            ret = bdrv_co_preadv(blk_root(s->blk), offset, n, NULL, 0,
-                                 BDRV_REQ_COPY_ON_READ | BDRV_REQ_PREFETCH);
-        }
-        if (ret < 0 && job_is_cancelled(&s->common.job)) {
-            return 0;
-        }
-        if (ret < 0) {
-            ret = on_error(s, offset, size, &n, ret);
-            if (ret < 0) {
-                return ret;
-            }
-            copy = 0;
-        }
-        offset += n;
-        progress_done(&s->common.job.progress, n);
-        chain_job_pace(&s->common, &limit, copy > 0 ? n : 0);
-    }
-    ret = blk_co_flush(s->blk);
-    return ret < 0 ? ret : s->ignored;
+    copy_walker_init_span(&walker, size, 1);
+    copy_walker_set_look(&walker, look, s);
+    copy_pacer_init(&pacer, STREAM_WORKERS, 0, &limit);
+    ret = block_job_copy(&s->common, &copy, errp);
+    copy_walker_destroy(&walker);
+    return ret;
 }
 
 static int coroutine_fn stream_run(Job *job, Error **errp)
@@ -138,19 +148,10 @@ static int coroutine_fn stream_run(Job *job, Error **errp)
         return size;
     }
     progress_set_remaining(&job->progress, size);
-    return stream_loop(s, size);
+    return copy_all(s, size, errp);
 }
 
 /* --- the end --- */
-
-static void let_go(StreamJob *s)
-{
-    if (s->frozen) {
-        bdrv_unfreeze_chain(s->bs, s->bottom);
-        s->frozen = false;
-    }
-    g_clear_pointer(&s->blk, blk_unref);
-}
 
 static int stream_prepare(Job *job)
 {
@@ -159,7 +160,7 @@ static int stream_prepare(Job *job)
     BlockDriverState *base;
     int ret;
 
-    let_go(s);
+    block_job_let_go(&s->copying);
     if (!s->bottom) {
         return 0;
     }
@@ -177,17 +178,8 @@ static void stream_clean(Job *job)
 {
     StreamJob *s = to_stream(job);
 
-    let_go(s);
-    block_job_remove_all_bdrv(&s->common);
-    if (s->filter) {
-        bdrv_drop_filter(s->filter, &error_abort);
-        bdrv_unref(s->filter);
-    }
-    if (s->read_only) {
-        bdrv_reopen_read_only_again(s->bs);
-    }
-    bdrv_unref(s->bottom);
-    bdrv_unref(s->bs);
+    block_job_let_go(&s->copying);
+    block_job_let_go(&s->attached);
 }
 
 static void stream_free(Job *job)
@@ -201,6 +193,7 @@ static const JobDriver stream_driver = {
     .kind = JOB_KIND_BLOCK,
     .type = JOB_TYPE_STREAM,
     .run = stream_run,
+    .pause = block_job_pause,
     .user_resume = block_job_user_resume,
     .prepare = stream_prepare,
     .clean = stream_clean,
@@ -211,7 +204,19 @@ static const JobDriver stream_driver = {
 
 /* --- creation --- */
 
-static bool insert_filter(StreamJob *s, const char *name, Error **errp)
+static void drop_filter(void *opaque)
+{
+    BlockDriverState *filter = opaque;
+
+    bdrv_drop_filter(filter, &error_abort);
+    bdrv_unref(filter);
+}
+
+static const TransactionActionDrv filter_step = {.abort = drop_filter};
+
+/* The filter is there until the job lets go; NULL with @errp. */
+static BlockDriverState *insert_filter(StreamJob *s, const char *name,
+                                       Error **errp)
 {
     BlockdevRef file = {
         .type = BLOCKDEV_REF_KIND_REFERENCE,
@@ -224,12 +229,11 @@ static bool insert_filter(StreamJob *s, const char *name, Error **errp)
     };
     BlockDriverState *filter = bdrv_insert_node(s->bs, &options, errp);
 
-    if (!filter) {
-        return false;
+    if (filter) {
+        bdrv_set_implicit(filter, !name);
+        tran_add(s->attached, &filter_step, bdrv_ref(filter));
     }
-    bdrv_set_implicit(filter, !name);
-    s->filter = bdrv_ref(filter);
-    return true;
+    return filter;
 }
 
 /*
@@ -248,27 +252,30 @@ static bool hold_chain(StreamJob *s, Error **errp)
 
 static bool attach(StreamJob *s, const ChainJobParams *p, Error **errp)
 {
-    g_autofree char *user = block_job_desc(&s->common);
+    BlockJobUser user = {
+        .bs = s->bs,
+        .perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED,
+        .shared = BLK_PERM_ALL,
+    };
+    BlockDriverState *filter;
 
     if (!s->bottom) {
+        block_job_hold_edges(&s->common, s->attached);
         return true;
     }
-    s->read_only = s->bs->read_only;
-    if (s->read_only && !bdrv_reopen_set_read_only(s->bs, false, errp)) {
-        s->read_only = false;
+    if (!block_job_make_writable(s->bs, s->attached, errp)) {
         return false;
     }
-    if (!insert_filter(s, p->filter_name, errp) ||
-        !block_job_add_bdrv(&s->common, "filter", s->filter, 0, BLK_PERM_ALL,
-                            errp) ||
-        !hold_chain(s, errp)) {
+    filter = insert_filter(s, p->filter_name, errp);
+    if (!filter) {
         return false;
     }
-    s->blk = blk_new_unqueued(s->bs, BLK_PERM_CONSISTENT_READ |
-                              BLK_PERM_WRITE_UNCHANGED, BLK_PERM_ALL, user,
-                              errp);
-    s->frozen = s->blk && bdrv_freeze_chain(s->bs, s->bottom, errp);
-    return s->frozen;
+    block_job_hold_edges(&s->common, s->attached);
+    return block_job_add_bdrv(&s->common, "filter", filter, 0, BLK_PERM_ALL,
+                              errp) &&
+           hold_chain(s, errp) &&
+           block_job_add_user(&s->common, &s->blk, &user, s->copying, errp) &&
+           block_job_freeze_chain(s->bs, s->bottom, s->copying, errp);
 }
 
 bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
@@ -288,8 +295,10 @@ bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
         return false;
     }
     s = container_of(job, StreamJob, common);
-    s->bs = bdrv_ref(bs);
-    s->bottom = bottom ? bdrv_ref(bottom) : NULL;
+    s->attached = tran_new();
+    s->copying = tran_new();
+    s->bs = block_job_ref(bs, s->attached);
+    s->bottom = bottom ? block_job_ref(bottom, s->attached) : NULL;
     s->on_error = p->on_error;
     s->backing_file = g_strdup(p->backing_file);
     if (!attach(s, p, errp)) {

@@ -21,27 +21,16 @@
 #ifndef BLOCK_BLOCK_COPY_H
 #define BLOCK_BLOCK_COPY_H
 
+#include "block/copier.h"
 #include "block/types.h"
 #include "qemu/hbitmap.h"
 #include "qemu/progress.h"
 
 #define BLOCK_COPY_CLUSTER_SIZE_DEFAULT (64 * KiB)
-#define BLOCK_COPY_CHUNK (1 * MiB)
 /* The largest copy cluster: the largest granularity that users are told of. */
 #define BLOCK_COPY_CLUSTER_SIZE_MAX (2 * GiB)
 
 typedef struct BlockCopyState BlockCopyState;
-
-/* What failed first; zeroed: nothing did. */
-typedef struct BlockCopyError {
-    int ret;      /* -errno */
-    bool is_read; /* the source failed, not the target */
-    /*
-     * The cluster that failed; where it did not fail again when it was tried
-     * by itself, or was not tried, the chunk.
-     */
-    int64_t offset, bytes;
-} BlockCopyError;
 
 /* A copy that goes on beside its caller. */
 typedef struct BlockCopyCall BlockCopyCall;
@@ -125,6 +114,11 @@ typedef struct BlockCopyParams {
     void *opaque;
 } BlockCopyParams;
 
+/* A call that is not started, for who runs its copier, maybe several times. */
+BlockCopyCall *block_copy_call_new(BlockCopyState *s,
+                                   const BlockCopyParams *params);
+/* The call's; `done` of the parameters is not set there. */
+Copier *block_copy_call_copier(BlockCopyCall *call);
 /* Starts it; to be freed by block_copy_call_free() when finished. */
 BlockCopyCall *block_copy_async(BlockCopyState *s,
                                 const BlockCopyParams *params);

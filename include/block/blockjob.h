@@ -6,9 +6,11 @@
 #ifndef BLOCK_BLOCKJOB_H
 #define BLOCK_BLOCKJOB_H
 
+#include "block/copier.h"
 #include "block/types.h"
 #include "job/job.h"
 #include "qapi/qapi-types-block-core.h"
+#include "qemu/transactions.h"
 
 typedef struct BlockJobInfoList BlockJobInfoList;
 
@@ -20,7 +22,9 @@ typedef struct BlockJob {
     GPtrArray *reads; /* likewise: those it only reads */
     int64_t speed;    /* bytes per second; 0: no limit */
     BlockDeviceIoStatus iostatus;
-    void (*speed_changed)(struct BlockJob *job); /* may be NULL */
+
+    /* --- the context's thread, and the main thread while it is alone --- */
+    Copier *copier; /* while it runs, for the job; else NULL */
 } BlockJob;
 
 /* What a job of this kind is made with; @driver is of JOB_KIND_BLOCK, and
@@ -54,18 +58,50 @@ char *block_job_desc(const BlockJob *job);
 /* Lets go of all nodes. */
 void block_job_remove_all_bdrv(BlockJob *job);
 /*
- * For JobDriver: free, user_resume, set_speed.  The last wakes the job where it
- * sleeps, so that the new speed holds from now on.
+ * For JobDriver: pause, free, user_resume, set_speed.  The first ends what the
+ * job's copier does; the last wakes the job and its copier where they sleep, so
+ * that the new speed holds from now on.
  */
+void coroutine_fn block_job_pause(Job *job);
 void block_job_free(Job *job);
 void block_job_user_resume(Job *job);
 void block_job_set_speed(Job *job, int64_t speed);
 
 /*
- * For JobDriver, cancel: what the job's coroutine waits for on any of its nodes
- * fails where that may never come.  Requests of others on them are not touched.
+ * For JobDriver, cancel: what the job's coroutines, and those of its copier,
+ * wait for on any of its nodes fails where that may never come.  Requests of
+ * others on them are not touched.
  */
 bool block_job_cancel(Job *job, bool force);
+
+/* --- attaching and detaching (block/blockjob-attach.c) --- */
+
+/*
+ * Each of these does one thing, and adds to @tran a step that undoes it when
+ * the job lets go.  Where one fails nothing is added.  Main thread.
+ */
+
+/* A reference to @bs, which is returned. */
+BlockDriverState *block_job_ref(BlockDriverState *bs, Transaction *tran);
+/* Of a user of the job: not held back by a drain. */
+typedef struct BlockJobUser {
+    BlockDriverState *bs;
+    uint64_t perm, shared;
+} BlockJobUser;
+/* *@blk, which becomes NULL when the job lets go, uses @user->bs. */
+bool block_job_add_user(BlockJob *job, BlockBackend **blk,
+                        const BlockJobUser *user, Transaction *tran,
+                        Error **errp);
+/* All edges that the job has then are removed. */
+void block_job_hold_edges(BlockJob *job, Transaction *tran);
+/* @bs, if it is read-only, is writable until then; the caller holds it. */
+bool block_job_make_writable(BlockDriverState *bs, Transaction *tran,
+                             Error **errp);
+/* The edges from @top down to @base do not change; the caller holds both. */
+bool block_job_freeze_chain(BlockDriverState *top, BlockDriverState *base,
+                            Transaction *tran, Error **errp);
+/* Undoes all that was added to *@tran (may be NULL), last things first. */
+void block_job_let_go(Transaction **tran);
 
 /* NULL: @job is not of JOB_KIND_BLOCK. */
 BlockJob *block_job_of(Job *job);
@@ -74,21 +110,50 @@ BlockJob *block_job_find(const char *id, Error **errp);
 /* For query-block-jobs, newest first; caller frees. */
 BlockJobInfoList *block_job_query_all(void);
 
+/* --- errors --- */
+
 /*
- * A request failed with @error (> 0): what the policy says is done (STOP
- * pauses the job as a user would) and told to users.  Callable in the job.
+ * What @error tells of failed: what the policy says is done (STOP pauses the
+ * job as a user would) and told to users.  @error->bytes 0: it is not known
+ * where.  Callable in the job.
  */
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError policy,
-                                        bool is_read, int error);
-/* The same, where it is known what failed: @bytes at @offset of the disk. */
-BlockErrorAction block_job_error_action_at(BlockJob *job,
-                                           BlockdevOnError policy,
-                                           bool is_read, int error,
-                                           int64_t offset, int64_t bytes);
+                                        const BlockCopyError *error);
+/*
+ * The same, and waits: true when it is time to try again; false: the job fails.
+ */
+bool coroutine_fn block_job_forgive(BlockJob *job, BlockdevOnError policy,
+                                    const BlockCopyError *error);
 /* Tells of it (BLOCK_JOB_ERROR); set once by the program.  @bytes 0: it is not
  * known where. */
 extern void (*block_job_error_hook)(BlockJob *job, bool is_read,
                                     BlockErrorAction action, int64_t offset,
                                     int64_t bytes);
+
+/* --- copying --- */
+
+/* What a job copies, and what happens to it; the job's, while it runs. */
+typedef struct BlockJobCopy {
+    Copier *copier; /* its pacer has a limit: the job's speed */
+    BlockdevOnError on_source_error, on_target_error;
+    /* What is ignored is not tried again; the job fails with it at its end. */
+    bool pass_over;
+    int ignored; /* the first of these, -errno */
+    bool pay_last; /* ends only when the speed would allow more */
+    /* True: no use in going on, the run ends with 0.  May be NULL. */
+    bool (*broken)(BlockJob *job);
+    /* All is copied.  0, -errno, or -EAGAIN: look once more. */
+    int coroutine_fn (*finish)(BlockJob *job, Error **errp);
+    /* Says in @errp why the job fails.  NULL: the errno will do. */
+    void (*describe)(BlockJob *job, const BlockCopyError *error,
+                     Error **errp);
+} BlockJobCopy;
+
+/*
+ * Copies all that is left, with pauses, and again after errors that the policy
+ * forgives.  0 (done, cancelled or broken) or -errno.
+ */
+int coroutine_fn block_job_copy(BlockJob *job, BlockJobCopy *copy,
+                                Error **errp);
 
 #endif

@@ -16,7 +16,6 @@
 
 #include "block/blockjob.h"
 #include "qapi/qapi-types-block-core.h"
-#include "qemu/ratelimit.h"
 
 typedef struct ChainJobParams {
     const char *job_id;       /* NULL: the name of the device */
@@ -45,15 +44,6 @@ bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
 
 /* --- what they share (block/chain-job.c) --- */
 
-/*
- * After a step that moved @bytes: a pause point, and waits as the speed of @job
- * demands, which may change meanwhile.
- */
-void coroutine_fn chain_job_pace(BlockJob *job, RateLimit *limit,
-                                 int64_t bytes);
-/* True: what failed with @ret (-errno) is to be tried again. */
-bool coroutine_fn chain_job_forgive(BlockJob *job, BlockdevOnError policy,
-                                    bool is_read, int ret);
 /*
  * Writes into the header of @bs that its backing file is @base (NULL: none),
  * called @name (NULL: as @base can be opened).  0 or -errno.  Main thread.

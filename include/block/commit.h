@@ -14,6 +14,7 @@
 #define BLOCK_COMMIT_H
 
 #include "block/block-backend.h"
+#include "block/copier.h"
 #include "block/graph.h"
 
 /* An image whose own data, not that of its backing file, is looked at. */
@@ -28,22 +29,21 @@ typedef struct CommitCopy {
     BlockBackend *base;        /* at least as large as the topmost */
     int64_t size;              /* of the topmost */
     int64_t speed;             /* most bytes per second; 0: no limit */
-    /* Called (if not NULL) after each step; false: stop. */
+    /* Called (if not NULL) after each area; false: stop. */
     bool (*progress)(void *opaque, int64_t done, int64_t total);
     void *opaque;
 } CommitCopy;
 
-/* Buffer that a step needs, and the most it copies. */
-#define COMMIT_CHUNK (2 * MiB)
+typedef struct CommitCopier CommitCopier;
 
 /*
- * Copies one run from @offset on, with @buf (COMMIT_CHUNK bytes).  Returns how
- * many bytes are done now (> 0) or -errno; *@moved how many had to be copied,
- * *@is_read whether it was reading that failed.
+ * A copier of what @c says, which outlives it; its speed is that of @c.  The
+ * coroutine that runs it is in the context of the base.
  */
-int64_t coroutine_mixed_fn commit_step(const CommitCopy *c, int64_t offset,
-                                       void *buf, int64_t *moved,
-                                       bool *is_read);
+CommitCopier *commit_copier_new(const CommitCopy *c);
+void commit_copier_free(CommitCopier *k);
+Copier *commit_copier(CommitCopier *k);
+
 /* All of it, then flushes the base.  0 or -errno; -EINTR: was told to stop. */
 int commit_copy(const CommitCopy *c);
 /* Makes @base as large as the image on top; it never shrinks.  0 or -errno,

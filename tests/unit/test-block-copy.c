@@ -462,6 +462,7 @@ static void test_random(void)
 
         set_up(&f, 0, 0);
         d = memory_disk(f.source);
+        d->host = memory_disk(f.target)->host = i % 2;
         start_data = g_memdup2(d->data, MEMORY_BYTES);
         call = start(&f, g_rand_int_range(rand, 1, 8), 0);
         while (!block_copy_call_finished(call)) {

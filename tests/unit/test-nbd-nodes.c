@@ -8,6 +8,7 @@
 #include "block/block-backend.h"
 #include "block/export.h"
 #include "block/graph.h"
+#include "qapi/qapi-types-sockets.h"
 #include "qemu/iothread.h"
 
 extern const BlockDriver bdrv_null_co, bdrv_nbd;

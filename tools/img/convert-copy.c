@@ -2,53 +2,63 @@
 /*
  * qemu-img convert: the copying.
  *
- * Several coroutines take pieces of the sources, one behind the other, under a
- * lock; each reads its piece, waits for its turn (unless the target may be
- * written in any order) and writes it.  The first failure stops all.
+ * A walker goes over the sources, one behind the other.  Several pieces are on
+ * their way at a time: each is read, waits for its turn (unless the target may
+ * be written in any order), gets its place there and is written.  The first
+ * failure stops all.
+ *
+ * Zeroes are left out in units that the user chooses.  A piece without any goes
+ * from host file to host file by a worker thread of the mover, if it can; one
+ * with some, and what is no host file, is read first and then written in runs.
  */
 #include "qemu/osdep.h"
+#include "block/copier.h"
+#include "block/copy-mover.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "convert.h"
 #include "host.h"
-#include "qemu/ratelimit.h"
+#include "qemu/bufpool.h"
 
-typedef enum PieceKind {
-    PIECE_SKIP, /* the target's backing file has it */
-    PIECE_ZERO,
-    PIECE_DATA,
-} PieceKind;
+/* After a piece with zeroes in it so many are read first; twice as many where
+ * there are some again. */
+#define MIN_MIXED 8
+#define MAX_MIXED 64
 
-typedef struct Piece {
-    int64_t offset, bytes;
-    PieceKind kind;
-} Piece;
+typedef CopyArea Piece;
 
-typedef struct Copier {
+typedef struct Converter {
     Convert *c;
-    CoMutex lock;      /* of pos and run */
-    int64_t pos;       /* first byte that no piece has */
-    Piece run;         /* of equal kind, around pos */
+    CopyWalker walker;
+    CopyPacer pacer;
+    RateLimit limit;
+    CopyMover *mover;
+    Copier copier;
+    BufPool *pool;     /* of chunks */
+    int64_t chunk;     /* bytes of a piece of data */
     int64_t unit;      /* of detection of zeroes, bytes */
-    int64_t written;   /* all before this is done, where order matters */
+    int64_t written;   /* all before this has its place, where order matters */
     CoQueue turn;      /* waits for written to grow */
     int64_t done;      /* bytes, for progress */
-    RateLimit limit;
     bool offload;      /* try to have the host copy */
     bool host;         /* worker threads may write */
+    int mixed;         /* so many pieces more are expected to have zeroes */
+    int next_mixed;    /* so many where that comes true */
     int64_t cluster;   /* of the target, bytes */
-    int running;       /* coroutines */
     int ret;
-} Copier;
+} Converter;
 
-/* A coroutine's own. */
+/* Of a piece that is read first. */
 typedef struct Buffer {
-    Copier *k;
+    Converter *k;
     const Piece *piece;
     uint8_t *data;
     uint8_t *zero; /* by units of the piece: is it left out, as zeroes? */
     HostBatch batch;
 } Buffer;
+
+/* Marks a piece that the target's backing file has. */
+static const char in_base;
 
 static const ConvertSource *source_at(const Convert *c, int64_t offset)
 {
@@ -60,18 +70,19 @@ static const ConvertSource *source_at(const Convert *c, int64_t offset)
     return &c->sources[i];
 }
 
-static bool stopped(const Copier *k)
+static bool stopped(const Converter *k)
 {
     return k->ret < 0 || tool_interrupted();
 }
 
-static void fail(Copier *k, int ret, const char *what, int64_t offset)
+static void fail(Converter *k, int ret, const char *what, int64_t offset)
 {
     if (k->ret >= 0) {
         k->ret = ret;
         error_report("error while %s %" PRId64 ": %s", what, offset,
                      strerror(-ret));
     }
+    co_queue_wake_all(&k->turn);
 }
 
 /* --- what there is --- */
@@ -108,11 +119,11 @@ static int coroutine_fn run_kind(const Convert *c, const ConvertSource *s,
     int ret;
 
     if (offset >= s->size) {
-        return c->args->sparse ? PIECE_ZERO : PIECE_DATA;
+        return c->args->sparse ? COPY_ZERO : COPY_DATA;
     }
     *bytes = MIN(*bytes, s->size - offset);
     if (is_in_base(c, bs, offset, bytes)) {
-        return PIECE_SKIP;
+        return COPY_SKIP;
     }
     ret = bdrv_block_status_above(bs, NULL, offset, *bytes, &pnum, NULL, NULL,
                                   NULL);
@@ -120,80 +131,43 @@ static int coroutine_fn run_kind(const Convert *c, const ConvertSource *s,
         return ret;
     }
     *bytes = pnum ? pnum : *bytes;
-    return (ret & BDRV_BLOCK_ZERO) && c->args->sparse ? PIECE_ZERO
-                                                      : PIECE_DATA;
+    return (ret & BDRV_BLOCK_ZERO) && c->args->sparse ? COPY_ZERO
+                                                      : COPY_DATA;
 }
 
-/* k->run becomes the run at k->pos. */
-static bool coroutine_fn next_run(Copier *k)
+/* A CopyLook. */
+static int coroutine_fn look(void *opaque, CopyArea *run)
 {
+    Converter *k = opaque;
     const Convert *c = k->c;
-    const ConvertSource *s = source_at(c, k->pos);
-    int64_t offset = k->pos - s->start;
+    const ConvertSource *s = source_at(c, run->offset);
+    int64_t offset = run->offset - s->start;
     int64_t bytes = s->slot - offset;
     int ret = run_kind(c, s, offset, &bytes);
 
     if (ret < 0 && !c->args->salvage) {
-        fail(k, ret, "reading block status at offset", k->pos);
-        return false;
+        fail(k, ret, "reading block status at offset", run->offset);
+        return ret;
     }
     if (ret < 0) {
         if (!c->args->quiet) {
             warn_report("error while reading block status at offset %" PRId64
-                        ": %s", k->pos, strerror(-ret));
+                        ": %s", run->offset, strerror(-ret));
         }
         bytes = MIN(bytes, CONVERT_CHUNK);
-        ret = PIECE_DATA;
+        ret = COPY_DATA;
     }
-    k->run = (Piece) { k->pos, bytes, ret };
-    return true;
-}
-
-/*
- * Cuts the next piece off k->run.  Data comes in whole units of c->align, to
- * which a run that ends in the middle of one belongs too.
- */
-static Piece cut_piece(Copier *k)
-{
-    int64_t align = k->c->align;
-    int64_t rest = k->c->total - k->pos;
-    int64_t run = k->run.offset + k->run.bytes - k->pos;
-    Piece p = { k->pos, run, k->run.kind };
-
-    if (run < rest && p.kind != PIECE_DATA) {
-        p.bytes = ROUND_DOWN(run, align);
-        if (!p.bytes) {
-            p.kind = PIECE_DATA;
-            p.bytes = MIN(align, rest);
-        }
-    } else if (p.kind == PIECE_DATA) {
-        int64_t chunk = ROUND_UP(CONVERT_CHUNK, align);
-
-        p.bytes = MIN(MIN(ROUND_UP(run, align), rest),
-                      chunk - k->pos % chunk);
-    }
-    k->pos += p.bytes;
-    return p;
-}
-
-static bool coroutine_fn take_piece(Copier *k, Piece *p)
-{
-    CO_MUTEX_GUARD(&k->lock);
-
-    if (stopped(k) || k->pos >= k->c->total) {
-        return false;
-    }
-    if (k->pos >= k->run.offset + k->run.bytes && !next_run(k)) {
-        return false;
-    }
-    *p = cut_piece(k);
-    return true;
+    run->bytes = bytes;
+    /* What is passed over waits for its turn as zeroes do. */
+    run->kind = ret == COPY_SKIP ? COPY_ZERO : ret;
+    run->from = ret == COPY_SKIP ? &in_base : NULL;
+    return 0;
 }
 
 /* --- reading --- */
 
 /* After a read error: sector by sector, zeroes for those that fail. */
-static void coroutine_fn salvage(Copier *k, const ConvertSource *s,
+static void coroutine_fn salvage(Converter *k, const ConvertSource *s,
                                  int64_t offset, int64_t bytes, uint8_t *buf)
 {
     int64_t n;
@@ -213,7 +187,7 @@ static void coroutine_fn salvage(Copier *k, const ConvertSource *s,
     }
 }
 
-static int coroutine_fn read_piece(Copier *k, const Piece *p, uint8_t *buf)
+static int coroutine_fn read_piece(Converter *k, const Piece *p, uint8_t *buf)
 {
     int64_t n;
 
@@ -239,7 +213,7 @@ static int coroutine_fn read_piece(Copier *k, const Piece *p, uint8_t *buf)
     return 0;
 }
 
-static void find_zeroes(const Copier *k, const Piece *p, const uint8_t *buf,
+static void find_zeroes(const Converter *k, const Piece *p, const uint8_t *buf,
                         uint8_t *zero)
 {
     int64_t pos = 0;
@@ -265,7 +239,7 @@ static int read_run(void *opaque)
 }
 
 /* False: it is to be read in the general way. */
-static bool coroutine_fn read_fast(Copier *k, const Piece *p, Buffer *b)
+static bool coroutine_fn read_fast(Converter *k, const Piece *p, Buffer *b)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
     int64_t offset = p->offset - s->start;
@@ -282,7 +256,7 @@ static bool coroutine_fn read_fast(Copier *k, const Piece *p, Buffer *b)
     return ok;
 }
 
-static int coroutine_fn read_data(Copier *k, const Piece *p, Buffer *b)
+static int coroutine_fn read_data(Converter *k, const Piece *p, Buffer *b)
 {
     int ret = 0;
 
@@ -297,7 +271,8 @@ static int coroutine_fn read_data(Copier *k, const Piece *p, Buffer *b)
 
 /* --- writing --- */
 
-static int coroutine_fn write_zeroes(Copier *k, int64_t offset, int64_t bytes)
+static int coroutine_fn write_zeroes(Converter *k, int64_t offset,
+                                     int64_t bytes)
 {
     if (k->c->target_zero) {
         return 0;
@@ -307,7 +282,7 @@ static int coroutine_fn write_zeroes(Copier *k, int64_t offset, int64_t bytes)
 }
 
 /* How many bytes at @pos of the piece, in whole units, are alike? */
-static int64_t alike(const Copier *k, const Piece *p, const uint8_t *zero,
+static int64_t alike(const Converter *k, const Piece *p, const uint8_t *zero,
                      int64_t pos, bool *is_zero)
 {
     int64_t first = p->offset / k->unit, end = p->offset + p->bytes;
@@ -321,8 +296,8 @@ static int64_t alike(const Copier *k, const Piece *p, const uint8_t *zero,
 }
 
 /* Writes [@pos, +@n) of a piece; what workers can write goes to @batch. */
-static int coroutine_fn write_run(Copier *k, HostBatch *batch, int64_t offset,
-                                  int64_t n, uint8_t *buf)
+static int coroutine_fn write_run(Converter *k, HostBatch *batch,
+                                  int64_t offset, int64_t n, uint8_t *buf)
 {
     int flags = k->c->args->compressed ? BDRV_REQ_WRITE_COMPRESSED : 0;
     int64_t done = 0, part;
@@ -350,9 +325,9 @@ static int coroutine_fn write_run(Copier *k, HostBatch *batch, int64_t offset,
 }
 
 /* The next piece may be written from now on. */
-static void coroutine_fn pass_turn(Copier *k, const Piece *p)
+static void coroutine_fn pass_turn(Converter *k, const Piece *p)
 {
-    k->written = p->offset + p->bytes;
+    k->written = MAX(k->written, p->offset + p->bytes);
     co_queue_wake_all(&k->turn);
 }
 
@@ -360,7 +335,7 @@ static void coroutine_fn pass_turn(Copier *k, const Piece *p)
  * In its turn a piece gets its place; what only worker threads have to do then
  * goes on beside the next pieces'.
  */
-static int coroutine_fn write_data(Copier *k, const Piece *p, Buffer *b)
+static int coroutine_fn write_data(Converter *k, const Piece *p, Buffer *b)
 {
     int64_t n, at = 0;
     int ret = 0, ret2;
@@ -390,7 +365,7 @@ static int coroutine_fn write_data(Copier *k, const Piece *p, Buffer *b)
 }
 
 /* Has the host copy @p; false: it cannot. */
-static bool coroutine_fn offload(Copier *k, const Piece *p)
+static bool coroutine_fn offload(Converter *k, const Piece *p)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
     int64_t offset = p->offset - s->start;
@@ -404,40 +379,112 @@ static bool coroutine_fn offload(Copier *k, const Piece *p)
     return k->offload;
 }
 
-static void coroutine_fn wait_for_turn(Copier *k, const Piece *p)
+static void coroutine_fn wait_for_turn(Converter *k, const Piece *p)
 {
-    while (!k->c->args->unordered && k->written != p->offset && !stopped(k)) {
+    while (!k->c->args->unordered && k->written < p->offset && !stopped(k)) {
         co_queue_wait(&k->turn, NULL);
     }
 }
 
-static int coroutine_fn copy_data(Copier *k, const Piece *p, Buffer *b)
-{
-    int ret;
+typedef struct Placed {
+    Converter *k;
+    const Piece *p;
+} Placed;
 
+static void placed(void *opaque)
+{
+    Placed *at = opaque;
+
+    pass_turn(at->k, at->p);
+}
+
+/* From host file to host file; false: it is to be read first. */
+static bool coroutine_fn move_host(Converter *k, const Piece *p)
+{
+    const ConvertSource *s = source_at(k->c, p->offset);
+    Placed at = {k, p};
+    CopyHostMove h = {
+        .source = blk_root(s->blk),
+        .source_offset = p->offset - s->start,
+        .offset = p->offset,
+        .bytes = p->bytes,
+        .zero_unit = k->c->args->sparse ? k->unit : -1,
+        .placed = placed,
+        .opaque = &at,
+    };
+    bool mixed, ok;
+
+    if (!k->host || p->bytes > s->size - h.source_offset ||
+        p->bytes > COPY_CHUNK) {
+        return false;
+    }
+    if (k->mixed > 0) {
+        k->mixed--;
+        return false;
+    }
+    wait_for_turn(k, p);
+    if (stopped(k)) {
+        return false;
+    }
+    ok = copy_mover_try_host(k->mover, &h, &mixed);
+    if (mixed) {
+        k->mixed = k->next_mixed;
+        k->next_mixed = MIN(2 * k->next_mixed, MAX_MIXED);
+    } else if (ok) {
+        k->next_mixed = MIN_MIXED;
+    }
+    return ok;
+}
+
+/* Reads it, and writes what is no zeroes. */
+static int coroutine_fn move_runs(Converter *k, const Piece *p)
+{
+    g_autofree Buffer *b = g_new0(Buffer, 1);
+    int ret = -ENOMEM;
+
+    b->k = k;
+    b->data = bufpool_get(k->pool);
+    b->zero = g_malloc(p->bytes / k->unit + 2);
+    if (!b->data) {
+        fail(k, ret, "reading at byte", p->offset);
+    } else {
+        ret = read_data(k, p, b);
+    }
+    if (ret >= 0) {
+        wait_for_turn(k, p);
+        ret = stopped(k) ? -EINTR : write_data(k, p, b);
+    }
+    if (b->data) {
+        bufpool_put(k->pool, b->data);
+    }
+    g_free(b->zero);
+    return ret;
+}
+
+static int coroutine_fn move_data(Converter *k, const Piece *p)
+{
     if (k->offload) {
         wait_for_turn(k, p);
-        if (offload(k, p)) {
+        if (!stopped(k) && offload(k, p)) {
             return 0;
         }
     }
-    ret = read_data(k, p, b);
-    if (ret < 0) {
-        return ret;
-    }
-    wait_for_turn(k, p);
-    return stopped(k) ? 0 : write_data(k, p, b);
+    return move_host(k, p) ? 0 : move_runs(k, p);
 }
 
-static int coroutine_fn copy_piece(Copier *k, const Piece *p, Buffer *b)
+static int coroutine_fn move(void *opaque, const CopyArea *p, bool *is_read)
 {
+    Converter *k = opaque;
     int ret = 0;
 
-    if (p->kind == PIECE_DATA) {
-        return copy_data(k, p, b);
+    if (p->kind == COPY_DATA) {
+        return move_data(k, p);
     }
     wait_for_turn(k, p);
-    if (p->kind == PIECE_ZERO && !stopped(k)) {
+    if (stopped(k)) {
+        return -EINTR;
+    }
+    if (p->from != &in_base) {
         ret = write_zeroes(k, p->offset, p->bytes);
         if (ret < 0) {
             fail(k, ret, "writing at byte", p->offset);
@@ -446,48 +493,28 @@ static int coroutine_fn copy_piece(Copier *k, const Piece *p, Buffer *b)
     return ret;
 }
 
-/* --- the coroutines --- */
-
-static void coroutine_fn keep_rate(Copier *k, const Piece *p)
+static void ended(void *opaque, const CopyArea *p, int ret)
 {
-    int64_t ns = 0;
+    Converter *k = opaque;
 
-    if (p->kind == PIECE_DATA) {
-        ns = ratelimit_delay(&k->limit, p->bytes, aio_now_ns());
+    if (tool_interrupted()) {
+        copy_pacer_cancel(&k->pacer);
     }
-    if (ns > 0) {
-        co_sleep_ns(ns);
+    if (ret < 0 || stopped(k)) {
+        co_queue_wake_all(&k->turn);
+        return;
     }
+    if (k->written < p->offset + p->bytes) {
+        pass_turn(k, p);
+    }
+    k->done += p->bytes;
+    img_progress_set(k->done, k->c->total);
 }
 
-static void coroutine_fn copier_entry(void *opaque)
-{
-    Copier *k = opaque;
-    int64_t chunk = ROUND_UP(CONVERT_CHUNK, k->c->align);
-    Buffer *b = g_new0(Buffer, 1);
-    Piece p;
-
-    b->k = k;
-    b->data = bdrv_blockalign(blk_bs(k->c->target), chunk);
-    b->zero = g_malloc(chunk / k->unit + 2);
-    while (take_piece(k, &p)) {
-        keep_rate(k, &p);
-        if (copy_piece(k, &p, b) < 0) {
-            break;
-        }
-        if (k->written < p.offset + p.bytes) {
-            pass_turn(k, &p);
-        }
-        k->done += p.bytes;
-        img_progress_set(k->done, k->c->total);
-    }
-    co_queue_wake_all(&k->turn);
-    qemu_vfree(b->data);
-    g_free(b->zero);
-    g_free(b);
-    k->running--;
-    aio_notify(aio_main_context());
-}
+static const CopierOps copier_ops = {
+    .move = move,
+    .ended = ended,
+};
 
 /* Smallest run of zeroes worth leaving out. */
 static int64_t sparse_unit(const Convert *c)
@@ -500,21 +527,53 @@ static int64_t sparse_unit(const Convert *c)
     return MAX(unit, c->align);
 }
 
+static void init_copier(Converter *k, Convert *c)
+{
+    CopyMoverParams params = {.unit = bdrv_get_cluster_size(blk_bs(c->target))};
+
+    *k = (Converter) {
+        .c = c,
+        .chunk = ROUND_UP(CONVERT_CHUNK, c->align),
+        .unit = sparse_unit(c),
+        .offload = c->args->offload,
+        .host = !c->args->compressed && blk_enable_write_cache(c->target),
+        .cluster = params.unit,
+        .next_mixed = MIN_MIXED,
+    };
+    co_queue_init(&k->turn);
+    k->pool = bufpool_new(k->chunk, c->args->coroutines);
+    k->mover = copy_mover_new(NULL, blk_root(c->target), &params);
+    copy_walker_init_span(&k->walker, c->total, c->align);
+    copy_walker_set_look(&k->walker, look, k);
+    ratelimit_set_speed(&k->limit, c->args->rate);
+    copy_pacer_init(&k->pacer, c->args->coroutines, 0, &k->limit);
+    k->copier = (Copier) {
+        .walker = &k->walker,
+        .pacer = &k->pacer,
+        .ops = &copier_ops,
+        .opaque = k,
+        .chunk = k->chunk,
+        .no_retry = true,
+        .free_zeroes = true,
+    };
+}
+
+static void destroy_copier(Converter *k)
+{
+    copy_walker_destroy(&k->walker);
+    copy_mover_free(k->mover);
+    bufpool_free(k->pool);
+}
+
 int convert_copy(Convert *c)
 {
-    Copier k = { .c = c, .unit = sparse_unit(c), .offload = c->args->offload };
+    Converter k;
     int ret;
 
-    k.host = !c->args->compressed && blk_enable_write_cache(c->target);
-    k.cluster = bdrv_get_cluster_size(blk_bs(c->target));
-    co_mutex_init(&k.lock);
-    co_queue_init(&k.turn);
-    ratelimit_set_speed(&k.limit, c->args->rate);
-    k.running = c->args->coroutines;
-    for (int i = 0; i < c->args->coroutines; i++) {
-        coroutine_enter(coroutine_create(copier_entry, &k));
-    }
-    AIO_WAIT_WHILE(k.running > 0);
+    init_copier(&k, c);
+    copier_start(&k.copier, NULL, NULL);
+    AIO_WAIT_WHILE(k.copier.running);
+    destroy_copier(&k);
     if (k.ret >= 0 && tool_interrupted()) {
         return -EINTR;
     }
