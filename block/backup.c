@@ -199,9 +199,7 @@ static void backup_broken(void *opaque)
 {
     BackupJob *s = opaque;
 
-    if (s->common.copier) {
-        copy_pacer_cancel(s->common.copier->pacer);
-    }
+    block_job_stop_copying(&s->common);
     job_wake(&s->common.job);
 }
 

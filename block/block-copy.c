@@ -15,6 +15,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/block-copy.h"
+#include "block/copier.h"
 #include "block/copy-mover.h"
 #include "block/dirty-bitmap.h"
 #include "block/driver.h"

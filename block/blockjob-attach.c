@@ -8,6 +8,7 @@
  * these transactions is ever committed.
  */
 #include "qemu/osdep.h"
+#include "qemu/transactions.h"
 #include "block/block-backend.h"
 #include "block/blockjob.h"
 #include "block/graph.h"

@@ -13,6 +13,7 @@
  * the middle.
  */
 #include "qemu/osdep.h"
+#include "block/copier.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
 #include "qemu/aio.h"
@@ -25,12 +26,19 @@ static void wake_job(void *opaque)
     job_wake(opaque);
 }
 
+void block_job_stop_copying(BlockJob *job)
+{
+    if (job->copier) {
+        copy_pacer_cancel(job->copier->pacer);
+    }
+}
+
 void coroutine_fn block_job_pause(Job *j)
 {
     BlockJob *job = container_of(j, BlockJob, job);
 
+    block_job_stop_copying(job);
     if (job->copier) {
-        copy_pacer_cancel(job->copier->pacer);
         copier_wait(job->copier);
     }
 }

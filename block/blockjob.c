@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Jobs that hold nodes: edges, drain, speed, queries. */
 #include "qemu/osdep.h"
+#include "block/copier.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
 #include "qapi/qapi-types-block-job.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What images hold is copied into one below them: by the job, or at once. */
 #include "qemu/osdep.h"
+#include "block/copier.h"
 #include "block/commit.h"
 #include "block/copy-mover.h"
 #include "block/io.h"

@@ -14,6 +14,7 @@
  * it hold something is it written to the base.
  */
 #include "qemu/osdep.h"
+#include "block/copier.h"
 #include "block/chain-jobs.h"
 #include "block/commit.h"
 #include "block/io.h"

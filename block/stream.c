@@ -17,6 +17,7 @@
  * copied is passed over, and the job fails at its end: the backing file stays.
  */
 #include "qemu/osdep.h"
+#include "block/copier.h"
 #include "block/block-backend.h"
 #include "block/chain-jobs.h"
 #include "block/graph.h"

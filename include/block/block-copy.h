@@ -21,7 +21,7 @@
 #ifndef BLOCK_BLOCK_COPY_H
 #define BLOCK_BLOCK_COPY_H
 
-#include "block/copier.h"
+#include "block/copy-error.h"
 #include "block/types.h"
 #include "qemu/hbitmap.h"
 #include "qemu/progress.h"
@@ -31,6 +31,7 @@
 #define BLOCK_COPY_CLUSTER_SIZE_MAX (2 * GiB)
 
 typedef struct BlockCopyState BlockCopyState;
+typedef struct Copier Copier; /* block/copier.h */
 
 /* A copy that goes on beside its caller. */
 typedef struct BlockCopyCall BlockCopyCall;

@@ -6,13 +6,14 @@
 #ifndef BLOCK_BLOCKJOB_H
 #define BLOCK_BLOCKJOB_H
 
-#include "block/copier.h"
+#include "block/copy-error.h"
 #include "block/types.h"
 #include "job/job.h"
 #include "qapi/qapi-types-block-core.h"
-#include "qemu/transactions.h"
 
 typedef struct BlockJobInfoList BlockJobInfoList;
+typedef struct Copier Copier; /* block/copier.h */
+typedef struct Transaction Transaction;
 
 typedef struct BlockJob {
     Job job; /* first */

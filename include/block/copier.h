@@ -26,23 +26,13 @@
 #ifndef BLOCK_COPIER_H
 #define BLOCK_COPIER_H
 
+#include "block/copy-error.h"
 #include "block/copy-pacer.h"
 #include "block/copy-walker.h"
 #include "block/reqlist.h"
 
 /* Bytes of one area of data, unless the user wants less. */
 #define COPY_CHUNK (1 * MiB)
-
-/* What failed first; zeroed: nothing did. */
-typedef struct BlockCopyError {
-    int ret;      /* -errno */
-    bool is_read; /* the source failed, not the target */
-    /*
-     * The unit that failed; where it did not fail again when it was tried by
-     * itself, or was not tried, the area.
-     */
-    int64_t offset, bytes;
-} BlockCopyError;
 
 typedef struct CopierOps {
     /*
