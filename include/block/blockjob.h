@@ -68,6 +68,9 @@ void block_job_free(Job *job);
 void block_job_user_resume(Job *job);
 void block_job_set_speed(Job *job, int64_t speed);
 
+/* The job's copier begins no further area; what is on its way goes on. */
+void block_job_stop_copying(BlockJob *job);
+
 /*
  * For JobDriver, cancel: what the job's coroutines, and those of its copier,
  * wait for on any of its nodes fails where that may never come.  Requests of

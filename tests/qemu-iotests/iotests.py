@@ -625,7 +625,7 @@ class QemuStorageDaemon:
 
     def _next_iothread(self):
         """With check --iothread, exports are in two threads in turn."""
-        if not IOTHREAD:
+        if not IOTHREAD or self.command[0] != QSD_PROG:
             return {}
         self.exports += 1
         name = f'iothread{self.exports % 2}'
