@@ -17,8 +17,9 @@ Error *error_abort;
 Error *error_fatal;
 
 static char *progname;
-static GString *captured; /* NULL: reports go to stderr */
-static char *location;    /* NULL: none */
+/* Of each thread: a monitor takes the reports of its own commands only. */
+static __thread GString *captured; /* NULL: reports go to stderr */
+static __thread char *location;    /* NULL: none */
 static bool with_time;
 static char *guest_name;  /* NULL: not shown */
 
