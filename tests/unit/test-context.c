@@ -303,6 +303,8 @@ static void test_throttle(void)
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     aio_main_init(&error_fatal);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/context/move", test_move);
@@ -310,5 +312,7 @@ int main(int argc, char **argv)
     g_test_add_func("/context/drain", test_drain);
     g_test_add_func("/context/drain-inside", test_drain_inside);
     g_test_add_func("/context/throttle", test_throttle);
-    return g_test_run();
+    ret = g_test_run();
+    aio_main_cleanup();
+    return ret;
 }

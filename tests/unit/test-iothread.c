@@ -202,6 +202,8 @@ static void test_timer(void)
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     aio_main_init(&error_fatal);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/iothread/run", test_run);
@@ -210,5 +212,7 @@ int main(int argc, char **argv)
     g_test_add_func("/iothread/exclusive", test_exclusive);
     g_test_add_func("/iothread/wake", test_wake);
     g_test_add_func("/iothread/timer", test_timer);
-    return g_test_run();
+    ret = g_test_run();
+    aio_main_cleanup();
+    return ret;
 }

@@ -208,10 +208,14 @@ static void test_reconnect(void)
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     aio_main_init(&error_fatal);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/nbd/nodes/move", test_move);
     g_test_add_func("/nbd/nodes/server-ends", test_server_ends);
     g_test_add_func("/nbd/nodes/reconnect", test_reconnect);
-    return g_test_run();
+    ret = g_test_run();
+    aio_main_cleanup();
+    return ret;
 }

@@ -371,11 +371,15 @@ static void test_client(void)
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     aio_main_init(&error_fatal);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/nbd/threads/moves", test_moves);
     g_test_add_func("/nbd/threads/thread-ends", test_thread_ends);
     g_test_add_func("/nbd/threads/ends", test_ends);
     g_test_add_func("/nbd/threads/client", test_client);
-    return g_test_run();
+    ret = g_test_run();
+    aio_main_cleanup();
+    return ret;
 }
