@@ -323,8 +323,15 @@ static char *create_parent_desc(BdrvChild *child)
     return g_strdup("the creation of a qcow2 image");
 }
 
+/* The coroutine that writes does not follow. */
+static bool create_may_move(BdrvChild *child, AioContext *ctx)
+{
+    return false;
+}
+
 static const BdrvChildClass create_class = {
     .parent_desc = create_parent_desc,
+    .may_move = create_may_move,
 };
 
 /* The node to format, with an edge that may write it; consumes nothing. */
@@ -375,7 +382,11 @@ int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options, Error **errp)
     }
     c.buf = bdrv_try_blockalign(c.file->bs, c.cluster_size);
     if (c.buf) {
+        AioContext *here = aio_current_context();
+
+        co_move_to(c.file->bs->ctx);
         ret = write_image(&c, errp);
+        co_move_to(here);
     } else {
         error_setg(errp, "Not enough memory for a cluster");
         ret = -ENOMEM;
