@@ -162,35 +162,92 @@ static void set_context(const Connected *m)
     }
 }
 
-static void move(Connected *m, AioContext *from)
+static void quiesce_all(const Connected *m)
 {
     for (guint i = 0; i < m->nodes->len; i++) {
         bdrv_quiesce(m->nodes->pdata[i]);
     }
-    AIO_WAIT_WHILE(any_busy(m));
-    aio_context_run(from, leave, m);
-    set_context(m);
-    aio_context_run(m->to, arrive, m);
+}
+
+static void unquiesce_all(const Connected *m)
+{
     for (guint i = m->nodes->len; i-- > 0;) {
         bdrv_unquiesce(m->nodes->pdata[i]);
     }
 }
 
+/* Until this is over the graph does not change, though the loop is polled. */
+static bool moving;
+
+bool bdrv_context_moving(void)
+{
+    return moving;
+}
+
+static void move(Connected *m, AioContext *from)
+{
+    g_assert(!moving);
+    moving = true;
+    aio_context_run(from, leave, m);
+    set_context(m);
+    aio_context_run(m->to, arrive, m);
+    moving = false;
+}
+
+/* While it was waited, nodes and users may have come and gone. */
+static bool is_current(const Connected *m, BlockDriverState *bs)
+{
+    g_auto(Connected) now;
+
+    connected_init(&now, m->to);
+    collect(bs, &now);
+    if (now.nodes->len != m->nodes->len || now.users->len != m->users->len) {
+        return false;
+    }
+    for (guint i = 0; i < now.nodes->len; i++) {
+        if (!g_hash_table_contains(m->seen, now.nodes->pdata[i])) {
+            return false;
+        }
+    }
+    for (guint i = 0; i < now.users->len; i++) {
+        if (now.users->pdata[i] != m->users->pdata[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One try.  False: what is connected has changed meanwhile. */
+static bool try_move(BlockDriverState *bs, Connected *m)
+{
+    bool ok;
+
+    quiesce_all(m);
+    AIO_WAIT_WHILE(any_busy(m));
+    ok = is_current(m, bs);
+    if (ok && bs->ctx != m->to) {
+        move(m, bs->ctx);
+    }
+    unquiesce_all(m);
+    return ok;
+}
+
 bool bdrv_try_set_aio_context(BlockDriverState *bs, AioContext *ctx,
                               Error **errp)
 {
-    g_auto(Connected) m;
+    bool done = false;
 
     g_assert(aio_is_exclusive() && !in_coroutine());
-    connected_init(&m, ctx);
-    if (bs->ctx == ctx) {
-        return true;
+    while (!done && bs->ctx != ctx) {
+        g_auto(Connected) m;
+
+        connected_init(&m, ctx);
+        collect(bs, &m);
+        if (!all_may_move(&m, bs, errp)) {
+            return false;
+        }
+        done = try_move(bs, &m);
     }
-    collect(bs, &m);
-    if (!all_may_move(&m, bs, errp)) {
-        return false;
-    }
-    move(&m, bs->ctx);
     return true;
 }
 

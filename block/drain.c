@@ -42,6 +42,11 @@ static void bdrv_run_outside_bh(void *opaque)
 {
     RunOutside *run = opaque;
 
+    if (bdrv_context_moving()) {
+        aio_bh_oneshot(aio_main_context(), AIO_SCOPE_IO, bdrv_run_outside_bh,
+                       run);
+        return;
+    }
     aio_exclusive_begin();
     run->fn(run->opaque);
     aio_exclusive_end();

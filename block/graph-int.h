@@ -85,6 +85,11 @@ bool bdrv_moved_size_tran(BdrvChild *child, int64_t old_bytes,
 bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
                              Error **errp);
 
+/* --- context.c --- */
+
+/* Is a tree between two threads?  Then nobody may change the graph. */
+bool bdrv_context_moving(void);
+
 /* --- drain.c --- */
 
 /* Stops requests without waiting for those in flight. */

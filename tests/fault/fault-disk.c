@@ -155,18 +155,19 @@ void fault_disks_foreach(void (*fn)(const char *name, void *opaque),
     }
 }
 
-static GRand *slow_rand;
+static uint32_t slow_next; /* atomic: disks may be in several threads */
 static int slow_turns = 1;
 
 void fault_disks_slow(GRand *rand, int turns)
 {
-    slow_rand = rand;
-    slow_turns = turns;
+    slow_next = rand ? g_rand_int(rand) : 0;
+    slow_turns = MAX(turns, 1);
 }
 
 static void coroutine_fn take_time(void)
 {
-    int n = slow_rand ? g_rand_int_range(slow_rand, 1, slow_turns + 1) : 1;
+    uint32_t x = __atomic_fetch_add(&slow_next, 1, __ATOMIC_RELAXED);
+    int n = 1 + (x * UINT32_C(2654435761) >> 16) % slow_turns;
 
     while (n-- > 0) {
         co_yield_to_loop();

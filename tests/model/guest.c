@@ -86,6 +86,14 @@ static int coroutine_fn do_write(ModelWriter *w)
                          model_draw(m, 8) ? 0 : BDRV_REQ_FUA);
 }
 
+/* To the thread where the disk is now: nothing is done in another. */
+static void coroutine_fn follow(Model *m)
+{
+    while (aio_current_context() != blk_get_aio_context(m->guest)) {
+        co_move_to(blk_get_aio_context(m->guest));
+    }
+}
+
 static void coroutine_fn writer_entry(void *opaque)
 {
     ModelWriter *w = opaque;
@@ -100,6 +108,7 @@ static void coroutine_fn writer_entry(void *opaque)
         }
         for (int i = model_draw(m, 4); i >= 0; i--) {
             co_yield_to_loop();
+            follow(m);
         }
     }
     w->running = false;
@@ -112,7 +121,8 @@ void model_guest_start(Model *m)
         ModelWriter *w = &m->writers[i];
 
         *w = (ModelWriter) { .m = m, .index = i, .running = true };
-        coroutine_enter(coroutine_create(writer_entry, w));
+        aio_co_enter(blk_get_aio_context(m->guest),
+                     coroutine_create(writer_entry, w));
     }
 }
 

@@ -59,6 +59,8 @@ typedef struct ModelWriter {
 
 typedef struct Model {
     GRand *rand;
+    AioContext *contexts[3]; /* where the disk may live; none: it stays */
+    int n_contexts;
     BlockBackend *guest;
     uint8_t disk[MODEL_SECTORS];
     ModelBitmap bitmaps[MODEL_BITMAPS];

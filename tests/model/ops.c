@@ -589,12 +589,15 @@ static void notice_jobs(Model *m)
     }
 }
 
+/* A turn of any thread counts. */
 void model_run_loop(Model *m, int turns)
 {
+    aio_wait_begin();
     for (int i = 0; i < turns; i++) {
         aio_poll(aio_main_context(), true);
         notice_jobs(m);
     }
+    aio_wait_end();
 }
 
 static void end_jobs(Model *m)
@@ -608,7 +611,7 @@ static void end_jobs(Model *m)
         }
         notice_jobs(m);
         if (m->job || m->backup.used) {
-            aio_poll(aio_main_context(), true);
+            model_run_loop(m, 1);
         }
     }
 }
@@ -676,6 +679,18 @@ void model_end(Model *m)
     fault_disks_clear();
 }
 
+/* The disk, and all that is connected with it, goes to another thread. */
+static void op_move(Model *m)
+{
+    if (m->n_contexts) {
+        aio_main_hold(); /* as in a handler: jobs do not end meanwhile */
+        bdrv_try_set_aio_context(blk_bs(m->guest),
+                                 m->contexts[model_draw(m, m->n_contexts)],
+                                 &error_abort);
+        aio_main_release();
+    }
+}
+
 /* How often each is drawn. */
 static const struct {
     int weight;
@@ -686,6 +701,7 @@ static const struct {
     { 2, op_stream },       { 2, op_commit },        { 6, op_backup },
     { 2, op_cancel },       { 2, op_speed },         { 2, op_pause },
     { 1, op_throttle },     { 1, op_reopen },        { 1, op_fleece },
+    { 4, op_move },
 };
 
 void model_step(Model *m)

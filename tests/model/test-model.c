@@ -5,6 +5,8 @@
  *   test-model                 the seeds of `make check`
  *   MODEL_SEED=N               that one; with --verbose, what it does
  *   MODEL_SEEDS=N              N seeds, from MODEL_FIRST (default 1) on
+ *   MODEL_THREADS=1            the disk moves between threads; then a seed is
+ *                              not the same program each time
  */
 #include "qemu/osdep.h"
 
@@ -12,6 +14,7 @@
 #include "model.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qmp-dispatch.h"
+#include "qemu/iothread.h"
 
 #define SEEDS 250
 #define STEPS 120
@@ -38,11 +41,18 @@ static int number(const char *name, int otherwise)
     return text ? atoi(text) : otherwise;
 }
 
+static IOThread *threads[2]; /* NULL: none */
+
 static Model *run_seed(int seed)
 {
     Model *m = g_new0(Model, 1);
 
     m->rand = g_rand_new_with_seed(seed);
+    if (threads[0]) {
+        m->contexts[m->n_contexts++] = aio_main_context();
+        m->contexts[m->n_contexts++] = iothread_context(threads[0]);
+        m->contexts[m->n_contexts++] = iothread_context(threads[1]);
+    }
     /* Told before, as what goes wrong aborts. */
     g_test_message("to run this again: MODEL_SEED=%d", seed);
     fault_disks_slow(m->rand, 1 + model_draw(m, 8));
@@ -77,9 +87,17 @@ static void test_random(void)
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     g_test_init(&argc, &argv, NULL);
     aio_main_init(&error_abort);
     qmp_set_program_table(&qmp_command_table);
+    for (int i = 0; number("MODEL_THREADS", 0) && i < 2; i++) {
+        threads[i] = iothread_new("model", &error_abort);
+    }
     g_test_add_func("/model/random", test_random);
-    return g_test_run();
+    ret = g_test_run();
+    iothread_free(threads[0]);
+    iothread_free(threads[1]);
+    return ret;
 }
