@@ -177,10 +177,10 @@ struct BlockDriver {
     void (*abort_perm)(BlockDriverState *bs);
     /*
      * May a child change while the node is open?  Called before the change,
-     * with the node drained; the driver drops its data about the old child here,
-     * or in a step that it adds to @tran, which is undone if the whole change
-     * fails.  BDRV_REFUSE with @errp.  NULL: refuses.  Most drivers use one of
-     * bdrv_child_change_filter() and the like.
+     * with the node drained; the driver drops its data about the old child
+     * here, or in a step that it adds to @tran, which is undone if the whole
+     * change fails.  BDRV_REFUSE with @errp.  NULL: refuses.  Most drivers use
+     * one of bdrv_child_change_filter() and the like.
      */
     BdrvConsent (*child_change)(BlockDriverState *bs,
                                 const BdrvChildChange *change,

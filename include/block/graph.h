@@ -233,9 +233,9 @@ char *bdrv_perm_names(uint64_t perm);
 /* --- graph changes (graph.c) --- */
 
 /*
- * In all of these a node that is to get another child is asked whether it bears
- * that (BlockDriver.child_change), and so are those above it that would see
- * other data.  Jobs and recording bitmaps bear no other data.
+ * In all of these a node that is to get another child is asked for consent
+ * (BlockDriver.child_change), and so are the parents above it that would see
+ * other data.  Jobs and recording bitmaps refuse other data.
  */
 
 /*

@@ -29,8 +29,8 @@ typedef struct BdrvSnapshot {
 
 /*
  * Operations of a driver that has snapshots.  The node is drained; @index
- * counts in the order of the list.  Operations that change the image are atomic, also
- * if they fail or the process ends meanwhile.
+ * counts in the order of the list.  Operations that change the image are
+ * atomic, also if they fail or the process ends meanwhile.
  */
 typedef struct BdrvSnapshotOps {
     /* An array of BdrvSnapshot *, owned by the caller. */

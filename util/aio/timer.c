@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Timers: a binary heap per scope; every timer knows its place in it. */
+/* Timers: a binary heap per scope; every timer has its index in the heap. */
 #include "qemu/osdep.h"
 #include "aio-int.h"
 
