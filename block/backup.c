@@ -47,7 +47,7 @@ static void describe(BlockJob *job, const BlockCopyError *error,
     block_copy_error_set(to_backup(&job->job)->copy, error, errp);
 }
 
-/* The snapshot is of no use any more: 0 or the reason. */
+/* 0, or -errno with @errp if the snapshot has become incomplete. */
 static int check_broken(BackupJob *s, Error **errp)
 {
     const BlockCopyError *error = cbw_broken(s->cbw);

@@ -357,7 +357,7 @@ int coroutine_fn cbw_co_snapshot_status(BlockDriverState *bs, int64_t offset,
                                       NULL, NULL, NULL);
         block_reqs_remove(&req);
     }
-    /* Where it lies is nobody's business. */
+    /* The host offset is not exposed. */
     return ret < 0 ? ret : ret & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO);
 }
 

@@ -37,7 +37,7 @@ AioTimer *aio_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
     return timer;
 }
 
-/* Of an I/O thread: by itself, or by the main thread while that is alone. */
+/* Of an I/O thread: by itself, or by the exclusive main thread. */
 static void assert_may_touch(const AioContext *ctx)
 {
     assert(ctx == aio_current_context() ||
