@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What stands between a request of any shape and a driver with demands:
- * padding to the request alignment (read-modify-write), splitting by the
- * limits, bounce buffers where the memory is not aligned.
+ * Adapts requests to the requirements of a driver: padding to the request
+ * alignment (read-modify-write), splitting by the limits, bounce buffers if
+ * the memory is not aligned.
  *
  *          offset          offset + bytes
  *     |......#######|############|###.........|    | multiples of the alignment

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What becomes of the bitmap of a backup.
+ * The bitmap of a backup, and its state after the job.
  *
  *     sync          mode        success     failure
  *     full, top     on-success  abdicate    reclaim
  *                   always      abdicate    abdicate + all that was not copied
  *     bitmap        on-success  abdicate    reclaim
  *                   never       reclaim     reclaim
- *                   always      abdicate    abdicate + what of it was not
+ *                   always      abdicate    abdicate + its bits not copied
  *     incremental   as bitmap with on-success
  *
- * abdicate: it holds the writes since the start.  reclaim: those and what it
- * held before.
+ * abdicate: it has the writes since the start.  reclaim: those and its former
+ * bits.
  */
 #include "qemu/osdep.h"
 #include "block/backup.h"

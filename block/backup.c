@@ -2,13 +2,13 @@
 /*
  * The backup job.
  *
- * create   (source drained) the bitmap is frozen, the filter inserted, what is
- *          to be copied decided: this is the moment the copy shows
- * run      copies what is left, again after errors that the policy forgives;
+ * create   (source drained) the bitmap is frozen, the filter inserted, todo is
+ *          determined: this is the point in time of the copy
+ * run      copies what is left, and retries after errors as the policy says;
  *          pausing ends the call of the copy engine, resuming begins another
- * flush    nobody else makes the target durable, so a success waits for it; a
- *          failure does where a bitmap is to forget what was copied (always)
- * end      commit or abort: the bitmap; clean: the filter goes
+ * flush    the job alone makes the target durable, so a success waits for it;
+ *          a failure does if bits of copied data are to be cleared (always)
+ * end      commit or abort: the bitmap; clean: the filter is removed
  */
 #include "qemu/osdep.h"
 #include "block/backup.h"
@@ -47,7 +47,7 @@ static void describe(BlockJob *job, const BlockCopyError *error,
     block_copy_error_set(to_backup(&job->job)->copy, error, errp);
 }
 
-/* The snapshot is of no use any more: 0 or the reason. */
+/* 0, or -errno with @errp if the snapshot has become incomplete. */
 static int check_broken(BackupJob *s, Error **errp)
 {
     const BlockCopyError *error = cbw_broken(s->cbw);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * I/O of a BlockBackend: waits while its node is drained, checks the range,
- * waits for its limits, and goes through the gate of the root edge.
+ * waits for its limits, and calls the gate of the root edge.
  */
 #include "qemu/osdep.h"
 #include "block-backend-int.h"

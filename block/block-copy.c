@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Copying a node while it is in use: what is left, and who works on what.
+ * Copying a node while it is in use: what is left, and what is in flight.
  *
- * All calls of a state walk the same bitmap, todo, and note what they are at in
+ * All calls of a state walk the same bitmap, todo, and record their areas in
  * the same list of requests.  Taking an area clears its bits; a failure sets
- * them again.  A call that finds nothing left waits for others at work in its
- * range and looks once more, since they may have failed.
+ * them again.  A call that finds nothing left waits for areas of others in its
+ * range and walks once more, since they may have failed.
  *
  *     block_copy()         a guest's write: one area after another
  *     block_copy_async()   a job: many at a time, no faster than `speed`
  *
- * The loop, and what happens to what fails, is in block/copier.h; how an area
- * gets across in block/copy-mover.h.
+ * block/copier.h describes the loop and failures, block/copy-mover.h the
+ * transfer of an area.
  */
 #include "qemu/osdep.h"
 #include "block/block-copy.h"

@@ -2,9 +2,9 @@
 /*
  * Attaching a job to its nodes, and detaching it: steps of a transaction.
  *
- * Each function does one thing and adds a step that undoes it.  A job keeps the
- * transaction as long as it holds what was done, and aborts it to let go: then
- * all is undone in reverse order, however far attaching has come.  None of
+ * Each function makes one change and adds a step that undoes it.  A job keeps
+ * the transaction while it is attached, and aborts it to detach: then all steps
+ * are undone in reverse order, also if attaching failed half way.  None of
  * these transactions is ever committed.
  */
 #include "qemu/osdep.h"

@@ -9,8 +9,7 @@
  *      |                                       |
  *      +---------------------------------------+
  *
- * Pausing ends the run, resuming begins another: there is nothing to freeze in
- * the middle.
+ * Pausing ends the run, resuming begins another: a run is never suspended.
  */
 #include "qemu/osdep.h"
 #include "block/copier.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What commit and stream have in common. */
+/* Functions that commit and stream share. */
 #include "qemu/osdep.h"
 #include "block/chain-jobs.h"
 #include "block/graph.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What images hold is copied into one below them: by the job, or at once. */
+/* Copies the data of images into one below them: for the job, or at once. */
 #include "qemu/osdep.h"
 #include "block/copier.h"
 #include "block/commit.h"

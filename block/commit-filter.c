@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * commit_top: stands between an image that is being committed and those who
- * read it.  What is below it may be written, as what is seen through the image
- * stays the same.  No driver that users could ask for.
+ * commit_top: the filter between an image that is being committed and its
+ * users.  Nodes below it may be written, as the content of the image stays the
+ * same.  Users cannot open this driver.
  */
 #include "qemu/osdep.h"
 #include "block/commit.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Committing while nobody else uses the images. */
+/* Committing while there are no other users of the images. */
 #include "qemu/osdep.h"
 #include "block/commit.h"
 #include "block/io.h"

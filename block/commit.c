@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The commit job, for images that nobody writes to.
+ * The commit job, for images that have no writers.
  *
  *      overlay             overlay              overlay
  *         |                   |                    |
@@ -10,8 +10,8 @@
  *         |                   |                    |
  *        base                base (written)       base
  *
- * What the overlay's users see does not change: only where top and those below
- * it hold something is it written to the base.
+ * The content that the overlay's users see does not change: the base is written
+ * only in ranges that top or an image between them allocates.
  */
 #include "qemu/osdep.h"
 #include "block/copier.h"

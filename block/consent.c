@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who relies on what a change of the graph changes is asked first.
+ * Before a change of the graph, the parents that it affects are asked.
  *
- *      job  (refuses other data)     user (bears it)
+ *      job  (refuses other data)     user (accepts it)
  *        \                            /
  *         filter  <- asked: what is below its child changes
  *           |
@@ -10,9 +10,8 @@
  *           |
  *       old child  ->  new child
  *
- * A driver may keep what belongs to a child: tables of an image, a size, which
- * parts were saved.  So no driver gets another child that did not say it can
- * bear one.
+ * A driver may keep data about a child: tables of an image, a size, which parts
+ * were saved.  So a driver gets another child only if it has agreed to that.
  */
 #include "qemu/osdep.h"
 #include "block/dirty-bitmap.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Threads of nodes: all that is connected lives in one context.
+ * Contexts of nodes: all connected nodes and users are in one context.
  *
  *      export   device        job
  *          \     /          /     \
@@ -8,15 +8,16 @@
  *             |           |                   of the users above them, and not
  *          node D      node E                 that of B
  *
- * A move takes the whole of it along: first it is asked whether all users bear
- * it, then all is drained, leaves the old thread and comes to the new one.
+ * A move includes all of them: first all users are asked whether they can move,
+ * then all nodes are drained, detached from the old thread and attached to the
+ * new one.
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
 #include "block/node-int.h"
 #include "block/node-int.h"
 
-/* What goes along. */
+/* Nodes and users that move together. */
 typedef struct Connected {
     AioContext *to;
     GHashTable *seen; /* nodes, and users by what their edges have as opaque */
@@ -105,7 +106,7 @@ static bool any_busy(const Connected *m)
     return false;
 }
 
-/* In the thread that it leaves: users first, then nodes from above. */
+/* In the old thread: users first, then nodes from above. */
 static void leave(void *opaque)
 {
     const Connected *m = opaque;
@@ -126,7 +127,7 @@ static void leave(void *opaque)
     }
 }
 
-/* In the thread that it comes to: the reverse. */
+/* In the new thread: the reverse. */
 static void arrive(void *opaque)
 {
     const Connected *m = opaque;
@@ -147,7 +148,7 @@ static void arrive(void *opaque)
     }
 }
 
-/* In the main thread, alone: others look at this from the old thread. */
+/* In the exclusive main thread, since the old thread also reads this. */
 static void set_context(const Connected *m)
 {
     for (guint i = 0; i < m->nodes->len; i++) {

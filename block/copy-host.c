@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pieces from host file to host file: worker threads that take the next one
+ * Pieces from host file to host file: worker threads that take the next piece
  * themselves.
  *
  * A lane is a worker thread that empties the queue, and a coroutine that waits
- * for it.  Handing a piece to an idle thread and hearing of its end costs as
- * much as copying some ten KiB, and takes as long as the loop is busy
- * otherwise.  So there is a lane only while there are pieces, it goes on by
- * itself as long as there are, and takes several small ones at once.
+ * for it.  Submitting a piece to an idle thread and being notified of its end
+ * costs as much as copying some ten KiB, and is delayed while the loop is busy.
+ * So a lane exists only while there are pieces, continues by itself as long as
+ * there are, and takes several small ones at once.
  *
- * A piece is told of (co_wake()) as soon as it is done, small ones together:
- * its requests end in the thread of the mover, which fills the queue again
- * while the lane is at work on the next one.
+ * The coroutine of a piece is woken (co_wake()) as soon as the piece is copied,
+ * for small ones together: its requests end in the thread of the mover, which
+ * refills the queue while the lane copies the next one.
  */
 #include "qemu/osdep.h"
 #include "block/copy-mover-int.h"

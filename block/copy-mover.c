@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The mover: gets areas across, in the best way that works. */
+/* The mover: transfers areas by the best method that works. */
 #include "qemu/osdep.h"
 #include "block/copy-mover-int.h"
 #include "block/graph.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The walker: what is left to copy, in areas of one kind. */
+/* The walker: finds what is left to copy, in areas of one kind. */
 #include "qemu/osdep.h"
 #include "block/copy-walker.h"
 

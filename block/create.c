@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Making images: as blockdev-create does, and as `qemu-img create` does with
- * its own spelling of the options, which is translated to the schema's here.
+ * Creating images: by blockdev-create, and by `qemu-img create`, whose own
+ * names of options are translated to the schema's here.
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"

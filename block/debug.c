@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The way to the blkdebug filter, and reports of corruption. */
+/* Calls to the blkdebug filter, and reports of corruption. */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
 

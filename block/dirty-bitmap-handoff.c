@@ -2,9 +2,9 @@
 /*
  * Handing a bitmap to a job and taking it back.
  *
- * While a job works from the bits of a bitmap they must not change, and no
- * write may be forgotten: so writes go to a successor.  At the end exactly one
- * of abdicate (what the job had is done) and reclaim (it is not) is called.
+ * While a job uses the bits of a bitmap they must not change, and no write may
+ * be lost: so a successor records writes.  At the end exactly one of abdicate
+ * (the job has copied the bits) and reclaim (it has not) is called.
  */
 #include "qemu/osdep.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What queries tell of bitmaps: those with names, and in between, in the order
- * in which they came to be, bits that jobs and filters keep on the node.
+ * Answers to queries of bitmaps: named bitmaps and the bits that jobs and
+ * filters show on the node, in the order of creation.
  */
 #include "qemu/osdep.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The states of a dirty bitmap as data: what each of them is, what may follow
- * what, and what a user may do in which.
+ * The states of a dirty bitmap as tables: the properties of each, which state
+ * may follow which, and what a user may do in which.
  */
 #include "qemu/osdep.h"
 

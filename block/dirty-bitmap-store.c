@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Persistent bitmaps: when the store of a node does what. */
+/* Persistent bitmaps: when the store of a node is called. */
 #include "qemu/osdep.h"
 
 #include "block/bitmap-store.h"

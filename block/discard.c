@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Discard: a hint that what a range holds is not needed any more. */
+/* Discard: a hint that the data of a range is no longer needed. */
 #include "qemu/osdep.h"
 #include "block/node-int.h"
 #include "io-int.h"

@@ -2,21 +2,22 @@
 /*
  * Draining: no requests in flight on a node between begin and end.
  *
- * A node is quiesced by telling all that may send it requests, its parents,
- * upwards through the graph, and its driver, which may have background work.
- * Each edge remembers whether its parent was told (child->quiesced), so that
- * an edge that moves from or to a drained node takes the state along.  Then
- * we wait until the node and everything above it has no request in flight.
+ * A node is quiesced by notifying all that may submit requests to it: its
+ * parents, upwards through the graph, and its driver, which may have background
+ * work.  Each edge records whether its parent was notified (child->quiesced),
+ * so that the parent of an edge that moves from or to a drained node is
+ * notified.  Then drain waits until the node and its parents have no request in
+ * flight.
  *
- *      BlockBackend      told second, queues new requests from now on
+ *      BlockBackend      notified second, queues new requests from now on
  *           |
- *        filter          told first, tells its own parents
+ *        filter          notified first, notifies its own parents
  *           |
  *       the node         quiesce_counter > 0
  *           |
- *       its child        not quiesced: nobody sends it requests through us;
- *                        but ours may be in flight there, so that it is asked
- *                        not to hold any back (let_go)
+ *       its child        not quiesced: the node submits it no new requests; but
+ *                        earlier ones may be in flight there, so that it is
+ *                        asked not to delay any (let_go)
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"

@@ -2,13 +2,13 @@
 /*
  * The name by which a node could be opened again.
  *
- * A plain path where nothing but the path matters: no option that changes what
- * is seen (BlockDriver.strong_options), no child but the one whose path it is,
- * the backing file as the image says.  Else json:{...} with just these.
+ * It is a plain path if only the path matters: no option that changes the
+ * content (BlockDriver.strong_options), no child but the one with that path,
+ * the backing file of the image's header.  Else json:{...} with just these.
  *
- * Filters that a job inserted (bdrv_is_implicit()) are never named: they go
- * with the job.  A name for an image's header, by which other programs open it
- * at other times, names no filter at all (bdrv_image_filename()).
+ * Filters that a job inserted (bdrv_is_implicit()) are never named: they are
+ * removed with the job.  A name for an image's header, by which other programs
+ * open it later, names no filter at all (bdrv_image_filename()).
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"

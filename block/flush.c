@@ -2,10 +2,11 @@
 /*
  * Flush, level by level from the top.
  *
- * Every change of a node counts up its write_gen when it is done.  A flush
- * covers the changes up to the generation it started with; who finds his
- * generation covered has nothing to do on this level, and who comes while one
- * is under way waits for it and looks again: flushes at one time are joined.
+ * Every change of a node increments its write_gen when it completes.  A flush
+ * covers the changes up to the generation it started with; one whose generation
+ * is already covered does nothing on this level, and one that begins while
+ * another is in flight waits for it and checks again: concurrent flushes are
+ * merged.
  */
 #include "qemu/osdep.h"
 #include "block/node-int.h"

@@ -2,9 +2,8 @@
 /*
  * Host I/O: ranges that a worker thread reads and writes by itself.
  *
- * Each level that is asked has a request in flight (rule 9 of
- * block/request.h), and the driver there keeps its part until it is told of
- * the end, if it wants to.
+ * Each level on the way has a request in flight (rule 9 of block/request.h),
+ * and its driver may keep its part until its ..._end() is called.
  *
  *     top node      begin: downwards     ^ end: upwards
  *       | lower             |            |
@@ -12,8 +11,8 @@
  *       | lower             |            |
  *     host file             v            |
  *
- * Whatever a level would have to do to the data or its timing (detect zeroes,
- * pad, throttle, copy on read) makes it -ENOTSUP: the general path does it.
+ * A level that must process or delay the data (detect zeroes, pad, throttle,
+ * copy on read) returns -ENOTSUP: then the general path is used.
  */
 #include "qemu/osdep.h"
 #include "block/node-int.h"

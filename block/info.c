@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the query commands and `qemu-img info` tell of nodes. */
+/* Information on nodes for the query commands and `qemu-img info`. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/dirty-bitmap.h"

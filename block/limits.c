@@ -3,7 +3,7 @@
  * Limits of a node: those of its children, merged, then the driver's own.
  *
  * The request alignment is not inherited: each gate aligns for its own node,
- * where the locking of the read-modify-write is, too.
+ * and also serialises the read-modify-write there.
  */
 #include "qemu/osdep.h"
 #include "block/node-int.h"

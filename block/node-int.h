@@ -42,7 +42,7 @@ typedef struct BdrvNode {
     bool reopening;     /* between prepare and commit of a reopen */
     LIST_ENTRY(BdrvNode) node_list;
 
-    /* --- main thread while it is alone; read by all: graph --- */
+    /* --- written by the exclusive main thread, read by all: graph --- */
     LIST_HEAD(, BdrvChild) children;
     LIST_HEAD(, BdrvChild) parents;
     uint64_t cumulative_perm, cumulative_shared;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From what users write, a file name, json:{...} or key=value, to the typed
- * options of a node; and what a parent's options mean for its children.
+ * Conversion of file names, json:{...} and key=value to the typed options of a
+ * node; and the options that children inherit from a parent.
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"

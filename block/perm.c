@@ -2,11 +2,11 @@
 /*
  * Permissions: what each edge uses and shares.
  *
- * A change anywhere is computed anew downwards, parents before children: the
- * union of what parents use and the intersection of what they share; from
- * these a node's driver says what it needs of each child.  Everything is
- * recorded in a Transaction: file locks and the like (check_perm / set_perm /
- * abort_perm) follow the outcome.
+ * After a change permissions are computed again downwards, parents before
+ * children: the union of what parents use and the intersection of what they
+ * share; from these a node's driver computes what it uses of each child.  All
+ * is recorded in a Transaction: file locks and the like are set or undone at
+ * its end (check_perm / set_perm / abort_perm).
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"

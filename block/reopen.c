@@ -3,12 +3,12 @@
  * Changing options in place.
  *
  *   queue      the nodes named, each followed by the children it defined in
- *              place, which take over what changes for them
+ *              place, which inherit changed options
  *   prepare    per node, parents first: its mode, new children, the driver's
  *              own preparation, which may still write under the old state of
  *              the children (e.g. store bitmaps before turning read-only)
  *   permit     permissions of the whole result at once
- *   commit     or all back in reverse order
+ *   commit     or abort all in reverse order
  */
 #include "qemu/osdep.h"
 #include "block/bitmap-store.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ranges being worked on: a list, as there are never more than some dozens. */
+/* Ranges in flight: a list, as there are never more than some dozens. */
 #include "qemu/osdep.h"
 #include "block/reqlist.h"
 #include "qemu/interval.h"

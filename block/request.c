@@ -219,7 +219,7 @@ static bool coroutine_fn settle_truncate(BdrvRequest *r)
     return waited;
 }
 
-/* Until it is alone, where it has to be; true if it had to wait. */
+/* Waits for conflicting serialising requests; true if it had to wait. */
 static bool coroutine_fn settle(BdrvRequest *r)
 {
     int64_t align;

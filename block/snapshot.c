@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Snapshots inside of images: finding the node that has them, the rules that
- * hold for all formats, and the way into the driver.
+ * Internal snapshots: finding the node that has them, the rules that hold for
+ * all formats, and the calls of the driver.
  */
 #include "qemu/osdep.h"
 

@@ -3,14 +3,14 @@
  * Block status: where data comes from, what is allocated, what reads as zero.
  *
  * One node first (node_status), then the chain below it (walk), then runs of
- * equal status are merged (merged_status).  A node that only stands for
- * another one, a filter or raw over an image, is looked through: what is
- * allocated there is what is allocated in it.
+ * equal status are merged (merged_status).  A node that only shows another one,
+ * a filter or raw over an image, is skipped: the allocation of its child is
+ * reported.
  *
- * On each node that is looked at the query is a request in flight until what
- * lies below it has answered, too (rule 8 of block/request.h): a write that
- * waits for readers waits for it, so that no answer is pieced together from
- * before the write (the upper layer) and after it (the lower one).
+ * On each node that it examines the query is a request in flight until the
+ * nodes below have answered, too (rule 8 of block/request.h): a write that
+ * waits for readers waits for it, so that no answer combines the state before
+ * the write (upper layer) with that after it (lower layer).
  */
 #include "qemu/osdep.h"
 #include "io-int.h"

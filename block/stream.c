@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The stream job: copies into an image what its backing files hold.
+ * The stream job: copies the data of backing files into an image.
  *
  *       user               user               user
  *        |                   |                  |
@@ -12,9 +12,9 @@
  *        |                   |                  |
  *      (base)             (base)             (base)
  *
- * What is read meanwhile is copied at once.  Copying changes nothing that can
- * be seen: bitmaps do not notice it.  Where errors are ignored, what cannot be
- * copied is passed over, and the job fails at its end: the backing file stays.
+ * Data that is read meanwhile is copied at once.  Copying changes no visible
+ * content: bitmaps do not record it.  If errors are ignored, areas that cannot
+ * be copied are skipped, and the job fails at its end: the backing file stays.
  */
 #include "qemu/osdep.h"
 #include "block/copier.h"

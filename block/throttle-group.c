@@ -2,13 +2,13 @@
 /*
  * Groups of throttled users.
  *
- * Per direction a group lists the members that have requests waiting, the
- * next to be served first.  One request at a time is let go: it accounts for
- * itself, its member goes to the end of the list, and the next one goes at
- * once or when the group's timer fires.
+ * Per direction a group lists the members that have delayed requests, the next
+ * to be served first.  One request at a time is resumed: it accounts for
+ * itself, its member moves to the end of the list, and the next one is resumed
+ * at once or when the group's timer fires.
  *
- * Members may live in several threads.  What they share is under the group's
- * lock; the timer belongs to the main thread, which others ask to set it.
+ * Members may be in several contexts.  Their shared data is under the group's
+ * lock; the timer belongs to the main thread, which sets it for the others.
  */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing zeroes: by the driver where it can, else as data.
+ * Writing zeroes: by the driver if it can, else as data.
  *
  * The driver gets whole granules of its pwrite_zeroes_alignment, and the parts
  * of granules at both ends on their own (which it may refuse by -ENOTSUP).

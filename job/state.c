@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The states of a job as data: what may follow what, and what may be asked. */
+/* The states of a job as tables: transitions, and verbs allowed in each. */
 #include "qemu/osdep.h"
 #include "job-int.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What others ask of a job: pause, resume, cancel, complete ... */
+/* Control of a job by users: pause, resume, cancel, complete ... */
 #include "qemu/osdep.h"
 #include "job-int.h"
 

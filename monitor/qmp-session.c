@@ -276,7 +276,7 @@ static void overtake_later(void)
 }
 
 /*
- * Where the dispatcher does not come to the next request, since a command has
+ * While the dispatcher cannot process the next request, since a command has
  * yielded or polls the loop, other sessions' queries are answered.
  */
 static void overtake(void *opaque)
@@ -284,7 +284,7 @@ static void overtake(void *opaque)
     GList *link, *next;
 
     if (!dispatch_running && !aio_main_nested()) {
-        /* It is about to. */
+        /* The dispatcher is about to process it. */
         if (!g_queue_is_empty(&dispatch_queue)) {
             overtake_later();
         }

@@ -3,9 +3,9 @@
  * The receiver of an NBD client: one coroutine reads what the server sends and
  * completes the calls it belongs to.
  *
- * Nothing the server says is believed: cookies must be those of calls, data
- * must lie in the range asked for, come once and all of it.  What breaks the
- * rules ends the connection; the call it concerned fails with -EINVAL, the
+ * All data from the server is checked: cookies must be those of calls, data
+ * must be in the requested range, sent once and complete.  A violation of the
+ * protocol ends the connection; the call it concerned fails with -EINVAL, the
  * others with -ENOTCONN.
  */
 #include "qemu/osdep.h"

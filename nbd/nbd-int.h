@@ -22,8 +22,8 @@
 #define NBD_KEEP_BUFFER (512 * KiB)      /* largest that is kept for reuse */
 #define NBD_KEEP_REQUESTS 32
 
-/* Main thread only; @clients changes while that is alone, so that any thread
- * may walk through it. */
+/* Main thread only; @clients is changed by the exclusive main thread, so that
+ * any thread may walk it. */
 struct NBDServer {
     LIST_HEAD(, NBDExport) exports;
     LIST_HEAD(, NBDClient) clients;
@@ -53,7 +53,7 @@ struct NBDExport {
     /* --- atomic --- */
     uint64_t size;
 
-    /* --- the thread of @ctx, and the main thread while it is alone --- */
+    /* --- the thread of @ctx, and the exclusive main thread --- */
     AioContext *ctx; /* NULL: between two */
     unsigned in_flight;
     unsigned quiesced; /* changed by the main thread only */

@@ -2,13 +2,13 @@
 /*
  * Sending replies.
  *
- * Requests that are carried out together tend to end together.  A reply is
- * therefore sent at once only where no other is to be expected; else a bottom
- * half sends all that have come up by the next turn of the loop in one system
- * call.  Where the socket is full a coroutine takes over until it is not.
+ * Requests that are performed together tend to complete together.  A reply is
+ * therefore sent at once only if no other is expected; else a bottom half sends
+ * all replies up to the next iteration of the loop in one system call.  While
+ * the socket is full a coroutine sends them.
  *
- * Waking the reader comes last in everything here: it may run at once, find
- * the connection at its end and free the client.
+ * All functions here wake the reader last: it may run at once, read the end of
+ * the connection and free the client.
  */
 #include "qemu/osdep.h"
 

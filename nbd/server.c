@@ -2,17 +2,17 @@
 /*
  * Servers, exports and the life of a client.
  *
- * A client is one coroutine from beginning to end; it frees the client as its
- * last act.  Whoever wants a client to go shuts its socket down: the coroutine
- * then finds it at its end.
+ * A client is one coroutine from beginning to end, which frees the client last.
+ * A client is ended by shutting down its socket: the coroutine then reads the
+ * end of the stream.
  *
- * Threads.  The coroutine shakes hands in the main thread, joins its export in
- * the thread of that and comes back to end.  When an export moves, its clients
- * have no context for a while.  In the old thread all that waits there is woken
- * and parks itself; what was woken before does so when its turn comes, or, if
- * there is a new context by then, goes there by itself.  The main thread hands
- * out the new context and resumes those that are parked, while it is alone:
- * none of them can just be about to park then.
+ * Threads.  The coroutine does the handshake in the main thread, continues in
+ * the thread of its export and returns to end.  When an export moves, its
+ * clients have no context for a while.  In the old thread all coroutines that
+ * wait there are woken and park; those woken before park when they run, or, if
+ * there is a new context by then, move there themselves.  The main thread sets
+ * the new context and resumes the parked ones while it is exclusive: none of
+ * them can be in the middle of parking then.
  */
 #include "qemu/osdep.h"
 

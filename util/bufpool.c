@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A bounded store of equal, page-aligned buffers.
+ * A bounded pool of page-aligned buffers of one size.
  *
- * Buffers are mapped, not taken from the heap, so that what is given back
- * beyond the bound leaves the process at once.
+ * Buffers are mapped, not allocated from the heap, so that buffers returned
+ * beyond the bound are unmapped at once.
  */
 #include "qemu/osdep.h"
 #include "qemu/bufpool.h"

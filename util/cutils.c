@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What users write: numbers, sizes, identifiers; text to value and back. */
+/* Numbers, sizes and identifiers of users: conversion from and to text. */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 

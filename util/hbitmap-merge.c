@@ -2,12 +2,12 @@
 /*
  * HBitmap: merging within and across granularities.
  *
- * The result is made block by block (64 words).  Of each operand, a block as
- * the result's granularity has it is fetched: in place where the granularities
- * agree, else folded (operand finer) or expanded (operand coarser) into a
+ * The result is computed block by block (64 words).  Of each operand, a block
+ * in the result's granularity is fetched: in place if the granularities are
+ * equal, else folded (operand finer) or expanded (operand coarser) into a
  * buffer by shifts and masks on whole words.  Level n of an operand is itself a
  * bitmap with 64^n times the granularity, so folding starts at the level that
- * is nearest below; what is left is a factor of at most 32.
+ * is nearest below; the remaining factor is at most 32.
  */
 #include "qemu/osdep.h"
 #include "hbitmap-int.h"

@@ -2,8 +2,8 @@
 /*
  * Rate limit by slices of time.
  *
- * What is dispatched in a slice may exceed its quota (requests are larger than
- * that at low speeds); the slice is then stretched until the speed is kept
+ * The bytes accounted in a slice may exceed its quota (requests are larger than
+ * that at low speeds); the slice is then extended until the speed is kept
  * again.  Unused quota is not carried over, so there are no late bursts.
  */
 #include "qemu/osdep.h"

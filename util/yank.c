@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The register of connections that may be cut. */
+/* The registry of connections that users may close. */
 #include "qemu/osdep.h"
 
 #include "qemu/yank.h"

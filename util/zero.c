@@ -2,8 +2,8 @@
 /*
  * Is a buffer all zero?
  *
- * Most buffers that are not zero show it in their first, middle or last word,
- * which are looked at first.  The rest is or-ed together in vectors, 4 at a
+ * Most buffers that are not zero have a bit set in their first, middle or last
+ * word, which are tested first.  The rest is or-ed together in vectors, 4 at a
  * time, with one test per step, and ends with an overlapping step, so that no
  * byte-wise tail is needed.
  */

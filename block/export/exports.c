@@ -5,9 +5,9 @@
  *     added --(block-export-del, end of the server)--> shutting down
  *     shutting down --(last client gone)--> deleted
  *
- * The last client goes in a coroutine, where the graph must not change: the
- * export is deleted by a bottom half of the outermost loop, or by whoever
- * waits for it.
+ * The last client is removed in a coroutine, where the graph must not change:
+ * a bottom half of the outermost loop, or a caller that waits for the end of
+ * the export, deletes it.
  */
 #include "qemu/osdep.h"
 

@@ -4,7 +4,7 @@
  *
  * A rule belongs to an event and, if it names one, to a state.  When the event
  * happens, its inject-error rules replace those that were active before; its
- * set-state rules change the state afterwards; its breakpoints hold the
+ * set-state rules change the state afterwards; its breakpoints suspend the
  * request.  A request fails if an active rule covers its kind and range.
  */
 #include "qemu/osdep.h"

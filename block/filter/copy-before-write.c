@@ -4,32 +4,32 @@
  * old data is copied to the target.
  *
  * A write first copies what is left in its clusters, then waits for readers of
- * the snapshot that are just reading there from the source; only then it goes
- * on.  So what is not in `done` is still as it was.
+ * the snapshot that are reading this range from the source; only then it
+ * continues.  So the source is unchanged in all ranges outside of `done`.
  *
- *     access   what can be read: at first all (or a bitmap, if that was asked
- *              for), from then on less what was overwritten without having
- *              been saved, as a job over the filter copies only a part
- *     done     what was overwritten after it was saved: read it from the target
- *     reads    readers at the source, of data and of its status
+ *     access   ranges that can be read: at first all (or a bitmap, if the user
+ *              gave one), later without ranges that were overwritten unsaved,
+ *              as a job over the filter copies only a part
+ *     done     ranges overwritten after they were saved: read from the target
+ *     reads    readers of the source, of data and of its status
  *
- * A reader gets the data of the moment of the snapshot, or -EACCES.  Only the
- * copy engine knows what is saved at all (block_copy_kept()): there a write
- * sets `done`, elsewhere it takes away `access`, in either case before it goes
- * on.
+ * A reader gets the data of the moment of the snapshot, or -EACCES.  The copy
+ * engine determines which ranges are saved (block_copy_kept()): there a write
+ * sets `done`, elsewhere it clears `access`, in either case before it
+ * continues.
  *
- * Flush.  The guest's flush goes to its own disk.  What was saved is on the
- * target in the sense that it is read back from there, in this process; it is
- * not made durable for the guest.  A snapshot does not outlive the process:
- * `access` and `done` are lost with it, and after a power failure the target is
- * of no use, whatever of it had reached the disk, while the guest's disk is
- * whole without it.  Who makes more of the target than that flushes it: the
- * backup job before it succeeds, and before a bitmap forgets what was copied.
+ * Flush.  The guest's flush flushes its own disk.  Saved data can be read back
+ * from the target in this process; it is not made durable for the guest.  A
+ * snapshot does not outlive the process: `access` and `done` are lost with it,
+ * and after a power failure the target cannot be used, whatever part of it had
+ * reached the disk, while the guest's disk is complete without it.  A user that
+ * needs a durable target flushes it: the backup job does before it succeeds,
+ * and before bits of copied data are cleared in a bitmap.
  *
- * Errors.  What cannot be saved makes the guest's write fail, or breaks the
- * snapshot for good (on-cbw-error): readers get -EACCES from then on, and the
- * job over the filter fails.  Some errors of the target come up only when it
- * is flushed, as its metadata is written late: those are the job's alone.
+ * Errors.  Data that cannot be saved makes the guest's write fail, or breaks
+ * the snapshot permanently (on-cbw-error): readers get -EACCES from then on,
+ * and the job over the filter fails.  Some errors of the target occur only when
+ * it is flushed, as its metadata is written late: those affect the job only.
  */
 #include "qemu/osdep.h"
 #include "block/copy-before-write.h"
@@ -357,7 +357,7 @@ int coroutine_fn cbw_co_snapshot_status(BlockDriverState *bs, int64_t offset,
                                       NULL, NULL, NULL);
         block_reqs_remove(&req);
     }
-    /* Where it lies is nobody's business. */
+    /* The host offset is not exposed. */
     return ret < 0 ? ret : ret & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO);
 }
 

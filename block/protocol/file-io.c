@@ -3,10 +3,10 @@
  * Requests to a file or device.
  *
  * Block status: asking for the end of a run of data can take long (tmpfs looks
- * at every page), so the last such run is remembered.  Holes never are: data
- * taken for a hole would be lost, while a hole taken for data only costs time.
- * Therefore nothing has to be told about writes by others, and a run that is
- * known to be data may be believed.
+ * at every page), so the last such run is cached.  Holes never are: data taken
+ * for a hole would be lost, while a hole taken for data only costs time.
+ * Therefore writes by others need not invalidate the cache, and a cached run of
+ * data may be used.
  */
 #include "qemu/osdep.h"
 

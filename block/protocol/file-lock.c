@@ -3,12 +3,12 @@
  * File locks that carry permissions between processes.
  *
  * Every permission n (0 consistent read, 1 write, 2 write unchanged, 3 resize)
- * has two bytes of the file: 100 + n is locked by who uses it, 200 + n by who
- * does not share it.  All locks are shared ones, so that any number of
- * processes can hold one; whether somebody holds one is asked by testing for
- * an exclusive lock.  Who wants to use n tests 200 + n, who does not want to
- * share n tests 100 + n.  Taking comes before testing: of two processes that
- * do so at one time at least one sees the other.
+ * has two bytes of the file: a process that uses it locks 100 + n, one that
+ * does not share it locks 200 + n.  All locks are shared ones, so that any
+ * number of processes can hold one; testing for an exclusive lock shows whether
+ * any does.  A process that uses n tests 200 + n, one that does not share n
+ * tests 100 + n.  It locks first and tests then: of two processes that do so at
+ * the same time at least one sees the other.
  *
  * Locks are of the kind that belongs to the open file description (OFD), so
  * that closing another descriptor of the file does not lose them, and two

@@ -3,10 +3,10 @@
  * The drivers `file` (regular files) and `host_device`: life cycle,
  * permissions, information.
  *
- * The descriptor is opened with as little access as its users need where
- * auto-read-only allows that, and opened anew when that changes.  The new
- * description is then put under the old number (dup3), so that requests under
- * way finish on what they started on and nobody has to be told.
+ * The descriptor is opened with as little access as its users need if
+ * auto-read-only allows that, and opened again when that changes.  The new
+ * description then gets the old number (dup3), so that requests in flight
+ * complete on the old description and its users keep the number.
  */
 #include "qemu/osdep.h"
 

@@ -2,15 +2,15 @@
 /*
  * Connections to an NBD server.
  *
- *     connected --(breaks)--> waiting: requests sleep, attempts go on
+ *     connected --(breaks)--> waiting: requests sleep, attempts continue
  *     waiting --(reconnect-delay is over)--> failing: requests fail; each
- *                                            lets one attempt be made
+ *                                            starts one attempt
  *     waiting, failing --(an attempt succeeds)--> connected
  *     waiting --(cancelled)--> failing
  *     any --(yank)--> failing, and no attempts are made
  *
  * Names are resolved and sockets connected in a worker thread, the handshake
- * is done by a coroutine: nothing here holds up the loop.
+ * is done by a coroutine: nothing here blocks the loop.
  */
 #include "qemu/osdep.h"
 

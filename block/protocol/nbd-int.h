@@ -34,7 +34,7 @@ typedef struct NBDState {
     BlockdevOptionsNbd *options; /* a copy: bs->options may be replaced */
     NBDInfo info;          /* of the first connection; later ones fit it */
 
-    /* --- the node's thread, and the main thread while it is alone --- */
+    /* --- the node's thread, and the exclusive main thread --- */
     AioContext *ctx;       /* the node's; NULL: between two */
     NBDConn *conn;         /* NULL: there never was one; set by the main
                               thread */

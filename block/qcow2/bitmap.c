@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Persistent bitmaps: loading, and saying on disk that they are in use.
+ * Persistent bitmaps: loading, and marking them as in use on disk.
  *
  * A bitmap is marked in_use before the first write to the image that it could
- * miss, and the mark goes only together with its new content.  What is found
- * in use when the image is opened was not stored: inconsistent.
+ * miss, and the mark is cleared only together with storing its new content.  A
+ * bitmap that is in use when the image is opened was not stored: it becomes
+ * inconsistent.
  */
 #include "qemu/osdep.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Host I/O: where data lies in the host's file, for worker threads. */
+/* Host I/O: the location of data in the host file, for worker threads. */
 #include "qemu/osdep.h"
 
 #include "block/graph.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is told about an image, and how large one would become. */
+/* Information about an image, and the size that a new one would have. */
 #include "qemu/osdep.h"
 
 #include "block/graph.h"

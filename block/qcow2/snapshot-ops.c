@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Internal snapshots: making, applying, deleting, and looking into them. */
+/* Internal snapshots: creating, applying, deleting and reading them. */
 #include "qemu/osdep.h"
 
 #include "block/qcow2/image-int.h"

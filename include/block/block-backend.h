@@ -4,8 +4,8 @@
  * tool.  It states the permissions the user needs, keeps its statistics and
  * error policy, and is the entry of its I/O.
  *
- * Offsets and lengths are bytes; I/O returns 0 or -errno.  -ENOMEDIUM where
- * there is no node.
+ * Offsets and lengths are bytes; I/O returns 0 or -errno.  -ENOMEDIUM if there
+ * is no node.
  */
 #ifndef BLOCK_BACKEND_H
 #define BLOCK_BACKEND_H
@@ -25,19 +25,19 @@ void blk_unref(BlockBackend *blk);
 BlockBackend *blk_new_with_bs(BlockDriverState *bs, uint64_t perm,
                               uint64_t shared, Error **errp);
 /*
- * The same for one who works while @bs is drained, or stops by himself then.
- * @user: who that is, for messages ("export 'x'"), copied; NULL: nobody known.
+ * The same for a user that works while @bs is drained, or stops by itself.
+ * @user: its name for messages ("export 'x'"), copied; NULL: not known.
  */
 BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
                                uint64_t shared, const char *user,
                                Error **errp);
 bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
-/* Its watchers are told before it goes. */
+/* Its watchers are called before it is removed. */
 void blk_remove_bs(BlockBackend *blk);
 
-/* Wants to know when the node of a handle, its medium, is taken away. */
+/* Is called when the node of a handle, its medium, is removed. */
 typedef struct BlkMediumWatcher {
-    /* Called once, the node still there; it is not watched any more then. */
+    /* Called once, before the removal; the watcher is unregistered then. */
     void (*removed)(struct BlkMediumWatcher *watcher);
     LIST_ENTRY(BlkMediumWatcher) next;
 } BlkMediumWatcher;
@@ -46,19 +46,19 @@ typedef struct BlkMediumWatcher {
 void blk_watch_medium(BlockBackend *blk, BlkMediumWatcher *watcher);
 /* Only before it was called. */
 void blk_unwatch_medium(BlkMediumWatcher *watcher);
-/* Another node in place of the one there is; on failure that one stays. */
+/* Replaces the node by another; on failure the old one stays. */
 bool blk_replace_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 BlockDriverState *blk_bs(const BlockBackend *blk);
 /* The edge, for bdrv_co_*() and host I/O; NULL without a node. */
 BdrvChild *blk_root(const BlockBackend *blk);
 AioContext *blk_get_aio_context(const BlockBackend *blk);
-/* Its user goes to @ctx, and its node with it, if all others there bear it. */
+/* Moves the handle and its node to @ctx; fails if another user refuses. */
 bool blk_set_aio_context(BlockBackend *blk, AioContext *ctx, Error **errp);
-/* From now on the node cannot be moved for the sake of others; one that is
- * inserted is moved here.  Else the handle goes where its node goes. */
+/* @fixed: from now on others cannot move the node, and a node that is inserted
+ * is moved to the handle's context.  Else the handle follows its node. */
 void blk_fix_aio_context(BlockBackend *blk, bool fixed);
 
-/* Named handles are "devices" of query-block.  NULL takes the name away. */
+/* Named handles are "devices" of query-block.  NULL removes the name. */
 bool blk_set_name(BlockBackend *blk, const char *name, Error **errp);
 const char *blk_name(const BlockBackend *blk);
 BlockBackend *blk_by_name(const char *name);
@@ -66,25 +66,25 @@ BlockBackend *blk_next(BlockBackend *blk); /* over all handles; NULL starts */
 
 bool blk_set_perm(BlockBackend *blk, uint64_t perm, uint64_t shared,
                   Error **errp);
-/* What was asked for last, in force or not (without a node). */
+/* The permissions set last, in force or not (without a node). */
 void blk_get_perm(const BlockBackend *blk, uint64_t *perm, uint64_t *shared);
 
-/* What a device says of itself. */
+/* The state of a device. */
 typedef struct BlockDevState {
     char *id;       /* name, or path in the tree of objects; caller frees */
     bool removable; /* its medium can be exchanged */
     bool has_tray;
     bool tray_open;
-    bool locked;    /* the guest does not want it to be exchanged */
+    bool locked;    /* the guest has locked the medium */
 } BlockDevState;
 
-/* What the user wants to be told; any may be NULL. */
+/* Callbacks of the user; any may be NULL. */
 typedef struct BlockDevOps {
-    void (*drained_begin)(void *opaque); /* stop sending requests */
+    void (*drained_begin)(void *opaque); /* stop submitting requests */
     bool (*drained_poll)(void *opaque);  /* true: still busy */
     void (*drained_end)(void *opaque);
     void (*resize)(void *opaque);        /* size changed */
-    /* As those of BdrvChildClass: the user changes its thread. */
+    /* As those of BdrvChildClass: the user moves to another context. */
     void (*detach_aio_context)(void *opaque);
     void (*attach_aio_context)(void *opaque, AioContext *ctx);
     char *(*desc)(void *opaque);         /* "block job 'x'", for messages */
@@ -101,7 +101,7 @@ char *blk_device_id(const BlockBackend *blk);
 /*
  * From the main thread: enters @entry(@opaque) as a coroutine in the thread of
  * @blk, at once or later.  Until it begins it counts as a request of @blk, for
- * which drains wait; it has to begin with one of those below.
+ * which drains wait; it must begin with one of the requests below.
  */
 void blk_enter_co(BlockBackend *blk, CoroutineEntry *entry, void *opaque);
 int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset,
@@ -146,25 +146,25 @@ int coroutine_mixed_fn blk_truncate(BlockBackend *blk, int64_t offset,
 int64_t blk_getlength(BlockBackend *blk);
 bool blk_is_writable(const BlockBackend *blk);
 bool blk_is_available(const BlockBackend *blk);
-/* Waits until this handle's requests are done. */
+/* Waits until this handle's requests have completed. */
 void blk_drain(BlockBackend *blk);
-/* Are there requests under way, or some that wait for the end of a drain? */
+/* Are requests in flight, or queued until the end of a drain? */
 bool blk_is_busy(const BlockBackend *blk);
 /* Every write is durable when it completes (writethrough). */
 void blk_set_enable_write_cache(BlockBackend *blk, bool wce);
 bool blk_enable_write_cache(const BlockBackend *blk);
-/* Requests pass while the node is drained (a job that drains itself). */
+/* Requests are not queued while the node is drained (a job that drains it). */
 void blk_set_disable_request_queuing(BlockBackend *blk, bool disable);
 
 /* --- error policy --- */
 void blk_set_on_error(BlockBackend *blk, BlockdevOnError on_read_error,
                       BlockdevOnError on_write_error);
 BlockdevOnError blk_get_on_error(const BlockBackend *blk, bool is_read);
-/* What the policy says of @error (> 0). */
+/* The action of the policy for @error (> 0). */
 BlockErrorAction blk_get_error_action(const BlockBackend *blk, bool is_read,
                                       int error);
 void blk_iostatus_enable(BlockBackend *blk);
-/* It was enabled, and a failure can stop the machine. */
+/* It is enabled, and a failure can stop the machine. */
 bool blk_iostatus_is_enabled(const BlockBackend *blk);
 void blk_iostatus_disable(BlockBackend *blk);
 void blk_iostatus_reset(BlockBackend *blk);
@@ -174,12 +174,12 @@ BlockDeviceIoStatus blk_iostatus(const BlockBackend *blk);
 /* --- limits (block-backend-limits.c) --- */
 
 /*
- * Makes @blk a member of the group called @group, which is created where there
- * is none (and goes with its last member).  Requests that wait go on.
+ * Makes @blk a member of the group called @group, which is created if there is
+ * none (and is freed with its last member).  Delayed requests are resumed.
  */
 bool blk_io_limits_enable(BlockBackend *blk, const char *group, Error **errp);
 void blk_io_limits_disable(BlockBackend *blk);
-/* The handle is about to go: no request waits any more, none will. */
+/* Before the handle is freed: delayed requests resume, none is delayed. */
 void blk_io_limits_let_pass(BlockBackend *blk);
 /* The name of the group, or NULL. */
 const char *blk_io_limits_group(const BlockBackend *blk);
@@ -216,7 +216,7 @@ typedef struct BlockAcctStats {
     bool account_invalid, account_failed;
 } BlockAcctStats;
 
-/* What a request's caller keeps between its start and its end. */
+/* State of a request between its start and its end, kept by the caller. */
 typedef struct BlockAcctCookie {
     BlockAcctType type;
     int64_t bytes;
@@ -224,15 +224,15 @@ typedef struct BlockAcctCookie {
 } BlockAcctCookie;
 
 /*
- * Requests of a guest are counted by the device that sends them, not by the
- * handle: what jobs, exports and monitors do through it are not the guest's.
+ * Requests of a guest are counted by the device that submits them, not by the
+ * handle: those of jobs, exports and monitors are not the guest's.
  */
 void block_acct_start(BlockAcctCookie *cookie, BlockAcctType type,
                       int64_t bytes);
 /* @ret: of the request; negative: it failed. */
 void block_acct_done(BlockAcctStats *stats, const BlockAcctCookie *cookie,
                      int ret);
-/* A request that makes no sense, refused by the device. */
+/* An invalid request, refused by the device. */
 void block_acct_invalid(BlockAcctStats *stats, BlockAcctType type);
 /* From now on every request counts as taking @ns (0: as long as it takes):
  * for machines whose clock is held. */
@@ -244,8 +244,8 @@ BlockDeviceTimedStatsList *block_acct_intervals(BlockAcctStats *stats);
 /* Of this handle; lives as long as it. */
 BlockAcctStats *blk_get_stats(BlockBackend *blk);
 /*
- * Counts requests of @type anew; @boundaries NULL: ends it.  False where they
- * do not rise.
+ * Starts a histogram of @type; @boundaries NULL: removes it.  False if they are
+ * not increasing.
  */
 bool block_histogram_set(BlockAcctStats *stats, BlockAcctType type,
                          const uint64List *boundaries);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Jobs that work on nodes: they hold them by edges, stand still while one is
- * drained, have a speed, and a policy for errors.  Main thread unless marked.
+ * Jobs that work on nodes: they hold them by edges, pause while one is drained,
+ * have a speed, and a policy for errors.  Main thread unless marked.
  */
 #ifndef BLOCK_BLOCKJOB_H
 #define BLOCK_BLOCKJOB_H
@@ -24,7 +24,7 @@ typedef struct BlockJob {
     int64_t speed;    /* bytes per second; 0: no limit */
     BlockDeviceIoStatus iostatus;
 
-    /* --- the context's thread, and the main thread while it is alone --- */
+    /* --- the context's thread, and the exclusive main thread --- */
     Copier *copier; /* while it runs, for the job; else NULL */
 } BlockJob;
 
@@ -42,74 +42,74 @@ typedef struct BlockJobParams {
 /* A created job that holds @bs as its "main node".  NULL with @errp. */
 BlockJob *block_job_create(const BlockJobParams *params, Error **errp);
 /*
- * The job uses @bs, too: nobody else may start something with it, and its
- * drain pauses the job.
+ * The job uses @bs, too: no other operation may be started on it, and its drain
+ * pauses the job.
  */
 bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                         uint64_t perm, uint64_t shared, Error **errp);
 /*
- * The job reads @bs, where nobody may write meanwhile; others may start
- * something that does not.  Where a filter comes or goes, the edge goes with
- * the others.
+ * The job reads @bs, which no other user may write meanwhile; operations that
+ * do not write may be started on it.  If a filter is inserted or removed, the
+ * edge is moved with the others.
  */
 bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
                         Error **errp);
 /* "stream job 'x'", for messages; the caller frees. */
 char *block_job_desc(const BlockJob *job);
-/* Lets go of all nodes. */
+/* Removes the edges to all nodes. */
 void block_job_remove_all_bdrv(BlockJob *job);
 /*
- * For JobDriver: pause, free, user_resume, set_speed.  The first ends what the
- * job's copier does; the last wakes the job and its copier where they sleep, so
- * that the new speed holds from now on.
+ * For JobDriver: pause, free, user_resume, set_speed.  The first ends the run
+ * of the job's copier; the last wakes the job and its copier if they sleep, so
+ * that the new speed applies from now on.
  */
 void coroutine_fn block_job_pause(Job *job);
 void block_job_free(Job *job);
 void block_job_user_resume(Job *job);
 void block_job_set_speed(Job *job, int64_t speed);
 
-/* The job's copier begins no further area; what is on its way goes on. */
+/* The job's copier begins no further area; those in flight continue. */
 void block_job_stop_copying(BlockJob *job);
 
 /*
- * For JobDriver, cancel: what the job's coroutines, and those of its copier,
- * wait for on any of its nodes fails where that may never come.  Requests of
- * others on them are not touched.
+ * For JobDriver, cancel: requests of the job's coroutines, and of those of its
+ * copier, fail on any of its nodes if they might never complete.  Requests of
+ * other users on these nodes are not affected.
  */
 bool block_job_cancel(Job *job, bool force);
 
 /* --- attaching and detaching (block/blockjob-attach.c) --- */
 
 /*
- * Each of these does one thing, and adds to @tran a step that undoes it when
- * the job lets go.  Where one fails nothing is added.  Main thread.
+ * Each of these makes one change, and adds to @tran a step that undoes it when
+ * the job detaches.  If one fails nothing is added.  Main thread.
  */
 
 /* A reference to @bs, which is returned. */
 BlockDriverState *block_job_ref(BlockDriverState *bs, Transaction *tran);
-/* Of a user of the job: not held back by a drain. */
+/* A handle of the job, whose requests a drain does not queue. */
 typedef struct BlockJobUser {
     BlockDriverState *bs;
     uint64_t perm, shared;
 } BlockJobUser;
-/* *@blk, which becomes NULL when the job lets go, uses @user->bs. */
+/* *@blk, which becomes NULL when the job detaches, uses @user->bs. */
 bool block_job_add_user(BlockJob *job, BlockBackend **blk,
                         const BlockJobUser *user, Transaction *tran,
                         Error **errp);
 /* All edges that the job has then are removed. */
 void block_job_hold_edges(BlockJob *job, Transaction *tran);
-/* @bs, if it is read-only, is writable until then; the caller holds it. */
+/* Makes @bs writable until then if it is read-only; the caller holds it. */
 bool block_job_make_writable(BlockDriverState *bs, Transaction *tran,
                              Error **errp);
 /* The edges from @top down to @base do not change; the caller holds both. */
 bool block_job_freeze_chain(BlockDriverState *top, BlockDriverState *base,
                             Transaction *tran, Error **errp);
-/* Undoes all that was added to *@tran (may be NULL), last things first. */
+/* Detaches: undoes all steps of *@tran (may be NULL) in reverse order. */
 void block_job_let_go(Transaction **tran);
 
 /* NULL: @job is not of JOB_KIND_BLOCK. */
 BlockJob *block_job_of(Job *job);
-/* By id; an error of class DeviceNotActive where there is none. */
+/* By id; an error of class DeviceNotActive if there is none. */
 BlockJob *block_job_find(const char *id, Error **errp);
 /* For query-block-jobs, newest first; caller frees. */
 BlockJobInfoList *block_job_query_all(void);
@@ -117,45 +117,45 @@ BlockJobInfoList *block_job_query_all(void);
 /* --- errors --- */
 
 /*
- * What @error tells of failed: what the policy says is done (STOP pauses the
- * job as a user would) and told to users.  @error->bytes 0: it is not known
- * where.  Callable in the job.
+ * Applies the policy to the failure @error (STOP pauses the job as a user
+ * would) and reports it to users.  @error->bytes 0: the place is not known.
+ * May be called in the job's coroutine.
  */
 BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError policy,
                                         const BlockCopyError *error);
 /*
- * The same, and waits: true when it is time to try again; false: the job fails.
+ * The same, and waits: true when the caller shall retry; false: the job fails.
  */
 bool coroutine_fn block_job_forgive(BlockJob *job, BlockdevOnError policy,
                                     const BlockCopyError *error);
-/* Tells of it (BLOCK_JOB_ERROR); set once by the program.  @bytes 0: it is not
- * known where. */
+/* Reports it (BLOCK_JOB_ERROR); set once by the program.  @bytes 0: the place
+ * is not known. */
 extern void (*block_job_error_hook)(BlockJob *job, bool is_read,
                                     BlockErrorAction action, int64_t offset,
                                     int64_t bytes);
 
 /* --- copying --- */
 
-/* What a job copies, and what happens to it; the job's, while it runs. */
+/* How a job copies; owned by the job while it runs. */
 typedef struct BlockJobCopy {
     Copier *copier; /* its pacer has a limit: the job's speed */
     BlockdevOnError on_source_error, on_target_error;
-    /* What is ignored is not tried again; the job fails with it at its end. */
+    /* An ignored failure is not retried; the job fails with it at its end. */
     bool pass_over;
     int ignored; /* the first of these, -errno */
     bool pay_last; /* ends only when the speed would allow more */
-    /* True: no use in going on, the run ends with 0.  May be NULL. */
+    /* True: the copy cannot succeed, the run ends with 0.  May be NULL. */
     bool (*broken)(BlockJob *job);
-    /* All is copied.  0, -errno, or -EAGAIN: look once more. */
+    /* Called when all is copied.  0, -errno, or -EAGAIN: walk once more. */
     int coroutine_fn (*finish)(BlockJob *job, Error **errp);
-    /* Says in @errp why the job fails.  NULL: the errno will do. */
+    /* Sets in @errp why the job fails.  NULL: the text of the errno. */
     void (*describe)(BlockJob *job, const BlockCopyError *error,
                      Error **errp);
 } BlockJobCopy;
 
 /*
- * Copies all that is left, with pauses, and again after errors that the policy
- * forgives.  0 (done, cancelled or broken) or -errno.
+ * Copies all that is left, with pauses, and retries after errors as the policy
+ * says.  0 (done, cancelled or broken) or -errno.
  */
 int coroutine_fn block_job_copy(BlockJob *job, BlockJobCopy *copy,
                                 Error **errp);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The jobs that make a backing chain shorter while it is in use.
+ * The jobs that shorten a backing chain while it is in use.
  *
  *        commit                      stream
  *      (overlay)   (overlay)          node         node
@@ -27,32 +27,32 @@ typedef struct ChainJobParams {
 } ChainJobParams;
 
 /*
- * Starts a job that writes what @top and those below it hold into @base, and
- * then makes @base the backing file of those that had @top.  @bs is the root of
- * the chain, and not @top.
+ * Starts a job that writes the data of the images from @top down to above @base
+ * into @base, and then makes @base the backing file of the overlays of @top.
+ * @bs is the root of the chain, and not @top.
  */
 bool commit_job_start(BlockDriverState *bs, BlockDriverState *top,
                       BlockDriverState *base, const ChainJobParams *p,
                       Error **errp);
 /*
- * Starts a job that copies into @bs what the nodes below it hold, down to and
- * with @bottom (NULL: there is nothing to copy), and then makes what is below
- * that its backing file.
+ * Starts a job that copies into @bs the data of the nodes below it, down to and
+ * including @bottom (NULL: there is nothing to copy), and then makes the node
+ * below @bottom its backing file.
  */
 bool stream_job_start(BlockDriverState *bs, BlockDriverState *bottom,
                       const ChainJobParams *p, Error **errp);
 
-/* --- what they share (block/chain-job.c) --- */
+/* --- common functions (block/chain-job.c) --- */
 
 /*
  * Writes into the header of @bs that its backing file is @base (NULL: none),
- * called @name (NULL: as @base can be opened).  0 or -errno.  Main thread.
+ * by the name @name (NULL: one that opens @base).  0 or -errno.  Main thread.
  */
 int chain_job_rename(BlockDriverState *bs, const char *name,
                      BlockDriverState *base);
 /*
- * Makes the nodes from @top down to @last ones of @job; both may be the same.
- * @perm, @shared: what it needs of each and lets others do.
+ * Adds the nodes from @top down to @last to @job; both may be the same.
+ * @perm, @shared: permissions of each edge.
  */
 bool chain_job_hold(BlockJob *job, BlockDriverState *top,
                     BlockDriverState *last, uint64_t perm, uint64_t shared,

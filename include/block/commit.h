@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing what images hold into one below them.
+ * Writing the data of images into one below them.
  *
  *       top
  *        |            what top and middle hold goes to base, which then shows
@@ -17,10 +17,10 @@
 #include "block/copier.h"
 #include "block/graph.h"
 
-/* An image whose own data, not that of its backing file, is looked at. */
+/* An image whose own data, not that of its backing file, is committed. */
 typedef struct CommitLayer {
-    BlockDriverState *bs; /* says what it holds */
-    BlockBackend *blk;    /* reads that */
+    BlockDriverState *bs; /* for its block status */
+    BlockBackend *blk;    /* for reading */
 } CommitLayer;
 
 typedef struct CommitCopy {
@@ -44,26 +44,26 @@ CommitCopier *commit_copier_new(const CommitCopy *c);
 void commit_copier_free(CommitCopier *k);
 Copier *commit_copier(CommitCopier *k);
 
-/* All of it, then flushes the base.  0 or -errno; -EINTR: was told to stop. */
+/* Commits all and flushes the base.  0 or -errno; -EINTR: was stopped. */
 int commit_copy(const CommitCopy *c);
-/* Makes @base as large as the image on top; it never shrinks.  0 or -errno,
+/* Grows @base to the @size of the top image; never shrinks it.  0 or -errno,
  * with @errp. */
 int commit_grow(BlockBackend *base, int64_t size, Error **errp);
-/* Drops what @bs holds itself: its backing file shows.  0 or -errno. */
+/* Deallocates all data of @bs: its backing file shows.  0 or -errno. */
 int commit_empty(BlockDriverState *bs);
 /*
- * Writes what @bs holds into its backing file, which grows where it is too
- * small and is made writable for that time, and empties @bs.  Nothing of it
- * can be in use by a job.  0 or -errno: -ENOTSUP without a backing file,
- * -EBUSY, -EACCES.  Main thread.
+ * Writes the data of @bs into its backing file, which is grown if it is too
+ * small and is made writable for that time, and empties @bs.  No job may use
+ * the two.  0 or -errno: -ENOTSUP without a backing file, -EBUSY, -EACCES.
+ * Main thread.
  */
 int bdrv_commit(BlockDriverState *bs);
 
 /*
- * The filter between an image that is committed and its users: they only read,
- * and allow that what is below changes, as it changes nothing they see.  NULL
- * @node_name: one is made, and the node is hidden.  A new reference; nobody
- * uses it yet.
+ * The filter between an image that is committed and its users.  They only read,
+ * and share write below it, as that changes no visible data.  NULL @node_name:
+ * one is generated, and the node is hidden.  A new reference; the node has no
+ * parents yet.
  */
 BlockDriverState *commit_filter_new(BlockDriverState *bs,
                                     const char *node_name, Error **errp);

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The copier: the one loop of all that copies.
+ * The copier: the loop that all copying uses.
  *
  *     walker   what is left?          block/copy-walker.h
  *     pacer    may it begin?          block/copy-pacer.h
- *     move()   gets it across         block/copy-mover.h, or the user's own
+ *     move()   transfers an area      block/copy-mover.h, or the user's own
  *
  * A run takes areas from the walker, one after another as the pacer allows,
  * and moves each in a coroutine of its own.  It ends when nothing is left, when
- * it is told to stop, or when something failed; then nothing of it is on its
- * way any more, and it may be run again.
+ * it is stopped, or when an area failed; then none of its areas is in flight,
+ * and it may be run again.
  *
- * Failures.  An area of several units that failed is tried again unit by unit,
- * so that exactly what cannot be copied is left.  The run then ends and tells
- * of the error, also where each unit could be copied at last: how often
- * something fails is for the user to know (but see `quiet`).  A device that
- * does not work at all must not be asked for each unit, which may take long: so
- * if the first, the last and the middle unit of an area fail, the rest of it is
- * given up; and other areas of the same run that failed, too, are given up
- * without a try, unless anything was copied since.  Those who retry take turns.
+ * Failures.  An area of several units that failed is retried unit by unit, so
+ * that exactly the units that cannot be copied are left.  The run then ends and
+ * reports the error, even if each unit was copied by the retry: users shall see
+ * every failure (but see `quiet`).  A device that does not work at all must not
+ * be tried for each unit, which may take long: so if the first, the last and
+ * the middle unit of an area fail, the rest of it is given up; and other failed
+ * areas of the same run are given up without a retry, unless anything was
+ * copied since.  One area is retried at a time.
  *
- * Knows no jobs and no nodes.  All fields belong to the thread of the coroutine
- * that runs it, as do all functions.
+ * Independent of jobs and nodes.  All fields and functions belong to the thread
+ * of the coroutine that runs the copier.
  */
 #ifndef BLOCK_COPIER_H
 #define BLOCK_COPIER_H
@@ -31,20 +31,20 @@
 #include "block/copy-walker.h"
 #include "block/reqlist.h"
 
-/* Bytes of one area of data, unless the user wants less. */
+/* Bytes of one area of data, unless the user sets less. */
 #define COPY_CHUNK (1 * MiB)
 
 typedef struct CopierOps {
     /*
-     * Gets an area of data or zeroes across.  0 or -errno, *@is_read telling
-     * which side failed.  Several run at a time.
+     * Transfers an area of data or zeroes.  0 or -errno; *@is_read: the source
+     * failed, not the target.  Several run concurrently.
      */
     int coroutine_fn (*move)(void *opaque, const CopyArea *area,
                              bool *is_read);
-    /* NULL, or: @area was taken, and is on its way from now on. */
+    /* NULL, or called when @area was taken: it is in flight from now on. */
     void (*begun)(void *opaque, const CopyArea *area);
-    /* NULL, or: it ended with @ret; if that is < 0 it is left again
-     * (-ECANCELED: as it was spoiled). */
+    /* NULL, or called when it ended with @ret; if that is < 0 it is left again
+     * (-ECANCELED: since it was spoiled). */
     void (*ended)(void *opaque, const CopyArea *area, int ret);
 } CopierOps;
 
@@ -54,23 +54,23 @@ typedef struct Copier {
     CopyPacer *pacer;
     const CopierOps *ops;
     void *opaque;          /* of ops */
-    BlockReqList *reqs;    /* areas of all who copy the same; may be NULL */
+    BlockReqList *reqs;    /* shared by copiers of the same data; may be NULL */
     int64_t chunk;         /* most bytes of an area of data */
-    int64_t unit;          /* what failed is tried again in pieces of this */
-    bool quiet;            /* what was copied at last has not failed */
-    bool no_retry;         /* by units */
-    bool free_zeroes;      /* they do not count for the speed */
+    int64_t unit;          /* failed areas are retried in pieces of this size */
+    bool quiet;            /* a failure whose retry succeeds is not reported */
+    bool no_retry;         /* failed areas are not retried by units */
+    bool free_zeroes;      /* zeroes do not count for the speed */
 
     /* --- while it runs --- */
     BlockCopyError error;  /* the first */
-    CoMutex retry_lock;    /* one area at a time is tried by units */
+    CoMutex retry_lock;    /* one area at a time is retried by units */
     uint64_t moved;        /* areas that were copied */
-    bool dead;             /* an area was given up, which had failed */
-    uint64_t dead_moved;   /* when `moved` was this */
+    bool dead;             /* an area that had failed was given up */
+    uint64_t dead_moved;   /* the value of `moved` then */
     bool running;
-    bool cancelled;        /* it ended early, as it was told to */
+    bool cancelled;        /* it was stopped early */
     Coroutine *co;         /* hands out areas; NULL: the caller's */
-    LIST_HEAD(, CopyTask) tasks; /* areas on their way */
+    LIST_HEAD(, CopyTask) tasks; /* areas in flight */
     Coroutine *waiter;     /* in copier_wait() */
     void (*done)(void *opaque);
     void *done_opaque;
@@ -80,21 +80,21 @@ typedef struct Copier {
  * c->error. */
 int coroutine_fn copier_run(Copier *c);
 /*
- * Runs it beside the caller.  @done (may be NULL) is called as the last thing,
- * when all is over; it may free the copier.
+ * Runs it concurrently with the caller.  @done (may be NULL) is called last,
+ * when the run has ended; it may free the copier.
  */
 void copier_start(Copier *c, void (*done)(void *opaque), void *opaque);
 /* Waits for the end of one that was started; one waiter. */
 void coroutine_fn copier_wait(Copier *c);
-/* Calls @fn for each coroutine that copies; it must not end one. */
+/* Calls @fn for each coroutine of the run; it must not end one. */
 void copier_for_each_co(Copier *c, void (*fn)(Coroutine *co, void *opaque),
                         void *opaque);
 /*
- * What the source holds there is lost to all who note their areas in @reqs:
- * what is on its way counts as left, however it ends.
+ * The source range is going to be overwritten: areas in @reqs that overlap it
+ * count as left, with whatever result they end.
  */
 void copier_spoil(BlockReqList *reqs, int64_t offset, int64_t bytes);
-/* Of one that does not run: it ended early as it was cancelled. */
+/* Of one that does not run: its last run ended early by a cancel. */
 bool copier_was_cancelled(const Copier *c);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The filter that saves old data before a write: for who inserts it.
+ * The filter that saves old data before a write: for code that inserts it.
  *
  *      guest
  *        |
@@ -18,31 +18,31 @@ bool cbw_is_cbw(const BlockDriverState *bs);
 /* Is it one whose snapshot is still kept? */
 bool cbw_has_snapshot(const BlockDriverState *bs);
 /*
- * Takes the filter out of the graph; nothing is being copied.  Where readers of
- * the snapshot keep the node it saves nothing any more, they get -EACCES, and
- * the target is free.  The caller's reference stays.
+ * Removes the filter from the graph; no copy may be in flight.  If readers of
+ * the snapshot keep the node, it saves nothing from then on, they get -EACCES,
+ * and the target is not used.  The caller's reference stays.
  */
 void cbw_drop(BlockDriverState *bs);
-/* What it has to copy; lives as long as the node. */
+/* Its copy state; lives as long as the node. */
 BlockCopyState *cbw_block_copy(BlockDriverState *bs);
 /*
- * What could not be saved where the old data is not complete any more
- * (break-snapshot), or NULL.  Lives as long as the node.
+ * The failure that made the snapshot incomplete (break-snapshot), or NULL.
+ * Lives as long as the node.
  */
 const BlockCopyError *cbw_broken(BlockDriverState *bs);
 /*
- * The snapshot is not needed any more: nothing is saved for it from now on, and
- * no write fails because something could not be saved.
+ * Gives up the snapshot: nothing is saved for it from now on, and no write
+ * fails because old data could not be saved.
  */
 void cbw_abandon(BlockDriverState *bs);
-/* Calls @broken(@opaque) when that happens.  NULL: nobody. */
+/* Calls @broken(@opaque) when the snapshot becomes incomplete.  NULL: none. */
 void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
                          void *opaque);
 /*
- * Reads the data as it was when the filter was added: from the target what was
- * saved, else from the source, holding back writes to it meanwhile.  -EACCES
- * where it is not complete any more, and of what was never to be saved where a
- * bitmap said so, or it was overwritten.
+ * Reads the data as it was when the filter was added: saved data from the
+ * target, the rest from the source, where writes wait meanwhile.  -EACCES if
+ * the snapshot is incomplete, and for ranges that are not saved because a
+ * bitmap excludes them or that were overwritten.
  */
 int coroutine_fn cbw_co_preadv_snapshot(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, QEMUIOVector *qiov,

@@ -2,14 +2,14 @@
 /*
  * The pacer: how much is copied at a time, how fast, and when it stops.
  *
- * It counts the areas on their way.  Before another one begins, who hands them
- * out waits until there is room: fewer areas than workers, and fewer bytes than
- * the bound on memory allows.  A speed is kept by sleeping between two areas.
- * Being told to stop ends both kinds of waiting; what is on its way goes on to
- * its end.
+ * It counts the areas in flight.  Before another one begins, the coroutine that
+ * hands them out waits until there is room: fewer areas than workers, and fewer
+ * bytes than the bound on memory.  A speed is kept by sleeping between two
+ * areas.  A stop ends both kinds of waiting; areas in flight continue to their
+ * end.
  *
- * All belongs to the thread of the coroutine that copies.  What another thread
- * may do is said at the function.
+ * All fields and functions belong to the thread of the coroutine that copies,
+ * unless a function says otherwise.
  */
 #ifndef BLOCK_COPY_PACER_H
 #define BLOCK_COPY_PACER_H
@@ -19,15 +19,15 @@
 
 typedef struct CopyPacer {
     /* --- set once, before anything is copied --- */
-    int max_workers;   /* areas on their way at a time, >= 1 */
-    int64_t max_bytes; /* no area begins where so many are; 0: no bound */
-    RateLimit *limit;  /* NULL: as fast as it goes */
+    int max_workers;   /* areas in flight at a time, >= 1 */
+    int64_t max_bytes; /* with so many in flight none begins; 0: no bound */
+    RateLimit *limit;  /* NULL: no speed limit */
 
     /* --- while copying --- */
     int in_flight;           /* areas */
     int64_t in_flight_bytes;
-    CoQueue room;            /* who waits for the end of an area */
-    CoSleep sleep;           /* who keeps the speed; set while it sleeps */
+    CoQueue room;            /* waits for the end of an area */
+    CoSleep sleep;           /* sleeps to keep the speed */
     bool cancelled;          /* by copy_pacer_cancel() */
     bool failed;             /* by copy_pacer_fail() */
 } CopyPacer;
@@ -35,41 +35,41 @@ typedef struct CopyPacer {
 /* At most @max_workers areas and @max_bytes (0: no bound) at a time. */
 void copy_pacer_init(CopyPacer *p, int max_workers, int64_t max_bytes,
                      RateLimit *limit);
-/* Forgets that it was told to stop.  Nothing may be on its way. */
+/* Resets a cancel or failure.  Nothing may be in flight. */
 void copy_pacer_reset(CopyPacer *p);
 
-/* Does a speed hold? */
+/* Is there a speed limit? */
 static inline bool copy_pacer_is_limited(const CopyPacer *p)
 {
     return p->limit && ratelimit_is_set(p->limit);
 }
-/* Is nothing more to begin? */
+/* Must no further area begin? */
 static inline bool copy_pacer_must_stop(const CopyPacer *p)
 {
     return p->cancelled || p->failed;
 }
 
-/* Waits for room; false: it was told to stop. */
+/* Waits for room; false: it was stopped. */
 bool coroutine_fn copy_pacer_wait_room(CopyPacer *p);
 /*
- * False: the speed allows an area now.  True: it did not, and has slept as long
- * as that takes, or until copy_pacer_kick(): look again.
+ * False: the speed allows an area now.  True: it did not, and the function has
+ * slept until it does, or until copy_pacer_kick(): call it again.
  */
 bool coroutine_fn copy_pacer_keep_speed(CopyPacer *p);
 /*
- * An area of @bytes begins, and ends; @costs: it counts for the speed, which
- * nothing that is only passed over does.
+ * An area of @bytes begins, and ends; @costs: it counts for the speed (areas
+ * that are only skipped do not).
  */
 void copy_pacer_begin(CopyPacer *p, int64_t bytes, bool costs);
 void copy_pacer_end(CopyPacer *p, int64_t bytes);
-/* Waits until nothing is on its way. */
+/* Waits until nothing is in flight. */
 void coroutine_fn copy_pacer_wait_all(CopyPacer *p);
 
-/* Begins nothing more, as somebody says so. */
+/* No further area begins, because the run is cancelled. */
 void copy_pacer_cancel(CopyPacer *p);
-/* Begins nothing more, as something failed. */
+/* No further area begins, because one has failed. */
 void copy_pacer_fail(CopyPacer *p);
-/* To be called where the speed was changed: who sleeps looks anew. */
+/* To be called after a change of the speed: wakes the sleeper. */
 void copy_pacer_kick(CopyPacer *p);
 
 #endif

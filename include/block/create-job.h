@@ -8,8 +8,8 @@
 typedef struct BlockdevCreateOptions BlockdevCreateOptions;
 
 /*
- * Starts a job that makes the image that @options (copied) describe; it stays
- * until it is dismissed.  False: @job_id is taken or ill-formed.
+ * Starts a job that creates the image that @options (copied) describe; the job
+ * stays until it is dismissed.  False: @job_id is taken or ill-formed.
  */
 bool create_job_start(const char *job_id, const BlockdevCreateOptions *options,
                       Error **errp);

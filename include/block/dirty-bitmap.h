@@ -2,9 +2,9 @@
 /*
  * Dirty bitmaps: which parts of a node changed since some moment.
  *
- * A bitmap's state is one value, BdrvBitmapState; which events lead from where
- * to where, and what a user may do in which state, are the two tables of
- * block/dirty-bitmap-state.c.
+ * A bitmap's state is one value, BdrvBitmapState; the two tables of
+ * block/dirty-bitmap-state.c state which event leads from which state to which,
+ * and what a user may do in which state.
  *
  * Hand-off to a job:
  *
@@ -26,18 +26,18 @@ typedef struct BlockDirtyInfoList BlockDirtyInfoList;
 
 #define BDRV_BITMAP_MAX_NAME 1023
 
-/* Where they are kept (block/bitmap-store.h). */
+/* The store that keeps them (block/bitmap-store.h). */
 typedef struct BdrvBitmapStore BdrvBitmapStore;
 
-/* What was in a bitmap, to be put back. */
+/* The former content of a bitmap, to be restored. */
 typedef struct BdrvBitmapBackup BdrvBitmapBackup;
 
-/* Bits that filters and jobs keep, and that queries tell of. */
+/* Bits that filters and jobs keep, and that queries report. */
 typedef struct BdrvShownBits BdrvShownBits;
 
 /*
  * Active: records.  Disabled: does not.  Frozen: busy, with a successor that
- * gets the writes.  Locked: busy without one.  Read-only: belongs to an image
+ * records writes.  Locked: busy without one.  Read-only: belongs to an image
  * that is not writable; records, or not, once it is.  Inconsistent: its stored
  * form cannot be trusted; it has no bits.
  */
@@ -66,13 +66,13 @@ typedef enum BdrvBitmapEvent {
     BDRV_BITMAP_EVENT_THAW,     /* ... and loses it */
     BDRV_BITMAP_EVENT_LOCK,
     BDRV_BITMAP_EVENT_UNLOCK,
-    BDRV_BITMAP_EVENT_READONLY, /* the image is not writable any more */
-    BDRV_BITMAP_EVENT_WRITABLE, /* ... is again */
-    BDRV_BITMAP_EVENT_BREAK,    /* what was stored cannot be trusted */
+    BDRV_BITMAP_EVENT_READONLY, /* the image becomes read-only */
+    BDRV_BITMAP_EVENT_WRITABLE, /* ... writable again */
+    BDRV_BITMAP_EVENT_BREAK,    /* its stored form cannot be trusted */
     BDRV_BITMAP_EVENT__MAX,
 } BdrvBitmapEvent;
 
-/* What a user may want to do; a row each in the state table. */
+/* Operations of users; a row each in the state table. */
 typedef enum BdrvBitmapOp {
     BDRV_BITMAP_OP_REMOVE,
     BDRV_BITMAP_OP_CLEAR,
@@ -101,7 +101,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
 void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap);
 /* Releases all named bitmaps of @bs, for closing. */
 void bdrv_dirty_bitmap_release_all(BlockDriverState *bs);
-/* NULL where there is none of that name. */
+/* NULL if there is none of that name. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_find(BlockDriverState *bs,
                                         const char *name);
 /* Walk all bitmaps of @bs; @prev NULL: the first. */
@@ -125,14 +125,14 @@ uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
 /* Dirty granules * granularity; of a frozen one: without the successor's. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
 /*
- * Where the disk ended before it was shrunk, at most, since the bitmap began
- * (was made, cleared or handed over); 0: it did not shrink, or is as large
- * again.  Up to there, what the disk gets when it grows is a change.
- * BDRV_CUT_UNKNOWN: nobody took note.
+ * The largest size from which the disk was shrunk since the bitmap began (was
+ * created, cleared or handed over); 0: it did not shrink, or is as large again.
+ * New space below this offset is a change when the disk grows.
+ * BDRV_CUT_UNKNOWN: it was not recorded.
  */
 int64_t bdrv_dirty_bitmap_cut_end(const BdrvDirtyBitmap *bitmap);
-/* The disk ended at @end once: it counts where it is larger than what is
- * known, and than the disk. */
+/* The disk ended at @end once: sets cut_end if @end is larger than cut_end and
+ * than the disk. */
 void bdrv_dirty_bitmap_note_cut(BdrvDirtyBitmap *bitmap, int64_t end);
 #define BDRV_CUT_UNKNOWN INT64_MAX
 BdrvBitmapState bdrv_dirty_bitmap_state(const BdrvDirtyBitmap *bitmap);
@@ -146,17 +146,16 @@ bool bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
 /* The bits, to read (merge, iterate, serialise); owned by the bitmap. */
 const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap);
 /*
- * For query-*: all named bitmaps of @bs and what is shown beside them, the
- * youngest first.
+ * For query-*: all named bitmaps of @bs and the shown bits, the youngest first.
  */
 BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs);
 /*
- * Has queries of @bs tell of @bits as of a bitmap that has no name and does
- * not record.  The caller keeps @bits and hides them before it frees them.
+ * Makes queries of @bs report @bits as a bitmap that has no name and does not
+ * record.  The caller keeps @bits and hides them before it frees them.
  */
 BdrvShownBits *bdrv_dirty_bitmap_show_bits(BlockDriverState *bs,
                                            const HBitmap *bits);
-/* NULL is fine, and so is a node that is gone. */
+/* @shown may be NULL; its node may have been closed. */
 void bdrv_dirty_bitmap_hide_bits(BdrvShownBits *shown);
 /* See hbitmap_sha256(). */
 char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap);
@@ -167,7 +166,7 @@ char *bdrv_dirty_bitmap_sha256(const BdrvDirtyBitmap *bitmap);
 bool bdrv_bitmap_transition(BdrvBitmapState from, BdrvBitmapEvent event,
                             BdrvBitmapState *to);
 
-/* --- user's operations: what passes the table --- */
+/* --- user's operations, for which the table has been checked --- */
 
 /* May a user do @op now?  Sets an error that names bitmap and reason. */
 bool bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *bitmap, BdrvBitmapOp op,
@@ -180,15 +179,15 @@ void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap);
 /* Clears all bits, and forgets cut_end. */
 void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap);
 /*
- * The same; *@backup gets what was there, for bdrv_dirty_bitmap_restore() or
- * bdrv_bitmap_backup_free().  False where there is no memory.
+ * The same; *@backup gets the old content, for bdrv_dirty_bitmap_restore() or
+ * bdrv_bitmap_backup_free().  False if there is no memory.
  */
 bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
                                   BdrvBitmapBackup **backup, Error **errp);
 /* Puts @backup back, consuming it: undoes clear or merge. */
 void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
                                BdrvBitmapBackup *backup);
-/* NULL is fine. */
+/* NULL is allowed. */
 void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup);
 /*
  * @dest |= @src, across granularities, cut_end included; nodes may differ,
@@ -205,14 +204,14 @@ void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
 
 /*
  * Freezes @bitmap: busy, and a successor (same granularity, recording as
- * @bitmap did) takes new writes; both follow the disk's size.  Needs what
- * bdrv_dirty_bitmap_check() of BDRV_BITMAP_OP_JOB needs.
+ * @bitmap did) records new writes; both follow the disk's size.  Fails as
+ * bdrv_dirty_bitmap_check() of BDRV_BITMAP_OP_JOB does.
  */
 bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp);
-/* Successor becomes the bitmap, old cut_end goes; returns the old bits, for the
- * caller to free. */
+/* The successor replaces the bitmap, the old cut_end is dropped; returns the
+ * old bits, for the caller to free. */
 HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap);
-/* Successor's bits are merged back, it goes; returns @bitmap. */
+/* The successor's bits are merged back, and it is freed; returns @bitmap. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap);
 bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
 
@@ -220,18 +219,17 @@ bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
 
 /*
  * The node's size changed: all bitmaps follow, recording or not.  New space is
- * clean, as what was never there did not change, but for what lies below their
- * cut_end.
+ * clean, since it did not exist before, except below their cut_end.
  */
 void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes);
 /*
- * Shrinking the node to @bytes failed: what lies behind may be gone, and is
+ * Shrinking the node to @bytes failed: data beyond may be lost, and becomes
  * dirty in all bitmaps, recording or not.
  */
 void bdrv_dirty_bitmap_shrink_failed(BlockDriverState *bs, int64_t bytes);
 /*
- * A write up to @end, beyond the end of the node, failed and may have left
- * something there: dirty in the recording bitmaps if the node gets there.
+ * A write up to @end, beyond the end of the node, failed and may have written
+ * data there: dirty in the recording bitmaps once the node grows over it.
  */
 void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end);
 /* Direct access, for owners of anonymous bitmaps and for loading. */
@@ -243,7 +241,7 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
 
 /*
  * For stores while loading; events as above.  A bitmap becomes inconsistent
- * first and read-only then; that it is so already is fine for the latter.
+ * first, then read-only; for the latter it may be read-only already.
  */
 void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);

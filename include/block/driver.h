@@ -3,11 +3,11 @@
  * For authors of drivers (formats, protocols, filters): the table of callbacks
  * and the node they work on.
  *
- * A driver writes only the callbacks it changes.  The core checks state, range
+ * A driver defines only the callbacks it needs.  The core checks state, range
  * and permissions, aligns requests to bl.request_alignment, splits them by the
  * limits, tracks them and marks dirty bitmaps before a driver sees them, so a
- * driver may be naive.  A filter (is_filter) that leaves a callback NULL has
- * it passed on to its filtered child.
+ * driver does none of this.  If a filter (is_filter) leaves a callback NULL,
+ * the call is passed on to its filtered child.
  *
  * All offsets, lengths and limits are bytes.  Callbacks whose name starts with
  * co_ run in coroutines; the others run in the main thread, outside.
@@ -45,22 +45,22 @@ typedef struct BlockDriverInfo {
     bool is_dirty;
 } BlockDriverInfo;
 
-/* What is seen through an edge after a change of the graph. */
+/* The content that an edge shows after a change of the graph. */
 typedef enum BdrvContent {
-    BDRV_CONTENT_SAME,    /* the same bytes: a filter comes or goes, or a job
-                             made them the same */
-    BDRV_CONTENT_OVERLAY, /* an overlay comes or goes: the same as long as it
-                             holds nothing, for which the user stands */
-    BDRV_CONTENT_OTHER,   /* anything else, or nothing any more */
+    BDRV_CONTENT_SAME,    /* the same bytes: a filter is inserted or removed,
+                             or a job made them the same */
+    BDRV_CONTENT_OVERLAY, /* an overlay is inserted or removed: the same as long
+                             as it is empty, which the user guarantees */
+    BDRV_CONTENT_OTHER,   /* other content, or none */
 } BdrvContent;
 
-/* What is about to happen to an edge whose parent is a node. */
+/* A planned change of an edge whose parent is a node. */
 typedef struct BdrvChildChange {
     const char *name; /* of the edge */
     BdrvChildRole role;
     /*
-     * From where to where: @old_bs NULL: it is attached; @new_bs NULL: it is
-     * detached; both the same: what is somewhere below the child changes.
+     * The old and the new child.  @old_bs NULL: the edge is attached; @new_bs
+     * NULL: it is detached; both the same: a node below the child changes.
      */
     BlockDriverState *old_bs, *new_bs;
     BdrvContent content;
@@ -69,25 +69,25 @@ typedef struct BdrvChildChange {
 typedef enum BdrvConsent {
     BDRV_REFUSE, /* the whole change fails */
     BDRV_ACCEPT,
-    BDRV_STAY,   /* the edge stays where it is, the rest goes on; refuses where
-                    just this edge is to change */
+    BDRV_STAY,   /* the edge stays where it is, other edges change; if only
+                    this edge is to change, it refuses */
 } BdrvConsent;
 
-/* What is to change of an existing image (qemu-img amend). */
+/* Changes of an existing image (qemu-img amend). */
 typedef struct BdrvAmend {
-    int version;        /* of the format; 0: stays */
-    int lazy_refcounts; /* 0, 1; -1: stays */
-    int refcount_bits;  /* 0: stays */
+    int version;        /* of the format; 0: unchanged */
+    int lazy_refcounts; /* 0, 1; -1: unchanged */
+    int refcount_bits;  /* 0: unchanged */
 } BdrvAmend;
 
 /* A node that is being reopened. */
 typedef struct BdrvReopenState {
-    BlockDriverState *bs;     /* read_only, cache_direct ...: as it will be */
+    BlockDriverState *bs;     /* read_only, cache_direct ...: already new */
     BlockdevOptions *options; /* the new ones; bs->options are still the old */
     void *opaque;             /* the driver's */
 } BdrvReopenState;
 
-/* What a check is to mend. */
+/* What a check shall repair. */
 enum {
     BDRV_FIX_LEAKS = 1 << 0,
     BDRV_FIX_ERRORS = 1 << 1,
@@ -108,49 +108,49 @@ struct BlockDriver {
     bool is_filter;
     bool is_format;            /* has a `file` child with its own metadata */
     bool supports_backing;
-    bool may_be_unallocated;   /* without backing files; a status that is
-                                  neither DATA nor ZERO is meant like that */
+    bool may_be_unallocated;   /* without backing files: a status that is
+                                  neither DATA nor ZERO means unallocated */
     bool has_variable_length;  /* ask getlength each time (host_device) */
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
     unsigned supported_zero_flags;
     /*
-     * Options (schema names, NULL-ended; children need no mention) that change
-     * what is seen of the image: they go into file names made by json:{...}.
-     * NULL: "filename" where there is such an option; nothing of a format that
-     * has backing files; else all own options.  A filter with an empty list
-     * goes by the name of its child.
+     * Options (schema names, NULL-ended; without children) that change the
+     * visible content: file names of the form json:{...} include them.
+     * NULL: "filename" if there is such an option; none for a format that has
+     * backing files; else all own options.  A filter with an empty list has the
+     * file name of its child.
      */
     const char *const *strong_options;
     /* Own options that reopen_prepare can change; the core refuses changes of
-     * all others.  Node options and children need no mention. */
+     * all others.  Node options and children are not listed. */
     const char *const *mutable_options;
 
     /* --- life cycle --- */
 
-    /* 0..100: how sure that @buf (start of the image) is this format. */
+    /* 0..100: the confidence that @buf (start of the image) is this format. */
     int (*probe)(const uint8_t *buf, size_t bytes, const char *filename);
     /* Protocols: does @filename (a path) need this driver? 0..100 */
     int (*probe_device)(const char *filename);
-    /* Its own form of file name by bs->options, NULL where there is none for
-     * them; caller frees.  For protocols without an option "filename". */
+    /* A file name for bs->options, NULL if there is none; caller frees.  For
+     * protocols without an option "filename". */
     char *(*make_filename)(BlockDriverState *bs);
     /* Fills the options of "prefix:..." file names. */
     bool (*parse_filename)(const char *filename, BlockdevOptions *options,
                            Error **errp);
-    /* The reverse: a name that says all of @strong, the options that matter
-     * and are set (children apart), or NULL where none can.  Caller frees. */
+    /* The reverse: a name equivalent to @strong, the strong options that are
+     * set (without children), or NULL if there is none.  Caller frees. */
     char *(*short_filename)(const BlockDriverState *bs,
                             struct json_object *strong);
     /*
      * Opens its children with bdrv_open_child() and reads its metadata.  bs's
-     * common fields (read_only, cache ...) are set already.  On failure what
-     * was allocated below opaque must be freed; children are closed by the
-     * caller.  Outside coroutines; use bdrv_pread() and the like.
+     * common fields (read_only, cache ...) are set already.  On failure it
+     * frees its allocations below opaque; the caller closes the children.
+     * Outside coroutines; use bdrv_pread() and the like.
      */
     int (*open)(BlockDriverState *bs, const BlockdevOptions *options,
                 int flags, Error **errp);
-    /* Stores what is to be stored and frees; cannot fail. */
+    /* Writes back cached metadata and frees; cannot fail. */
     void (*close)(BlockDriverState *bs);
     /*
      * Change of options in place.  prepare checks and may write back
@@ -160,56 +160,56 @@ struct BlockDriver {
     int (*reopen_prepare)(BdrvReopenState *state, Error **errp);
     void (*reopen_commit)(BdrvReopenState *state);
     void (*reopen_abort)(BdrvReopenState *state);
-    /* After the commit of the whole queue, permissions in force. */
+    /* After the commit of the whole queue, with permissions in force. */
     void (*reopen_commit_post)(BdrvReopenState *state);
     /* Makes a new image. */
     int coroutine_fn (*co_create)(BlockdevCreateOptions *options,
                                   Error **errp);
-    /* Needs: what to take of @child and to share, given the parents' wishes. */
+    /* What the node uses of @child and shares, by its parents' permissions. */
     void (*child_perm)(BlockDriverState *bs, BdrvChild *child,
                        BdrvChildRole role, uint64_t perm, uint64_t shared,
                        uint64_t *nperm, uint64_t *nshared);
-    /* Cumulative permissions of all parents change: check, then set or abort
-     * (protocols take file locks). */
+    /* The cumulative permissions of all parents change: check, then set or
+     * abort (protocols take file locks). */
     int (*check_perm)(BlockDriverState *bs, uint64_t perm, uint64_t shared,
                       Error **errp);
     void (*set_perm)(BlockDriverState *bs, uint64_t perm, uint64_t shared);
     void (*abort_perm)(BlockDriverState *bs);
     /*
-     * May a child change while the node is open?  Asked before it happens, with
-     * the node drained; what the driver keeps of the old child it drops here or
-     * in a step that it adds to @tran, which undoes it where the whole change
-     * fails.  BDRV_REFUSE with @errp.  NULL: refuses.  For most there is one of
-     * bdrv_child_change_filter() and the like.
+     * May a child change while the node is open?  Called before the change,
+     * with the node drained; the driver drops its data about the old child
+     * here, or in a step that it adds to @tran, which is undone if the whole
+     * change fails.  BDRV_REFUSE with @errp.  NULL: refuses.  Most drivers use
+     * one of bdrv_child_change_filter() and the like.
      */
     BdrvConsent (*child_change)(BlockDriverState *bs,
                                 const BdrvChildChange *change,
                                 Transaction *tran, Error **errp);
-    /* Adds own limits to bs->bl, which holds those of the children. */
+    /* Adds own limits to bs->bl, which has those of the children. */
     void (*refresh_limits)(BlockDriverState *bs, Error **errp);
-    /* Requests stop coming / may come again. */
+    /* Requests are no longer submitted / may be submitted again. */
     void (*drain_begin)(BlockDriverState *bs);
     void (*drain_end)(BlockDriverState *bs);
     /*
-     * The node, drained, goes to another thread: what it has in the loop of
-     * its own (descriptors, timers, coroutines that wait for these) leaves it,
-     * called there, and goes on in that of bs->ctx, called there.
+     * The node, drained, moves to another thread.  detach, called in the old
+     * thread, removes its descriptors, timers and coroutines that wait for
+     * these from the loop; attach, called in the thread of bs->ctx, adds them.
      */
     void (*detach_aio_context)(BlockDriverState *bs);
     void (*attach_aio_context)(BlockDriverState *bs);
     /*
-     * Somebody waits for the end of requests in flight here: those that the
-     * driver holds back of its own will go on at once, and none is held back
-     * while bdrv_is_awaited().  Must not wait.
+     * Resumes at once the requests in flight that the driver itself delays,
+     * since a drain waits for them; while bdrv_is_awaited() the driver delays
+     * none.  Must not wait.
      */
     void (*let_go)(BlockDriverState *bs);
     /*
-     * Requests in flight that wait for something that may never come (for a
-     * server that is gone) fail at once, and those on their way as soon as
-     * they would have to wait so.  @co: only those made by this coroutine.
-     * NULL: all, and those to come till it is there again; also called while
-     * the driver's open polls the loop, which is
-     * to fail then, and before a node without users is closed.  Must not wait.
+     * Requests in flight that wait for an event that may never happen (for a
+     * lost server) fail at once, and others as soon as they would have to wait
+     * for it.  @co: only those submitted by this coroutine.  NULL: all, and
+     * later ones until the server is back; also called while the driver's open
+     * polls the loop, which shall fail then, and before a node without users is
+     * closed.  Must not wait.
      */
     void (*cancel_in_flight)(BlockDriverState *bs, Coroutine *co);
 
@@ -235,15 +235,15 @@ struct BlockDriver {
                                     int64_t bytes);
     /*
      * BDRV_BLOCK_* for the run that starts at @offset; *@pnum > 0 bytes of it,
-     * at most @bytes.  *@map, *@file: where it lies, with OFFSET_VALID or RAW.
-     * @want_zero false: the caller wants only allocation, answer fast.
+     * at most @bytes.  *@map, *@file: its location, with OFFSET_VALID or RAW.
+     * @want_zero false: the caller needs the allocation only, and fast.
      */
     int coroutine_fn (*co_block_status)(BlockDriverState *bs, bool want_zero,
                                         int64_t offset, int64_t bytes,
                                         int64_t *pnum, int64_t *map,
                                         BlockDriverState **file);
     /*
-     * Hands all that is cached to the children (formats) or makes it durable
+     * Writes cached data back to the children (formats) or makes it durable
      * (protocols).  The core then flushes the children of data and metadata.
      */
     int coroutine_fn (*co_flush)(BlockDriverState *bs);
@@ -254,7 +254,7 @@ struct BlockDriver {
     int coroutine_fn (*co_truncate)(BlockDriverState *bs, int64_t offset,
                                     bool exact, PreallocMode prealloc,
                                     BdrvRequestFlags flags, Error **errp);
-    /* The node holds nothing any more: all shows its backing file. */
+    /* Deallocates all data of the node: it then shows its backing file. */
     int coroutine_fn (*co_make_empty)(BlockDriverState *bs);
     /*
      * Resolve the start of [@r->offset, +@r->bytes) to a host range: set
@@ -288,8 +288,8 @@ struct BlockDriver {
     /* Looks for inconsistencies; @fix: BDRV_FIX_*. */
     int coroutine_fn (*co_check)(BlockDriverState *bs,
                                  BdrvCheckResult *result, int fix);
-    /* Changes what was chosen when the image was made; all or nothing, as far
-     * as it is checked beforehand. */
+    /* Changes creation options of the image; all or nothing, as far as it is
+     * checked beforehand. */
     int coroutine_fn (*co_amend)(BlockDriverState *bs,
                                  const struct BdrvAmend *amend, Error **errp);
     /* Writes a new backing file name into the header. */
@@ -322,7 +322,7 @@ struct BdrvChild {
     uint64_t perm;   /* what the parent uses */
     uint64_t shared; /* what it lets other parents use */
     bool frozen;     /* may not be detached or replaced (a job relies on it) */
-    bool quiesced;   /* the parent was told of the child's drain */
+    bool quiesced;   /* the parent was notified of the child's drain */
     LIST_ENTRY(BdrvChild) next;        /* among the parent node's children */
     LIST_ENTRY(BdrvChild) next_parent; /* among the child's parents */
 };
@@ -362,7 +362,7 @@ struct BlockDriverState {
     char *backing_file;       /* as in the image header; NULL: none */
     char *backing_format;     /* as in the image header; NULL: not named */
 
-    /* --- main thread while it is alone; read by all: graph --- */
+    /* --- written by the exclusive main thread, read by all: graph --- */
     BdrvChild *file;    /* the child with PRIMARY or FILTERED, or NULL */
     BdrvChild *backing; /* the COW child, or NULL */
     BlockLimits bl;
@@ -384,17 +384,17 @@ void bdrv_default_perms(BlockDriverState *bs, BdrvChild *child,
                         uint64_t *nperm, uint64_t *nshared);
 
 /*
- * For drivers' child_change.  Of one that keeps something of its child's
- * content: filters may come and go.
+ * For drivers' child_change.  For one that keeps data about its child's
+ * content: filters may be inserted and removed.
  */
 BdrvConsent bdrv_child_change_same(BlockDriverState *bs,
                                    const BdrvChildChange *change,
                                    Transaction *tran, Error **errp);
-/* Of a filter that keeps nothing: any other child, but not none. */
+/* For a filter that keeps no such data: any other child, but not none. */
 BdrvConsent bdrv_child_change_filter(BlockDriverState *bs,
                                      const BdrvChildChange *change,
                                      Transaction *tran, Error **errp);
-/* Of a format: any backing file or none; else as ..._same(). */
+/* For a format: any backing file or none; else as ..._same(). */
 BdrvConsent bdrv_child_change_format(BlockDriverState *bs,
                                      const BdrvChildChange *change,
                                      Transaction *tran, Error **errp);

@@ -2,8 +2,8 @@
 /*
  * Exports: nodes that other processes use.
  *
- * An export holds a BlockBackend and is of a type that says how others get at
- * it.  It lives until it was asked to go and the last of its clients has gone.
+ * An export holds a BlockBackend and has a type, the protocol of its clients.
+ * It lives until its removal was requested and its last client has gone.
  * Everything here runs in the main thread, outside coroutines unless marked.
  */
 #ifndef BLOCK_EXPORT_H
@@ -16,16 +16,16 @@ typedef struct SocketAddress SocketAddress;
 
 typedef struct BlockExport BlockExport;
 
-/* A type of exports; they stand in one table in export/exports.c. */
+/* A type of exports; export/exports.c has the table of them. */
 typedef struct BlockExportDriver {
     BlockExportType type;
     size_t instance_size; /* of a struct that begins with BlockExport */
     /* exp->blk is set, with its permissions. */
     bool (*create)(BlockExport *exp, const BlockExportOptions *options,
                    Error **errp);
-    /* No new clients, and disconnect those there are. */
+    /* Accepts no new clients, and disconnects the existing ones. */
     void (*request_shutdown)(BlockExport *exp);
-    /* No clients are left: frees what is the type's. */
+    /* No clients are left: frees the type's data. */
     void (*delete)(BlockExport *exp);
 } BlockExportDriver;
 
@@ -35,14 +35,14 @@ struct BlockExport {
     BlockBackend *blk;
     bool writable;
     bool writethrough;
-    unsigned refcount;  /* 1 until it is asked to go, 1 for each client */
-    bool shutting_down; /* it was asked to go */
+    unsigned refcount;  /* 1 until a shutdown is requested, 1 per client */
+    bool shutting_down; /* a shutdown was requested */
     bool watches_medium;
     BlkMediumWatcher medium;
     LIST_ENTRY(BlockExport) next;
 };
 
-/* What the control layer wants to know; it makes events of it. */
+/* Called so that the control layer sends events. */
 typedef struct BlockExportEventHooks {
     void (*deleted)(const char *id);
 } BlockExportEventHooks;
@@ -54,18 +54,18 @@ BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp);
 BlockExport *blk_exp_find(const char *id);
 /* As block-export-del. */
 bool blk_exp_del(BlockExport *exp, BlockExportRemoveMode mode, Error **errp);
-/* Asks @exp to go, with its clients, when the medium of @drive, which it
- * exports, is taken away. */
+/* Requests the shutdown of @exp and its clients when the medium of @drive,
+ * which it exports, is removed. */
 void blk_exp_end_with_medium(BlockExport *exp, BlockBackend *drive);
 /* As query-block-exports; caller frees. */
 BlockExportInfoList *blk_exp_query(void);
-/* Ends all exports of @type and runs the loop until they are gone. */
+/* Shuts down all exports of @type and runs the loop until they are deleted. */
 void blk_exp_close_type(BlockExportType type);
 /* The same for all; for the end of a program. */
 void blk_exp_close_all(void);
 
-/* For types: a client has come / has gone.  The export is deleted later, not
- * inside, when the last has gone; callable from coroutines. */
+/* For types: a client was added / removed.  The export is deleted by a later
+ * callback when the last was removed; callable from coroutines. */
 void blk_exp_ref(BlockExport *exp);
 void blk_exp_unref(BlockExport *exp);
 
@@ -82,7 +82,7 @@ bool nbd_server_start(const SocketAddress *addr, const char *tls_creds,
                       Error **errp);
 /* The same from a command line's options. */
 bool nbd_server_start_options(const NbdServerOptions *options, Error **errp);
-/* Ends its exports and connections; fails where none is running. */
+/* Ends its exports and connections; fails if none is running. */
 bool nbd_server_stop(Error **errp);
 /* NULL: none is running. */
 struct NBDServer *nbd_server_get(void);

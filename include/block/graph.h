@@ -22,10 +22,10 @@ typedef struct ImageInfoSpecific ImageInfoSpecific;
 struct json_object;
 
 /*
- * Runs @fn(@opaque) outside of any coroutine: at once where the caller is
- * none, else from the loop while the caller sleeps.  What opens, attaches,
- * drains or drops nodes below does so by itself; it may be called in a
- * coroutine that has no request in flight on the nodes concerned.
+ * Runs @fn(@opaque) outside of any coroutine: at once if the caller is none,
+ * else from the main loop while the caller yields.  Functions below that open,
+ * attach, drain or unref nodes call it themselves; a coroutine may call them
+ * if it has no request in flight on the nodes concerned.
  */
 void coroutine_mixed_fn bdrv_run_outside(void (*fn)(void *), void *opaque);
 
@@ -34,19 +34,19 @@ void coroutine_mixed_fn bdrv_run_outside(void (*fn)(void *), void *opaque);
 BlockDriverState *bdrv_ref(BlockDriverState *bs);
 /* The last reference closes the node.  NULL is allowed. */
 void bdrv_unref(BlockDriverState *bs);
-/* By node name; NULL: none. */
+/* By node name; NULL: there is none. */
 BlockDriverState *bdrv_find_node(const char *node_name);
 /*
  * By device name (a BlockBackend's) or node name, as QMP's `device` arguments
- * allow; an error where there is none, or nothing in the device.
+ * allow; an error if there is none, or the device has no medium.
  */
 BlockDriverState *bdrv_lookup_bs(const char *device, const char *node_name,
                                  Error **errp);
 /* Walks all nodes; NULL starts. */
 BlockDriverState *bdrv_next_node(BlockDriverState *bs);
-/* The name under which users know the node: its device's or its node name. */
+/* The device's name if it has one, else the node name: for messages. */
 const char *bdrv_get_device_or_node_name(const BlockDriverState *bs);
-/* "" where no BlockBackend with a name is at the root. */
+/* "" if no BlockBackend with a name is at the root. */
 const char *bdrv_get_device_name(const BlockDriverState *bs);
 const char *bdrv_get_format_name(const BlockDriverState *bs);
 /* Size in bytes, or -errno. */
@@ -58,18 +58,18 @@ void bdrv_set_monitor_owned(BlockDriverState *bs, bool owned);
 /* Inserted by a job or for an option of a drive: hidden from queries? */
 bool bdrv_is_implicit(const BlockDriverState *bs);
 void bdrv_set_implicit(BlockDriverState *bs, bool implicit);
-/* A write beyond @bytes is told of, once (BLOCK_WRITE_THRESHOLD); 0: none. */
+/* A write beyond @bytes is reported once (BLOCK_WRITE_THRESHOLD); 0: none. */
 void bdrv_set_write_threshold(BlockDriverState *bs, uint64_t bytes);
-/* May it be removed?  Fails where anything uses @bs or one of its bitmaps. */
+/* May it be removed?  Fails if @bs or one of its bitmaps is used. */
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp);
 /*
- * May something be started with @bs?  Fails where an edge to it blocks that
+ * May an operation be started on @bs?  Fails if an edge to it blocks that
  * (BdrvChildClass.block_reason), with its reason: "Node 'x' is busy: block
  * device is in use by block job: backup".
  */
 bool bdrv_op_check(BlockDriverState *bs, Error **errp);
-/* The same for what would change the image: also where another one is based on
- * it. */
+/* The same for an operation that changes the image: fails also if it is the
+ * backing file of another image. */
 bool bdrv_op_check_top(BlockDriverState *bs, Error **errp);
 
 /* --- opening (options.c, open.c, filename.c) --- */
@@ -81,8 +81,8 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp);
 BlockDriverState *bdrv_open(const BlockdevOptions *options, int flags,
                             Error **errp);
 /*
- * From a JSON object or key=value tree (@keyval: scalars are strings) in which
- * `driver` may be missing at any level: then the format is probed.
+ * From a JSON object or key=value tree (@keyval: scalars are strings).  If
+ * `driver` is missing at some level, the format is probed.
  */
 BlockDriverState *bdrv_open_json(struct json_object *options, bool keyval,
                                  int flags, Error **errp);
@@ -97,7 +97,7 @@ BlockDriverState *bdrv_open_file(const char *filename, const char *format,
 BlockDriverState *bdrv_open_file_as(const char *filename, const char *format,
                                     const char *node_name, int flags,
                                     Error **errp);
-/* Does a driver stand at the bottom, with a file name rather than a child? */
+/* Is it a driver of leaves, with a file name rather than a child? */
 bool bdrv_driver_is_leaf(const char *format_name);
 /*
  * The schema's struct from JSON; probing not done.  @keyval: scalars are
@@ -108,10 +108,10 @@ BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
 /* Name by which the tree can be opened again: a path or json:{...}. */
 void bdrv_refresh_filename(BlockDriverState *bs);
 /*
- * Name of the image that @bs shows for the header of another one: without
- * filters, which only this graph has.  Its format is that of
+ * Name of the image that @bs shows, for the header of another one: without
+ * filters, which exist in this graph only.  Its format is that of
  * bdrv_skip_filters(@bs).  To be called after bdrv_refresh_filename() of @bs or
- * one above.  The caller frees.
+ * of a node above.  The caller frees.
  */
 char *bdrv_image_filename(BlockDriverState *bs);
 /* Path of @filename relative to the image @base (NULL: as it is). */
@@ -122,7 +122,7 @@ bool path_has_protocol(const char *path);
  * raw because nothing else matched. */
 const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
                               Error **errp);
-/* Looks up the table; NULL where absent. */
+/* Looks up the table; NULL if there is none. */
 const BlockDriver *bdrv_find_format(const char *format_name);
 const BlockDriver *bdrv_find_driver(BlockdevDriver driver);
 /* By "prefix:" or path; @errp: unknown protocol. */
@@ -130,16 +130,14 @@ const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp);
 
 /* --- edges (child.c) --- */
 
-/* What kind of parent an edge has; nodes, BlockBackends and jobs each have
- * one. */
+/* The kind of an edge's parent; nodes, BlockBackends and jobs each have one. */
 struct BdrvChildClass {
     bool parent_is_bs;
     bool stay_at_node; /* not moved by bdrv_replace_node() */
     bool parent_is_job; /* for x-debug-query-block-graph */
     /*
-     * The parent has the node for itself: nothing else may be started with it
-     * as long as the edge is there (bdrv_op_check()).  Returns the reason for
-     * the message; caller frees.  NULL: the parent has nothing against it.
+     * The edge blocks other operations on the node (bdrv_op_check()).  Returns
+     * the reason for the message; caller frees.  NULL: the edge blocks none.
      */
     char *(*block_reason)(BdrvChild *child);
     /* "node 'x'", "block device 'y'": for messages; caller frees. */
@@ -151,25 +149,25 @@ struct BdrvChildClass {
     bool (*drained_poll)(BdrvChild *child); /* true: still busy */
     void (*drained_end)(BdrvChild *child);
     /*
-     * Of a parent with edges to several nodes (a job): is one of those drained,
-     * or the job cancelled, so that somebody waits for its requests on all of
-     * them?  NULL: no.
+     * For a parent with edges to several nodes (a job): does a drain of one of
+     * them, or a cancel of the job, wait for its requests on all of them?
+     * NULL: no.
      */
     bool (*is_awaited)(const BdrvChild *child);
     void (*resize)(BdrvChild *child); /* the node's size changed */
     /*
-     * Of a parent that is no node, which lives in the context of its nodes:
-     * may it go to @ctx?  NULL: it may.  Then, with all that is connected
-     * drained: what it has in the loop of the thread (descriptors, timers,
-     * coroutines that wait for these) leaves it, called in that thread; @ctx
-     * is its context from now on, called in the main thread; and it goes on in
-     * that of @ctx, called there.
+     * For a parent that is no node, which is in the context of its nodes: may
+     * it move to @ctx?  NULL: it may.  Then, with all connected nodes drained:
+     * detach, called in the old thread, removes its descriptors, timers and
+     * coroutines that wait for these from the loop; set, called in the main
+     * thread, makes @ctx its context; attach, called in the thread of @ctx,
+     * adds them there.
      */
     bool (*may_move)(BdrvChild *child, AioContext *ctx);
     void (*detach_aio_context)(BdrvChild *child);
     void (*set_aio_context)(BdrvChild *child, AioContext *ctx);
     void (*attach_aio_context)(BdrvChild *child);
-    /* Of a parent with edges to several nodes: calls @fn for all of them. */
+    /* For a parent with edges to several nodes: calls @fn for all of them. */
     void (*for_each_edge)(BdrvChild *child,
                           void (*fn)(BdrvChild *edge, void *opaque),
                           void *opaque);
@@ -198,7 +196,7 @@ extern const BdrvChildClass bdrv_child_of_node; /* klass of node parents */
 BdrvChild *bdrv_filter_child(const BlockDriverState *bs);
 /* Backing of a format. */
 BdrvChild *bdrv_cow_child(const BlockDriverState *bs);
-/* Either of the two: where the chain goes on. */
+/* Either of the two: the next edge of the chain. */
 BdrvChild *bdrv_filter_or_cow_child(const BlockDriverState *bs);
 BdrvChild *bdrv_primary_child(const BlockDriverState *bs);
 
@@ -206,17 +204,17 @@ BdrvChild *bdrv_primary_child(const BlockDriverState *bs);
 
 /*
  * Moves @bs, and all nodes and users that are connected with it, to @ctx.
- * False: a user does not bear it; then nothing has changed.
+ * False: a user refuses; then nothing has changed.
  */
 bool bdrv_try_set_aio_context(BlockDriverState *bs, AioContext *ctx,
                               Error **errp);
 /*
- * Before an edge between the two is made: one goes to where the other is; the
- * one that nobody uses, if there is such a one, and of two of these @bs.
+ * Before an edge between the two is created: moves one of them to the context
+ * of the other; preferably one that has no users, and of two such nodes @bs.
  */
 bool bdrv_join_aio_context(BlockDriverState *bs, BlockDriverState *other,
                            Error **errp);
-/* After an edge of a user is gone: what nobody uses goes to the main thread. */
+/* After a user's edge was removed: moves @bs to the main context if unused. */
 void bdrv_leave_aio_context(BlockDriverState *bs);
 
 /* --- permissions (perm.c) --- */
@@ -235,9 +233,9 @@ char *bdrv_perm_names(uint64_t perm);
 /* --- graph changes (graph.c) --- */
 
 /*
- * In all of these a node that is to get another child is asked whether it bears
- * that (BlockDriver.child_change), and so are those above it that would see
- * other data.  Jobs and recording bitmaps bear no other data.
+ * In all of these a node that is to get another child is asked for consent
+ * (BlockDriver.child_change), and so are the parents above it that would see
+ * other data.  Jobs and recording bitmaps refuse other data.
  */
 
 /*
@@ -298,20 +296,20 @@ void bdrv_drained_end(BlockDriverState *bs);
 void bdrv_drain_all_begin(void);
 void bdrv_drain_all_end(void);
 /*
- * Somebody waits for the end of requests that may be in flight on @bs or on any
- * node below it: drivers that hold some back let them go on.
+ * Before waiting for requests in flight on @bs or on any node below it: makes
+ * drivers resume the requests that they delay.
  */
 void bdrv_let_go(BlockDriverState *bs);
 /*
- * Nobody is interested any more in requests on @bs: those that wait for
- * something that may never come fail, on @bs and the nodes that it stores its
- * data in.  With @co: only those of this coroutine, on all nodes below.  A
- * server that answers nothing for some seconds is left then, which fails other
- * requests of users of @bs, too; with @co, only if there are no others.  What
- * waits for a throttle goes on, whoever sent it, as in a drain.
+ * Gives up requests on @bs: those that wait for an event that may never happen
+ * fail, on @bs and the nodes that it stores its data in.  With @co: only those
+ * of this coroutine, on all nodes below.  If a server does not answer for some
+ * seconds its connection is closed, which fails other requests of users of @bs,
+ * too; with @co, only if there are no others.  Throttled requests of all
+ * users are resumed, as in a drain.
  */
 void bdrv_cancel_in_flight(BlockDriverState *bs, Coroutine *co);
-/* The program ends: nodes that are just being opened fail to open. */
+/* At the end of the program: makes nodes that are being opened fail. */
 void bdrv_cancel_opening(void);
 /*
  * Does a drain wait for the requests on @bs, or for those above it that they
@@ -327,16 +325,16 @@ bool bdrv_reopen_multiple(BlockdevOptionsList *options, Error **errp);
 bool bdrv_reopen_set_read_only(BlockDriverState *bs, bool read_only,
                                Error **errp);
 /*
- * @bs need not be writable any more.  That it stays so is only worth a warning:
- * others cannot open the image meanwhile.
+ * Makes @bs read-only when it no longer needs to be writable.  A failure is
+ * only a warning: other programs cannot open the image then.
  */
 void bdrv_reopen_read_only_again(BlockDriverState *bs);
 
 /* --- creation, check, information --- */
 
-/* 0, or -errno where it could not be done; @fix: BDRV_FIX_*. */
+/* 0, or -errno if the check could not be done; @fix: BDRV_FIX_*. */
 int bdrv_check(BlockDriverState *bs, BdrvCheckResult *result, int fix);
-/* Makes an image as blockdev-create does.  In a coroutine or outside. */
+/* Creates an image as blockdev-create does.  In a coroutine or outside. */
 int coroutine_mixed_fn bdrv_create(BlockdevCreateOptions *options,
                                    Error **errp);
 /* What drive-backup and `qemu-img create` need of a new image. */
@@ -366,20 +364,20 @@ XDbgBlockGraph *bdrv_get_xdbg_block_graph(Error **errp);
 /* Recomputes bs->bl from children and driver, and that of its parents. */
 void bdrv_refresh_limits(BlockDriverState *bs, Transaction *tran,
                          Error **errp);
-/* Reads the size anew after a driver changed it; tells parents and bitmaps. */
+/* Reads the size again after a driver changed it; notifies parents, bitmaps. */
 int bdrv_refresh_total_size(BlockDriverState *bs);
 
-/* Closes all that is left at the end of a program; bitmaps get stored. */
+/* Closes all remaining nodes at the end of a program; stores bitmaps. */
 void bdrv_close_all(void);
 /*
- * For closing a node, which cannot fail: what could not be written is lost.
- * Reports @err (consumed), whose message ends up behind the node's name and
- * file, once for a node and what is below it.  Main thread.
+ * For closing a node, which cannot fail: data that could not be written is
+ * lost.  Reports @err (consumed), with the node's name and file in front of the
+ * message, once for a node and the nodes below it.  Main thread.
  */
 void bdrv_close_error(BlockDriverState *bs, Error *err);
-/* Was there any such error since the program began?  Main thread. */
+/* Was there any such error since the program started?  Main thread. */
 bool bdrv_any_close_failed(void);
-/* blkdebug, through filters; -ENOTSUP where there is none below @bs. */
+/* blkdebug, through filters; -ENOTSUP if there is none below @bs. */
 int bdrv_debug_breakpoint(BlockDriverState *bs, const char *event,
                           const char *tag);
 int bdrv_debug_remove_breakpoint(BlockDriverState *bs, const char *tag);
@@ -387,8 +385,8 @@ int bdrv_debug_resume(BlockDriverState *bs, const char *tag);
 bool bdrv_debug_is_suspended(BlockDriverState *bs, const char *tag);
 
 /*
- * What the core tells the control layer, which turns it into events.  Unset
- * members are not called.  Set once by the program.
+ * Called by the core so that the control layer sends events.  Unset members are
+ * not called.  Set once by the program.
  */
 typedef struct BdrvEventHooks {
     void (*image_corrupted)(BlockDriverState *bs, bool fatal, int64_t offset,

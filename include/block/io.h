@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The gates: requests that a parent sends down an edge.
+ * The gates: requests that a parent submits through an edge.
  *
- * One gate per verb.  It checks that the node is open, a change lies in the
- * node (or the edge may resize it: then it grows; what is read past the end is
- * zero) and the edge has the permission; counts the request in flight; aligns
- * and splits; marks dirty bitmaps (before a write is issued and again after
- * it, so that neither a crash nor a copier that just cleared the bit can miss
- * it); and asserts that a failure carries an errno.
+ * One gate per verb.  It checks that the node is open, that a change is inside
+ * the node (or the edge may resize it: then it grows; reads past the end return
+ * zeroes) and that the edge has the permission; counts the request in flight;
+ * aligns and splits; marks dirty bitmaps (before a write is submitted and again
+ * after it, so that neither a crash nor a copier that has just cleared the bit
+ * can lose it); and asserts that a failure has an errno.
  *
  * Offsets and lengths are bytes, @bytes <= BDRV_REQUEST_MAX_BYTES.  All return
  * 0 or -errno.  Callers of the co_ functions are coroutines.
@@ -38,17 +38,17 @@ int coroutine_fn bdrv_co_pwrite_zeroes(BdrvChild *child, int64_t offset,
 int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset,
                                   int64_t bytes);
 /*
- * Everything that was acknowledged is durable when it returns, down the whole
- * tree (backing files are not flushed).  Requests at one time are joined.
+ * Everything that had completed is durable when it returns, down the whole tree
+ * (backing files are not flushed).  Concurrent flushes are merged.
  */
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
-/* See co_truncate; grows also zero what a shorter backing file would show. */
+/* See co_truncate; new space is zeroed if a backing file would show there. */
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);
 /*
- * Copies inside the host (copy_file_range, reflinks) where both ends lie in
- * host files; -ENOTSUP where not: what was copied until then may be part of it.
+ * Copies inside the host (copy_file_range, reflinks) if both ends are in host
+ * files; else -ENOTSUP: part of the range may have been copied then.
  */
 int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
                                     BdrvChild *dst, int64_t dst_offset,
@@ -77,8 +77,8 @@ int coroutine_mixed_fn bdrv_block_status(BlockDriverState *bs, int64_t offset,
                                          BlockDriverState **file);
 /*
  * The same through the chain from @bs down to, not including, @base (NULL: the
- * whole chain).  *@depth (may be NULL): how deep the layer is that decides; 1
- * is @bs itself, 0: none of them.
+ * whole chain).  *@depth (may be NULL): the depth of the layer that determines
+ * the content; 1 is @bs itself, 0: none of them.
  */
 int coroutine_mixed_fn bdrv_block_status_above(BlockDriverState *bs,
                                                BlockDriverState *base,
@@ -96,9 +96,9 @@ int coroutine_mixed_fn bdrv_is_allocated_above(BlockDriverState *top,
                                                int64_t offset, int64_t bytes,
                                                int64_t *pnum);
 /*
- * For drivers inside co_block_status whose data lies at @offset of @file: does
- * that read as zeroes, as far as @file knows?  *@pnum, at most @bytes, is how
- * far the answer goes.  An error below counts as no.
+ * For drivers inside co_block_status whose data is at @offset of @file: does
+ * that read as zeroes, by the block status of @file?  *@pnum, at most @bytes:
+ * for how many bytes that holds.  An error below counts as no.
  */
 bool coroutine_fn bdrv_co_reads_as_zero(BlockDriverState *file, int64_t offset,
                                         int64_t bytes, int64_t *pnum);

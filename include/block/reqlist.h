@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ranges being worked on, and waiting until one that overlaps is over.
+ * Ranges in flight, and waiting for the end of overlapping ones.
  * Offsets and lengths are bytes.  One thread; no function but
  * block_reqs_wait_one() yields.
  */
@@ -9,7 +9,7 @@
 
 #include "qemu/coroutine.h"
 
-/* Owned by who added it. */
+/* Owned by the caller that added it. */
 typedef struct BlockReq {
     int64_t offset, bytes;
     CoQueue waiters;
@@ -24,7 +24,7 @@ typedef struct BlockReqList {
 /* Adds @req for [@offset, @offset + @bytes); others may overlap it. */
 void block_reqs_add(BlockReqList *list, BlockReq *req, int64_t offset,
                     int64_t bytes);
-/* Takes it off and wakes who waits for it. */
+/* Removes it and wakes its waiters. */
 void block_reqs_remove(BlockReq *req);
 /* One of the list that overlaps the range, or NULL. */
 BlockReq *block_reqs_find(BlockReqList *list, int64_t offset, int64_t bytes);

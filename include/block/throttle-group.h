@@ -2,10 +2,10 @@
 /*
  * Rate limits shared by several users.
  *
- * A leaky bucket holds what was done lately (bytes or operations) and leaks at
- * the rate allowed; while it is fuller than its size, requests wait.  A group
- * has six buckets (bytes and operations; of all requests, of reads, of
- * writes) and serves its members in turn.
+ * A leaky bucket counts recent bytes or operations and leaks at the allowed
+ * rate; while it is fuller than its size, requests wait.  A group has six
+ * buckets (bytes and operations; of all requests, of reads, of writes) and
+ * serves its members in turn.
  */
 #ifndef BLOCK_THROTTLE_GROUP_H
 #define BLOCK_THROTTLE_GROUP_H
@@ -26,7 +26,7 @@ typedef enum ThrottleBucketKind {
     THROTTLE_BUCKETS,
 } ThrottleBucketKind;
 
-/* The largest rate that can be asked for, per second. */
+/* The largest rate that can be set, per second. */
 #define THROTTLE_VALUE_MAX UINT64_C(1000000000000000)
 
 typedef struct ThrottleLimit {
@@ -49,31 +49,31 @@ typedef struct ThrottleState {
 
 /* No limits, bursts of one second. */
 void throttle_config_init(ThrottleConfig *config);
-/* Does the configuration make sense?  @errp says what does not. */
+/* Is the configuration valid?  If not, @errp says why. */
 bool throttle_config_check(const ThrottleConfig *config, Error **errp);
 /* Empties the buckets. */
 void throttle_init(ThrottleState *ts, const ThrottleConfig *config,
                    int64_t now_ns);
 /* Accounts for a request of @bytes (0: only an operation). */
 void throttle_account(ThrottleState *ts, bool is_write, uint64_t bytes);
-/* Nanoseconds a request has to wait at @now_ns; 0: it may go. */
+/* Nanoseconds that a request has to wait at @now_ns; 0: none. */
 int64_t throttle_wait_ns(ThrottleState *ts, bool is_write, int64_t now_ns);
 
-/* --- groups (throttle-group.c); main thread, but for waiting --- */
+/* --- groups (throttle-group.c); main thread, except for waiting --- */
 
 typedef struct ThrottleGroup ThrottleGroup;
 
 struct ThrottleWaiter;
 
-/* A user of a group; embedded by him, zeroed. */
+/* A user of a group; embedded in its struct, zeroed. */
 typedef struct ThrottleMember {
     ThrottleGroup *group; /* set by join and leave */
 
     /* --- the thread of its user --- */
-    int unlimited; /* > 0: requests pass (while draining) */
+    int unlimited; /* > 0: no request is delayed (while draining) */
 
     /* --- under the group's lock --- */
-    TAILQ_HEAD(, ThrottleWaiter) queue[2]; /* that wait: reads, writes */
+    TAILQ_HEAD(, ThrottleWaiter) queue[2]; /* delayed: reads, writes */
     int pending[2]; /* in @queue, or woken and not running yet */
     TAILQ_ENTRY(ThrottleMember) turn[2];
 } ThrottleMember;
@@ -81,36 +81,36 @@ typedef struct ThrottleMember {
 /* NULL with @errp: the name is taken, or the configuration is wrong. */
 ThrottleGroup *throttle_group_new(const char *name,
                                   const ThrottleConfig *config, Error **errp);
-/* NULL where there is none of that name. */
+/* NULL if there is none of that name. */
 ThrottleGroup *throttle_group_find(const char *name);
 /* Refused while it has members. */
 bool throttle_group_del(const char *name, Error **errp);
 const char *throttle_group_name(const ThrottleGroup *group);
 void throttle_group_get_config(const ThrottleGroup *group,
                                ThrottleConfig *config);
-/* Changes limits; requests that wait are looked at anew. */
+/* Changes limits; delayed requests are checked again. */
 bool throttle_group_set_config(ThrottleGroup *group,
                                const ThrottleConfig *config, Error **errp);
 /*
- * From now on no group holds anything back, for the end of the program.  May be
- * called while somebody polls the loop.
+ * From now on no group delays requests, for the end of the program.  May be
+ * called from a nested poll.
  */
 void throttle_groups_release(void);
-/* Has a request been let go that does not run yet? */
+/* Is there a resumed request that does not run yet? */
 bool throttle_groups_waking(void);
 
-/* Joins the group called @name; false where there is none. */
+/* Joins the group called @name; false if there is none. */
 bool throttle_member_join(ThrottleMember *member, const char *name,
                           Error **errp);
-/* Nothing of the member may wait. */
+/* No request of the member may be delayed. */
 void throttle_member_leave(ThrottleMember *member);
-/* Waits until a request of @bytes may go; at once where it is to @pass.  In the
- * thread of the member's user. */
+/* Waits until the limits allow a request of @bytes; @pass: does not wait.  In
+ * the thread of the member's user. */
 void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
                                        int64_t bytes, bool pass);
-/* Lets all requests go that wait; those that come later may have to. */
+/* Resumes all delayed requests; later ones may be delayed again. */
 void throttle_member_let_go(ThrottleMember *member);
-/* Between these, requests that wait and new ones pass.  Nests. */
+/* Between these, delayed requests are resumed and none is delayed.  Nests. */
 void throttle_member_unlimited_begin(ThrottleMember *member);
 void throttle_member_unlimited_end(ThrottleMember *member);
 

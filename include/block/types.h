@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names and constants that all of the block layer shares. */
+/* Names and constants that the whole block layer uses. */
 #ifndef BLOCK_TYPES_H
 #define BLOCK_TYPES_H
 
@@ -19,12 +19,12 @@ typedef struct Transaction Transaction;
 #define BDRV_SECTOR_SIZE 512
 /* Largest size of a node; leaves room for arithmetic with alignments. */
 #define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30) + 1)
-/* Most bytes of one data request; the gate splits nothing above, it refuses. */
+/* Most bytes of one data request; the gate refuses larger ones. */
 #define BDRV_REQUEST_MAX_BYTES ((INT64_C(1) << 31) - 512)
 
 /* What an edge's parent does, and what it lets others do. */
 enum {
-    BLK_PERM_CONSISTENT_READ = 1 << 0, /* reads that mean something */
+    BLK_PERM_CONSISTENT_READ = 1 << 0, /* reads of meaningful data */
     BLK_PERM_WRITE = 1 << 1,
     BLK_PERM_WRITE_UNCHANGED = 1 << 2, /* writes that change no visible data */
     BLK_PERM_RESIZE = 1 << 3,
@@ -61,7 +61,7 @@ typedef enum BdrvRequestFlags {
 enum {
     BDRV_BLOCK_DATA = 1 << 0,         /* reads must look at the storage */
     BDRV_BLOCK_ZERO = 1 << 1,         /* reads as zeroes */
-    BDRV_BLOCK_OFFSET_VALID = 1 << 2, /* @map / @file say where it lies */
+    BDRV_BLOCK_OFFSET_VALID = 1 << 2, /* @map / @file are its location */
     BDRV_BLOCK_RAW = 1 << 3,          /* drivers only: ask *file instead */
     BDRV_BLOCK_ALLOCATED = 1 << 4,    /* this layer determines the content */
     BDRV_BLOCK_EOF = 1 << 5,          /* the range ends at the node's end */
@@ -72,7 +72,7 @@ enum {
 enum {
     BDRV_O_NO_BACKING = 1 << 0, /* do not open the backing file */
     BDRV_O_CHECK = 1 << 1,      /* open for check or repair: be tolerant */
-    BDRV_O_NO_IO = 1 << 2,      /* only information is wanted */
+    BDRV_O_NO_IO = 1 << 2,      /* for information only */
     BDRV_O_PROTOCOL = 1 << 3,   /* no format probing: file name → protocol */
     BDRV_O_RDWR = 1 << 4,       /* for openers by file name: writable */
     BDRV_O_UNMAP = 1 << 5,      /* by file name: discard=unmap */

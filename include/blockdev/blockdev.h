@@ -27,7 +27,7 @@ bool blockdev_find_iothread(const char *id);
  * the caller frees it; NULL: nobody.  Set by a program that has such users.
  */
 extern char *(*blockdev_iothread_user)(const char *id);
-/* Removes all objects: for the end of a program, when nobody uses any. */
+/* Removes all objects, which must be unused: for the end of a program. */
 void blockdev_remove_objects(void);
 /* How long the machine ran, for snapshots; NULL: there is no machine. */
 extern int64_t (*blockdev_vm_clock_ns)(void);

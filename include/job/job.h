@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Long operations with a life that management can steer.  Knows no disks.
+ * Long operations that management can control.  Independent of the block layer.
  *
  *   undefined -> created -> running <-> paused
  *                   |          |  \
@@ -25,7 +25,7 @@ typedef struct JobTxn JobTxn;
 /* What the instance of a job begins with. */
 typedef enum JobKind {
     JOB_KIND_PLAIN, /* a Job */
-    JOB_KIND_BLOCK, /* a BlockJob, which begins with a Job: it holds nodes */
+    JOB_KIND_BLOCK, /* a BlockJob, which begins with a Job and holds nodes */
 } JobKind;
 
 typedef struct JobDriver {
@@ -37,22 +37,22 @@ typedef struct JobDriver {
     /* Around a pause point; may be NULL. */
     void coroutine_fn (*pause)(Job *job);
     void coroutine_fn (*resume)(Job *job);
-    /* A user resumes: forget the error state. */
+    /* A user resumes the job: resets the error state. */
     void (*user_resume)(Job *job);
     /* job-complete; NULL: this type has nothing to complete. */
     bool (*complete)(Job *job, Error **errp);
     /*
-     * The end.  prepare may still fail and runs before anything is final;
-     * then commit or abort; then clean.  Of all jobs of a transaction.
+     * The end.  prepare may still fail and runs before anything is final; then
+     * commit or abort; then clean: each for all jobs of a transaction.
      */
     int (*prepare)(Job *job);
     void (*commit)(Job *job);
     void (*abort)(Job *job);
     void (*clean)(Job *job);
-    /* Asked to stop; returns true if it counts as forced (no more work). */
+    /* Stops the job; returns true if it counts as forced (no more work). */
     bool (*cancel)(Job *job, bool force);
     void (*set_speed)(Job *job, int64_t speed);
-    /* Drop what instance holds. */
+    /* Releases what the instance holds. */
     void (*free)(Job *job);
 } JobDriver;
 
@@ -69,7 +69,7 @@ struct Job {
     char *id; /* NULL: internal */
     bool auto_finalize, auto_dismiss;
 
-    /* --- the context's thread, and the main thread while it is alone --- */
+    /* --- the context's thread, and the exclusive main thread --- */
     AioContext *ctx; /* changed by job_set_aio_context() only */
     Coroutine *co;
     int refcnt;
@@ -77,13 +77,13 @@ struct Job {
     int pause_count;
     bool user_paused;
     bool busy;   /* the coroutine runs or waits for its own I/O */
-    bool paused; /* sits in a pause point */
+    bool paused; /* waits in a pause point */
     bool cancelled, force_cancel;
     bool deferred_to_main_loop;
     int ret;     /* 0 or -errno */
     bool started; /* job_start() was called */
     bool listed;  /* seen by job_get() and job_next() */
-    bool exited; /* run() is over and the main loop took notice */
+    bool exited; /* run() has returned and the main loop has handled it */
     bool finalized; /* commit or abort was called */
     Error *err;
     JobTxn *txn;
@@ -94,7 +94,7 @@ struct Job {
     ProgressMeter progress;
 };
 
-/* What the control layer is told, to send events.  Set once by the program. */
+/* Called to send events; set once by the program. */
 typedef struct JobEventHooks {
     void (*status_change)(Job *job, JobStatus status);
     void (*completed)(Job *job);
@@ -106,23 +106,23 @@ extern JobEventHooks job_event_hooks;
 
 /* --- the two tables (job/state.c) --- */
 
-/* May a job in @from come into @to? */
+/* May a job change from @from to @to? */
 bool job_transition_allowed(JobStatus from, JobStatus to);
-/* May a user ask for @verb in @status? */
+/* May a user apply @verb in @status? */
 bool job_verb_allowed(JobStatus status, JobVerb verb);
 
 /* --- life --- */
 
 /*
  * A created job, one reference (the job's own, dropped at its end).  @txn NULL:
- * one of its own.  Fails where @id is taken or ill-formed.
+ * one of its own.  Fails if @id is taken or ill-formed.
  */
 Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn,
                 AioContext *ctx, int flags, Error **errp);
 void job_start(Job *job);
 /*
- * The job, which stands still, goes on in @ctx.  Main thread, alone; for what
- * holds it back (see bdrv_try_set_aio_context()).
+ * Makes the job, which is not running, continue in @ctx.  Exclusive main
+ * thread; for users that have paused it (see bdrv_try_set_aio_context()).
  */
 void job_set_aio_context(Job *job, AioContext *ctx);
 void job_ref(Job *job);
@@ -135,20 +135,20 @@ Job *job_next(Job *job); /* NULL starts */
 
 /* --- for the job's coroutine --- */
 
-/* Sits while paused; returns at once where cancelled. */
+/* Waits while the job is paused; returns at once if it is cancelled. */
 void coroutine_fn job_pause_point(Job *job);
 /* Sleeps, woken early by pause, cancel or job_wake(); is a pause point. */
 void coroutine_fn job_sleep_ns(Job *job, int64_t ns);
 /* Yields until job_wake() (is a pause point). */
 void coroutine_fn job_yield(Job *job);
-/* Wakes it where it sleeps or yields interruptibly. */
+/* Wakes the job if it sleeps or has yielded by one of these. */
 void job_wake(Job *job);
 bool job_is_cancelled(const Job *job);        /* forced, must stop */
 bool job_cancel_requested(const Job *job);
 /* The job can be completed from now on. */
 void job_transition_to_ready(Job *job);
 
-/* --- steering (each checks the verb table) --- */
+/* --- control (each checks the verb table) --- */
 bool job_apply_verb(Job *job, JobVerb verb, Error **errp);
 void job_pause(Job *job);  /* internal: counts */
 void job_resume(Job *job);
@@ -161,7 +161,7 @@ bool job_dismiss(Job **job, Error **errp);
 bool job_set_speed(Job *job, int64_t speed, Error **errp);
 /* Cancels all jobs and runs the loop until they are gone; program end. */
 void job_cancel_sync_all(void);
-/* The work is over, well or not; what remains is to make it final. */
+/* The work has ended, successfully or not; the result is not final yet. */
 bool job_is_completed(const Job *job);
 /* Ready or standby: can be completed. */
 bool job_is_ready(const Job *job);

@@ -64,12 +64,12 @@ bool chardev_write_out(int fd, GString *out, size_t *sent);
 void chardev_flush_out(int fd, GString *out, size_t *sent, int64_t end_ns);
 /* Puts a new device into the place of that with @options' id. */
 bool chardev_change(const ChardevOptions *options, Error **errp);
-/* Closes and frees @chr, which nobody uses. */
+/* Closes and frees @chr, which must be unused. */
 void chardev_remove(Chardev *chr);
 /* The devices one by one; NULL starts and ends. */
 Chardev *chardev_next(Chardev *chr);
 const char *chardev_id(const Chardev *chr);
-/* Does somebody use it? */
+/* Is it in use? */
 bool chardev_is_open(const Chardev *chr);
 /* Has it a user, connected or not? */
 bool chardev_is_used(const Chardev *chr);

@@ -95,7 +95,7 @@ bool hmp_has(const HmpCall *call, const char *name);
 /* A number; 0 where it was left out. */
 int64_t hmp_int(const HmpCall *call, const char *name);
 
-/* After this command no other is asked for at the prompt. */
+/* After this command the prompt is not shown again. */
 void hmp_end_session(HmpCall *call);
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Numbers of the NBD protocol, and how a request looks on the wire. */
+/* Constants of the NBD protocol, and the wire format of requests. */
 #ifndef NBD_PROTO_H
 #define NBD_PROTO_H
 
@@ -124,7 +124,7 @@ enum {
 typedef struct NBDRequest {
     uint16_t flags;  /* NBD_CMD_FLAG_* */
     uint16_t type;   /* NBD_CMD_* */
-    uint64_t cookie; /* goes back with the reply as it came */
+    uint64_t cookie; /* returned unchanged with the reply */
     uint64_t from;   /* bytes */
     uint32_t len;    /* bytes */
 } NBDRequest;
@@ -147,11 +147,11 @@ void nbd_chunk_format(uint8_t *buf, const NBDChunkHead *head);
 void nbd_simple_reply_format(uint8_t *buf, uint32_t error, uint64_t cookie);
 /* -errno (or 0) to the number on the wire. */
 uint32_t nbd_error_from_errno(int ret);
-/* And back: 0 or -errno; what is not known is -EINVAL. */
+/* The reverse: 0 or -errno; an unknown number gives -EINVAL. */
 int nbd_error_to_errno(uint32_t error);
 /*
- * What is wrong with @req for an export of @size bytes: 0 or the -errno to
- * answer with.  @trans_flags: NBD_FLAG_* of the export.
+ * Is @req valid for an export of @size bytes?  0, or the -errno to reply with.
+ * @trans_flags: NBD_FLAG_* of the export.
  */
 int nbd_request_check(const NBDRequest *req, uint64_t size,
                       uint16_t trans_flags);

@@ -4,13 +4,13 @@
  * replies, metadata contexts.
  *
  * A server has exports, found by their names, and clients, each of which is
- * connected to at most one of them.  What an export does is behind a table of
- * operations; nothing here knows disks.
+ * connected to at most one of them.  An export is a table of operations; the
+ * server does not depend on the block layer.
  *
- * Handshakes run in the main thread.  A client that has chosen its export goes
- * on in the thread of the export's context, where the operations are called;
- * it comes back to the main thread to end.  Functions are for the main thread,
- * unless they say otherwise.
+ * Handshakes run in the main thread.  A client that has chosen its export
+ * continues in the thread of the export's context, where the operations are
+ * called; it returns to the main thread to end.  Functions are for the main
+ * thread, unless they say otherwise.
  *
  *     server --- export "a" --- client (socket)
  *           \              \--- client
@@ -30,7 +30,7 @@ typedef struct NBDServer NBDServer;
 typedef struct NBDExport NBDExport;
 typedef struct NBDClient NBDClient;
 
-/* How a request is to be carried out. */
+/* Flags of an operation. */
 enum {
     NBD_OP_FUA = 1 << 0,       /* durable when it returns */
     NBD_OP_NO_HOLE = 1 << 1,   /* zeroes: keep the space allocated */
@@ -39,8 +39,8 @@ enum {
 };
 
 /*
- * What an export does.  The range lies within the export, writes come only
- * where it is writable.  Return 0 or -errno.
+ * Operations of an export.  The range is within the export; writes are only
+ * requested if it is writable.  They return 0 or -errno.
  */
 typedef struct NBDExportOps {
     int coroutine_fn (*pread)(void *opaque, uint64_t offset, uint32_t bytes,
@@ -55,15 +55,15 @@ typedef struct NBDExportOps {
     /* Loads into caches; NULL: not supported. */
     int coroutine_fn (*cache)(void *opaque, uint64_t offset, uint32_t bytes);
     /*
-     * What metadata context @context (an index of NBDExportInfo.contexts) says
-     * of the run at @offset: *@flags, and *@run, 1 .. @bytes, its length.
-     * NULL where there are no contexts.
+     * The status of the run at @offset in metadata context @context (an index
+     * of NBDExportInfo.contexts): *@flags, and *@run, 1 .. @bytes, its length.
+     * NULL if there are no contexts.
      */
     int coroutine_fn (*status)(void *opaque, unsigned context, uint64_t offset,
                                uint32_t bytes, uint32_t *flags,
                                uint32_t *run);
-    /* A client has come to use it / has gone; the latter may not free it.  In
-     * the main thread. */
+    /* A client was added / removed; the latter may not free the export.  Called
+     * in the main thread. */
     void (*client_added)(void *opaque);
     void (*client_removed)(void *opaque);
 } NBDExportOps;
@@ -85,7 +85,7 @@ NBDServer *nbd_server_new(void);
 void nbd_server_disconnect_all(NBDServer *server);
 /* Connections that have not been closed yet. */
 unsigned nbd_server_clients(const NBDServer *server);
-/* Frees it; must be without clients and exports. NULL is allowed. */
+/* Frees it; it must have no clients and exports.  NULL is allowed. */
 void nbd_server_free(NBDServer *server);
 /* Calls @closed(@opaque) in the main thread whenever a connection has been
  * closed; @served: the client had chosen an export. */
@@ -100,34 +100,34 @@ void nbd_server_on_close(NBDServer *server,
 void nbd_server_add_client(NBDServer *server, int fd);
 
 /*
- * @info is copied; NULL with @errp where a name or text is not usable.  It is
- * in the main context; for another one nbd_export_attach() it at once.
+ * @info is copied; NULL with @errp if a name or text is not usable.  The export
+ * is in the main context; for another one nbd_export_attach() it at once.
  */
 NBDExport *nbd_export_new(NBDServer *server, const NBDExportInfo *info,
                           const NBDExportOps *ops, void *opaque,
                           Error **errp);
 /* By name; NULL: there is none. */
 NBDExport *nbd_export_find(NBDServer *server, const char *name);
-/* Takes it out of the list, so that no new client finds it, and ends the
- * connections of those it has. */
+/* Removes it from the list, so that no new client finds it, and ends the
+ * connections of its clients. */
 void nbd_export_shutdown(NBDExport *exp);
-/* Must have no clients any more. */
+/* It must have no clients. */
 void nbd_export_free(NBDExport *exp);
 /* As given to nbd_export_new(). */
 void *nbd_export_opaque(const NBDExport *exp);
-/* New clients see the size, requests of all are checked against it.  Any
+/* New clients get this size, and requests of all are checked against it.  Any
  * thread. */
 void nbd_export_set_size(NBDExport *exp, uint64_t size);
 /*
- * Moves it with its clients to another context: first the one in the thread of
- * its context, while it is quiesced and not busy, then the other, in any
+ * The two steps of a move to another context, with its clients: detach in the
+ * thread of its context, while it is quiesced and not busy, then attach, in any
  * thread.  Clients wait in between.
  */
 void nbd_export_detach(NBDExport *exp);
 void nbd_export_attach(NBDExport *exp, AioContext *ctx);
 /* Requests are not started between a true and a false. */
 void nbd_export_quiesce(NBDExport *exp, bool quiesce);
-/* Is any request being carried out?  Waiting ones do not count. */
+/* Is any request being performed?  Waiting ones do not count. */
 bool nbd_export_busy(const NBDExport *exp);
 
 #endif

@@ -12,8 +12,8 @@
  * Nested polling.  Code outside coroutines in the main thread that has to wait
  * (AIO_WAIT_WHILE) polls the loop from inside a handler.  Handlers, bottom
  * halves and timers of scope AIO_SCOPE_MAIN are not run then, only from the
- * outermost loop: what changes the graph or takes commands (monitors, job
- * completion) uses it, so that it never runs in the middle of something else.
+ * outermost loop.  Handlers that change the graph or execute commands
+ * (monitors, job completion) have this scope, so that none interrupts another.
  */
 #ifndef QEMU_AIO_H
 #define QEMU_AIO_H
@@ -39,19 +39,19 @@ bool aio_main_init(Error **errp);
 void aio_main_cleanup(void);
 /* The main thread's context. */
 AioContext *aio_main_context(void);
-/* The context whose thread we are in, NULL in a worker thread. */
+/* The context that the calling thread runs; NULL in a worker thread. */
 AioContext *aio_current_context(void);
 /* "io_uring" or "epoll". */
 const char *aio_context_engine(AioContext *ctx);
 
 /*
- * Runs what is ready; waits for something where @blocking.  Returns true if
- * anything ran.  Called from inside a handler it is a nested poll.
+ * Runs the handlers that are ready; waits for one if @blocking.  Returns true
+ * if any ran.  A call from inside a handler is a nested poll.
  */
 bool aio_poll(AioContext *ctx, bool blocking);
 /*
- * Between the two, all polls count as nested: a program that carries out its
- * command line takes no commands yet, however it has to wait.
+ * Between the two, all polls count as nested: a program that processes its
+ * command line executes no QMP commands meanwhile, even while it waits.
  */
 void aio_main_hold(void);
 void aio_main_release(void);
@@ -60,23 +60,23 @@ void aio_main_loop(void);
 /* Ends aio_main_loop() after the running handler.  Signal and thread safe. */
 void aio_main_quit(void);
 /*
- * aio_main_quit() schedules @bh (NULL: none), so that those who poll the loop
- * from inside a handler can be told to come to an end.
+ * aio_main_quit() schedules @bh (NULL: none), which can end the waits of
+ * handlers that poll the loop.
  */
 void aio_main_on_quit(AioBH *bh);
-/* Was aio_main_quit() called, and the loop is not over yet? */
+/* Was aio_main_quit() called, and has the loop not ended yet? */
 bool aio_main_quitting(void);
-/* Is the handler that asks called from a nested poll? */
+/* Is the calling handler run by a nested poll? */
 bool aio_main_nested(void);
-/* Are we between aio_main_hold() and aio_main_release()? */
+/* Is this between aio_main_hold() and aio_main_release()? */
 bool aio_main_held(void);
-/* Wakes @ctx if it waits: conditions are looked at anew.  Thread safe. */
+/* Wakes @ctx if it waits: conditions are evaluated again.  Thread safe. */
 void aio_notify(AioContext *ctx);
 
 /*
- * Polls the main loop while @cond holds, which is looked at while the main
- * thread is exclusive, and anew after each turn of an I/O thread.  Main thread,
- * never in a coroutine.
+ * Polls the main loop while @cond holds.  @cond is evaluated while the main
+ * thread is exclusive, and again after each iteration of an I/O thread.  Main
+ * thread, never in a coroutine.
  */
 #define AIO_WAIT_WHILE(cond) \
     do { \
@@ -91,8 +91,8 @@ void aio_wait_begin(void);
 void aio_wait_end(void);
 
 /*
- * Runs @entry(@opaque) to its end as a coroutine in the thread of @ctx.  From a
- * coroutine, in any thread; else the main thread polls its loop meanwhile.
+ * Runs @entry(@opaque) to its end as a coroutine in the thread of @ctx.  Called
+ * by a coroutine in any thread, or by the main thread, which polls meanwhile.
  */
 void coroutine_mixed_fn aio_run_co(AioContext *ctx, CoroutineEntry *entry,
                                    void *opaque);
@@ -101,22 +101,22 @@ void aio_co_enter(AioContext *ctx, Coroutine *co);
 /* Runs @fn(@opaque) in the thread of @ctx and waits for it.  Main thread. */
 void aio_context_run(AioContext *ctx, AioHandler *fn, void *opaque);
 
-/* --- the main thread alone --- */
+/* --- exclusive main thread --- */
 
 /*
- * Between the two, which may nest, no I/O thread runs anything but waits: the
- * main thread may look at and change what is theirs, timers of their contexts
- * and coroutine queues too, but not their file descriptors (aio_context_run()
- * does that).  A poll of the main loop in between lets them run.
+ * Between the two, which may nest, all I/O threads wait: the main thread may
+ * read and change their data, including timers of their contexts and coroutine
+ * queues, but not their file descriptors (aio_context_run() does that).  A poll
+ * of the main loop in between lets them run.
  *
- * The main thread is exclusive by itself wherever it runs anything but handlers
- * of AIO_SCOPE_IO and coroutines that its loop enters; those have to ask.
+ * The main thread is exclusive by itself whenever it runs anything but handlers
+ * of AIO_SCOPE_IO and coroutines that its loop enters; those call begin.
  */
 void aio_exclusive_begin(void);
 void aio_exclusive_end(void);
 /* Polls until every I/O thread has run what was scheduled for it before. */
 void aio_threads_turn(void);
-/* Are we the main thread, and is it so? */
+/* Is the caller the main thread, and is that exclusive? */
 bool aio_is_exclusive(void);
 
 /* --- file descriptors --- */
@@ -132,16 +132,16 @@ void aio_set_fd_handler(AioContext *ctx, int fd, AioScope scope,
 /*
  * Removes handlers of @fd from the context of this thread, and enters the
  * coroutines that wait for it there, as if it were ready: for a descriptor that
- * goes to another context.  In a coroutine they are entered when it yields.
+ * moves to another context.  In a coroutine they are entered when it yields.
  */
 void aio_release_fd(int fd);
 
-/* --- bottom halves: callbacks at the next turn of the loop --- */
+/* --- bottom halves: callbacks in the next iteration of the loop --- */
 
 /* Owned by the caller, who frees it with aio_bh_free(). */
 AioBH *aio_bh_new(AioContext *ctx, AioScope scope, AioHandler *cb,
                   void *opaque);
-/* Runs it once at the next turn, however often called.  Thread safe. */
+/* Runs it once in the next iteration, however often called.  Thread safe. */
 void aio_bh_schedule(AioBH *bh);
 void aio_bh_cancel(AioBH *bh);
 void aio_bh_free(AioBH *bh);
@@ -155,7 +155,7 @@ void aio_bh_oneshot(AioContext *ctx, AioScope scope, AioHandler *cb,
 int64_t aio_now_ns(void);
 AioTimer *aio_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
                         void *opaque);
-/* Fires once at @when_ns of aio_now_ns(); replaces what was set before. */
+/* Fires once at @when_ns of aio_now_ns(); replaces an earlier deadline. */
 void aio_timer_mod(AioTimer *timer, int64_t when_ns);
 void aio_timer_del(AioTimer *timer);
 void aio_timer_free(AioTimer *timer);
@@ -174,15 +174,15 @@ typedef struct ThreadPoolWait {
     struct WorkReq *req; /* NULL: none does */
 } ThreadPoolWait;
 /*
- * The same, for what may take for ever.  -ECANCELED as soon as somebody calls
- * thread_pool_cancel(@wait): then @fn may go on for as long as it likes, @arg
- * is freed with @free_arg after it, and the end of the program does not wait.
- * Else @arg stays the caller's.
+ * The same, for a @fn that may never return.  Returns -ECANCELED as soon as
+ * thread_pool_cancel(@wait) is called: then @fn continues in its thread, @arg
+ * is freed with @free_arg after it, and the program's exit does not wait for
+ * it.  Else @arg stays the caller's.
  */
 int coroutine_fn thread_pool_co_run_cancellable(ThreadPoolFunc *fn, void *arg,
                                                 GDestroyNotify free_arg,
                                                 ThreadPoolWait *wait);
-/* Nothing happens where nobody waits.  In the thread of the one who waits. */
+/* No effect if no coroutine waits.  In the thread of that coroutine. */
 void thread_pool_cancel(ThreadPoolWait *wait);
 /* The most worker threads at once (default 64), the least kept (0). */
 void thread_pool_set_limits(int min_threads, int max_threads);
@@ -196,7 +196,7 @@ typedef enum FileAioEngine {
     FILE_AIO_IO_URING, /* the loop's ring, or a ring of its own */
 } FileAioEngine;
 
-/* Can @engine be used here?  Sets @errp with the reason where not. */
+/* Can @engine be used on this host?  If not, @errp is set with the reason. */
 bool file_aio_supported(FileAioEngine engine, Error **errp);
 /*
  * Reads / writes the whole of @qiov at @offset of @fd; short transfers are

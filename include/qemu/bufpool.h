@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A bounded store of equal, page-aligned buffers; thread safe. */
+/* A bounded pool of page-aligned buffers of one size; thread safe. */
 #ifndef QEMU_BUFPOOL_H
 #define QEMU_BUFPOOL_H
 
@@ -10,7 +10,7 @@ typedef struct BufPool BufPool;
 /* Buffers of @size bytes; at most @keep unused ones are kept for reuse. */
 BufPool *bufpool_new(size_t size, int keep);
 void bufpool_free(BufPool *pool);
-/* NULL where there is no memory. */
+/* NULL if there is no memory. */
 void *bufpool_get(BufPool *pool);
 void bufpool_put(BufPool *pool, void *buf);
 

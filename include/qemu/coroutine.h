@@ -3,9 +3,9 @@
  * Stackful coroutines, and the locks and queues for them.
  *
  * A coroutine belongs to the thread (the AioContext) that entered it.  It runs
- * until it yields or ends; whoever entered it then goes on.  To wake a
- * coroutine that waits for an event use co_wake(), which is thread safe and
- * makes it run from the event loop of the context it last ran in.
+ * until it yields or ends; its caller then continues.  To wake a coroutine that
+ * waits for an event use co_wake(), which is thread safe and makes it run from
+ * the event loop of the context it last ran in.
  */
 #ifndef QEMU_COROUTINE_H
 #define QEMU_COROUTINE_H
@@ -25,7 +25,7 @@ Coroutine *coroutine_create(CoroutineEntry *entry, void *opaque);
  */
 void coroutine_enter(Coroutine *co);
 
-/* Goes back to who entered us. */
+/* Returns to the caller of coroutine_enter(). */
 void coroutine_fn coroutine_yield(void);
 
 /* The running coroutine, NULL outside of any. */
@@ -40,21 +40,21 @@ bool in_coroutine(void);
 void co_wake(Coroutine *co);
 
 /*
- * @co, which is new or has yielded and is not woken yet, is to go on in @ctx.
- * For who knows what it waits for; the main thread while it is alone, or the
- * thread of @ctx while nobody else may wake it.
+ * Makes @co, which is new or has yielded and is not woken yet, continue in
+ * @ctx.  For code that knows what it waits for: in the exclusive main thread,
+ * or in the thread of @ctx while no other thread can wake it.
  */
 void co_set_context(Coroutine *co, AioContext *ctx);
 
 /* Queues @co to run from the loop of @ctx.  Thread safe. */
 void co_schedule(AioContext *ctx, Coroutine *co);
 
-/* Lets other events of the loop run, then goes on. */
+/* Lets other events of the loop run, then continues. */
 void coroutine_fn co_yield_to_loop(void);
 
 /*
- * Goes on in the thread of @ctx; nothing happens where that is this one.  What
- * was looked at before may be another thread's from now on.
+ * Continues in the thread of @ctx; no effect if that is this one.  Data that
+ * was read before may belong to another thread from now on.
  */
 void coroutine_fn co_move_to(AioContext *ctx);
 
@@ -69,7 +69,7 @@ typedef struct CoMutex {
 
 /* Unlocked; nothing to free later. */
 void co_mutex_init(CoMutex *mutex);
-/* Waits for its turn; not recursive.  Only the holder unlocks. */
+/* Waits until the caller is the holder; not recursive.  Only it unlocks. */
 void coroutine_fn co_mutex_lock(CoMutex *mutex);
 void coroutine_fn co_mutex_unlock(CoMutex *mutex);
 
@@ -80,16 +80,16 @@ typedef struct CoQueue {
 
 /* Empty; nothing to free later. */
 void co_queue_init(CoQueue *queue);
-/* Waits to be woken; @mutex (may be NULL) is dropped meanwhile. */
+/* Waits to be woken; @mutex (may be NULL) is unlocked meanwhile. */
 void coroutine_fn co_queue_wait(CoQueue *queue, CoMutex *mutex);
-/* Wakes the first waiter; false where there is none.  Needs no coroutine. */
+/* Wakes the first waiter; false if there is none.  Also outside coroutines. */
 bool co_queue_wake_one(CoQueue *queue);
 void co_queue_wake_all(CoQueue *queue);
 bool co_queue_empty(const CoQueue *queue);
 
 /* --- sleeping --- */
 typedef struct CoSleep {
-    Coroutine *co; /* NULL when nobody sleeps */
+    Coroutine *co; /* NULL when none sleeps */
 } CoSleep;
 
 /* Lets the loop run for at least @ns nanoseconds. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What users write: numbers, sizes, identifiers; text to value and back. */
+/* Numbers, sizes and identifiers of users: conversion from and to text. */
 #ifndef QEMU_CUTILS_H
 #define QEMU_CUTILS_H
 
@@ -8,8 +8,8 @@
 /*
  * A size such as "64k", "1.5G", "0x1000", "512": a number with an optional
  * fraction and one suffix of b k M G T P E (upper or lower case, factors of
- * 1024); @default_suffix ('b', 'M' ...) where there is none.  The whole string
- * must be consumed.  False (and @errp) where it is no size or > INT64_MAX.
+ * 1024); @default_suffix ('b', 'M' ...) applies if there is none.  The whole
+ * string must be consumed.  False (and @errp) if it is no size or > INT64_MAX.
  */
 bool parse_size(const char *text, char default_suffix, int64_t *bytes,
                 Error **errp);
@@ -18,9 +18,9 @@ bool parse_uint64(const char *text, uint64_t *value, Error **errp);
 bool parse_int64(const char *text, int64_t *value, Error **errp);
 /* "on"/"off" (and yes/no, true/false, y/n). */
 bool parse_bool(const char *name, const char *text, bool *value, Error **errp);
-/* A letter, then letters, digits, '-', '.' and '_', as names of things are. */
+/* Is @id a letter, followed by letters, digits, '-', '.' and '_'? */
 bool id_wellformed(const char *id);
-/* Fails where it is not, and says how an identifier is written. */
+/* Fails if it is not well-formed; the error has the rule as a hint. */
 bool id_check(const char *id, Error **errp);
 /* "1.5 GiB", "512 B": as the tools print sizes (three significant digits). */
 char *size_to_str(uint64_t bytes);

@@ -75,16 +75,16 @@ void info_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
  * they go to stderr.  Returns what was set before.  Main thread.
  */
 GString *error_capture(GString *text);
-/* Prints text as it is where the reports go: what belongs to the last one. */
+/* Prints text without a prefix to where reports go: a hint for the last one. */
 void report_hint(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /*
- * What the reports on stderr are about, such as the option of the command line
- * that is carried out (" -drive file=x") or a place in a file ("file:3"),
- * printed behind the program's name and a colon; NULL: nothing.  Takes @text
- * and returns what was set before, for the caller to free or to set again.
+ * Sets the location of the reports on stderr, such as the current option of the
+ * command line (" -drive file=x") or a line of a file ("file:3"), printed after
+ * the program's name and a colon; NULL: none.  Takes over @text and returns the
+ * previous text, for the caller to free or to set again.
  */
 char *error_set_location(char *text);
-/* What reports on stderr begin with: the time, and @guest unless NULL. */
+/* Sets the prefix of reports on stderr: the time, and @guest unless NULL. */
 void error_set_prefix(bool timestamp, const char *guest);
 /* The program name that the above use; default: the base name of argv[0]. */
 void error_set_progname(const char *argv0);

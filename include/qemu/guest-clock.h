@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The time of the guest: what goes by for its devices.  It is the time that
- * passes, until somebody holds it; then it stands still unless it is moved.
- * Main thread.
+ * The guest's clock, which its devices use.  It follows the real time until it
+ * is held; from then on it changes only when it is moved.  Main thread.
  */
 #ifndef QEMU_GUEST_CLOCK_H
 #define QEMU_GUEST_CLOCK_H
@@ -11,22 +10,22 @@
 
 /* Nanoseconds. */
 int64_t guest_clock_ns(void);
-/* From now on it stands at @ns (negative: it goes again).  No timer pends. */
+/* Holds the clock at @ns (negative: it runs again).  No timer is pending. */
 void guest_clock_hold(int64_t ns);
 bool guest_clock_is_held(void);
 /*
- * Nobody can move the held clock yet: until it is taken over, timers go by the
- * real time, while guest_clock_ns() stands.  What is left for a timer to wait
- * then is left in the guest's time.
+ * While no client can move the held clock: until guest_clock_take_over(),
+ * timers use the real time and guest_clock_ns() does not change.  The remaining
+ * delay of a timer is then converted to the guest's time.
  */
 void guest_clock_lend(void);
-/* Nothing happens where it was not lent. */
+/* No effect if the clock was not lent. */
 void guest_clock_take_over(void);
-/* The time by which timers go, to be used for theirs. */
+/* The time that timers compare with, for computing their deadlines. */
 int64_t guest_clock_timer_ns(void);
 /* Moves the held clock forward to @ns, and calls the timers that are due. */
 void guest_clock_move(int64_t ns);
-/* When the next timer is due; -1: none pends. */
+/* When the next timer is due; -1: none is pending. */
 int64_t guest_clock_next_ns(void);
 
 typedef struct GuestTimer GuestTimer;

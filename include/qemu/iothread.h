@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * I/O threads: a thread that does nothing but run the loop of an AioContext of
- * its own.  Which nodes, jobs and exports it serves is for others to say (see
- * bdrv_try_set_aio_context()); how the main thread keeps it away from what it
- * changes stands in "qemu/aio.h", at aio_exclusive_begin().
+ * its own.  bdrv_try_set_aio_context() assigns nodes, jobs and exports to it;
+ * "qemu/aio.h", at aio_exclusive_begin(), says how the main thread stops it
+ * while it changes them.
  *
  * Main thread only.
  */
@@ -15,15 +15,15 @@
 typedef struct IOThread IOThread;
 
 /*
- * Starts one.  @name, which is copied, is for iothread_find() and, after "IO ",
- * for debuggers.  NULL with @errp.
+ * Starts a thread.  @name, which is copied, is for iothread_find() and, after
+ * "IO ", for debuggers.  NULL with @errp.
  */
 IOThread *iothread_new(const char *name, Error **errp);
-/* The one called @name, the latest of several; NULL: there is none. */
+/* The thread called @name, the latest of several; NULL: there is none. */
 IOThread *iothread_find(const char *name);
 /*
- * Ends the thread and frees it.  Nothing may use its context any more; what is
- * left of bottom halves is run.  NULL is allowed.
+ * Ends the thread and frees it.  Its context must be unused; bottom halves that
+ * are still scheduled are run.  NULL is allowed.
  */
 void iothread_free(IOThread *thread);
 /* Lives as long as @thread. */
@@ -34,10 +34,10 @@ int64_t iothread_tid(const IOThread *thread);
 const char *iothread_name(const IOThread *thread);
 
 /*
- * Before a wait the loop of @ctx looks for events for up to a time that adapts
- * itself: it begins at 4 us and is multiplied by @grow (0: 2) where waking up
- * took no longer than @max_ns, and divided by @shrink (0: set to 0) where it
- * did.  @max_ns 0: it waits at once.  Any thread.
+ * Before it waits, the loop of @ctx polls for events for an adaptive time: this
+ * starts at 4 us and is multiplied by @grow (0: 2) if an event took no longer
+ * than @max_ns to arrive, and divided by @shrink (0: set to 0) if it did.
+ * @max_ns 0: it does not poll.  Any thread.
  */
 void aio_context_set_polling(AioContext *ctx, int64_t max_ns, int64_t grow,
                              int64_t shrink);

@@ -10,9 +10,9 @@ typedef struct ProgressMeter {
     uint64_t total;   /* atomic; current + estimated remaining */
 } ProgressMeter;
 
-/* Both as of one moment; *@current <= *@total. */
+/* A consistent pair; *@current <= *@total. */
 void progress_get(const ProgressMeter *pm, uint64_t *current, uint64_t *total);
-/* @bytes of work are done. */
+/* @bytes of work have been done. */
 void progress_done(ProgressMeter *pm, uint64_t bytes);
 /* @bytes of work remain from here: total = current + @bytes. */
 void progress_set_remaining(ProgressMeter *pm, uint64_t bytes);

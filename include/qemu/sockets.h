@@ -20,7 +20,7 @@ typedef struct SockInetAddress {
 int sock_listen_inet(const SockInetAddress *addr, Error **errp);
 int sock_connect_unix(const char *path, Error **errp);
 int sock_connect_inet(const SockInetAddress *addr, Error **errp);
-/* accept(2); -1 where nobody waits any more. */
+/* accept(2); -1 if no connection is waiting. */
 int sock_accept(int listen_fd);
 /* Takes a descriptor number inherited from the parent process ("fd" type). */
 int sock_from_fd_str(const char *str, Error **errp);

@@ -10,7 +10,7 @@
  * g_thread_join() are seen.
  *
  * Held for a few instructions; never across a yield of a coroutine, which may
- * go on in another thread.  For that there is CoMutex (qemu/coroutine.h).  May
+ * continue in another thread; CoMutex (qemu/coroutine.h) is for that.  May
  * be used in any thread, in and outside of coroutines.  Misuse (unlocking what
  * is not locked, destroying what is held) that the C library reports aborts.
  */
@@ -47,7 +47,7 @@ static inline void qemu_mutex_init(QemuMutex *mutex)
     qemu_thread_check(pthread_mutex_init(&mutex->lock, NULL), __func__);
 }
 
-/* Nobody may hold @mutex or wait for it. */
+/* No thread may hold @mutex or wait for it. */
 static inline void qemu_mutex_destroy(QemuMutex *mutex)
 {
     qemu_thread_check(pthread_mutex_destroy(&mutex->lock), __func__);
@@ -74,13 +74,13 @@ static inline void qemu_mutex_unlock(QemuMutex *mutex)
     qemu_thread_check(pthread_mutex_unlock(&mutex->lock), __func__);
 }
 
-/* Nobody waits on @cond. */
+/* @cond becomes one without waiters. */
 static inline void qemu_cond_init(QemuCond *cond)
 {
     qemu_thread_check(pthread_cond_init(&cond->cond, NULL), __func__);
 }
 
-/* Nobody may wait on @cond; who was woken may still be about to return. */
+/* No thread may wait on @cond; a woken one may still be about to return. */
 static inline void qemu_cond_destroy(QemuCond *cond)
 {
     qemu_thread_check(pthread_cond_destroy(&cond->cond), __func__);
@@ -100,7 +100,7 @@ static inline void qemu_cond_broadcast(QemuCond *cond)
 
 /*
  * Unlocks @mutex, which the caller holds, blocks until @cond is signalled, and
- * locks it again.  May return without a signal: look at the state in a loop.
+ * locks it again.  May return without a signal: check the state in a loop.
  */
 static inline void qemu_cond_wait(QemuCond *cond, QemuMutex *mutex)
 {

@@ -6,7 +6,7 @@
  *     ok = step_one(..., tran, errp) && step_two(..., tran, errp);
  *     tran_finalize(tran, ok);
  *
- * Each step does its change and adds an action that can undo it (abort) or
+ * Each step makes its change and adds an action that can undo it (abort) or
  * make it final (commit); clean runs last in either case.
  */
 #ifndef QEMU_TRANSACTIONS_H

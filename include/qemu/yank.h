@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who holds connections that may be cut from outside, so that nobody waits for
- * ever for a server that does not answer.  Main thread.
+ * A registry of connections that users may close (yank), so that no operation
+ * waits without end for a server that does not answer.  Main thread.
  */
 #ifndef QEMU_YANK_H
 #define QEMU_YANK_H
@@ -16,15 +16,15 @@ typedef enum YankKind {
 typedef struct YankEntry YankEntry;
 
 /*
- * @cut is called with @opaque when the connections of @name (copied) are to be
- * cut; it may be called more than once and must not wait.  The entry is the
+ * @cut is called with @opaque to close the connections of @name (copied); it
+ * may be called more than once and must not wait.  The entry is the
  * caller's until yank_remove().
  */
 YankEntry *yank_add(YankKind kind, const char *name, void (*cut)(void *opaque),
                     void *opaque);
 /* NULL is allowed. */
 void yank_remove(YankEntry *entry);
-/* NULL: nobody of that name has connections. */
+/* NULL: there is no entry of that name. */
 YankEntry *yank_find(YankKind kind, const char *name);
 /* All of them, one by one; NULL starts and ends. */
 YankEntry *yank_next(YankEntry *entry);

@@ -2,9 +2,9 @@
 /*
  * Bottom halves.
  *
- * A scheduled one is pushed, by any thread, on the context's stack
- * `incoming_bh`; the loop moves it to a list of its scope.  LISTED says that
- * it is on either, so that it is there once only and the loop alone frees it.
+ * Any thread schedules one by pushing it on the context's stack `incoming_bh`;
+ * the loop moves it to a list of its scope.  LISTED says that it is on either,
+ * so that it is there once only and only the loop frees it.
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The context: set-up, one turn of the loop, wake-ups from elsewhere.
+ * The context: set-up, one iteration of the loop, wake-ups from other threads.
  *
- * Waking up.  Who adds work from another thread (or a signal handler) first
- * publishes it, then sets `notified`, then looks at `waiting`; the loop first
- * sets `waiting`, then looks at `notified`.  All of it sequentially
- * consistent, so one of the two sees the other, and an eventfd is written only
- * where the loop really waits.
+ * Waking up.  A thread (or signal handler) that adds work first publishes it,
+ * then sets `notified`, then reads `waiting`; the loop first sets `waiting`,
+ * then reads `notified`.  All accesses are sequentially consistent, so at least
+ * one of the two sees the other, and an eventfd is written only if the loop
+ * really waits.
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"
@@ -273,7 +273,7 @@ static int64_t aio_timeout(const AioContext *ctx, bool nested)
     return MAX(next, 0);
 }
 
-/* Whatever others may be at meanwhile: an I/O thread is out of its gate. */
+/* Waits; an I/O thread is outside of its gate meanwhile. */
 static void aio_wait_outside(AioContext *ctx, int64_t timeout)
 {
     if (!ctx->is_main) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * File I/O: chooses the engine for each transfer, continues short ones, fills
- * up reads past the end of the file.
+ * File I/O: chooses the engine for each transfer, continues short transfers,
+ * and returns zeroes for reads past the end of the file.
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"

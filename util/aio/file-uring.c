@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * File I/O by io_uring: in the loop's ring, where requests go out with the
- * call that the loop waits with anyway, or in a ring of its own beside epoll.
+ * File I/O by io_uring: in the loop's ring, where the call by which the loop
+ * waits also submits requests, or in a ring of its own beside epoll.
  */
 #include "qemu/osdep.h"
 #include "ring.h"

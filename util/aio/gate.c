@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The main thread alone: how it keeps I/O threads away from what it changes.
+ * The exclusive main thread: how it stops I/O threads while it changes data.
  *
  * An I/O thread runs its handlers and coroutines inside of a gate, and leaves
  * it to wait for events.  The main thread is *exclusive* while it runs anything
- * but the I/O of its own nodes: then all gates are closed and nobody is inside
- * of one.  So code of the main thread may look at and change nodes, jobs and
- * exports of any context, with no lock in the request path, and what runs in
- * an I/O thread sees nothing change under it between two yields.
+ * but the I/O of its own nodes: then all gates are closed and no thread is
+ * inside of one.  So code of the main thread may read and change nodes, jobs
+ * and exports of any context, with no lock in the request path, and code in an
+ * I/O thread sees no change between two yields.
  *
  *      I/O thread    inside = true; closed? then inside = false, and wait
- *      main thread   closed = true; wait until inside is false everywhere
+ *      main thread   closed = true; wait until inside is false in all threads
  *
- * Both are sequentially consistent, so one of the two sees the other.  A thread
- * is inside for one turn of its loop at most, thus the main thread waits for a
- * turn; and it is exclusive for as long as a command computes, not for as long
- * as it waits: every poll lets the others run.
+ * Both are sequentially consistent, so at least one of the two sees the other.
+ * A thread is inside for at most one iteration of its loop, which the main
+ * thread waits for; and the main thread is exclusive for as long as a command
+ * computes, not for as long as it waits: every poll lets the others run.
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"
@@ -26,8 +26,8 @@ static LIST_HEAD(, AioContext) io_contexts = LIST_HEAD_INITIALIZER(io_contexts);
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t opened; /* `closed` fell; under lock */
-    pthread_cond_t left;   /* some `inside` fell while closed; under lock */
+    pthread_cond_t opened; /* `closed` became false; under lock */
+    pthread_cond_t left;   /* some `inside` became false while closed */
     bool closed;           /* atomic; written by the main thread, under lock
                               where there are I/O threads */
     int awaited;           /* atomic: the main thread waits for a condition */
@@ -42,7 +42,7 @@ static struct {
 
 void aio_gate_add(AioContext *ctx)
 {
-    /* The thread may be knocking: then `inside` is set for a moment. */
+    /* The thread may be trying to enter: then `inside` is set for a moment. */
     assert(aio_is_exclusive());
     LIST_INSERT_HEAD(&io_contexts, ctx, next);
 }
@@ -88,7 +88,7 @@ void aio_gate_leave(AioContext *ctx)
     if (is_closed()) {
         tell_left();
     }
-    /* Whatever it waits for may have come about in this turn. */
+    /* The condition may have become true in this iteration. */
     if (__atomic_load_n(&gate.awaited, __ATOMIC_SEQ_CST)) {
         aio_notify(aio_main_context());
     }
@@ -108,7 +108,7 @@ static void gate_close(void)
     AioContext *ctx;
 
     if (LIST_EMPTY(&io_contexts)) {
-        /* For the thread that may be started now. */
+        /* For a thread that may be started from now on. */
         __atomic_store_n(&gate.closed, true, __ATOMIC_SEQ_CST);
         return;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The time of the guest: real time, or a clock that is moved by hand. */
+/* The guest's clock: real time, or a clock that commands move. */
 #include "qemu/osdep.h"
 #include "qemu/guest-clock.h"
 

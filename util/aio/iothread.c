@@ -60,7 +60,7 @@ static void *iothread_run(void *opaque)
     return NULL;
 }
 
-/* Signals are the main thread's business. */
+/* With all signals blocked: the main thread handles them. */
 static int start_thread(IOThread *t)
 {
     sigset_t all, old;
@@ -123,7 +123,7 @@ void iothread_free(IOThread *t)
     assert(aio_is_exclusive());
     __atomic_store_n(&t->stopping, true, __ATOMIC_SEQ_CST);
     aio_notify(t->ctx);
-    /* Its end is inside of the gate. */
+    /* The thread ends inside of the gate. */
     exclusive = aio_exclusive_leave();
     pthread_join(t->thread, NULL);
     aio_exclusive_return(exclusive);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The loop's engine where io_uring is not to be had: epoll.
+ * The loop's engine if io_uring is not available: epoll.
  *
  * Descriptors are armed for one event (EPOLLONESHOT): one whose handler must
  * not run in a nested poll then cannot make that spin, and one that was closed
- * after its event leaves nothing behind.
+ * after its event causes no further events.
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"

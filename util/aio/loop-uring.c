@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The loop's engine of first choice: one io_uring for descriptors, wake-ups,
- * timeouts and file I/O, with one system call per turn.
+ * The loop's preferred engine: one io_uring for descriptors, wake-ups, timeouts
+ * and file I/O, with one system call per iteration.
  *
  * Each direction of a descriptor is a poll request for one event; they are
  * renewed with the next submission, which costs no call of its own.

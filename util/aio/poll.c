@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Looking for events before the wait.
+ * Polling for events before the wait.
  *
- * To sleep and be woken costs several microseconds, more than some devices take
- * for a request.  So the loop asks again and again for a while, which costs
- * time of a processor; for how long, it learns from how long the last events
- * took to come:
+ * Sleeping and waking up costs several microseconds, more than some devices
+ * take for a request.  So the loop polls for a while, which costs CPU time.
+ * The polling time is adapted to how long the last events took to arrive:
  *
- *     within the time       the time is right, and stays as it is
- *     later, within max     it would have been found: look for longer
- *     later than max        it would not have been found: look for less long
+ *     within the time       the time is right and stays the same
+ *     later, within max     polling would have found it: poll longer
+ *     later than max        polling would not have found it: poll less
  */
 #include "qemu/osdep.h"
 #include "qemu/iothread.h"

@@ -2,9 +2,9 @@
 /*
  * Worker threads, for work that would block the loop.
  *
- * Started when there is more work than idle workers, ended after a while
- * without any.  A finished request wakes its coroutine through co_wake(); the
- * loop takes all that finished meanwhile in one turn.
+ * A worker is started when there is more work than idle workers, and ends after
+ * a while without work.  A finished request wakes its coroutine through
+ * co_wake(); the loop runs all that were woken in one iteration.
  */
 #include "qemu/osdep.h"
 #include "qemu/thread.h"

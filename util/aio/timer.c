@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Timers: a binary heap per scope; every timer knows its place in it. */
+/* Timers: a binary heap per scope; every timer has its index in the heap. */
 #include "qemu/osdep.h"
 #include "aio-int.h"
 
@@ -37,7 +37,7 @@ AioTimer *aio_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
     return timer;
 }
 
-/* Of an I/O thread: by itself, or by the main thread while that is alone. */
+/* Of an I/O thread: by itself, or by the exclusive main thread. */
 static void assert_may_touch(const AioContext *ctx)
 {
     assert(ctx == aio_current_context() ||

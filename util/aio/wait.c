@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Running a coroutine to its end from either world. */
+/* Running a coroutine to its end, from a coroutine or outside of one. */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
 

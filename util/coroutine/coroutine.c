@@ -7,11 +7,11 @@
  *
  *     leader <- A <- B (current)      A entered B; B yields to A
  *
- * Waking.  A coroutine that wakes another must not enter it there and then:
- * two that wake each other would nest without end, and one that still has to
- * yield could not be entered at all.  So the woken one goes on a queue of the
- * thread, which the leader empties when the coroutine it entered comes back.
- * From another thread it goes through the context's loop instead.
+ * Waking.  A coroutine that wakes another must not enter it directly: two that
+ * wake each other would nest without end, and one that still has to yield could
+ * not be entered at all.  So the woken one is put on a queue of the thread,
+ * which the leader empties when the coroutine that it entered returns.  From
+ * another thread it is queued in the context's loop instead.
  */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"

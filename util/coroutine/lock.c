@@ -2,8 +2,8 @@
 /*
  * Mutex for coroutines of one thread.
  *
- * It is handed over: who unlocks makes the first waiter the owner before it
- * wakes it, so nobody overtakes and nobody starves.
+ * It is handed over: unlocking makes the first waiter the holder before it is
+ * woken, so that no other coroutine gets the lock first and none starves.
  */
 #include "qemu/osdep.h"
 #include "coroutine-sched.h"

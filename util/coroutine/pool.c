@@ -3,9 +3,9 @@
  * Coroutines that have ended, kept for reuse.
  *
  * The pool is per thread, so it needs no lock, and last in, first out, so that
- * the stack reused is the one still in the cache.  It is small: a burst of
+ * the stack reused is still in the CPU's cache.  It is small: a burst of
  * requests must not leave its stacks resident.  With ASan nothing is kept, so
- * that use after the end is found.
+ * that use after the end is detected.
  */
 #include "qemu/osdep.h"
 #include "coroutine-sched.h"

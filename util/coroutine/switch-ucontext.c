@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Switching stacks on any processor, by ucontext(3): slow, since each switch
- * is a system call, but right.
+ * Switching stacks on any processor, by ucontext(3): portable, but slow, since
+ * each switch is a system call.
  */
 #include "qemu/osdep.h"
 #include "coroutine-sched.h"
