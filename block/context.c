@@ -15,7 +15,6 @@
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
 #include "block/node-int.h"
-#include "block/node-int.h"
 
 /* Nodes and users that move together. */
 typedef struct Connected {
