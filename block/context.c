@@ -222,6 +222,9 @@ static bool try_move(BlockDriverState *bs, Connected *m)
 {
     bool ok;
 
+    /* No job ends and no command is executed meanwhile, also where this is not
+     * called by a handler. */
+    aio_nest_begin();
     quiesce_all(m);
     AIO_WAIT_WHILE(any_busy(m));
     ok = is_current(m, bs);
@@ -229,6 +232,7 @@ static bool try_move(BlockDriverState *bs, Connected *m)
         move(m, bs->ctx);
     }
     unquiesce_all(m);
+    aio_nest_end();
     return ok;
 }
 

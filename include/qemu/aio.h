@@ -50,6 +50,12 @@ const char *aio_context_engine(AioContext *ctx);
  */
 bool aio_poll(AioContext *ctx, bool blocking);
 /*
+ * Between the two, which nest, polls of the main loop count as nested, wherever
+ * they are made.
+ */
+void aio_nest_begin(void);
+void aio_nest_end(void);
+/*
  * Between the two, all polls count as nested: a program that processes its
  * command line executes no QMP commands meanwhile, even while it waits.
  */

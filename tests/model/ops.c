@@ -683,11 +683,9 @@ void model_end(Model *m)
 static void op_move(Model *m)
 {
     if (m->n_contexts) {
-        aio_main_hold(); /* as in a handler: jobs do not end meanwhile */
         bdrv_try_set_aio_context(blk_bs(m->guest),
                                  m->contexts[model_draw(m, m->n_contexts)],
                                  &error_abort);
-        aio_main_release();
     }
 }
 

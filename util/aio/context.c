@@ -392,6 +392,16 @@ bool aio_poll(AioContext *ctx, bool blocking)
     return progress;
 }
 
+void aio_nest_begin(void)
+{
+    aio_main_context()->depth++;
+}
+
+void aio_nest_end(void)
+{
+    aio_main_context()->depth--;
+}
+
 void aio_main_hold(void)
 {
     aio_main_context()->depth++;
