@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/chain-jobs.h"
+#include "block/mirror.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-block-job.h"
@@ -255,11 +256,12 @@ bool qmp_block_commit(BlockCommitArg *arg, Error **errp)
         return false;
     }
     if (bdrv_skip_filters(top) == bdrv_skip_filters(bs)) {
-        error_setg(errp, arg->backing_file
-                   ? "'backing-file' specified, but 'top' is the active layer"
-                   : "Commit of the active layer is not supported: 'top' or "
-                     "'top-node' must be an image below it");
-        return false;
+        if (arg->backing_file) {
+            error_setg(errp, "'backing-file' specified, but 'top' is the "
+                       "active layer");
+            return false;
+        }
+        return active_commit_job_start(bs, base, &params, errp);
     }
     return commit_job_start(bs, top, base, &params, errp);
 }

@@ -6,78 +6,24 @@
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 
-/* The image that a new target shows through, or NULL: it holds all. */
-static BlockDriverState *target_backing(const DriveBackup *arg,
-                                        BlockDriverState *source)
-{
-    switch (arg->sync) {
-    case MIRROR_SYNC_MODE_NONE:
-        return source;
-    case MIRROR_SYNC_MODE_TOP:
-        return bdrv_backing_chain_next(source);
-    default:
-        return NULL;
-    }
-}
-
-static bool create_target(const DriveBackup *arg, BlockDriverState *source,
-                          const char *format, Error **errp)
-{
-    BlockDriverState *backing = target_backing(arg, source);
-    g_autofree char *backing_name = NULL;
-    BdrvImgCreate create = {
-        .filename = arg->target,
-        .format = format,
-        .size = bdrv_getlength(source),
-    };
-
-    if (create.size < 0) {
-        error_setg_errno(errp, -create.size, "Unable to get length for '%s'",
-                         bdrv_get_device_or_node_name(source));
-        return false;
-    }
-    if (backing) {
-        bdrv_refresh_filename(backing);
-        backing_name = bdrv_image_filename(backing);
-        create.base_filename = backing_name;
-        create.base_format = bdrv_get_format_name(bdrv_skip_filters(backing));
-        create.unsafe_base = true; /* it is open here */
-    }
-    return bdrv_img_create(&create, errp);
-}
-
-static int open_flags(const BlockDriverState *source)
-{
-    return BDRV_O_RDWR | BDRV_O_UNMAP |
-           (source->cache_direct ? BDRV_O_NOCACHE : 0) |
-           (source->cache_no_flush ? BDRV_O_NO_FLUSH : 0);
-}
-
 /* Creates it where asked to, and opens it; a new reference or NULL. */
 static BlockDriverState *get_target(const DriveBackup *arg,
                                     BlockDriverState *source, Error **errp)
 {
-    bool existing = arg->mode == NEW_IMAGE_MODE_EXISTING;
     bool over_source = arg->sync == MIRROR_SYNC_MODE_NONE;
-    const char *format = arg->format;
-    BlockDriverState *target;
+    BlockdevTarget t = {
+        .filename = arg->target,
+        .format = arg->format,
+        .mode = arg->mode,
+        .sync = arg->sync,
+        .flags = over_source ? BDRV_O_NO_BACKING : 0,
+    };
+    BlockDriverState *target = blockdev_open_target(&t, source, errp);
 
-    if (!format && !existing) {
-        format = bdrv_get_format_name(source);
-    }
-    if (!existing && !create_target(arg, source, format, errp)) {
-        return NULL;
-    }
-    target = bdrv_open_file(arg->target, format,
-                            open_flags(source) |
-                                (over_source ? BDRV_O_NO_BACKING : 0), errp);
     if (target && over_source &&
         !bdrv_set_backing(target, source, BDRV_CONTENT_OTHER, errp)) {
         bdrv_unref(target);
         return NULL;
-    }
-    if (target) {
-        target->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
     }
     return target;
 }

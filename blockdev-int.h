@@ -9,10 +9,10 @@
 #include "block/graph.h"
 #include "blockdev/blockdev.h"
 #include "job/job.h"
+#include "qapi/qapi-types-block-job.h"
 #include "qapi/qapi-types-transaction.h"
 #include "qemu/transactions.h"
 
-typedef struct BackupCommon BackupCommon;
 typedef struct IothreadProperties IothreadProperties;
 typedef struct ObjectOptions ObjectOptions;
 
@@ -68,6 +68,19 @@ bool blockdev_action_bitmap_disable(const TransactionAction *action,
                                     BlockdevTransaction *btx, Error **errp);
 bool blockdev_action_bitmap_merge(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
+/* blockdev-target.c */
+/* A file to copy to. */
+typedef struct BlockdevTarget {
+    const char *filename;
+    const char *format;    /* NULL: that of the source, or probed */
+    const char *node_name; /* NULL: one is generated */
+    NewImageMode mode;
+    MirrorSyncMode sync;   /* determines the backing file of a new image */
+    int flags;             /* BDRV_O_*, in addition to those of the source */
+} BlockdevTarget;
+/* Creates it if @t->mode says so, and opens it.  A new reference or NULL. */
+BlockDriverState *blockdev_open_target(const BlockdevTarget *t,
+                                       BlockDriverState *source, Error **errp);
 /* blockdev-job.c */
 bool blockdev_action_backup(const TransactionAction *action,
                             BlockdevTransaction *btx, Error **errp);

@@ -13,9 +13,9 @@
 #include "qemu/osdep.h"
 #include "block/backup.h"
 #include "block/copy-before-write.h"
-#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/job-bitmap.h"
 
 typedef struct BackupJob {
     BlockJob common;
@@ -23,7 +23,7 @@ typedef struct BackupJob {
     Transaction *attached;    /* what the job holds for its whole life */
     BlockDriverState *target; /* held by an edge */
     BlockCopyState *copy;
-    BackupBitmap bitmap;
+    JobBitmap bitmap;
     MirrorSyncMode sync;
     BlockdevOnError on_source_error, on_target_error;
     int64_t len;
@@ -217,7 +217,7 @@ static bool backup_cancel(Job *job, bool force)
 
 static void backup_commit(Job *job)
 {
-    backup_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
+    job_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
 }
 
 /*
@@ -228,7 +228,7 @@ static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
 
-    backup_bitmap_finish(&s->bitmap, false, s->left);
+    job_bitmap_finish(&s->bitmap, false, s->left);
 }
 
 static void backup_clean(Job *job)
@@ -375,7 +375,7 @@ static bool check_chunk(BlockCopyState *copy, const BackupPerf *perf,
 }
 
 static void fill_job(BackupJob *s, BlockDriverState *cbw,
-                     const BackupCommon *o, const BackupBitmap *bitmap)
+                     const BackupCommon *o, const JobBitmap *bitmap)
 {
     const BackupPerf *perf = o->x_perf;
 
@@ -393,8 +393,7 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     block_copy_set_skip_unallocated(s->copy,
                                     o->sync == MIRROR_SYNC_MODE_TOP);
     if (bitmap->selects) {
-        block_copy_set_todo(s->copy,
-                            bdrv_dirty_bitmap_hbitmap(bitmap->bitmap));
+        block_copy_set_todo(s->copy, job_bitmap_bits(bitmap));
     }
     block_copy_set_progress(s->copy, &s->common.job.progress);
     cbw_set_broken_hook(cbw, backup_broken, s);
@@ -432,16 +431,16 @@ static BackupJob *create_over(BlockDriverState *cbw, BlockDriverState *target,
 
 static void undo_freeze(void *opaque)
 {
-    backup_bitmap_finish(opaque, false, NULL);
+    job_bitmap_finish(opaque, false, NULL);
 }
 
 static const TransactionActionDrv freeze_step = {.abort = undo_freeze};
 
 /* The bitmap is busy, unless @tran is undone: then it is as it was. */
-static bool freeze_bitmap(BackupBitmap *bitmap, Transaction *tran,
+static bool freeze_bitmap(JobBitmap *bitmap, Transaction *tran,
                           Error **errp)
 {
-    if (!backup_bitmap_freeze(bitmap, errp)) {
+    if (!job_bitmap_freeze(bitmap, errp)) {
         return false;
     }
     tran_add(tran, &freeze_step, bitmap);
@@ -451,12 +450,18 @@ static bool freeze_bitmap(BackupBitmap *bitmap, Transaction *tran,
 Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
                        const BackupCommon *o, JobTxn *txn, Error **errp)
 {
+    JobBitmapParams params = {
+        .sync = o->sync,
+        .name = o->bitmap,
+        .has_mode = o->has_bitmap_mode,
+        .mode = o->bitmap_mode,
+    };
     Transaction *creating, *attached;
     BlockDriverState *cbw = NULL;
-    BackupBitmap bitmap;
+    JobBitmap bitmap;
     BackupJob *s = NULL;
 
-    if (!backup_bitmap_find(&bitmap, source, o, errp) ||
+    if (!job_bitmap_find(&bitmap, source, &params, errp) ||
         !check_nodes(source, target, o, errp) ||
         !check_perf(o->x_perf, errp) ||
         !check_sizes(source, target, errp)) {

@@ -256,7 +256,7 @@ static BlockJobInfo *block_job_info(const BlockJob *job)
     uint64_t current, total;
 
     progress_get(&j->progress, &current, &total);
-    info->type = g_strdup(JobType_str(j->driver->type));
+    info->type = j->driver->type;
     info->device = g_strdup(j->id);
     info->len = total;
     info->offset = current;
@@ -269,6 +269,9 @@ static BlockJobInfo *block_job_info(const BlockJob *job)
     info->auto_finalize = j->auto_finalize;
     info->auto_dismiss = j->auto_dismiss;
     info->error = j->err ? g_strdup(error_get_pretty(j->err)) : NULL;
+    if (job->query) {
+        job->query(job, info);
+    }
     return info;
 }
 

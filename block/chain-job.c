@@ -55,3 +55,18 @@ bool chain_job_hold(BlockJob *job, BlockDriverState *top,
     }
     return false;
 }
+
+bool chain_job_hold_commit(BlockJob *job, BlockDriverState *top,
+                           BlockDriverState *base, Error **errp)
+{
+    BlockDriverState *bs = top;
+
+    while (bs != base) {
+        if (!chain_job_hold(job, bs, bs, 0, BLK_PERM_WRITE_UNCHANGED |
+                            BLK_PERM_WRITE, errp)) {
+            return false;
+        }
+        bs = bdrv_filter_or_cow_child(bs)->bs;
+    }
+    return chain_job_hold(job, bs, bs, 0, BLK_PERM_ALL, errp);
+}

@@ -225,26 +225,6 @@ static bool insert_filter(CommitJob *s, const char *name, Error **errp)
     return true;
 }
 
-/*
- * Nobody else may see the images between filter and base, whose backing file
- * is being written, nor write to one: what is copied already would be lost.
- * Who writes reads, too; and *write* must be shared, as it is needed at the
- * base, and a backing file can be written where all above it allow that.
- */
-static bool hold_chain(CommitJob *s, Error **errp)
-{
-    BlockDriverState *bs = s->top;
-
-    while (bs != s->base) {
-        if (!chain_job_hold(&s->common, bs, bs, 0, BLK_PERM_WRITE_UNCHANGED |
-                            BLK_PERM_WRITE, errp)) {
-            return false;
-        }
-        bs = bdrv_filter_or_cow_child(bs)->bs;
-    }
-    return chain_job_hold(&s->common, bs, bs, 0, BLK_PERM_ALL, errp);
-}
-
 /* Those who write to the top would only be stopped by the filter's being
  * read-only; here it is told who they are. */
 static bool check_writers(CommitJob *s, Error **errp)
@@ -273,7 +253,7 @@ static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
         return false;
     }
     block_job_hold_edges(&s->common, s->attached);
-    return hold_chain(s, errp) &&
+    return chain_job_hold_commit(&s->common, s->top, s->base, errp) &&
            block_job_add_user(&s->common, &s->from, &from, s->copying,
                               errp) &&
            block_job_add_user(&s->common, &s->to, &to, s->copying, errp) &&

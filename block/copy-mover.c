@@ -140,8 +140,8 @@ static int coroutine_fn write_zeroes(CopyMover *m, int64_t offset,
     if (bytes == 0) {
         return 0;
     }
-    return bdrv_co_pwrite_zeroes(m->target, offset, bytes,
-                                 write_flags(m) | BDRV_REQ_MAY_UNMAP);
+    return bdrv_co_pwrite_zeroes(m->target, offset, bytes, write_flags(m) |
+                                 (m->p.no_unmap ? 0 : BDRV_REQ_MAY_UNMAP));
 }
 
 /* --- general --- */

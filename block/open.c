@@ -234,6 +234,26 @@ static bool node_open_backing(BlockDriverState *bs, Error **errp)
            node_refresh(bs, errp);
 }
 
+bool bdrv_open_backing(BlockDriverState *bs, Error **errp)
+{
+    bool ok;
+
+    bs = bdrv_skip_filters(bs);
+    if (!(bs->open_flags & BDRV_O_NO_BACKING) || bs->backing) {
+        return true;
+    }
+    bdrv_drained_begin(bs);
+    bs->open_flags &= ~BDRV_O_NO_BACKING;
+    ok = node_open_backing(bs, errp);
+    if (ok) {
+        bdrv_refresh_filename(bs);
+    } else {
+        bs->open_flags |= BDRV_O_NO_BACKING;
+    }
+    bdrv_drained_end(bs);
+    return ok;
+}
+
 /* --- all of it --- */
 
 /*

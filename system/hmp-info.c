@@ -122,10 +122,11 @@ bool hmp_info_block_jobs(HmpCall *call, Error **errp)
     for (BlockJobInfoList *e = list; e; e = e->next) {
         const BlockJobInfo *job = e->value;
 
-        if (!strcmp(job->type, "stream")) {
+        if (job->type == JOB_TYPE_STREAM) {
             hmp_print(call, "Streaming device %s", job->device);
         } else {
-            hmp_print(call, "Type %s, device %s", job->type, job->device);
+            hmp_print(call, "Type %s, device %s", JobType_str(job->type),
+                      job->device);
         }
         hmp_print(call, ": Completed %" PRId64 " of %" PRId64 " bytes, speed "
                   "limit %" PRId64 " bytes/s\n", job->offset, job->len,

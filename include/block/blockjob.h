@@ -11,11 +11,13 @@
 #include "job/job.h"
 #include "qapi/qapi-types-block-core.h"
 
+typedef struct BlockJobInfo BlockJobInfo;
 typedef struct BlockJobInfoList BlockJobInfoList;
 typedef struct Copier Copier; /* block/copier.h */
 typedef struct Transaction Transaction;
 
-typedef struct BlockJob {
+typedef struct BlockJob BlockJob;
+struct BlockJob {
     Job job; /* first */
 
     /* --- main thread --- */
@@ -23,10 +25,12 @@ typedef struct BlockJob {
     GPtrArray *reads; /* likewise: those it only reads */
     int64_t speed;    /* bytes per second; 0: no limit */
     BlockDeviceIoStatus iostatus;
+    /* Sets the members of @info that only this type of job has; NULL: none. */
+    void (*query)(const BlockJob *job, BlockJobInfo *info);
 
     /* --- the context's thread, and the exclusive main thread --- */
     Copier *copier; /* while it runs, for the job; else NULL */
-} BlockJob;
+};
 
 /* What a job of this kind is made with; @driver is of JOB_KIND_BLOCK, and
  * uses block_job_free() etc. where it has none of its own. */

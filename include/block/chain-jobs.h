@@ -57,5 +57,14 @@ int chain_job_rename(BlockDriverState *bs, const char *name,
 bool chain_job_hold(BlockJob *job, BlockDriverState *top,
                     BlockDriverState *last, uint64_t perm, uint64_t shared,
                     Error **errp);
+/*
+ * The same for a job that writes what @top and the nodes below it hold into
+ * @base.  No other user may read these nodes, whose backing file is being
+ * written, nor write to one, as what is copied already would be lost.  Users
+ * that write also read; and writing must be shared, as it is needed at the
+ * base, and a backing file can be written where all nodes above it allow that.
+ */
+bool chain_job_hold_commit(BlockJob *job, BlockDriverState *top,
+                           BlockDriverState *base, Error **errp);
 
 #endif

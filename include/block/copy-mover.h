@@ -44,6 +44,7 @@ typedef struct CopyMoverParams {
      * not be written where it has nothing allocated.
      */
     bool whole;
+    bool no_unmap; /* zeroes must not free space of the target */
 } CopyMoverParams;
 
 /* Between edges of the caller, which outlive it.  @source may be NULL if only

@@ -261,6 +261,9 @@ BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
 /* Removes a filter: its parents get its filtered child.  The caller's
  * reference, if any, stays. */
 bool bdrv_drop_filter(BlockDriverState *filter, Error **errp);
+/* Opens the backing file of a node that was opened without it (and of no other
+ * node), by its options or its header. */
+bool bdrv_open_backing(BlockDriverState *bs, Error **errp);
 /* Live backing change; @backing NULL: none.  @content: what @bs then shows,
  * compared with before. */
 bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
@@ -282,6 +285,10 @@ BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
 /* The node below @bs in the chain, filters skipped; NULL at the end. */
 BlockDriverState *bdrv_backing_chain_next(BlockDriverState *bs);
 bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs);
+/* Is it certain that @to_replace, @bs or a node below it, shows the same data
+ * as @bs? */
+bool bdrv_recurse_can_replace(BlockDriverState *bs,
+                              BlockDriverState *to_replace);
 /* Forbids / allows again changes of the edges from @top down to @base. */
 bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,
                        Error **errp);

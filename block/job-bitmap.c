@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The bitmap of a backup, and its state after the job.
+ * The bitmap of a job that copies a node, and its state after the job.
+ *
+ * A backup copies the moment of its start:
  *
  *     sync          mode        success     failure
  *     full, top     on-success  abdicate    reclaim
@@ -12,33 +14,36 @@
  *
  * abdicate: it has the writes since the start.  reclaim: those and its former
  * bits.
+ *
+ * A mirror also copies the writes since its start.  So after a success nothing
+ * is dirty (except with mode never: reclaim); after a failure, always leaves
+ * what the target still lacks, and the other modes reclaim.
  */
 #include "qemu/osdep.h"
-#include "block/backup.h"
 #include "block/dirty-bitmap.h"
+#include "block/job-bitmap.h"
 
 /* The mode, where sync, bitmap and bitmap-mode fit each other. */
-static bool check_modes(const BackupCommon *o, BitmapSyncMode *mode,
+static bool check_modes(const JobBitmapParams *p, BitmapSyncMode *mode,
                         Error **errp)
 {
-    bool by_bitmap = o->sync == MIRROR_SYNC_MODE_BITMAP ||
-                     o->sync == MIRROR_SYNC_MODE_INCREMENTAL;
+    bool by_bitmap = p->sync == MIRROR_SYNC_MODE_BITMAP ||
+                     p->sync == MIRROR_SYNC_MODE_INCREMENTAL;
 
-    *mode = o->has_bitmap_mode ? o->bitmap_mode
-                               : BITMAP_SYNC_MODE_ON_SUCCESS;
-    if (by_bitmap && !o->bitmap) {
+    *mode = p->has_mode ? p->mode : BITMAP_SYNC_MODE_ON_SUCCESS;
+    if (by_bitmap && !p->name) {
         error_setg(errp, "must provide a valid bitmap name for '%s' sync mode",
-                   MirrorSyncMode_str(o->sync));
+                   MirrorSyncMode_str(p->sync));
         return false;
     }
-    if (o->sync == MIRROR_SYNC_MODE_INCREMENTAL &&
+    if (p->sync == MIRROR_SYNC_MODE_INCREMENTAL &&
         *mode != BITMAP_SYNC_MODE_ON_SUCCESS) {
         error_setg(errp, "Bitmap sync mode must be '%s' when using sync mode "
                    "'%s'", BitmapSyncMode_str(BITMAP_SYNC_MODE_ON_SUCCESS),
-                   MirrorSyncMode_str(o->sync));
+                   MirrorSyncMode_str(p->sync));
         return false;
     }
-    if (o->has_bitmap_mode && !o->bitmap) {
+    if (p->has_mode && !p->name) {
         error_setg(errp, "Cannot specify bitmap sync mode without a bitmap");
         return false;
     }
@@ -46,9 +51,9 @@ static bool check_modes(const BackupCommon *o, BitmapSyncMode *mode,
 }
 
 /* What is known to be wrong only where the bitmap is there. */
-static bool check_given(const BackupCommon *o, Error **errp)
+static bool check_given(const JobBitmapParams *p, Error **errp)
 {
-    if (!o->has_bitmap_mode && o->sync != MIRROR_SYNC_MODE_INCREMENTAL) {
+    if (!p->has_mode && p->sync != MIRROR_SYNC_MODE_INCREMENTAL) {
         error_setg(errp,
                    "Bitmap sync mode must be given when providing a bitmap");
         return false;
@@ -57,48 +62,52 @@ static bool check_given(const BackupCommon *o, Error **errp)
 }
 
 /* What is wrong though the bitmap may be used. */
-static bool check_use(const BackupCommon *o, Error **errp)
+static bool check_use(const JobBitmapParams *p, Error **errp)
 {
-    if (o->sync == MIRROR_SYNC_MODE_NONE) {
+    if (p->sync == MIRROR_SYNC_MODE_NONE) {
         error_setg(errp, "sync mode '%s' does not produce meaningful bitmap "
-                   "outputs", MirrorSyncMode_str(o->sync));
+                   "outputs", MirrorSyncMode_str(p->sync));
         return false;
     }
-    if (o->has_bitmap_mode && o->bitmap_mode == BITMAP_SYNC_MODE_NEVER &&
-        o->sync != MIRROR_SYNC_MODE_BITMAP) {
+    if (p->has_mode && p->mode == BITMAP_SYNC_MODE_NEVER &&
+        p->sync != MIRROR_SYNC_MODE_BITMAP) {
         error_setg(errp, "Bitmap sync mode '%s' has no meaningful effect when "
                    "combined with sync mode '%s'",
-                   BitmapSyncMode_str(o->bitmap_mode),
-                   MirrorSyncMode_str(o->sync));
+                   BitmapSyncMode_str(p->mode), MirrorSyncMode_str(p->sync));
         return false;
     }
     return true;
 }
 
-bool backup_bitmap_find(BackupBitmap *b, BlockDriverState *source,
-                        const BackupCommon *o, Error **errp)
+bool job_bitmap_find(JobBitmap *b, BlockDriverState *source,
+                     const JobBitmapParams *p, Error **errp)
 {
-    *b = (BackupBitmap) {0};
-    if (!check_modes(o, &b->mode, errp)) {
+    *b = (JobBitmap) {0};
+    if (!check_modes(p, &b->mode, errp)) {
         return false;
     }
-    if (!o->bitmap) {
+    if (!p->name) {
         return true;
     }
-    b->bitmap = bdrv_dirty_bitmap_find(source, o->bitmap);
+    b->bitmap = bdrv_dirty_bitmap_find(source, p->name);
     if (!b->bitmap) {
-        error_setg(errp, "Bitmap '%s' could not be found", o->bitmap);
+        error_setg(errp, "Bitmap '%s' could not be found", p->name);
         return false;
     }
-    b->selects = o->sync == MIRROR_SYNC_MODE_BITMAP ||
-                 o->sync == MIRROR_SYNC_MODE_INCREMENTAL;
+    b->selects = p->sync == MIRROR_SYNC_MODE_BITMAP ||
+                 p->sync == MIRROR_SYNC_MODE_INCREMENTAL;
     b->read_only = bdrv_dirty_bitmap_readonly(b->bitmap);
-    return check_given(o, errp) &&
+    return check_given(p, errp) &&
            bdrv_dirty_bitmap_check(b->bitmap, BDRV_BITMAP_OP_JOB_READ, errp) &&
-           check_use(o, errp);
+           check_use(p, errp);
 }
 
-bool backup_bitmap_freeze(BackupBitmap *b, Error **errp)
+const HBitmap *job_bitmap_bits(const JobBitmap *b)
+{
+    return bdrv_dirty_bitmap_hbitmap(b->bitmap);
+}
+
+bool job_bitmap_freeze(JobBitmap *b, Error **errp)
 {
     if (b->bitmap && b->read_only && b->mode == BITMAP_SYNC_MODE_NEVER) {
         bdrv_dirty_bitmap_set_busy(b->bitmap, true);
@@ -132,7 +141,7 @@ static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
     }
 }
 
-static void abdicate(BackupBitmap *b, const HBitmap *left)
+static void abdicate(JobBitmap *b, const HBitmap *left)
 {
     int64_t cut_end = bdrv_dirty_bitmap_cut_end(b->bitmap);
     g_autoptr(HBitmap) before = bdrv_dirty_bitmap_abdicate(b->bitmap);
@@ -147,7 +156,7 @@ static void abdicate(BackupBitmap *b, const HBitmap *left)
     }
 }
 
-void backup_bitmap_finish(BackupBitmap *b, bool success, const HBitmap *left)
+void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
 {
     if (!b->bitmap) {
         return;
@@ -160,6 +169,47 @@ void backup_bitmap_finish(BackupBitmap *b, bool success, const HBitmap *left)
         bdrv_dirty_bitmap_reclaim(b->bitmap);
     } else {
         abdicate(b, success ? NULL : left);
+    }
+    b->bitmap = NULL;
+}
+
+/* Clears the granules of @bits in which nothing of @left is set. */
+static void keep_common(HBitmap *bits, const HBitmap *left)
+{
+    int64_t size = hbitmap_size(left), granularity = hbitmap_granularity(bits);
+    int64_t start, end, n;
+
+    for (int64_t at = 0; at < size; at += n) {
+        if (hbitmap_status(left, at, size - at, &n)) {
+            continue;
+        }
+        start = ROUND_UP(at, granularity);
+        end = at + n == size ? size : ROUND_DOWN(at + n, granularity);
+        if (start < end) {
+            hbitmap_reset(bits, start, end - start);
+        }
+    }
+}
+
+void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
+{
+    if (!b->bitmap) {
+        return;
+    }
+    if (b->read_only) {
+        bdrv_dirty_bitmap_set_busy(b->bitmap, false);
+    } else {
+        bdrv_dirty_bitmap_reclaim(b->bitmap);
+    }
+    if (b->mode == BITMAP_SYNC_MODE_NEVER) {
+        /* as it was, and the writes since */
+    } else if (success) {
+        bdrv_dirty_bitmap_clear(b->bitmap);
+    } else if (b->mode == BITMAP_SYNC_MODE_ALWAYS && left) {
+        keep_common(bdrv_dirty_bitmap_bits(b->bitmap), left);
+        if (!b->selects) {
+            bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
+        }
     }
     b->bitmap = NULL;
 }

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The parts of the mirror job.
+ *
+ *        guest
+ *          |
+ *       mirror_top -----> target        block/mirror-filter.c: the writes of
+ *          |                 ^          the guest since the start
+ *        source -- copier ---+          block/mirror-copy.c: what is left
+ *
+ * Both share one bitmap, todo, of what is to be copied; the job itself
+ * (block/mirror.c) runs the copier until nothing is left, and ends with the
+ * node drained (block/mirror-end.c).
+ *
+ * A guest's write sets its bits when it completes (mode RECORD), so that an
+ * area which was read meanwhile is copied again; or it is also submitted to the
+ * target before it completes (mode ACTIVE).  For an active write holds:
+ *
+ *   - it waits for areas that the copier has in flight, and for other writes of
+ *     the guest, which overlap it; and the copier waits for active writes that
+ *     overlap its area.  So what is written last to the source is what is
+ *     written last to the target.
+ *   - it clears bits only if the mode was ACTIVE all the time (epoch), since
+ *     writes which are only recorded wait for nothing.
+ *
+ * Offsets and lengths are bytes.
+ */
+#ifndef BLOCK_MIRROR_INT_H
+#define BLOCK_MIRROR_INT_H
+
+#include "block/copier.h"
+#include "block/copy-mover.h"
+#include "block/dirty-bitmap.h"
+#include "block/driver.h"
+#include "qemu/hbitmap.h"
+#include "qemu/progress.h"
+
+typedef enum MirrorMode {
+    MIRROR_RECORD, /* writes set bits */
+    MIRROR_ACTIVE, /* writes go to source and target */
+    MIRROR_OFF,    /* the filter does nothing: the job has ended */
+} MirrorMode;
+
+/* Bytes per second, measured over about a second. */
+typedef struct MirrorRate {
+    int64_t start_ns;
+    uint64_t bytes; /* since then */
+    uint64_t rate;  /* of the last whole interval */
+} MirrorRate;
+
+/* How a mirror copies; set before the filter is inserted. */
+typedef struct MirrorCopyParams {
+    int64_t unit;        /* of todo: a power of two */
+    int64_t buf_size;    /* most bytes in flight */
+    /*
+     * The target will get a backing file at the end: units of it, which are
+     * multiples of its cluster, are always written as a whole.
+     */
+    bool whole_units;
+    bool full;           /* no backing file will show through the target */
+    bool target_is_zero; /* it reads as zeroes at the start */
+    bool unmap;
+    bool commit;         /* the target is below the source */
+} MirrorCopyParams;
+
+typedef struct MirrorState {
+    /* --- set once; main thread --- */
+    BlockDriverState *bs; /* the filter */
+    BdrvChild *target;    /* NULL: not attached yet, or removed */
+    MirrorCopyParams p;
+    int64_t len;          /* of the disk */
+    BlockDriverState *base; /* of a commit: areas that only it has are not
+                               copied; else NULL */
+    BdrvShownBits *shown;
+    ProgressMeter *progress; /* of the job; locks itself */
+    /* Called when bits were set while nothing was left. */
+    void (*wake)(void *opaque);
+    void *opaque;
+
+    /* --- the context's thread, and the exclusive main thread --- */
+    MirrorMode mode;
+    uint64_t epoch;       /* counts changes of the mode */
+    uint64_t changes;     /* counts writes of the guest */
+    HBitmap *todo;        /* set: the target differs, or may */
+    HBitmap *zeroed;      /* set: the target reads as zeroes; NULL: unknown */
+    BlockReqList writes;  /* of the guest, in flight */
+    BlockReqList copying; /* areas of the copier, in flight */
+    int64_t in_flight;    /* bytes of these areas */
+    CopyWalker walker;
+    CopyPacer pacer;
+    RateLimit limit;
+    CopyMover *mover;
+    Copier copier;
+    MirrorRate written, copied;
+} MirrorState;
+
+/* --- the filter (block/mirror-filter.c); main thread --- */
+
+/*
+ * A filter over @source, and its state, in mode RECORD; it has no parents yet.
+ * NULL @node_name: one is generated, and the node is hidden.  A new reference.
+ */
+BlockDriverState *mirror_filter_new(BlockDriverState *source,
+                                    BlockDriverState *target,
+                                    const char *node_name,
+                                    const MirrorCopyParams *params,
+                                    Error **errp);
+MirrorState *mirror_filter_state(BlockDriverState *filter);
+/* Changes the mode; it stays OFF once it is. */
+void mirror_set_mode(MirrorState *m, MirrorMode mode);
+/* Mode OFF: the filter uses nothing of source and target.  Nothing may be in
+ * flight. */
+void mirror_filter_disable(MirrorState *m);
+
+/* --- copying (block/mirror-copy.c) --- */
+
+/* Bitmaps and the copier of @m; false with @errp if there is no memory. */
+bool mirror_copy_init(MirrorState *m, Error **errp);
+void mirror_copy_destroy(MirrorState *m);
+/* Sets the bits of what is allocated above @base: 0 or -errno.  Pauses and is
+ * cancelled by @pause (which may yield), called from time to time. */
+int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
+                                       bool coroutine_fn (*go_on)(void *),
+                                       void *opaque);
+/* [@offset, +@bytes) of the source has changed. */
+void mirror_mark(MirrorState *m, int64_t offset, int64_t bytes);
+/* What was known of the kind of its data may be wrong now. */
+void mirror_forget_kind(MirrorState *m, int64_t offset, int64_t bytes);
+/* The range is the same on both, as far as whole units are in it. */
+void mirror_unmark(MirrorState *m, int64_t offset, int64_t bytes);
+/* Copies the range, which is rounded to whole units, at once; the caller keeps
+ * all others away from it.  0 or -errno. */
+int coroutine_fn mirror_copy_now(MirrorState *m, int64_t offset,
+                                 int64_t bytes);
+/* Copies all that is left, and flushes the target.  0 or -errno as in *@error.
+ * Main thread, with the filter drained. */
+int mirror_copy_rest(MirrorState *m, BlockCopyError *error);
+/* Bytes that are to be copied or are being copied. */
+int64_t mirror_left(const MirrorState *m);
+/* The target is the same as the source, and stays so. */
+bool mirror_is_synced(const MirrorState *m);
+/* Bytes per second. */
+uint64_t mirror_rate(MirrorRate *rate);
+void mirror_rate_add(MirrorRate *rate, int64_t bytes);
+
+#endif

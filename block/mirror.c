@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The mirror job, and the commit of an active image, which is a mirror to a
+ * node below it: what the job does until its end.
+ *
+ *     fill --> copy --> nothing left: flush, READY --> wait <-----+
+ *                ^                                      |  |      |
+ *                +------------- bits were set ----------+  |      |
+ *                                                          v
+ *                              complete, or cancelled when ready: the end
+ *
+ * Writes that come after the end of run() and before prepare() go to both
+ * nodes, so that a user who lets the job wait in PENDING does not delay the
+ * guest, and little is left to copy then.
+ */
+#include "qemu/osdep.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/mirror-job.h"
+#include "qapi/qapi-types-block-job.h"
+
+/*
+ * When ready, writes of this time are collected before they are copied, so that
+ * an area that is written often is not copied each time.
+ */
+#define COLLECT_NS INT64_C(100000000)
+
+/* --- modes --- */
+
+static MirrorMode wanted_mode(const MirrorJob *s)
+{
+    return s->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING ? MIRROR_ACTIVE
+                                                           : MIRROR_RECORD;
+}
+
+/* A job that a user, or an error, has paused uses its target no more. */
+static void coroutine_fn mirror_pause(Job *job)
+{
+    MirrorJob *s = to_mirror(job);
+
+    if (job->user_paused) {
+        mirror_set_mode(s->m, MIRROR_RECORD);
+    }
+    block_job_pause(job);
+}
+
+static void coroutine_fn mirror_resume(Job *job)
+{
+    MirrorJob *s = to_mirror(job);
+
+    if (!job_is_cancelled(job)) {
+        mirror_set_mode(s->m, wanted_mode(s));
+    }
+}
+
+bool mirror_job_change(BlockJob *job, MirrorCopyMode mode, Error **errp)
+{
+    MirrorJob *s = to_mirror(&job->job);
+
+    if (!job_apply_verb(&job->job, JOB_VERB_CHANGE, errp)) {
+        return false;
+    }
+    if (job->job.driver != &mirror_job_driver) {
+        error_setg(errp, "Job '%s' is no mirror job: it has no copy mode",
+                   job->job.id);
+        return false;
+    }
+    if (mode == s->copy_mode) {
+        return true;
+    }
+    if (mode != MIRROR_COPY_MODE_WRITE_BLOCKING) {
+        error_setg(errp, "Change to copy mode '%s' is not possible: only from "
+                   "'%s' to '%s'", MirrorCopyMode_str(mode),
+                   MirrorCopyMode_str(MIRROR_COPY_MODE_BACKGROUND),
+                   MirrorCopyMode_str(MIRROR_COPY_MODE_WRITE_BLOCKING));
+        return false;
+    }
+    s->copy_mode = mode;
+    if (!job->job.user_paused) {
+        mirror_set_mode(s->m, MIRROR_ACTIVE);
+    }
+    return true;
+}
+
+/* --- running --- */
+
+/* False: the job is cancelled. */
+static bool coroutine_fn may_go_on(void *opaque)
+{
+    Job *job = opaque;
+
+    job_pause_point(job);
+    return !job_is_cancelled(job);
+}
+
+/* Determines what of the disk is to be copied at first. */
+static int coroutine_fn fill(MirrorJob *s)
+{
+    BlockDriverState *source = s->source;
+    BlockDriverState *base = s->m->base ? s->m->base
+                                        : bdrv_backing_chain_next(source);
+    BlockCopyError error = {.is_read = true};
+
+    if (s->sync != MIRROR_SYNC_MODE_TOP) {
+        return 0; /* known since the start */
+    }
+    do {
+        error.ret = mirror_fill_allocated(s->m, base, may_go_on,
+                                          &s->common.job);
+    } while (error.ret < 0 && !job_is_cancelled(&s->common.job) &&
+             block_job_forgive(&s->common, s->on_source_error, &error));
+    return error.ret;
+}
+
+static bool must_end(const MirrorJob *s)
+{
+    return s->should_complete || job_cancel_requested(&s->common.job);
+}
+
+static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
+{
+    BlockCopyError error = {
+        .ret = bdrv_co_flush(s->target),
+    };
+
+    *ret = error.ret;
+    return error.ret == 0 ||
+           block_job_forgive(&s->common, s->on_target_error, &error);
+}
+
+/*
+ * BlockJobCopy.finish: nothing is left.  0: the job ends; -EAGAIN: there may be
+ * more to copy.
+ */
+static int coroutine_fn idle(BlockJob *job, Error **errp)
+{
+    MirrorJob *s = to_mirror(&job->job);
+    Job *j = &job->job;
+    int ret;
+
+    if (!job_is_ready(j)) {
+        if (!flush_target(s, &ret)) {
+            return ret;
+        }
+        if (ret < 0 || mirror_left(s->m) || job_is_cancelled(j)) {
+            return -EAGAIN;
+        }
+        job_transition_to_ready(j);
+    }
+    while (!job_is_cancelled(j) && mirror_left(s->m) == 0) {
+        if (must_end(s)) {
+            mirror_set_mode(s->m, MIRROR_ACTIVE);
+            return 0;
+        }
+        s->waiting = true;
+        job_yield(j);
+        s->waiting = false;
+    }
+    if (!must_end(s)) {
+        job_sleep_ns(j, COLLECT_NS);
+    }
+    return -EAGAIN;
+}
+
+/* MirrorState.wake: bits were set. */
+static void wake_up(void *opaque)
+{
+    MirrorJob *s = opaque;
+
+    if (s->waiting) {
+        job_wake(&s->common.job);
+    }
+}
+
+void mirror_describe(const MirrorJob *s, const BlockCopyError *error,
+                     Error **errp)
+{
+    error_setg_errno(errp, -error->ret, "%s node '%s' failed at offset "
+                     "%" PRId64, error->is_read ? "Reading from"
+                                                : "Writing to",
+                     (error->is_read ? s->source : s->target)->node_name,
+                     error->offset);
+}
+
+static void describe(BlockJob *job, const BlockCopyError *error, Error **errp)
+{
+    mirror_describe(to_mirror(&job->job), error, errp);
+}
+
+/* The job fails: what was copied until now is made durable, and stays so. */
+static void coroutine_fn give_up(MirrorJob *s)
+{
+    mirror_set_mode(s->m, MIRROR_RECORD);
+    if (s->bitmap.bitmap && s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
+        /* Active writes in flight set their bits again, as the mode changed. */
+        s->durable = bdrv_co_flush(s->target) == 0;
+    }
+}
+
+static int coroutine_fn mirror_run(Job *job, Error **errp)
+{
+    MirrorJob *s = to_mirror(job);
+    BlockJobCopy copy = {
+        .copier = &s->m->copier,
+        .on_source_error = s->on_source_error,
+        .on_target_error = s->on_target_error,
+        .finish = idle,
+        .describe = describe,
+    };
+    int ret;
+
+    s->m->wake = wake_up;
+    s->m->opaque = s;
+    ret = fill(s);
+    if (ret == 0) {
+        ret = block_job_copy(&s->common, &copy, errp);
+    }
+    s->m->wake = NULL;
+    if (ret < 0 || job_is_cancelled(job)) {
+        give_up(s);
+    }
+    return ret;
+}
+
+/* --- control --- */
+
+/* Cancelling a job that is ready completes it, but the source stays in use. */
+static bool mirror_cancel(Job *job, bool force)
+{
+    MirrorJob *s = to_mirror(job);
+
+    if (!force && job_is_ready(job)) {
+        return false;
+    }
+    mirror_set_mode(s->m, MIRROR_RECORD);
+    bdrv_cancel_in_flight(s->target, NULL);
+    return block_job_cancel(job, force);
+}
+
+static void mirror_free(Job *job)
+{
+    g_free(to_mirror(job)->replaces);
+    block_job_free(job);
+}
+
+void mirror_query(const BlockJob *job, BlockJobInfo *info)
+{
+    MirrorJob *s = container_of(job, MirrorJob, common);
+    MirrorState *m = s->m;
+
+    if (!s->attached || m->mode == MIRROR_OFF) {
+        return;
+    }
+    info->u.mirror.actively_synced = job_is_ready(&job->job) &&
+                                     mirror_is_synced(m);
+    info->u.mirror.dirty_bytes = mirror_left(m);
+    info->u.mirror.guest_write_rate = mirror_rate(&m->written);
+    info->u.mirror.copy_rate = mirror_rate(&m->copied);
+}
+
+#define MIRROR_CALLBACKS \
+    .instance_size = sizeof(MirrorJob), .kind = JOB_KIND_BLOCK, \
+    .run = mirror_run, .pause = mirror_pause, .resume = mirror_resume, \
+    .user_resume = block_job_user_resume, .complete = mirror_complete, \
+    .prepare = mirror_prepare, .commit = mirror_commit, \
+    .abort = mirror_abort, .clean = mirror_clean, .cancel = mirror_cancel, \
+    .set_speed = block_job_set_speed, .free = mirror_free
+
+const JobDriver mirror_job_driver = {
+    .type = JOB_TYPE_MIRROR,
+    MIRROR_CALLBACKS,
+};
+
+const JobDriver active_commit_job_driver = {
+    .type = JOB_TYPE_COMMIT,
+    MIRROR_CALLBACKS,
+};
