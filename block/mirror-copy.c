@@ -124,8 +124,8 @@ int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
 /* --- the copier's callbacks --- */
 
 /*
- * A CopyLook.  Writes of the guest invalidate the cached answer; what they write
- * while an area is in flight is copied once more, or they wait for it.
+ * A CopyLook.  Writes of the guest invalidate the cached answer; what they
+ * write while an area is in flight is copied once more, or they wait for it.
  */
 static int coroutine_fn look(void *opaque, CopyArea *run)
 {
