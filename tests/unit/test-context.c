@@ -301,6 +301,80 @@ static void test_throttle(void)
     bench_end(&b);
 }
 
+/* --- coroutines of the main thread, and nodes that move meanwhile --- */
+
+typedef struct MainCall {
+    BlockDriverState *bs;
+    BlockBackend *blk;
+    bool done;
+} MainCall;
+
+static void coroutine_fn attach_entry(void *opaque)
+{
+    MainCall *c = opaque;
+
+    c->blk = blk_new_with_bs(c->bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                             &error_abort);
+    c->done = true;
+}
+
+/* As block_resize makes its handle: in a coroutine, which yields for it. */
+static void test_attach_while_moved(void)
+{
+    Bench b;
+    MainCall c = {};
+
+    bench_begin(&b);
+    c.bs = open_disk("d");
+    g_assert_true(bdrv_try_set_aio_context(c.bs, b.ctx[1], &error_abort));
+    coroutine_enter(coroutine_create(attach_entry, &c));
+    g_assert_false(c.done);
+    g_assert_true(bdrv_try_set_aio_context(c.bs, b.ctx[0], &error_abort));
+    AIO_WAIT_WHILE(!c.done);
+    g_assert_true(blk_get_aio_context(c.blk) == c.bs->ctx);
+    blk_unref(c.blk);
+    bdrv_unref(c.bs);
+    bench_end(&b);
+}
+
+static void coroutine_fn read_entry(void *opaque)
+{
+    MainCall *c = opaque;
+    uint8_t buf[512];
+
+    g_assert_cmpint(blk_pread(c->blk, 0, 512, buf, 0), ==, 0);
+    g_assert_true(aio_current_context() == aio_main_context());
+    c->done = true;
+}
+
+/* A request that a coroutine of the main thread has just sent to the node. */
+static void test_request_while_moved(void)
+{
+    Bench b;
+
+    bench_begin(&b);
+    for (int i = 0; i < 20; i++) {
+        MainCall c = {
+            .bs = open_json("{'driver':'throttle','node-name':'%s',"
+                            "'throttle-group':'g','file':{'driver':'null-co',"
+                            "'node-name':'%s-disk','size':1048576,"
+                            "'latency-ns':5000000}}", "d"),
+        };
+
+        g_assert_true(bdrv_try_set_aio_context(c.bs, b.ctx[1], &error_abort));
+        c.blk = blk_new_unqueued(c.bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                                 NULL, &error_abort);
+        coroutine_enter(coroutine_create(read_entry, &c));
+        g_assert_true(bdrv_try_set_aio_context(c.bs, b.ctx[2], &error_abort));
+        /* None was in flight while it was moved. */
+        g_assert_cmpint(bdrv_node(c.bs)->in_flight, ==, 0);
+        AIO_WAIT_WHILE(!c.done);
+        blk_unref(c.blk);
+        bdrv_unref(c.bs);
+    }
+    bench_end(&b);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -312,6 +386,9 @@ int main(int argc, char **argv)
     g_test_add_func("/context/drain", test_drain);
     g_test_add_func("/context/drain-inside", test_drain_inside);
     g_test_add_func("/context/throttle", test_throttle);
+    g_test_add_func("/context/attach-while-moved", test_attach_while_moved);
+    g_test_add_func("/context/request-while-moved",
+                    test_request_while_moved);
     ret = g_test_run();
     aio_main_cleanup();
     return ret;
