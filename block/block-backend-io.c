@@ -256,9 +256,30 @@ static void coroutine_fn truncate_entry(void *opaque)
                          c->errp);
 }
 
+static void count_in(void *opaque)
+{
+    ((BlockBackend *)opaque)->in_flight++;
+}
+
+/* It counts before it leaves for the thread of the node, which so stays. */
+static void coroutine_fn run_there(CoroutineEntry *entry, BlkCall *c)
+{
+    AioContext *here = aio_current_context();
+
+    bdrv_run_outside(count_in, c->blk);
+    co_move_to(c->blk->ctx);
+    c->blk->in_flight--;
+    entry(c);
+    co_move_to(here);
+}
+
 static int coroutine_mixed_fn run(CoroutineEntry *entry, BlkCall c)
 {
-    aio_run_co(c.blk->ctx, entry, &c);
+    if (in_coroutine() && c.blk->ctx != aio_current_context()) {
+        run_there(entry, &c);
+    } else {
+        aio_run_co(c.blk->ctx, entry, &c);
+    }
     return c.ret;
 }
 

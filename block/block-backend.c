@@ -226,18 +226,35 @@ static bool fetch_node(BlockBackend *blk, BlockDriverState *bs,
     return ok;
 }
 
-bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+typedef struct InsertCall {
+    BlockBackend *blk;
+    BlockDriverState *bs;
+    Error **errp;
+} InsertCall;
+
+/* The node does not move between the two: neither part yields. */
+static void insert_outside(void *opaque)
 {
-    g_assert(!blk->root);
+    InsertCall *call = opaque;
+    BlockBackend *blk = call->blk;
+
     if (!blk->fixed_ctx) {
-        blk->ctx = bs->ctx;
-    } else if (!fetch_node(blk, bs, blk->ctx, errp)) {
-        return false;
+        blk->ctx = call->bs->ctx;
+    } else if (!fetch_node(blk, call->bs, blk->ctx, call->errp)) {
+        return;
     }
-    blk->root = bdrv_root_attach_child(bs, "root", &blk_root_class,
+    blk->root = bdrv_root_attach_child(call->bs, "root", &blk_root_class,
                                        BDRV_CHILD_FILTERED |
                                        BDRV_CHILD_PRIMARY, blk->perm,
-                                       blk->shared, blk, errp);
+                                       blk->shared, blk, call->errp);
+}
+
+bool blk_insert_bs(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+{
+    InsertCall call = { .blk = blk, .bs = bs, .errp = errp };
+
+    g_assert(!blk->root);
+    bdrv_run_outside(insert_outside, &call);
     return blk->root != NULL;
 }
 
