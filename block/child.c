@@ -239,11 +239,28 @@ static void child_step_clean(void *opaque)
 {
     ChildStep *step = opaque;
 
+    /* The edge may have brought it to its thread; one that a user tried to
+     * attach has not. */
+    if (step->old_bs &&
+        (step->child->klass->parent_is_bs || !step->free_child)) {
+        bdrv_leave_aio_context(step->old_bs);
+    }
     if (step->free_child) {
         child_free(step->child);
     }
     bdrv_unref(step->old_bs);
     g_free(step);
+}
+
+/*
+ * Before the edge leads to @bs again.  A later step, now undone, may have moved
+ * the parent, and not @bs; so the parent can move back if @bs cannot follow.
+ */
+static void child_rejoin(BdrvChild *child, BlockDriverState *bs)
+{
+    if (child->klass->parent_is_bs) {
+        bdrv_join_aio_context(child->opaque, bs, &error_abort);
+    }
 }
 
 static void child_attach_abort(void *opaque)
@@ -287,6 +304,7 @@ static void child_replace_abort(void *opaque)
     ChildStep *step = opaque;
     BlockDriverState *new_bs = step->child->bs;
 
+    child_rejoin(step->child, step->old_bs);
     child_point_to(step->child, step->old_bs);
     step->old_bs = new_bs;
 }
@@ -318,6 +336,7 @@ static void child_remove_abort(void *opaque)
 {
     ChildStep *step = opaque;
 
+    child_rejoin(step->child, step->old_bs);
     child_link(step->child);
     child_point_to(step->child, step->old_bs);
     step->old_bs = NULL;

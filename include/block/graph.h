@@ -214,7 +214,7 @@ bool bdrv_try_set_aio_context(BlockDriverState *bs, AioContext *ctx,
  */
 bool bdrv_join_aio_context(BlockDriverState *bs, BlockDriverState *other,
                            Error **errp);
-/* After a user's edge was removed: moves @bs to the main context if unused. */
+/* After an edge to it was removed: moves @bs to the main context if unused. */
 void bdrv_leave_aio_context(BlockDriverState *bs);
 
 /* --- permissions (perm.c) --- */
