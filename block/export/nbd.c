@@ -124,8 +124,8 @@ static int coroutine_fn status_depth(BlockDriverState *bs, uint64_t offset,
     return ret;
 }
 
-static void status_bitmap(const BdrvDirtyBitmap *bitmap, uint64_t offset,
-                          uint32_t bytes, uint32_t *flags, int64_t *run)
+static void bitmap_run(const BdrvDirtyBitmap *bitmap, uint64_t offset,
+                       uint32_t bytes, uint32_t *flags, int64_t *run)
 {
     /* It may be that of a shorter backing file. */
     *flags = 0;
@@ -135,6 +135,21 @@ static void status_bitmap(const BdrvDirtyBitmap *bitmap, uint64_t offset,
                        run)) {
         *flags = NBD_STATE_DIRTY;
     }
+}
+
+/* Its node may be in another thread, which marks and resizes it. */
+static void coroutine_fn status_bitmap(const BdrvDirtyBitmap *bitmap,
+                                       uint64_t offset, uint32_t bytes,
+                                       uint32_t *flags, int64_t *run)
+{
+    const BlockDriverState *bs = bdrv_dirty_bitmap_bs(bitmap);
+    AioContext *here = aio_current_context();
+
+    while (bs->ctx != aio_current_context()) {
+        co_move_to(bs->ctx);
+    }
+    bitmap_run(bitmap, offset, bytes, flags, run);
+    co_move_to(here);
 }
 
 static int coroutine_fn op_status(void *opaque, unsigned context,
