@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/copy-mover.h"
 #include "memory-driver.h"
+#include "qemu/iothread.h"
 
 const BlockDriver *const bdrv_drivers[] = {&bdrv_memory, NULL};
 
@@ -208,6 +209,87 @@ static void test_try_host(void)
     tear_down(&f);
 }
 
+/* --- a lane whose worker begins when all pieces are copied --- */
+
+/* Keeps a worker thread busy until it is released. */
+typedef struct Blocker {
+    bool released, done; /* atomic */
+} Blocker;
+
+static int wait_for_release(void *opaque)
+{
+    Blocker *b = opaque;
+
+    while (!__atomic_load_n(&b->released, __ATOMIC_ACQUIRE)) {
+        g_usleep(1000);
+    }
+    return 0;
+}
+
+static void coroutine_fn blocker_entry(void *opaque)
+{
+    Blocker *b = opaque;
+
+    thread_pool_co_run(wait_for_release, b);
+    __atomic_store_n(&b->done, true, __ATOMIC_RELEASE);
+}
+
+static void block_worker(Blocker *b)
+{
+    *b = (Blocker) { false };
+    coroutine_enter(coroutine_create(blocker_entry, b));
+}
+
+static void release(Blocker *b)
+{
+    __atomic_store_n(&b->released, true, __ATOMIC_RELEASE);
+}
+
+static void *release_later(void *opaque)
+{
+    g_usleep(100000);
+    release(opaque);
+    return NULL;
+}
+
+/* Of two worker threads one copies both pieces; the other lane stays queued. */
+static void test_late_lane(void)
+{
+    IOThread *thread = iothread_new("t", &error_abort);
+    AioContext *ctx = iothread_context(thread);
+    Blocker first, second, third;
+    GThread *releaser;
+    Call calls[2];
+    Fixture f;
+
+    thread_pool_set_limits(0, 2);
+    set_up(&f, true);
+    g_assert_true(bdrv_try_set_aio_context(f.source, ctx, &error_abort));
+    g_assert_true(bdrv_try_set_aio_context(f.target, ctx, &error_abort));
+    block_worker(&first);
+    block_worker(&second);
+    for (int i = 0; i < 2; i++) {
+        calls[i] = (Call) {
+            .f = &f, .area = {i * PIECE, PIECE, COPY_DATA}, .urgent = true,
+        };
+        aio_co_enter(ctx, coroutine_create(move_entry, &calls[i]));
+        aio_threads_turn();
+        if (i == 0) {
+            block_worker(&third);
+        }
+    }
+    release(&second);
+    AIO_WAIT_WHILE(!calls[0].done || !calls[1].done);
+    tear_down(&f);
+    releaser = g_thread_new("release", release_later, &third);
+    iothread_free(thread);
+    g_thread_join(releaser);
+    release(&first);
+    AIO_WAIT_WHILE(!first.done || !second.done || !third.done);
+    g_usleep(50000); /* what the last lane does */
+    thread_pool_set_limits(0, 64);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -218,6 +300,7 @@ int main(int argc, char **argv)
     g_test_add_func("/copy-mover/errors", test_errors);
     g_test_add_func("/copy-mover/many", test_many);
     g_test_add_func("/copy-mover/try-host", test_try_host);
+    g_test_add_func("/copy-mover/late-lane", test_late_lane);
     ret = g_test_run();
     bdrv_close_all();
     aio_main_cleanup();
