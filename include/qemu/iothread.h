@@ -23,7 +23,8 @@ IOThread *iothread_new(const char *name, Error **errp);
 IOThread *iothread_find(const char *name);
 /*
  * Ends the thread and frees it.  Its context must be unused; bottom halves that
- * are still scheduled are run.  NULL is allowed.
+ * are still scheduled are run, and worker threads are waited for, with the main
+ * loop polled.  NULL is allowed.
  */
 void iothread_free(IOThread *thread);
 /* Lives as long as @thread. */

@@ -140,6 +140,7 @@ struct AioContext {
     /* Of the thread. */
     int depth; /* of aio_poll() calls; > 1: nested */
     bool held; /* by aio_main_hold(), which counts in depth, too */
+    int working; /* coroutines that wait for worker threads */
     AioDirList ready_dirs[AIO_SCOPES];
     AioBHList ready_bhs[AIO_SCOPES];
     AioTimerHeap timers[AIO_SCOPES];

@@ -121,6 +121,8 @@ void iothread_free(IOThread *t)
         return;
     }
     assert(aio_is_exclusive());
+    /* Coroutines of no node may remain, which worker threads are to wake. */
+    AIO_WAIT_WHILE(t->ctx->working > 0);
     __atomic_store_n(&t->stopping, true, __ATOMIC_SEQ_CST);
     aio_notify(t->ctx);
     /* The thread ends inside of the gate. */

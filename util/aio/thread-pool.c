@@ -173,6 +173,16 @@ static bool thread_pool_queue(WorkReq *req)
     return ok;
 }
 
+/* Until the worker wakes it; the context is there until then. */
+static void coroutine_fn wait_for_worker(void)
+{
+    AioContext *ctx = aio_current_context();
+
+    ctx->working++;
+    coroutine_yield();
+    ctx->working--;
+}
+
 int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg)
 {
     WorkReq req = { .fn = fn, .arg = arg, .co = coroutine_self() };
@@ -181,7 +191,7 @@ int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg)
         /* No thread at all: slow is better than not. */
         return fn(arg);
     }
-    coroutine_yield();
+    wait_for_worker();
     return req.ret;
 }
 
@@ -202,7 +212,7 @@ int coroutine_fn thread_pool_co_run_cancellable(ThreadPoolFunc *fn, void *arg,
         return fn(arg);
     }
     wait->req = req;
-    coroutine_yield();
+    wait_for_worker();
     if (!wait->req) {
         return -ECANCELED;
     }
