@@ -17,7 +17,7 @@
 #include "block/backup.h"
 #include "block/dirty-bitmap.h"
 
-/* The mode, where sync, bitmap and bitmap-mode fit each other. */
+/* Determines the mode; fails if sync, bitmap and bitmap-mode do not fit. */
 static bool check_modes(const BackupCommon *o, BitmapSyncMode *mode,
                         Error **errp)
 {
@@ -45,7 +45,7 @@ static bool check_modes(const BackupCommon *o, BitmapSyncMode *mode,
     return true;
 }
 
-/* What is known to be wrong only where the bitmap is there. */
+/* Checks that apply only if a bitmap is given. */
 static bool check_given(const BackupCommon *o, Error **errp)
 {
     if (!o->has_bitmap_mode && o->sync != MIRROR_SYNC_MODE_INCREMENTAL) {
@@ -56,7 +56,7 @@ static bool check_given(const BackupCommon *o, Error **errp)
     return true;
 }
 
-/* What is wrong though the bitmap may be used. */
+/* Checks whether the bitmap may be used in this way. */
 static bool check_use(const BackupCommon *o, Error **errp)
 {
     if (o->sync == MIRROR_SYNC_MODE_NONE) {
@@ -107,7 +107,7 @@ bool backup_bitmap_freeze(BackupBitmap *b, Error **errp)
     return !b->bitmap || bdrv_dirty_bitmap_freeze(b->bitmap, errp);
 }
 
-/* Marks what of [@offset, @offset + @bytes) is set in @bits. */
+/* Marks the part of [@offset, @offset + @bytes) that is set in @bits. */
 static void mark_common(BdrvDirtyBitmap *bitmap, const HBitmap *bits,
                         int64_t offset, int64_t bytes)
 {
@@ -119,7 +119,7 @@ static void mark_common(BdrvDirtyBitmap *bitmap, const HBitmap *bits,
     }
 }
 
-/* Marks what is set in both: what was asked for and not copied. */
+/* Marks what is set in both: bits that were to be copied and are not. */
 static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
                       const HBitmap *left)
 {
