@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Older commands, rewritten into the newer ones. */
+/* Older commands, translated to the newer ones. */
 #include "qemu/osdep.h"
 
 #include "block/backup.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 
-/* The image that a new target shows through, or NULL: it holds all. */
+/* The backing file of a new target, or NULL: the target has all data. */
 static BlockDriverState *target_backing(const DriveBackup *arg,
                                         BlockDriverState *source)
 {
@@ -41,7 +41,7 @@ static bool create_target(const DriveBackup *arg, BlockDriverState *source,
         backing_name = bdrv_image_filename(backing);
         create.base_filename = backing_name;
         create.base_format = bdrv_get_format_name(bdrv_skip_filters(backing));
-        create.unsafe_base = true; /* it is open here */
+        create.unsafe_base = true; /* it is open already */
     }
     return bdrv_img_create(&create, errp);
 }
@@ -53,7 +53,7 @@ static int open_flags(const BlockDriverState *source)
            (source->cache_no_flush ? BDRV_O_NO_FLUSH : 0);
 }
 
-/* Creates it where asked to, and opens it; a new reference or NULL. */
+/* Creates the target if requested, and opens it; a new reference or NULL. */
 static BlockDriverState *get_target(const DriveBackup *arg,
                                     BlockDriverState *source, Error **errp)
 {
@@ -96,7 +96,7 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
         return false;
     }
     step = blockdev_begin_backup(source, btx);
-    /* Before a file is made for nothing. */
+    /* Checked before a file is created. */
     if (!bdrv_op_check(source, errp)) {
         return false;
     }
@@ -107,7 +107,7 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
     }
     if (opts.sync == MIRROR_SYNC_MODE_TOP &&
         !bdrv_backing_chain_next(source)) {
-        opts.sync = MIRROR_SYNC_MODE_FULL; /* one image holds all */
+        opts.sync = MIRROR_SYNC_MODE_FULL; /* there is only one image */
     }
     target = get_target(arg, source, errp);
     return target && blockdev_do_backup(step, &opts, target, btx, errp);
