@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line: one table of options.  They are carried out by phase, as
- * things need each other, and within a phase in the order they were written.
+ * The command line: one table of options.  They are executed by phase, in the
+ * order of dependencies, and within a phase in the order they were given.
  */
 #include "qemu/osdep.h"
 
@@ -20,7 +20,7 @@
 
 static void G_GNUC_NORETURN print_help(void);
 
-/* --- flags, and what needs little --- */
+/* --- flags and other short options --- */
 
 static bool option_help(const OptionCall *call, Error **errp)
 {
@@ -89,7 +89,7 @@ static bool option_qtest_log(const OptionCall *call, Error **errp)
     return !strcmp(call->value, "none") || qtest_set_log(call->value, errp);
 }
 
-/* What programs of this kind have, and this one has not. */
+/* Options of other implementations that are not supported. */
 static bool option_missing(const OptionCall *call, Error **errp)
 {
     error_setg(errp, "this option is not supported");
@@ -126,15 +126,15 @@ static const SystemOption option_table[] = {
       "a monitor on a character device", PHASE_MONITOR, option_mon,
       &mon_opt_group },
     { "qmp", "DEV", "a QMP monitor", PHASE_MONITOR, option_qmp },
-    { "qmp-pretty", "DEV", "the same, laid out for people", PHASE_MONITOR,
+    { "qmp-pretty", "DEV", "the same, indented", PHASE_MONITOR,
       option_qmp_pretty },
-    { "monitor", "DEV", "a monitor for people", PHASE_MONITOR,
+    { "monitor", "DEV", "a human monitor", PHASE_MONITOR,
       option_monitor },
-    { "qtest", "DEV", "speak the qtest protocol (clock, no memory)",
+    { "qtest", "DEV", "serve the qtest protocol (clock, no memory)",
       PHASE_MONITOR, option_qtest },
-    { "qtest-log", "FILE", "write down what is said there", PHASE_EARLY,
+    { "qtest-log", "FILE", "log its messages", PHASE_EARLY,
       option_qtest_log },
-    { "serial", "DEV", "a line with nothing at the machine's end",
+    { "serial", "DEV", "a serial line without a device",
       PHASE_MONITOR, option_line },
     { "parallel", "DEV", NULL, PHASE_MONITOR, option_line },
     { "blockdev", "[driver=]DRIVER,node-name=NAME[,...]",
@@ -159,22 +159,22 @@ static const SystemOption option_table[] = {
       "add a device; help lists them, DRIVER,help its properties",
       PHASE_DEVICE, option_device },
     { "global", "DRIVER.PROPERTY=VALUE",
-      "what a property is where nothing is given", PHASE_NONE,
+      "the default of a property", PHASE_NONE,
       option_global },
     { "set", "GROUP.ID.PARAMETER=VALUE",
-      "a parameter of an option that was given before", PHASE_NONE,
+      "change a parameter of an earlier option", PHASE_NONE,
       option_set },
     { "add-fd", "fd=FD,set=SET[,opaque=TEXT]",
       "put an inherited descriptor into /dev/fdset/SET", PHASE_NONE,
       option_add_fd, &add_fd_opt_group },
     { "readconfig", "FILE", "read options from a file", PHASE_NONE,
       option_readconfig },
-    { "loadvm", "NAME", "go back to a snapshot of the machine", PHASE_LATE,
+    { "loadvm", "NAME", "start from a snapshot of the machine", PHASE_LATE,
       option_loadvm },
     { "incoming", "ADDRESS", "wait, with state inmigrate; nothing is received",
       PHASE_LATE, option_incoming },
     { "action", "reboot=reset|shutdown,shutdown=poweroff|pause[,...]",
-      "what a reset and shutting down do", PHASE_NONE, option_action,
+      "the effect of reset and shutdown", PHASE_NONE, option_action,
       &action_opt_group },
     { "no-reboot", NULL, "-action reboot=shutdown", PHASE_NONE,
       option_no_reboot },
@@ -251,7 +251,7 @@ const SystemOption *option_find(const char *name)
     return NULL;
 }
 
-/* --- carrying out --- */
+/* --- execution --- */
 
 void option_no_location(void)
 {
@@ -285,7 +285,7 @@ static bool run_step(SystemOptions *options, SystemStep *step)
     return ok;
 }
 
-/* Values that are questions end the program at once. */
+/* Requests for help end the program at once. */
 static void answer_question(const char *option, const char *value)
 {
     bool help = !strcmp(value, "help") || !strcmp(value, "?");
@@ -319,7 +319,7 @@ void option_take(SystemOptions *options, const SystemOption *option,
                               option->run == option_qmp ||
                               option->run == option_qmp_pretty;
     if (option->run == option_qtest) {
-        qtest_hold_clock(); /* before anything has looked at it */
+        qtest_hold_clock(); /* before the clock is read */
     }
     if (!run_step(options, &step)) {
         exit(EXIT_FAILURE);
@@ -364,7 +364,7 @@ static bool run_phase(SystemOptions *options, int phase)
     return true;
 }
 
-/* The descriptors of -add-fd have been copied into their sets. */
+/* The descriptors of -add-fd have been duplicated into their sets. */
 static void close_given_fds(SystemOptions *options)
 {
     for (guint i = 0; options->given_fds && i < options->given_fds->len; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who is asked before the graph changes, and what becomes of the answers. */
+/* Consent: parents are asked before the graph changes. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "block/dirty-bitmap.h"
@@ -74,7 +74,7 @@ static void replace_refused(Graph *g, BdrvContent content, const char *text)
 
 /* --- asking --- */
 
-/* A driver that says nothing of it gets no other child, whatever it shows. */
+/* A driver without child_change keeps its child. */
 static void test_default(void)
 {
     Graph g = graph_open("{'driver':'copy-on-read','node-name':'f',"
@@ -88,7 +88,7 @@ static void test_default(void)
     graph_close(&g);
 }
 
-/* One says yes, another no: all is as it was, and the first is told. */
+/* If one of two parents refuses nothing changes; the other is notified. */
 static void test_abort(void)
 {
     Graph g = graph_open("{'driver':'compress','node-name':'f','file':'a'}");
@@ -129,15 +129,14 @@ static void test_stay(void)
     graph_close(&g);
 }
 
-/* Those above are asked where other data shows, not where a filter comes. */
+/* Parents are asked if other data shows, not if a filter is inserted. */
 static void test_above(void)
 {
     Graph g = graph_open("{'driver':'copy-on-read','node-name':'f','file':"
                          "{'driver':'raw','node-name':'r','file':'a'}}");
 
     replace_refused(&g, BDRV_CONTENT_OTHER, "Node 'f' (driver 'copy-on-read') "
-                    "cannot bear that the data of its 'file' child 'r' is "
-                    "replaced");
+                    "cannot have the data of its 'file' child 'r' replaced");
     g_assert_cmpint(dummy.asked_aborts, ==, 1);
     g_assert_true(bdrv_replace_node(g.a, g.b, BDRV_CONTENT_SAME,
                                     &error_abort));
@@ -145,7 +144,7 @@ static void test_above(void)
     graph_close(&g);
 }
 
-/* An image's tables belong to its file; its backing file is the user's word. */
+/* Tables belong to the image's file; its backing file is up to the user. */
 static void test_format(void)
 {
     Graph g = graph_open("{'driver':'qcow2','node-name':'q','file':'a',"
@@ -168,7 +167,7 @@ static void test_format(void)
     graph_close(&g);
 }
 
-/* --- those who rely on the data --- */
+/* --- parents that depend on the data --- */
 
 static void test_job(void)
 {
@@ -183,8 +182,8 @@ static void test_job(void)
     graph_close(&g);
 }
 
-/* What a bitmap recorded is not true of other data; a backing file is the
- * user's word. */
+/* Bits of a bitmap are not true of other data; a backing file is the user's
+ * choice. */
 static void test_bitmap(void)
 {
     Graph g = graph_open(
@@ -196,7 +195,7 @@ static void test_bitmap(void)
                                                     &error_abort);
 
     replace_refused(&g, BDRV_CONTENT_OTHER, "The data of node 'r' cannot be "
-                    "replaced: dirty bitmap 'b0' would not tell of it");
+                    "replaced: dirty bitmap 'b0' would not record that");
     bdrv_dirty_bitmap_release(bitmap);
     bitmap = bdrv_dirty_bitmap_new(g.top, 65536, "b1", &error_abort);
     g_assert_true(bdrv_set_backing(q, g.b, BDRV_CONTENT_OTHER, &error_abort));
@@ -238,7 +237,7 @@ static void test_size(void)
     graph_close(&g);
 }
 
-/* A user that is moved to another node learns of its size, too. */
+/* A user that moves to another node is notified of its size. */
 static void test_moved(void)
 {
     Graph g = graph_open(LEAF("unused"));

@@ -96,7 +96,7 @@ static bool take_values(ConvertArgs *args)
             cli_size("rate limit", args->rate_text, &args->rate));
 }
 
-/* Do the options fit together?  NULL, or what is wrong. */
+/* Are the options compatible?  NULL, or the error. */
 static const char *conflict(const ConvertArgs *args)
 {
     if (args->skip_broken && !args->bitmaps) {
@@ -130,8 +130,8 @@ static const char *conflict(const ConvertArgs *args)
         return "No support for concatenating multiple snapshot";
     }
     if (args->snapshot && args->bitmaps) {
-        return "--bitmaps cannot be used with -l: the bitmaps tell of the "
-               "disk as it is, not of the snapshot";
+        return "--bitmaps cannot be used with -l: the bitmaps "
+               "describe the present disk, not the snapshot";
     }
     return NULL;
 }

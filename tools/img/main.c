@@ -100,24 +100,24 @@ static const char help_parameters[] =
     "  -n              the target exists already\n"
     "  --target-is-zero  with -n: it reads as zeroes\n"
     "  -c              compress\n"
-    "  -B, -F          backing file of the target, and its format; what the\n"
-    "                  source has in its own backing file is not copied\n"
-    "  -S size         leave out runs of zeroes of that length (4k); 0: none\n"
+    "  -B, -F          backing file of the target and its format; data of the\n"
+    "                  source's own backing file is not copied\n"
+    "  -S size         skip runs of zeroes of that length (4k); 0: none\n"
     "  -m number       requests at the same time (8, at most 16)\n"
     "  -W              write in any order\n"
-    "  -C              let the host copy where it can\n"
+    "  -C              use copy_file_range() if possible\n"
     "  -r rate         bytes per second, at most\n"
     "  --bitmaps       copy the persistent bitmaps too\n"
     "  --skip-broken-bitmaps  but not those that are inconsistent\n"
-    "  --salvage       read errors do not end it: zeroes instead\n"
-    "  -l snapshot     what the snapshot has: its ID or name, or\n"
+    "  --salvage       write zeroes instead of unreadable data\n"
+    "  -l snapshot     use the snapshot: its ID or name, or\n"
     "                  snapshot.id=ID,snapshot.name=NAME; also of measure\n"
     "\n"
     "Parameters of snapshot: -l lists, -c makes, -a applies, -d deletes one\n"
     "\n"
-    "Parameters of bitmap, carried out in the order given:\n"
+    "Parameters of bitmap, executed in the order given:\n"
     "  --add, --remove, --clear, --enable, --disable\n"
-    "  --merge SOURCE  adds what SOURCE has; -b, -F: in another image\n"
+    "  --merge SOURCE  adds the bits of SOURCE; -b, -F: in another image\n"
     "  -g granularity  of --add, a power of two\n";
 
 static int compare_names(const void *a, const void *b)
@@ -125,7 +125,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* One line, which scripts read. */
+/* One line, which scripts parse. */
 static void print_formats(void)
 {
     g_autofree const char **names = NULL;
@@ -182,7 +182,7 @@ static const CliOption global_options[] = {
     { 0 },
 };
 
-/* Where the command is: the first argument that is no global option. */
+/* Finds the command: the first argument that is no global option. */
 static int find_command(int argc, char **argv)
 {
     int i = 1;

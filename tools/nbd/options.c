@@ -21,11 +21,11 @@ static void help(void)
 "  -b, --bind=IFACE          interface to bind to (0.0.0.0)\n"
 "  -k, --socket=PATH         unix socket to listen on instead\n"
 "  -e, --shared=NUM          clients at a time (1); 0: no limit\n"
-"  -t, --persistent          go on when the last client has gone\n"
+"  -t, --persistent          keep running without clients\n"
 "  -x, --export-name=NAME    name of the export (empty)\n"
 "  -D, --description=TEXT    description of the export\n"
 "\n"
-"What is shown of the image:\n"
+"The exported part and information:\n"
 "  -o, --offset=OFFSET       begin there\n"
 "  -A, --allocation-depth    show the depth of allocation\n"
 "  -B, --bitmap=NAME         show a dirty bitmap; may be given several times\n"
@@ -250,7 +250,7 @@ static void G_GNUC_NORETURN wrong_number(const char *argv0)
     exit(EXIT_FAILURE);
 }
 
-/* What cannot be, alone or together. */
+/* Refuses invalid options and combinations. */
 static void check(const NbdArgs *args)
 {
     if (args->connect && access(args->connect, R_OK | W_OK) < 0) {
