@@ -4,8 +4,8 @@
  *
  * Each function makes one change and adds a step that undoes it.  A job keeps
  * the transaction while it is attached, and aborts it to detach: then all steps
- * are undone in reverse order, also if attaching failed half way.  None of
- * these transactions is ever committed.
+ * are undone in reverse order, also if attaching failed half way.  Only a
+ * mirror commits one: its target stays writable if it has replaced the source.
  */
 #include "qemu/osdep.h"
 #include "qemu/transactions.h"

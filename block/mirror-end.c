@@ -94,6 +94,9 @@ static bool pivot(MirrorJob *s, Error **errp)
     if (ok && s->source->read_only) {
         bdrv_reopen_read_only_again(s->target);
     }
+    if (ok && s->writable) {
+        tran_commit(g_steal_pointer(&s->writable));
+    }
     return ok;
 }
 
@@ -164,8 +167,10 @@ void mirror_abort(Job *job)
 void mirror_clean(Job *job)
 {
     MirrorJob *s = to_mirror(job);
+    g_autoptr(BlockDriverState) target = bdrv_ref(s->target);
 
     block_job_let_go(&s->attached);
+    block_job_let_go(&s->writable);
     s->m = NULL;
     if (s->drained) {
         bdrv_drained_end(s->drained);

@@ -13,6 +13,8 @@ typedef struct MirrorJob {
     BlockDriverState *source, *target, *filter; /* references of `attached` */
     MirrorState *m;      /* of the filter */
     Transaction *attached; /* detaches the job; NULL: it is detached */
+    Transaction *writable; /* makes the target read-only again; NULL: it was
+                              writable, or its new users need it so */
     JobBitmap bitmap;
     MirrorSyncMode sync;
     MirrorBacking backing;

@@ -152,6 +152,7 @@ typedef struct Start {
     JobBitmap bitmap;
     MirrorCopyParams copy;
     BlockDriverState *base; /* of a commit */
+    Transaction *writable;  /* as that of MirrorJob */
     BlockDriverState *filter;
 } Start;
 
@@ -197,6 +198,7 @@ static void fill_job(MirrorJob *s, const Start *st)
     s->on_source_error = p->on_source_error;
     s->on_target_error = p->on_target_error;
     s->copy_mode = p->copy_mode;
+    s->writable = st->writable;
     s->m->progress = &s->common.job.progress;
     set_todo(s->m, &s->bitmap, s->sync);
     if (s->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING) {
@@ -370,13 +372,13 @@ bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
             .commit = true,
         },
     };
-    Transaction *attached = tran_new();
 
-    block_job_ref(base, attached);
-    if (!block_job_make_writable(base, attached, errp) ||
-        !grow_base(base, bdrv_getlength(top), errp)) {
-        tran_abort(attached);
+    st.writable = tran_new();
+    if (!block_job_make_writable(base, st.writable, errp) ||
+        !grow_base(base, bdrv_getlength(top), errp) ||
+        !start(&st, tran_new(), errp)) {
+        tran_abort(st.writable);
         return false;
     }
-    return start(&st, attached, errp);
+    return true;
 }
