@@ -48,7 +48,7 @@ static void histogram_count(BlockHistogram *hist, uint64_t latency_ns)
 {
     int low = 0, high = hist->n - 1;
 
-    /* The first interval whose end is above it. */
+    /* The first interval whose upper bound is above the latency. */
     while (low < high) {
         int middle = (low + high) / 2;
 
@@ -64,8 +64,8 @@ static void histogram_count(BlockHistogram *hist, uint64_t latency_ns)
 /* --- intervals --- */
 
 /*
- * Two windows of the interval's length, the second half a length later; every
- * request counts in both, and the older one answers.  So what is told covers
+ * Two windows of the interval's length, offset by half of it.  Every request
+ * counts in both, and queries read the older one, so the reported values cover
  * between a half and the whole of the last interval.
  */
 typedef struct Window {
@@ -84,7 +84,7 @@ static int64_t length_ns(const BlockAcctInterval *interval)
     return interval->seconds * INT64_C(1000000000);
 }
 
-/* Windows that are over begin anew; returns the one that ends first. */
+/* Restarts windows that have ended; returns the one that ends first. */
 static Window *windows_advance(BlockAcctInterval *interval, Window *windows,
                                int64_t now)
 {
@@ -146,7 +146,7 @@ static int64_t average(const Window *w)
     return w->count ? w->sum / w->count : 0;
 }
 
-/* Requests under way at a time, in the mean. */
+/* Mean number of requests in flight. */
 static double queue_depth(const BlockAcctInterval *interval, const Window *w)
 {
     int64_t elapsed = guest_clock_ns() -
@@ -182,7 +182,7 @@ BlockDeviceTimedStatsList *block_acct_intervals(BlockAcctStats *stats)
     BlockDeviceTimedStatsList *list = NULL;
     BlockAcctInterval *interval;
 
-    /* The oldest of them comes first. */
+    /* The list is reported oldest first. */
     LIST_FOREACH(interval, &stats->intervals, next) {
         QAPI_LIST_PREPEND(list, interval_stats(interval));
     }
@@ -191,7 +191,7 @@ BlockDeviceTimedStatsList *block_acct_intervals(BlockAcctStats *stats)
 
 /* --- counting --- */
 
-static int64_t fixed_latency_ns; /* 0: as long as it took */
+static int64_t fixed_latency_ns; /* 0: the measured latency counts */
 
 void block_acct_fix_latency(int64_t ns)
 {

@@ -34,13 +34,13 @@ void *bdrv_blockalign(BlockDriverState *bs, size_t size)
 
 /* --- padding --- */
 
-/* A request widened to the alignment; @buf holds head and tail blocks. */
+/* A request widened to the alignment; @buf holds the head and tail blocks. */
 typedef struct Pad {
     BdrvSpan span; /* aligned; its vector is @qiov */
     QEMUIOVector qiov;
     int64_t align, head, tail;
     uint8_t *buf;
-    int64_t buf_bytes; /* the whole span, if that is all it is */
+    int64_t buf_bytes; /* of the whole span, if @buf holds all of it */
 } Pad;
 
 static int pad_init(Pad *pad, BlockDriverState *bs, const BdrvSpan *span)
@@ -102,7 +102,7 @@ static int coroutine_fn pad_read(BdrvRequest *r, int64_t offset,
     return bdrv_aligned_preadv(r, &span);
 }
 
-/* What the blocks at both ends hold now; one read where they are adjacent. */
+/* Reads the present content of the blocks at both ends; once if adjacent. */
 static int coroutine_fn pad_fill(BdrvRequest *r, Pad *pad)
 {
     bool whole = pad->buf_bytes == pad->span.bytes;
@@ -146,7 +146,7 @@ int coroutine_fn bdrv_padded_pwritev(BdrvRequest *r, const BdrvSpan *span)
     Pad pad;
     int ret;
 
-    /* Nobody changes what we read until we have written it back (rule 4). */
+    /* No write changes these blocks before they are written back (rule 4). */
     g_assert(r->serialising);
     ret = pad_init(&pad, r->bs, span);
     if (ret < 0) {
@@ -194,7 +194,7 @@ static int coroutine_fn call_pwritev(BlockDriverState *bs, const BdrvSpan *s,
     return -ENOTSUP;
 }
 
-/* Does the span's memory have the shape the driver demands? */
+/* Does the memory of the span meet the driver's requirements? */
 static bool memory_fits(const BlockDriverState *bs, const BdrvSpan *s)
 {
     size_t align = bs->bl.min_mem_alignment;
@@ -266,7 +266,7 @@ static int coroutine_fn bounced(BlockDriverState *bs, const BdrvSpan *span,
     return ret;
 }
 
-/* One piece after the other, each within the limits. */
+/* The request is split into pieces, each within the limits. */
 static int coroutine_fn in_pieces(BlockDriverState *bs, const BdrvSpan *span,
                                   BdrvRequestFlags flags, bool write)
 {

@@ -20,8 +20,8 @@
 typedef struct BackupJob {
     BlockJob common;
     BlockDriverState *cbw;    /* held by `attached` */
-    Transaction *attached;    /* what the job holds for its whole life */
-    BlockDriverState *target; /* held by an edge */
+    Transaction *attached;    /* held for the whole life of the job */
+    BlockDriverState *target; /* referenced by an edge */
     BlockCopyState *copy;
     JobBitmap bitmap;
     MirrorSyncMode sync;
@@ -29,8 +29,8 @@ typedef struct BackupJob {
     int64_t len;
     int max_workers;
     int64_t max_chunk;
-    bool flush_failed; /* ... for good: what was lost cannot be found out */
-    /* All but this is on stable storage; NULL: nothing is known to be. */
+    bool flush_failed; /* permanently: the lost data cannot be determined */
+    /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
 } BackupJob;
 
@@ -63,9 +63,9 @@ static int check_broken(BackupJob *s, Error **errp)
 }
 
 /*
- * All is copied: durable, too, before anybody may forget what was dirty.  A
+ * All is copied; it must be durable, too, before dirty bits are cleared.  A
  * driver that cannot tell what a failed flush has lost fails the next one as
- * well, so it may be tried again.  -EAGAIN: it is, by copying what is left.
+ * well, so a retry is safe.  -EAGAIN: copy what is left, then flush again.
  */
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
@@ -116,7 +116,7 @@ static int coroutine_fn copy_left(BackupJob *s, Error **errp)
     return ret == 0 ? check_broken(s, errp) : ret;
 }
 
-/* sync=top: what the topmost image does not hold is not to be copied. */
+/* sync=top: ranges that the topmost image does not allocate are not copied. */
 static int coroutine_fn drop_unallocated(BackupJob *s, Error **errp)
 {
     Job *job = &s->common.job;
@@ -151,7 +151,7 @@ static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
     int ret = 0;
 
     if (s->sync == MIRROR_SYNC_MODE_NONE) {
-        /* Only what the guest is about to overwrite, until told to stop. */
+        /* Only guest writes cause copies, until the job is cancelled. */
         while (!job_is_cancelled(job) && !cbw_broken(s->cbw)) {
             job_yield(job);
         }
@@ -164,9 +164,9 @@ static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
 }
 
 /*
- * What was copied before the flush began is durable after it.  What guests
- * have saved since is not, and counts as left: they wrote there, so most of it
- * is dirty anyhow.
+ * Data copied before the flush began is durable after it.  Data that guest
+ * writes have saved since is not, and counts as left: those ranges were
+ * written, so most of them are dirty anyway.
  */
 static void coroutine_fn make_durable(BackupJob *s)
 {
@@ -194,7 +194,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
 
 /* --- steering --- */
 
-/* The old data is not complete any more: no use in going on. */
+/* The old data is not complete any more, so copying is pointless. */
 static void backup_broken(void *opaque)
 {
     BackupJob *s = opaque;
@@ -207,7 +207,7 @@ static bool backup_cancel(Job *job, bool force)
 {
     BackupJob *s = to_backup(job);
 
-    /* A target that is gone is not waited for, and no guest suffers from it. */
+    /* Do not wait for an unresponsive target, nor fail guest writes for it. */
     cbw_abandon(s->cbw);
     bdrv_cancel_in_flight(s->target, NULL);
     return block_job_cancel(job, force);
@@ -221,8 +221,8 @@ static void backup_commit(Job *job)
 }
 
 /*
- * A job that never ran, or all of whose work may be lost, is as if it had never
- * been.
+ * The bitmap is restored as if a job that never ran, or all of whose work may
+ * be lost, had not existed.
  */
 static void backup_abort(Job *job)
 {
@@ -325,7 +325,7 @@ static void undo_cbw(void *opaque)
 
 static const TransactionActionDrv cbw_step = {.abort = undo_cbw};
 
-/* The filter, which is there until @tran is undone. */
+/* Inserts the filter; it stays until @tran is aborted. */
 static BlockDriverState *insert_cbw(BlockDriverState *source,
                                     BlockDriverState *target,
                                     const BackupCommon *o, Transaction *tran,
@@ -399,7 +399,7 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     cbw_set_broken_hook(cbw, backup_broken, s);
 }
 
-/* The job over @cbw; NULL with @errp. */
+/* Creates the job over @cbw; NULL with @errp. */
 static BackupJob *create_over(BlockDriverState *cbw, BlockDriverState *target,
                               const BackupCommon *o, JobTxn *txn,
                               Error **errp)
@@ -436,7 +436,7 @@ static void undo_freeze(void *opaque)
 
 static const TransactionActionDrv freeze_step = {.abort = undo_freeze};
 
-/* The bitmap is busy, unless @tran is undone: then it is as it was. */
+/* Makes the bitmap busy; if @tran is aborted its former state is restored. */
 static bool freeze_bitmap(JobBitmap *bitmap, Transaction *tran,
                           Error **errp)
 {

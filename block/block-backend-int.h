@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A BlockBackend from inside: its life and its I/O are two files. */
+/* The private part of a BlockBackend, shared by its life cycle and its I/O. */
 #ifndef BLOCK_BLOCK_BACKEND_INT_H
 #define BLOCK_BLOCK_BACKEND_INT_H
 
@@ -10,17 +10,17 @@
 
 struct BlockBackend {
     /* --- main thread, while it is drained; read by all --- */
-    AioContext *ctx; /* that of its node */
+    AioContext *ctx; /* the context of its node */
 
     /* --- main thread --- */
-    bool fixed_ctx; /* the user cannot go to another thread */
+    bool fixed_ctx; /* the user cannot move to another thread */
     int refcnt;      /* atomic */
     char *name;      /* NULL: none */
-    char *user;      /* who it is, for messages; NULL: not known */
+    char *user;      /* description for messages; NULL: not known */
     BdrvChild *root; /* NULL: no node, and no watchers */
     LIST_HEAD(, BlkMediumWatcher) watchers;
     uint64_t perm, shared;
-    const BlockDevOps *ops; /* NULL: the user wants to be told nothing */
+    const BlockDevOps *ops; /* NULL: the user needs no notifications */
     void *ops_opaque;
     BlockdevOnError on_read_error, on_write_error;
     bool iostatus_enabled;
@@ -31,9 +31,9 @@ struct BlockBackend {
     unsigned in_flight; /* without those in @queued */
     int quiesce_counter;
     bool disable_request_queuing;
-    bool write_cache; /* false: every write is durable when it returns */
+    bool write_cache; /* false: a write is durable when it completes */
     CoQueue queued;   /* requests that wait for the end of a drain */
-    unsigned n_queued; /* how many of them there are */
+    unsigned n_queued; /* length of @queued */
     ThrottleMember throttle; /* group NULL: no limits */
     BlockAcctStats stats;
 };

@@ -11,12 +11,12 @@
 static void coroutine_fn wait_while_drained(BlockBackend *blk)
 {
     while (blk->quiesce_counter && !blk->disable_request_queuing) {
-        /* The drain must not wait for us while we wait for its end.  Who wakes
-         * us counts us in again: until we run, nobody else does. */
+        /* The drain must not wait for us while we wait for its end.  The waker
+         * counts us in again, before we run. */
         blk->in_flight--;
         blk->n_queued++;
         co_queue_wait(&blk->queued, NULL);
-        /* The handle may have gone to another thread meanwhile. */
+        /* The user may have moved to another thread meanwhile. */
         co_move_to(blk->ctx);
     }
 }
@@ -41,7 +41,7 @@ typedef enum RequestKind {
     REQUEST_FLUSH,
 } RequestKind;
 
-/* Counts the request in and says whether it may go; see leave(). */
+/* Counts the request; -errno if it may not proceed.  See leave(). */
 static int coroutine_fn enter(BlockBackend *blk, RequestKind kind,
                               int64_t offset, int64_t bytes)
 {

@@ -3,7 +3,7 @@
 #include "qemu/osdep.h"
 #include "block-backend-int.h"
 
-/* Groups that came with their first member, and go with their last. */
+/* Groups that exist only while they have members. */
 static GHashTable *implicit_groups;
 
 static bool group_get(const char *name, Error **errp)
@@ -48,7 +48,7 @@ bool blk_io_limits_enable(BlockBackend *blk, const char *group, Error **errp)
         !throttle_member_join(&blk->throttle, group, errp)) {
         return false;
     }
-    /* A drain that is on already lets requests pass. */
+    /* During a drain requests pass without limits. */
     for (int i = 0; i < blk->quiesce_counter; i++) {
         throttle_member_unlimited_begin(&blk->throttle);
     }
@@ -64,7 +64,7 @@ void blk_io_limits_disable(BlockBackend *blk)
         return;
     }
     name = g_strdup(throttle_group_name(blk->throttle.group));
-    /* Whoever waits in the group's queue passes first. */
+    /* Requests in the group's queue complete first. */
     if (bs) {
         bdrv_ref(bs);
         bdrv_drained_begin(bs);

@@ -106,7 +106,7 @@ static void blk_root_detach_aio_context(BdrvChild *child)
     }
 }
 
-/* Requests that wait for the end of the drain go to the new thread then. */
+/* Requests that wait for the end of the drain move to the new thread. */
 static void blk_root_set_aio_context(BdrvChild *child, AioContext *ctx)
 {
     BlockBackend *blk = child->opaque;
@@ -169,7 +169,7 @@ static void blk_delete(void *opaque)
 
     blk->refcnt = 1;
     blk_io_limits_disable(blk);
-    blk_remove_bs(blk); /* what runs then may still look at the handle */
+    blk_remove_bs(blk); /* callbacks may still use the handle here */
     g_assert(blk->refcnt == 1 && !blk->in_flight &&
              co_queue_empty(&blk->queued));
     TAILQ_REMOVE(&all_backends, blk, link);
@@ -213,7 +213,7 @@ BlockBackend *blk_new_unqueued(BlockDriverState *bs, uint64_t perm,
     return blk;
 }
 
-/* Moves @bs for the sake of @blk, which the message names, too. */
+/* Moves @bs for @blk, which error messages name, too. */
 static bool fetch_node(BlockBackend *blk, BlockDriverState *bs,
                        AioContext *ctx, Error **errp)
 {
@@ -416,7 +416,7 @@ void blk_set_dev_ops(BlockBackend *blk, const BlockDevOps *ops, void *opaque)
 {
     blk->ops = ops;
     blk->ops_opaque = opaque;
-    /* A drain that is on already: the new user has to know. */
+    /* Notify the new user of a drain that is already in progress. */
     if (blk->quiesce_counter && ops && ops->drained_begin) {
         ops->drained_begin(opaque);
     }

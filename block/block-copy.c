@@ -23,8 +23,8 @@
 #include "block/io.h"
 
 /*
- * Areas in flight of one call, whatever the user allows: each has a stack, and
- * most of them only wait for a buffer.
+ * Areas in flight of one call, whatever the user allows: each needs a stack,
+ * and most of them only wait for a buffer.
  */
 #define MAX_WORKERS 1024
 
@@ -37,17 +37,17 @@ struct BlockCopyState {
     bool skip_unallocated;
     BdrvShownBits *shown; /* todo, on the source */
 
-    /* --- the thread of the source's context --- */
+    /* --- accessed in the thread of the source's context --- */
     HBitmap *todo;
     HBitmap *kept;
     BlockReqList reqs; /* in flight */
     int64_t in_flight_bytes;
-    ProgressMeter *progress; /* locks itself */
+    ProgressMeter *progress; /* has a lock of its own */
     RateLimit limit; /* of background copies */
     CopyMover *mover;
 };
 
-/* All of it belongs to the thread of the source's context. */
+/* All fields belong to the thread of the source's context. */
 struct BlockCopyCall {
     BlockCopyState *s;
     CopyWalker walker;
@@ -58,7 +58,7 @@ struct BlockCopyCall {
 
 /* --- the state --- */
 
-/* The unit that the target allocates in, or -errno. */
+/* The allocation unit of the target, or -errno. */
 static int64_t target_cluster_size(BdrvChild *target, Error **errp)
 {
     bool has_backing = bdrv_backing_chain_next(target->bs) != NULL;
@@ -92,7 +92,7 @@ static void make_mover(BlockCopyState *s)
     s->mover = copy_mover_new(s->source, s->target, &params);
 }
 
-/* Whether there was memory for them. */
+/* False if memory could not be allocated. */
 static bool make_bitmaps(BlockCopyState *s)
 {
     s->todo = hbitmap_try_new(s->len, s->cluster_size);
@@ -240,7 +240,7 @@ bool block_copy_skips_unallocated(const BlockCopyState *s)
     return s->skip_unallocated;
 }
 
-/* Tells how much is left, where that changed otherwise than by copying. */
+/* Updates the remaining amount after changes other than copying. */
 static void update_remaining(BlockCopyState *s)
 {
     if (s->progress) {
@@ -257,7 +257,7 @@ void block_copy_set_progress(BlockCopyState *s, ProgressMeter *progress)
 
 /* --- what is left --- */
 
-/* A CopyLook.  Where the status cannot be found out the read will tell why. */
+/* A CopyLook.  If the status query fails, the read reports the error. */
 static int coroutine_fn look(void *opaque, CopyArea *run)
 {
     BlockCopyState *s = opaque;
@@ -281,8 +281,8 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
 }
 
 /*
- * What is left in the range is not to be copied.  What is not left any more
- * may have been saved for a guest's write: that stays kept.
+ * Excludes the bits left in the range from the copy.  Bits that are not left
+ * may have been copied by a guest's write: those stay in `kept`.
  */
 static void drop_left(BlockCopyState *s, int64_t offset, int64_t bytes)
 {
@@ -309,7 +309,7 @@ int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
     }
     pnum = pnum >= bytes ? bytes : ROUND_DOWN(pnum, s->cluster_size);
     if (pnum == 0) {
-        return MIN(s->cluster_size, bytes); /* in part */
+        return MIN(s->cluster_size, bytes); /* partially covered */
     }
     if (!ret) {
         drop_left(s, start, pnum);
@@ -335,8 +335,8 @@ static void begun_area(void *opaque, const CopyArea *area)
 }
 
 /*
- * Between host files what counts is how much data is on its way: small areas
- * are many.  In general the mover's buffers bound it.
+ * For host files the number of bytes in flight is bounded, as small areas can
+ * be many.  Otherwise the mover's buffers are the bound.
  */
 static void set_bound(BlockCopyCall *call)
 {
@@ -368,7 +368,7 @@ static const CopierOps copier_ops = {
     .ended = ended_area,
 };
 
-/* Compressed data is made cluster by cluster, by many threads. */
+/* Data is compressed cluster by cluster, by many threads. */
 static int64_t chunk_size(const BlockCopyState *s, int64_t max_chunk)
 {
     int64_t chunk = max_chunk ? MIN(max_chunk, COPY_CHUNK) : COPY_CHUNK;
@@ -385,7 +385,7 @@ static void init_call(BlockCopyCall *call, BlockCopyState *s,
     call->guest_write = params->guest_write;
     copy_walker_init_bits(&call->walker, s->todo, params->offset,
                           params->offset + params->bytes);
-    /* A guest waits: a read tells as fast as a query what is zero. */
+    /* A guest write waits for this: a read finds zeroes as fast as a query. */
     if (s->skip_unallocated || !params->guest_write) {
         copy_walker_set_look(&call->walker, look, s);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Functions that commit and stream share. */
+/* Functions shared by the commit and stream jobs. */
 #include "qemu/osdep.h"
 #include "block/chain-jobs.h"
 #include "block/graph.h"

@@ -4,7 +4,7 @@
 #include "block/graph-int.h"
 #include "block/node-int.h"
 
-/* --- finding --- */
+/* --- lookup --- */
 
 BdrvChild *bdrv_next_parent(const BlockDriverState *bs, const BdrvChild *prev)
 {
@@ -194,7 +194,7 @@ static void child_unlink(BdrvChild *child)
     }
 }
 
-/* The child's side of an edge; references are the caller's affair. */
+/* The child's side of an edge; the caller handles references. */
 static void child_point_to(BdrvChild *child, BlockDriverState *bs)
 {
     g_assert(aio_is_exclusive());
@@ -231,7 +231,7 @@ static void child_free(BdrvChild *child)
 
 typedef struct ChildStep {
     BdrvChild *child;
-    BlockDriverState *old_bs; /* whose reference is to be dropped at the end */
+    BlockDriverState *old_bs; /* its reference is dropped at the end */
     bool free_child;
 } ChildStep;
 
@@ -261,7 +261,7 @@ static const TransactionActionDrv child_attach_drv = {
     .clean = child_step_clean,
 };
 
-/* Edge without permission check; the caller refreshes them. */
+/* Sets an edge without a permission check; the caller refreshes them. */
 static BdrvChild *bdrv_child_attach_tran(BlockDriverState *bs,
                                          const BdrvChild *like,
                                          Transaction *tran)
@@ -340,7 +340,7 @@ static void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran)
     tran_add(tran, &child_remove_drv, step);
 }
 
-/* Just this edge is to change: staying where it is will not do. */
+/* Only this edge may change: an answer of BDRV_STAY is a refusal. */
 static bool child_may_change(BlockDriverState *parent,
                              const BdrvChildChange *change, Transaction *tran,
                              Error **errp)
@@ -442,7 +442,7 @@ static void root_unref_outside(void *opaque)
     child_point_to(child, NULL);
     child_unlink(child);
     child_free(child);
-    /* Where a driver fails to give up permissions it keeps them. */
+    /* If a driver fails to give up permissions it keeps them. */
     bdrv_refresh_perms(bs, NULL, NULL);
     bdrv_leave_aio_context(bs);
     bdrv_unref(bs);

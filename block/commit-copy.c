@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Copies the data of images into one below them: for the job, or at once. */
+/* Copies the data of images into one below them: for the job, or polling. */
 #include "qemu/osdep.h"
 #include "block/copier.h"
 #include "block/commit.h"
 #include "block/copy-mover.h"
 #include "block/io.h"
 
-/* Areas at a time: each has a buffer where the ends are no host files. */
+/* Areas in flight: each has a buffer if the ends are not host files. */
 #define COMMIT_WORKERS 4
 
 struct CommitCopier {
@@ -21,8 +21,8 @@ struct CommitCopier {
 };
 
 /*
- * A CopyLook: the topmost layer that holds something at the run hides those
- * below it, also with its end where it is shorter.
+ * A CopyLook: the topmost layer that allocates the run hides those below it,
+ * and past its end, if it is shorter, reads as zeroes.
  */
 static int coroutine_fn look(void *opaque, CopyArea *run)
 {
@@ -127,7 +127,7 @@ Copier *commit_copier(CommitCopier *k)
     return &k->copier;
 }
 
-/* --- at once --- */
+/* --- synchronously --- */
 
 typedef struct CopyCall {
     const CommitCopy *c;

@@ -38,7 +38,7 @@ int commit_empty(BlockDriverState *bs)
 
     if (bs->drv->co_make_empty) {
         aio_run_co(bs->ctx, empty_entry, &call);
-        bdrv_node(bs)->write_gen++; /* there is something to flush */
+        bdrv_node(bs)->write_gen++; /* the next flush is not skipped */
     }
     return call.ret;
 }
@@ -71,7 +71,7 @@ static int copy_down(BlockDriverState *bs, BlockDriverState *base)
     return ret;
 }
 
-/* With the filter in between, so that the users of @bs allow it. */
+/* The filter is inserted so that the permissions of @bs's users allow it. */
 static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
 {
     BlockDriverState *owner = bdrv_node(base)->inherits_from;
@@ -83,12 +83,12 @@ static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
     }
     ret = copy_down(bs, base);
     if (!bdrv_set_backing(bs, base, BDRV_CONTENT_SAME, NULL)) {
-        /* It stays, and does no harm. */
+        /* The filter stays, which is harmless. */
         return -EPERM;
     }
     bdrv_node(base)->inherits_from = owner;
     if (ret == 0) {
-        /* Not before: until now the data of the base was not all there. */
+        /* Only now does the base hold all the data. */
         ret = commit_empty(bs);
     }
     return ret < 0 ? ret : bdrv_flush(bs);

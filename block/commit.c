@@ -25,9 +25,9 @@ typedef struct CommitJob {
     BlockDriverState *top, *base;
     BlockDriverState *filter;
     BlockBackend *from, *to;
-    /* What it holds for its whole life; NULL: nothing any more. */
+    /* Attached for the whole life of the job; NULL: detached. */
     Transaction *attached;
-    /* The same for what it needs for copying: goes before the graph changes. */
+    /* The same for the copy; detached before the graph changes. */
     Transaction *copying;
     char *backing_file;
     BlockdevOnError on_error;
@@ -40,7 +40,7 @@ static CommitJob *to_commit(Job *job)
 
 /* --- running --- */
 
-/* The images between top and base, and the user that reads them. */
+/* References the images between top and base, and the handle that reads. */
 static GArray *collect_layers(const CommitJob *s)
 {
     GArray *layers = g_array_new(false, false, sizeof(CommitLayer));
@@ -55,7 +55,7 @@ static GArray *collect_layers(const CommitJob *s)
     return layers;
 }
 
-/* A CommitCopy's progress. */
+/* Progress callback of CommitCopy. */
 static bool tell_progress(void *opaque, int64_t done, int64_t total)
 {
     CommitJob *s = opaque;
@@ -110,7 +110,7 @@ static int coroutine_fn commit_run(Job *job, Error **errp)
     if (ret < 0) {
         return ret;
     }
-    /* What is past the end of top reads as zeroes, and is to go on so. */
+    /* The part past the end of top reads as zeroes, and must remain so. */
     c.size = blk_getlength(s->to);
     if (c.size < 0) {
         return c.size;
@@ -135,7 +135,7 @@ static GPtrArray *find_overlays(const CommitJob *s)
     return overlays;
 }
 
-/* A header that names the base is right from now on, whatever comes. */
+/* A header that names the base is valid from now on, even after a failure. */
 static int commit_prepare(Job *job)
 {
     CommitJob *s = to_commit(job);
@@ -196,8 +196,8 @@ static const JobDriver commit_driver = {
 /* --- creation --- */
 
 /*
- * The overlays see the top again, unless they see the base now.  The job's
- * edges, which would not allow that, are gone.
+ * The overlays use the top again, unless they use the base by now.  The job's
+ * edges, whose permissions would forbid that, are gone.
  */
 static void drop_filter(void *opaque)
 {
@@ -210,7 +210,7 @@ static void drop_filter(void *opaque)
 
 static const TransactionActionDrv filter_step = {.abort = drop_filter};
 
-/* Between overlay and top, until the job lets go. */
+/* Inserts the filter between overlay and top until the job detaches. */
 static bool insert_filter(CommitJob *s, const char *name, Error **errp)
 {
     s->filter = commit_filter_new(s->top, name, errp);
@@ -225,8 +225,8 @@ static bool insert_filter(CommitJob *s, const char *name, Error **errp)
     return true;
 }
 
-/* Those who write to the top would only be stopped by the filter's being
- * read-only; here it is told who they are. */
+/* Writers of the top would only fail as the filter is read-only; this check
+ * names them. */
 static bool check_writers(CommitJob *s, Error **errp)
 {
     g_autofree char *user = block_job_desc(&s->common);
@@ -239,7 +239,7 @@ static bool check_writers(CommitJob *s, Error **errp)
 
 static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
 {
-    /* Nobody but us reads there: see hold_chain(). */
+    /* hold_chain() keeps other users from reading there. */
     BlockJobUser from = {.bs = s->top, .shared = BLK_PERM_ALL};
     BlockJobUser to = {
         .bs = s->base,

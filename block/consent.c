@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Before a change of the graph, the parents that it affects are asked.
+ * Before the graph changes, the affected parents are asked for consent.
  *
  *      job  (refuses other data)     user (accepts it)
  *        \                            /
- *         filter  <- asked: what is below its child changes
+ *         filter <- asked: the data of its child changes
  *           |
- *         node    <- asked: its child is to be another one
+ *         node <- asked: its child is to be replaced
  *           |
  *       old child  ->  new child
  *
@@ -91,12 +91,12 @@ static BdrvConsent ask_driver(BlockDriverState *bs,
         return bdrv_child_change_refuse(bs, change, errp);
     }
     consent = bs->drv->child_change(bs, change, tran, errp);
-    /* There is nowhere to stay where the child is still the same. */
+    /* If the child is the same node, BDRV_STAY has no meaning. */
     return consent == BDRV_STAY && change->old_bs == change->new_bs
         ? bdrv_child_change_refuse(bs, change, errp) : consent;
 }
 
-/* What a recording bitmap says is not true of other data. */
+/* A recording bitmap would not describe the other data. */
 static bool bitmaps_bear_it(BlockDriverState *bs, Error **errp)
 {
     BdrvDirtyBitmap *bitmap = NULL;
@@ -115,8 +115,8 @@ static bool bitmaps_bear_it(BlockDriverState *bs, Error **errp)
 static BdrvConsent ask(BlockDriverState *bs, const BdrvChildChange *change,
                        bool backing, Transaction *tran, Error **errp);
 
-/* One that uses a node whose data is replaced; @backing: that of a backing
- * file below it. */
+/* Asks a parent of a node whose data is replaced; @backing: that of a backing
+ * file below the node. */
 static bool parent_bears_it(BdrvChild *c, BdrvContent content, bool backing,
                             Transaction *tran, Error **errp)
 {
@@ -142,7 +142,7 @@ static bool parent_bears_it(BdrvChild *c, BdrvContent content, bool backing,
 }
 
 /*
- * Who sets a backing file says that it fits what the image holds: bitmaps are
+ * A user that sets a backing file asserts that it fits the image: bitmaps are
  * not asked.
  */
 static BdrvConsent ask(BlockDriverState *bs, const BdrvChildChange *change,
@@ -221,7 +221,7 @@ static bool user_bears_smaller(BdrvChild *c, int64_t old_bytes, int64_t bytes,
 {
     g_autofree char *desc = NULL;
 
-    /* A filter does as its own users, who come next. */
+    /* A filter depends on its own users, which are asked next. */
     if ((c->shared & BLK_PERM_RESIZE) ||
         (c->klass->parent_is_bs && (c->role & BDRV_CHILD_FILTERED))) {
         return true;

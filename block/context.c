@@ -19,7 +19,7 @@
 /* Nodes and users that move together. */
 typedef struct Connected {
     AioContext *to;
-    GHashTable *seen; /* nodes, and users by what their edges have as opaque */
+    GHashTable *seen; /* nodes, and users by the opaque of their edges */
     GPtrArray *nodes; /* of BlockDriverState *, referenced */
     GPtrArray *users; /* of BdrvChild *: one edge of each user */
 } Connected;
@@ -105,7 +105,7 @@ static bool any_busy(const Connected *m)
     return false;
 }
 
-/* In the old thread: users first, then nodes from above. */
+/* Runs in the old thread: users first, then nodes from above. */
 static void leave(void *opaque)
 {
     const Connected *m = opaque;
@@ -126,7 +126,7 @@ static void leave(void *opaque)
     }
 }
 
-/* In the new thread: the reverse. */
+/* Runs in the new thread, in reverse order. */
 static void arrive(void *opaque)
 {
     const Connected *m = opaque;
@@ -176,7 +176,7 @@ static void unquiesce_all(const Connected *m)
     }
 }
 
-/* Until this is over the graph does not change, though the loop is polled. */
+/* The graph does not change during a move, although the loop is polled. */
 static bool moving;
 
 bool bdrv_context_moving(void)
@@ -194,7 +194,7 @@ static void move(Connected *m, AioContext *from)
     moving = false;
 }
 
-/* While it was waited, nodes and users may have come and gone. */
+/* Nodes and users may have been added or removed during the wait. */
 static bool is_current(const Connected *m, BlockDriverState *bs)
 {
     g_auto(Connected) now;
@@ -217,13 +217,13 @@ static bool is_current(const Connected *m, BlockDriverState *bs)
     return true;
 }
 
-/* One try.  False: what is connected has changed meanwhile. */
+/* One attempt.  False: the set of connected nodes has changed meanwhile. */
 static bool try_move(BlockDriverState *bs, Connected *m)
 {
     bool ok;
 
-    /* No job ends and no command is executed meanwhile, also where this is not
-     * called by a handler. */
+    /* No job ends and no command is executed meanwhile, even if the caller is
+     * not a handler. */
     aio_nest_begin();
     quiesce_all(m);
     AIO_WAIT_WHILE(any_busy(m));

@@ -4,20 +4,20 @@
 #include "block/copier.h"
 #include "qemu/interval.h"
 
-/* An area that costs nothing to copy: take much of it at once. */
+/* Areas without data to copy are taken in large pieces. */
 #define MAX_IDLE_AREA (1 * GiB)
 
-/* An area on its way. */
+/* An area in flight. */
 typedef struct CopyTask {
     BlockReq req;
     Copier *c;
     CopyArea area;
-    Coroutine *co; /* moves it */
-    bool spoiled;  /* the source changes: what is read may be new data */
+    Coroutine *co; /* runs the transfer */
+    bool spoiled;  /* the source was overwritten: the data read may be new */
     LIST_ENTRY(CopyTask) list;
 } CopyTask;
 
-/* Runs it to its end; frees @task.  False with *@error: it is left again. */
+/* Completes and frees @task.  False with *@error: its area is left again. */
 static bool coroutine_fn move_task(CopyTask *task, BlockCopyError *error)
 {
     Copier *c = task->c;
@@ -65,7 +65,7 @@ static CopyTask *new_task(Copier *c, const CopyArea *area)
     return task;
 }
 
-/* --- what failed, unit by unit --- */
+/* --- failed areas, unit by unit --- */
 
 typedef struct Retry {
     Copier *c;
@@ -73,7 +73,7 @@ typedef struct Retry {
     BlockCopyError error; /* of the first unit that failed */
 } Retry;
 
-/* Tries one unit.  True where it is not left. */
+/* Retries one unit.  True if it is not left. */
 static bool coroutine_fn retry_unit(Retry *r, int64_t offset)
 {
     int64_t end = r->area->offset + r->area->bytes;
@@ -83,7 +83,7 @@ static bool coroutine_fn retry_unit(Retry *r, int64_t offset)
     area.offset = offset;
     area.bytes = MIN(r->c->unit, end - offset);
     if (!copy_walker_take(r->c->walker, offset, area.bytes)) {
-        return true; /* copied, or somebody else is at it */
+        return true; /* copied, or in flight elsewhere */
     }
     if (move_task(new_task(r->c, &area), &error)) {
         return true;
@@ -94,7 +94,7 @@ static bool coroutine_fn retry_unit(Retry *r, int64_t offset)
     return false;
 }
 
-/* The first unit of an area failed: do others that lie far from it, too? */
+/* The first unit of an area failed: do distant units fail, too? */
 static bool coroutine_fn others_fail(Retry *r)
 {
     const CopyArea *area = r->area;
@@ -107,7 +107,7 @@ static bool coroutine_fn others_fail(Retry *r)
             !retry_unit(r, middle));
 }
 
-/* True: of each unit that is left it is known that it fails. */
+/* True: every unit that is left has been tried and failed. */
 static bool coroutine_fn retry_units(Retry *r, uint64_t moved)
 {
     const CopyArea *area = r->area;
@@ -131,7 +131,7 @@ static bool coroutine_fn retry_units(Retry *r, uint64_t moved)
     return true;
 }
 
-/* @area failed with *@error, and is left; tells of what failed for good. */
+/* Retries @area, which failed with *@error; *@error: what failed again. */
 static void coroutine_fn retry_area(Copier *c, const CopyArea *area,
                                     BlockCopyError *error)
 {
@@ -146,19 +146,19 @@ static void coroutine_fn retry_area(Copier *c, const CopyArea *area,
     tried = retry_units(&r, moved);
     co_mutex_unlock(&c->retry_lock);
     if (r.error.ret < 0) {
-        /* The first failure tells the cause, where others only follow. */
+        /* Report the original cause; later errors may be consequences of it. */
         if (r.error.is_read == error->is_read) {
             r.error.ret = error->ret;
         }
         *error = r.error;
     } else if (tried && c->quiet) {
-        error->ret = 0; /* the run waits for who else is at it */
+        error->ret = 0; /* the run waits for areas in flight elsewhere */
     }
 }
 
 /* --- a run --- */
 
-/* In a coroutine of its own, or in the caller's. */
+/* Runs in a coroutine of its own, or in the caller's. */
 static void coroutine_fn copy_area(void *opaque)
 {
     CopyTask *task = opaque;
@@ -171,7 +171,7 @@ static void coroutine_fn copy_area(void *opaque)
 
         if (first && !c->quiet) {
             c->error = error;
-            copy_pacer_fail(c->pacer); /* begins nothing more */
+            copy_pacer_fail(c->pacer); /* no new areas begin */
         }
         retry_area(c, &area, &error);
         if (first) {
@@ -184,7 +184,7 @@ static void coroutine_fn copy_area(void *opaque)
     copy_pacer_end(c->pacer, area.bytes);
 }
 
-/* Does it count for the speed? */
+/* Does it count towards the speed limit? */
 static bool costs(const Copier *c, const CopyArea *area)
 {
     return area->kind == COPY_DATA ||
@@ -205,8 +205,8 @@ static void coroutine_fn start_area(Copier *c, const CopyArea *area)
 }
 
 /*
- * What costs nothing does not wait for the speed, so that a run which has only
- * that left ends at once.  The rest counts, zeroes too, as much as is taken.
+ * Areas without cost do not wait for the speed limit, so that a run with only
+ * those left ends at once.  Others, zeroes too, count in full.
  */
 static bool coroutine_fn must_sleep(Copier *c, const CopyArea *area)
 {
@@ -220,7 +220,7 @@ static bool coroutine_fn must_sleep(Copier *c, const CopyArea *area)
     return !copy_walker_take(c->walker, area->offset, area->bytes);
 }
 
-/* Takes areas until nothing is left from where the walker stands. */
+/* Takes areas from the walker's position until nothing is left. */
 static void coroutine_fn hand_out(Copier *c)
 {
     int64_t max[COPY_KINDS] = {
@@ -243,14 +243,14 @@ static void coroutine_fn hand_out(Copier *c)
             c->error = (BlockCopyError) {ret, true, area.offset, area.bytes};
             copy_pacer_fail(c->pacer);
         } else if (copy_pacer_must_stop(c->pacer)) {
-            copy_walker_unget(c->walker, &area); /* told while it looked */
+            copy_walker_unget(c->walker, &area); /* stopped during the look */
         } else if (!must_sleep(c, &area)) {
             start_area(c, &area);
         }
     }
 }
 
-/* One pass; true: look again, others were at work on what it copies. */
+/* One pass; true: repeat it, as other calls had parts of it in flight. */
 static bool coroutine_fn pass(Copier *c)
 {
     CopyWalker *w = c->walker;

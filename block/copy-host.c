@@ -19,12 +19,11 @@
 #include "qemu/interval.h"
 #include "qemu/iov.h"
 
-/* Small pieces that a lane takes at once. */
+/* Small pieces that a lane takes together. */
 #define LANE_PIECES 16
 /*
- * Threads at a time: enough to have one read while another one writes, and no
- * more than keep all processors at work: others only evict their data from the
- * caches.
+ * Threads at a time: enough for one to read while another one writes, and no
+ * more than there are processors, as additional threads only evict cached data.
  */
 #define MIN_LANES 3
 #define MAX_LANES 8
@@ -38,15 +37,15 @@ struct CopyHost {
     /* --- any thread, under lock --- */
     QemuMutex lock;
     TAILQ_HEAD(, CopyPiece) queue;
-    int taking;    /* lanes that will look at the queue once more */
-    int lanes;     /* whose coroutine has not ended */
+    int taking;    /* lanes that will check the queue again */
+    int lanes;     /* lanes whose coroutine has not ended */
     bool orphaned; /* the last lane frees it */
 };
 
 typedef struct Lane {
     CopyHost *h;
     void *buf; /* page aligned, h->buffer bytes */
-    /* --- its worker's, then its coroutine's --- */
+    /* --- the worker's, then its coroutine's --- */
     CopyPiece *taken[LANE_PIECES], *copied[LANE_PIECES];
     int n_taken, n_copied;
 } Lane;
@@ -95,7 +94,7 @@ int copy_host_threads(const CopyHost *h)
 
 /* --- in a worker thread --- */
 
-/* Past the end of a file there are zeroes. */
+/* The part past the end of a file is zero. */
 static int read_all(const CopyPiece *piece, void *buf)
 {
     int64_t done = 0;
@@ -135,7 +134,7 @@ static int write_all(const CopyPiece *piece, const void *buf)
     return 0;
 }
 
-/* Is a whole unit, of those that lie at multiples on the disk, zero? */
+/* Is any whole unit zero?  Units begin at multiples of it on the disk. */
 static bool has_zero_unit(const CopyPiece *piece, const void *buf)
 {
     int64_t unit = piece->zero_unit, n;
@@ -149,7 +148,7 @@ static bool has_zero_unit(const CopyPiece *piece, const void *buf)
     return false;
 }
 
-/* Read, look for zeroes while the data is in its cache, write. */
+/* Reads, looks for zeroes while the data is cached, writes. */
 static int copy_piece(const CopyPiece *piece, void *buf)
 {
     int ret = read_all(piece, buf);
@@ -167,7 +166,7 @@ static int copy_piece(const CopyPiece *piece, void *buf)
     return ret < 0 ? ret : BDRV_HOST_WRITTEN;
 }
 
-/* False: there is none left, and this lane does not look again. */
+/* False: the queue is empty, and this lane does not check it again. */
 static bool take_pieces(Lane *lane)
 {
     CopyHost *h = lane->h;
@@ -189,7 +188,7 @@ static bool take_pieces(Lane *lane)
     return lane->n_taken > 0;
 }
 
-/* Tells of what was copied; with that the pieces are gone. */
+/* Wakes the waiters of the copied pieces, which are invalid afterwards. */
 static void wake_copied(Lane *lane)
 {
     for (int i = 0; i < lane->n_copied; i++) {
@@ -198,8 +197,8 @@ static void wake_copied(Lane *lane)
     lane->n_copied = 0;
 }
 
-/* The last ones are left to the coroutine: when all pieces have ended, so has
- * each lane that copied one. */
+/* The coroutine wakes the last ones: when all pieces have ended, so has each
+ * lane that copied one. */
 static int lane_work(void *opaque)
 {
     Lane *lane = opaque;
@@ -235,7 +234,7 @@ static void coroutine_fn lane_entry(void *opaque)
     }
 }
 
-/* Starts a lane; false: there is no memory for its buffer. */
+/* Starts a lane; false: no memory for its buffer. */
 static bool start_lane(CopyHost *h)
 {
     Lane *lane = g_new0(Lane, 1);
@@ -250,7 +249,7 @@ static bool start_lane(CopyHost *h)
     return true;
 }
 
-/* Puts @piece into the queue; true: no lane may come by it in time. */
+/* Puts @piece into the queue; true: a new lane is needed. */
 static bool enqueue(CopyHost *h, CopyPiece *piece, bool urgent)
 {
     bool wanted;
@@ -268,7 +267,7 @@ static bool enqueue(CopyHost *h, CopyPiece *piece, bool urgent)
     return wanted;
 }
 
-/* No lane could be had; false: another one has taken @piece. */
+/* No lane could be started; false: another lane takes @piece. */
 static bool withdraw(CopyHost *h, CopyPiece *piece)
 {
     CopyPiece *other;
@@ -283,7 +282,7 @@ static bool withdraw(CopyHost *h, CopyPiece *piece)
     if (found && h->taking == 0) {
         TAILQ_REMOVE(&h->queue, piece, entry);
     } else {
-        found = false; /* it will be taken */
+        found = false; /* another lane takes it */
     }
     qemu_mutex_unlock(&h->lock);
     return found;

@@ -5,31 +5,31 @@
 #include "block/graph.h"
 #include "block/io.h"
 
-/* Buffers in use at a time: what bounds the memory of general copies. */
+/* Buffers in use at a time: the bound for the memory of general copies. */
 #define MAX_BUFFERS 16
-/* Pieces that wait for a worker thread, so that it never waits for us. */
+/* Pieces queued for worker threads, so that they need not wait for us. */
 #define QUEUED_PIECES 3
 
 struct CopyMover {
-    /* --- set once, or while nothing is on its way --- */
+    /* --- set once, or while nothing is in flight --- */
     BdrvChild *source, *target;
     CopyMoverParams p;
     int64_t piece; /* bytes of one buffer */
 
-    /* --- the thread of the coroutines --- */
+    /* --- accessed in the thread of the coroutines --- */
     bool fast; /* the last piece went from host file to host file */
-    bool no_copy_range; /* the host could not */
+    bool no_copy_range; /* bdrv_co_copy_range() failed before */
     CopyHost *host;
     BufPool *pool;
     int buffers; /* in use */
     CoQueue buffer_queue;
 };
 
-/* What is the same for all pieces of an area. */
+/* Parameters shared by all pieces of an area. */
 typedef struct Move {
     BdrvChild *source;
-    bool urgent;   /* a guest waits for it */
-    bool *is_read; /* set where reading fails */
+    bool urgent;   /* a guest write waits for it */
+    bool *is_read; /* set if reading fails */
 } Move;
 
 static void make_pools(CopyMover *m)
@@ -101,11 +101,10 @@ static BdrvRequestFlags write_flags(const CopyMover *m)
 }
 
 /*
- * How many bytes of the target at @offset need no zeroes, as it reads as
- * zeroes there by itself: not through a backing file, which may change.  An
- * image without one that gets only a part of the disk may be given one later,
- * which its zeroes are to hide: there they are written wherever the image
- * itself does not hold them.
+ * How many bytes of the target at @offset need no zeroes, as it reads as zeroes
+ * there without a backing file, which may change.  An image without one that
+ * receives only a part of the disk may get one later, and its zeroes must hide
+ * that: then they are written unless the image itself holds them.
  */
 static int64_t coroutine_fn zero_already(CopyMover *m, int64_t offset,
                                          int64_t bytes)
@@ -199,7 +198,7 @@ static bool is_aligned(const CopyPiece *piece, size_t in_align,
            IS_ALIGNED(piece->bytes, out_align);
 }
 
-/* From @from, which is kept in place by the caller; returns bytes moved. */
+/* Copies from @from, which the caller keeps; returns bytes moved. */
 static int64_t coroutine_fn write_host(CopyMover *m, int64_t offset,
                                        const BdrvHostRange *from, bool urgent)
 {
@@ -229,7 +228,7 @@ static int64_t coroutine_fn write_host(CopyMover *m, int64_t offset,
     return ret < 0 ? ret : piece.bytes;
 }
 
-/* Returns how much of it was moved, > 0, or -errno. */
+/* Returns how many bytes were moved, > 0, or -errno. */
 static int64_t coroutine_fn move_host(CopyMover *m, const Move *move,
                                       int64_t offset, int64_t bytes)
 {
@@ -249,7 +248,7 @@ static int64_t coroutine_fn move_host(CopyMover *m, const Move *move,
     return moved;
 }
 
-/* The range of @to is kept by the caller. */
+/* The caller keeps the range of @to in place. */
 static int coroutine_fn run_whole(CopyMover *m, const CopyHostMove *h,
                                   const BdrvHostRange *from,
                                   const BdrvHostRange *to)
@@ -297,7 +296,7 @@ bool coroutine_fn copy_mover_try_host(CopyMover *m, const CopyHostMove *h,
     return to && ret == 0;
 }
 
-/* --- all of them --- */
+/* --- choosing a method --- */
 
 static int coroutine_fn move_offload(CopyMover *m, BdrvChild *source,
                                      int64_t offset, int64_t bytes)

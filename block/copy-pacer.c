@@ -47,7 +47,7 @@ bool coroutine_fn copy_pacer_keep_speed(CopyPacer *p)
     if (ns <= 0) {
         return false;
     }
-    if (!copy_pacer_must_stop(p)) { /* told while the area was looked for */
+    if (!copy_pacer_must_stop(p)) { /* stopped during the look */
         co_sleep_wakeable(&p->sleep, ns);
     }
     return true;

@@ -42,7 +42,7 @@ void copy_walker_rewind(CopyWalker *w)
 {
     if (w->left) {
         w->pos = w->start;
-        w->run.bytes = 0; /* whoever was at it may have changed what it is */
+        w->run.bytes = 0; /* its kind may have changed meanwhile */
     }
 }
 
@@ -56,7 +56,7 @@ static int64_t find_left(const CopyWalker *w)
                    : w->pos;
 }
 
-/* Makes the run the one at @start; false: it was that already. */
+/* Makes @start part of the current run; false: it was that already. */
 static bool coroutine_fn look(CopyWalker *w, int64_t start, int *ret)
 {
     CopyArea run = {.offset = start, .bytes = w->size - start};
@@ -75,7 +75,7 @@ static bool coroutine_fn look(CopyWalker *w, int64_t start, int *ret)
     return true;
 }
 
-/* @bytes of @kind at @start, in whole units; data has what is shared. */
+/* @bytes of @kind at @start, in whole units; a shared unit counts as data. */
 static int64_t whole_units(const CopyWalker *w, int64_t start, int64_t bytes,
                            CopyKind kind)
 {
@@ -86,7 +86,7 @@ static int64_t whole_units(const CopyWalker *w, int64_t start, int64_t bytes,
                              : ROUND_DOWN(bytes, w->unit);
 }
 
-/* Kind and length of the area at @start, by the run. */
+/* Kind and length of the area at @start, from the current run. */
 static void measure(const CopyWalker *w, int64_t start, const int64_t *max,
                     CopyArea *area)
 {
@@ -124,7 +124,7 @@ int coroutine_fn copy_walker_next(CopyWalker *w, const int64_t *max,
             return 0;
         }
         w->pos = start;
-        /* That may yield: look again what is left. */
+        /* look() may yield: check again what is left. */
     } while (look(w, start, &ret) && ret == 0);
     if (ret < 0) {
         *area = (CopyArea) {.offset = start, .bytes = MIN(MAX(max[COPY_DATA],
@@ -141,7 +141,7 @@ int coroutine_fn copy_walker_next(CopyWalker *w, const int64_t *max,
     return 1;
 }
 
-/* Splits what was put back so that [@offset, +@bytes) is not in it. */
+/* Splits areas that were put back so that [@offset, +@bytes) is in none. */
 static bool cut_out(GArray *again, int64_t offset, int64_t bytes)
 {
     for (guint i = 0; i < again->len; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Creating images: by blockdev-create, and by `qemu-img create`, whose own
- * names of options are translated to the schema's here.
+ * Creating images: for blockdev-create, and for `qemu-img create`, whose option
+ * names are translated to the schema's.
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
@@ -49,15 +49,15 @@ typedef enum ImgOptionType {
     IMG_SIZE,
     IMG_NUMBER,
     IMG_BOOL,
-    IMG_REFUSED, /* known, but nothing we can do */
+    IMG_REFUSED, /* known, but not supported */
 } ImgOptionType;
 
 typedef struct ImgOption {
     const char *name;   /* as users write it */
-    const char *member; /* of BlockdevCreateOptions*; NULL: not passed on */
+    const char *member; /* of BlockdevCreateOptions*; NULL: not passed */
     ImgOptionType type;
-    const char *dflt;   /* shown in "Formatting ..." where not given */
-    bool for_file;      /* of the file, not of the format in it */
+    const char *dflt;   /* shown in "Formatting ..." if not given */
+    bool for_file;      /* an option of the file, not of the format */
 } ImgOption;
 
 /* In the order in which "Formatting ..." shows them. */
@@ -113,7 +113,7 @@ typedef struct ImgCreate {
     const BlockDriver *protocol;
     GHashTable *values;           /* option name -> text, normalised */
     BlockdevOptions *file;        /* how the file is opened */
-    bool made_file;               /* empty now, whatever it held before */
+    bool made_file;               /* it is empty now */
 } ImgCreate;
 
 static const char *img_value(ImgCreate *c, const char *name)
@@ -178,7 +178,7 @@ static bool img_parse_size(const char *name, const char *text, int64_t *bytes,
     return true;
 }
 
-/* @text as "Formatting ..." shows it; NULL: wrong. */
+/* Returns @text as "Formatting ..." shows it; NULL: invalid. */
 static char *img_normalise(const ImgOption *o, const char *text, Error **errp)
 {
     int64_t number;
@@ -228,7 +228,7 @@ static bool img_take_option(ImgCreate *c, const char *key, const char *text,
     return false;
 }
 
-/* The next part of @text up to an undoubled comma; *@text moves behind it. */
+/* Returns the part of @text up to an undoubled comma; moves *@text past it. */
 static char *next_part(const char **text)
 {
     GString *part = g_string_new("");
@@ -317,7 +317,7 @@ static bool img_check_base_name(ImgCreate *c, const char *base, Error **errp)
     return true;
 }
 
-/* Opens the backing file, for its size; or to say what format it has. */
+/* Opens the backing file to learn its size, or to report its format. */
 static bool img_look_at_base(ImgCreate *c, const char *base, Error **errp)
 {
     const char *format = img_value(c, "backing_fmt");
@@ -374,7 +374,7 @@ static bool img_check_base(ImgCreate *c, Error **errp)
     return true;
 }
 
-/* --- step 4: telling --- */
+/* --- step 4: the message --- */
 
 static void img_print(ImgCreate *c)
 {
@@ -431,7 +431,7 @@ static json_object *img_member(const ImgOption *o, const char *text)
     return json_object_new_string(text);
 }
 
-/* What was given of the file's, or of the format's, options. */
+/* Returns the options that were given for the file, or for the format. */
 static json_object *img_tree(ImgCreate *c, bool for_file)
 {
     json_object *tree = json_object_new_object();
@@ -474,7 +474,7 @@ static bool img_create_file(ImgCreate *c, Error **errp)
     }
     if (!c->protocol->co_create) {
         if (c->file->driver == BLOCKDEV_DRIVER_HOST_DEVICE) {
-            return true; /* it is there, and has its size */
+            return true; /* it exists and has its size */
         }
         error_setg(errp, "Protocol driver '%s' does not support image "
                    "creation", c->protocol->format_name);
@@ -510,7 +510,7 @@ static bool img_create_format(ImgCreate *c, Error **errp)
     return img_create_from(tree, c->in->format, errp);
 }
 
-/* A device cannot grow: it must be large enough as it is. */
+/* A device cannot grow: it must already be large enough. */
 static bool img_check_device(ImgCreate *c, Error **errp)
 {
     g_autoptr(BlockDriverState) bs = NULL;

@@ -48,7 +48,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     g_assert(successor);
     bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
-    g_assert(merged); /* equal sizes: truncation keeps both in step */
+    g_assert(merged); /* equal sizes: truncation resizes both */
     bdrv_dirty_bitmap_note_cut(bitmap, bitmap->successor_cut_end);
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;

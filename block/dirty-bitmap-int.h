@@ -35,18 +35,18 @@ struct BdrvDirtyBitmap {
     LIST_ENTRY(BdrvDirtyBitmap) list;
 };
 
-/* Changes the state by the table; asserts that @event is possible. */
+/* Changes the state by the table; asserts that @event is allowed. */
 void bdrv_dirty_bitmap_event(BdrvDirtyBitmap *bitmap, BdrvBitmapEvent event);
 /* Shows the successor of @bitmap as a bitmap without a name. */
 void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap);
 /*
- * The successor is shown no more; @replaces: @bitmap takes its place among the
- * bitmaps of the node, as the younger one.
+ * Hides the successor; @replaces: @bitmap takes its position among the bitmaps
+ * of the node.
  */
 void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces);
 /*
- * @bits, with their *@cut_end, get another size: what was cut off and comes
- * back is set.
+ * Resizes @bits, with *@cut_end: bits of a range that was cut off and is added
+ * again are set.
  */
 void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
                                    int64_t bytes);
@@ -61,7 +61,7 @@ static inline void bdrv_dirty_bitmap_mark(BlockDriverState *bs, int64_t offset,
         bdrv_dirty_bitmap_mark_slow(bs, offset, bytes);
     }
 }
-/* The node goes: whoever shows bits there may hide them all the same. */
+/* The node is deleted; shown bits may still be hidden afterwards. */
 void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs);
 
 #endif

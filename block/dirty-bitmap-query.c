@@ -61,7 +61,7 @@ void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap)
     bitmap->successor_shown = show(bitmap->bs, NULL, bitmap);
 }
 
-/* Puts @bitmap where its number belongs. */
+/* Inserts @bitmap at the position of its number. */
 static void sort_in(BdrvDirtyBitmap *bitmap)
 {
     BdrvDirtyBitmap *other, *before = NULL;
@@ -92,7 +92,7 @@ void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces)
 
 /* --- answers --- */
 
-/* Users count whole granules, the last one included. */
+/* Users count whole granules, including the last one. */
 static BlockDirtyInfo *query_bits(const HBitmap *bits)
 {
     BlockDirtyInfo *info = g_new0(BlockDirtyInfo, 1);

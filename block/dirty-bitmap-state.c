@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The states of a dirty bitmap as tables: the properties of each, which state
- * may follow which, and what a user may do in which.
+ * The states of a dirty bitmap as tables: the properties of each state, its
+ * successors, and the operations that a user may do in it.
  */
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
 
-/* --- what a state is --- */
+/* --- properties of the states --- */
 
 typedef struct StateFacts {
     bool records, busy, readonly, inconsistent;
@@ -32,13 +32,13 @@ static const StateFacts facts[S(_MAX)] = {
     [S(INCONSISTENT_READONLY)] = { .inconsistent = true, .readonly = true },
 };
 
-/* --- what may follow what --- */
+/* --- transitions --- */
 
-/* Entries are one more than the state that follows: 0 is "impossible". */
+/* Entries are the next state plus one: 0 is "impossible". */
 #define TO(name) (S(name) + 1)
 
 static const uint8_t transitions[BDRV_BITMAP_EVENT__MAX][S(_MAX)] = {
-    /* Recording is of no effect, but no harm, while nothing can be written. */
+    /* Recording has no effect, but is allowed, while nothing can be written. */
     [BDRV_BITMAP_EVENT_ENABLE] = {
         [S(ACTIVE)] = TO(ACTIVE),
         [S(DISABLED)] = TO(ACTIVE),
@@ -115,7 +115,7 @@ void bdrv_dirty_bitmap_event(BdrvDirtyBitmap *bitmap, BdrvBitmapEvent event)
     bitmap->state = state;
 }
 
-/* --- what a user may do --- */
+/* --- operations of users --- */
 
 #define BIT_OF(name) (1u << S(name))
 #define IDLE (BIT_OF(ACTIVE) | BIT_OF(DISABLED))
@@ -132,7 +132,7 @@ static const unsigned allowed[BDRV_BITMAP_OP__MAX] = {
     [BDRV_BITMAP_OP_JOB] = IDLE,
     [BDRV_BITMAP_OP_JOB_READ] = READABLE,
     [BDRV_BITMAP_OP_EXPORT] = READABLE,
-    [BDRV_BITMAP_OP_HASH] = (1u << S(_MAX)) - 1, /* a look harms nothing */
+    [BDRV_BITMAP_OP_HASH] = (1u << S(_MAX)) - 1, /* reading is harmless */
 };
 
 /* May a user do @op in @state? */
@@ -234,7 +234,7 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
     hbitmap_reset_all(bitmap->bits);
 }
 
-/* --- whether it is stored: no part of the state --- */
+/* --- persistence, which is no part of the state --- */
 
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 {

@@ -7,7 +7,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 
-/* --- whose it is --- */
+/* --- the store of a node --- */
 
 BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
                                           BdrvBitmapStore *store)
@@ -33,7 +33,7 @@ void bdrv_bitmap_store_detach(BlockDriverState *bs)
     }
 }
 
-/* --- what it does --- */
+/* --- calls of the store --- */
 
 bool coroutine_mixed_fn bdrv_bitmap_store_load(BlockDriverState *bs,
                                                Error **errp)
@@ -67,7 +67,7 @@ bool bdrv_dirty_bitmap_to_store(const BdrvDirtyBitmap *bitmap)
     return bitmap->name && bdrv_dirty_bitmap_persistent(bitmap) &&
            !bdrv_dirty_bitmap_readonly(bitmap) &&
            !bdrv_dirty_bitmap_inconsistent(bitmap) &&
-           /* its successor has changes that it lacks: stays out of date */
+           /* else it lacks the changes in its successor */
            !bdrv_dirty_bitmap_has_successor(bitmap);
 }
 
@@ -105,7 +105,7 @@ bool coroutine_mixed_fn bdrv_bitmap_store_save(BlockDriverState *bs,
                                 : any_to_store(bs));
 
     if (any && !store->ops->save(store, bitmap, errp)) {
-        /* What is stored may count as current: not once there is a write. */
+        /* A stored bitmap may count as current: writes must mark it first. */
         store->owed = true;
         return false;
     }
@@ -127,7 +127,7 @@ bool coroutine_fn bdrv_bitmap_store_co_resize(BlockDriverState *bs,
            store->ops->co_resize(store, bytes, errp);
 }
 
-/* What a reopen could not do, and the writes wait for. */
+/* Marks the bitmaps, which a reopen could not do; writes wait for it. */
 static int coroutine_fn begin_owed(BlockDriverState *bs)
 {
     Error *err = NULL;
@@ -135,7 +135,7 @@ static int coroutine_fn begin_owed(BlockDriverState *bs)
     if (bdrv_bitmap_store_begin(bs, NULL, &err)) {
         return 0;
     }
-    error_free(err); /* told of when it came to be owed */
+    error_free(err); /* reported when it became owed */
     return -EIO;
 }
 
@@ -186,7 +186,7 @@ static void set_readonly(BlockDriverState *bs, bool readonly)
     }
 }
 
-/* A bitmap that a job holds cannot be stored: part of it is elsewhere. */
+/* A bitmap that a job holds cannot be stored, as its successor has bits. */
 static bool all_idle(BlockDriverState *bs, Error **errp)
 {
     BdrvDirtyBitmap *bitmap = NULL;
@@ -203,7 +203,7 @@ static bool all_idle(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* Recording again, or no write. */
+/* Records again; if that fails, writes are refused until it succeeds. */
 static void begin_or_owe(BlockDriverState *bs)
 {
     Error *err = NULL;
@@ -251,7 +251,7 @@ void bdrv_bitmap_store_reopened(BlockDriverState *bs)
     }
 }
 
-/* --- what users ask --- */
+/* --- queries of users --- */
 
 bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs)
 {
@@ -268,7 +268,7 @@ bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
                    "supported", bdrv_get_device_or_node_name(bs));
         return false;
     }
-    /* What cannot be stored at the end would be lost without a word. */
+    /* A bitmap that cannot be stored at the end would be lost silently. */
     if (bdrv_is_read_only(bs)) {
         error_setg(errp, "Can't store persistent bitmaps to %s: node is "
                    "read-only", bdrv_get_device_or_node_name(bs));

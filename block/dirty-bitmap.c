@@ -141,7 +141,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_lookup(const char *node, const char *name,
     return bitmap;
 }
 
-/* --- facts --- */
+/* --- properties --- */
 
 BlockDriverState *bdrv_dirty_bitmap_bs(const BdrvDirtyBitmap *bitmap)
 {
@@ -163,7 +163,7 @@ uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap)
     return hbitmap_granularity(bitmap->bits);
 }
 
-/* Users count whole granules, the last one too where the disk cuts it. */
+/* Users count whole granules, even if the end of the disk cuts the last one. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap)
 {
     int64_t size = hbitmap_size(bitmap->bits);
@@ -210,7 +210,7 @@ struct BdrvBitmapBackup {
     int64_t cut_end;
 };
 
-/* @bits and no cut_end are put into @bitmap; returns what was there. */
+/* Puts @bits without a cut_end into @bitmap; returns the former bits. */
 static BdrvBitmapBackup *exchange(BdrvDirtyBitmap *bitmap, HBitmap *bits)
 {
     BdrvBitmapBackup *old = g_new(BdrvBitmapBackup, 1);
@@ -248,7 +248,7 @@ bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
     return true;
 }
 
-/* The disk may have another size by now. */
+/* The size of the disk may have changed since. */
 void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
                                BdrvBitmapBackup *backup)
 {
@@ -335,8 +335,8 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
 
 /*
  * After a shrink and a growth the disk reads as zeroes where an earlier backup
- * still holds data, so a chain would show that data again: what was cut off
- * comes back dirty.  Elsewhere in the new space nothing was, and nothing is.
+ * still holds data, so a chain would show that data again: the range that was
+ * cut off becomes dirty.  The rest of the new space was and is zero.
  */
 void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
                                    int64_t bytes)

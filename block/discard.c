@@ -16,8 +16,8 @@ static int coroutine_fn call_pdiscard(BlockDriverState *bs, int64_t offset,
 }
 
 /*
- * Whole granules, in pieces of at most the limit.  The last granule may be cut
- * short by the end of the node; parts of granules otherwise are dropped.
+ * Whole granules, in pieces within the limit.  The last granule may be cut by
+ * the end of the node; other partial granules are dropped.
  */
 static int coroutine_fn discard_granules(BlockDriverState *bs, int64_t offset,
                                          int64_t end)
@@ -35,7 +35,7 @@ static int coroutine_fn discard_granules(BlockDriverState *bs, int64_t offset,
     while (offset < last) {
         int64_t n = MIN(last - offset, max);
 
-        /* A cut last granule is a piece of its own. */
+        /* A last granule that is cut is a piece of its own. */
         if (n > align) {
             n = ROUND_DOWN(n, align);
         }

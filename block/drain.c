@@ -107,12 +107,12 @@ bool bdrv_drain_busy(BlockDriverState *bs)
 
 /* --- what is in flight below --- */
 
-/* @seen: nodes that were visited, which may be reached in several ways. */
+/* @seen: nodes that were visited, as several paths may lead to a node. */
 static void let_go_below(BlockDriverState *bs, GHashTable *seen)
 {
     BdrvChild *c;
 
-    /* An edge that is being attached or detached leads nowhere. */
+    /* An edge that is being attached or detached has no node. */
     if (!bs || !g_hash_table_add(seen, bs)) {
         return;
     }
@@ -131,7 +131,7 @@ void bdrv_let_go(BlockDriverState *bs)
     let_go_below(bs, seen);
 }
 
-/* What is below in the chain is somebody else's, unless it is one coroutine. */
+/* Backing files may have requests of others, unless @co selects one. */
 static void cancel_below(BlockDriverState *bs, Coroutine *co, GHashTable *seen)
 {
     BdrvChild *c;
@@ -281,7 +281,7 @@ void bdrv_drain_all_begin(void)
     bdrv_run_outside(bdrv_drain_all_begin_outside, NULL);
 }
 
-/* The oldest nodes first: jobs go on in the order in which they came. */
+/* The oldest nodes first, so that jobs continue in the order of creation. */
 static void bdrv_drain_all_end_outside(void *opaque)
 {
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();

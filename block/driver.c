@@ -4,7 +4,7 @@
 #include "block/block-backend.h"
 #include "block/graph-int.h"
 
-/* How much of an image the probes see. */
+/* How much of an image is read for probing. */
 #define BDRV_PROBE_BYTES 2048
 
 const BlockDriver *bdrv_find_format(const char *format_name)
@@ -22,7 +22,7 @@ const BlockDriver *bdrv_find_driver(BlockdevDriver driver)
     return bdrv_find_format(BlockdevDriver_str(driver));
 }
 
-/* Is @prefix @name, or that over a transport: "nbd+unix"? */
+/* Is @prefix @name, or @name with a transport: "nbd+unix"? */
 static bool prefix_matches(const char *prefix, const char *name)
 {
     const char *rest = prefix + strlen(name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of all drivers and filters; the only file that names them all. */
+/* The table of all drivers and filters; the only file that refers to all. */
 #include "qemu/osdep.h"
 #include "block/driver.h"
 

@@ -23,7 +23,7 @@
 #include "block/dirty-bitmap.h"
 #include "block/job-bitmap.h"
 
-/* The mode, where sync, bitmap and bitmap-mode fit each other. */
+/* Determines the mode; fails if sync, bitmap and bitmap-mode do not fit. */
 static bool check_modes(const JobBitmapParams *p, BitmapSyncMode *mode,
                         Error **errp)
 {
@@ -50,7 +50,7 @@ static bool check_modes(const JobBitmapParams *p, BitmapSyncMode *mode,
     return true;
 }
 
-/* What is known to be wrong only where the bitmap is there. */
+/* Checks that apply only if a bitmap is given. */
 static bool check_given(const JobBitmapParams *p, Error **errp)
 {
     if (!p->has_mode && p->sync != MIRROR_SYNC_MODE_INCREMENTAL) {
@@ -61,7 +61,7 @@ static bool check_given(const JobBitmapParams *p, Error **errp)
     return true;
 }
 
-/* What is wrong though the bitmap may be used. */
+/* Checks whether the bitmap may be used in this way. */
 static bool check_use(const JobBitmapParams *p, Error **errp)
 {
     if (p->sync == MIRROR_SYNC_MODE_NONE) {
@@ -116,7 +116,7 @@ bool job_bitmap_freeze(JobBitmap *b, Error **errp)
     return !b->bitmap || bdrv_dirty_bitmap_freeze(b->bitmap, errp);
 }
 
-/* Marks what of [@offset, @offset + @bytes) is set in @bits. */
+/* Marks the part of [@offset, @offset + @bytes) that is set in @bits. */
 static void mark_common(BdrvDirtyBitmap *bitmap, const HBitmap *bits,
                         int64_t offset, int64_t bytes)
 {
@@ -128,7 +128,7 @@ static void mark_common(BdrvDirtyBitmap *bitmap, const HBitmap *bits,
     }
 }
 
-/* Marks what is set in both: what was asked for and not copied. */
+/* Marks what is set in both: bits that were to be copied and are not. */
 static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
                       const HBitmap *left)
 {
