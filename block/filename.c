@@ -45,11 +45,11 @@ char *bdrv_make_absolute_filename(const char *base, const char *filename)
     return g_strdup_printf("%.*s%s", (int)(slash - base + 1), base, filename);
 }
 
-/* --- what matters --- */
+/* --- strong options --- */
 
 /*
- * Does option @name change what is seen?  Where a driver does not say: a path
- * does; what tunes a format with backing files does not; else all do.
+ * Does option @name change the visible content?  If the driver has no list: a
+ * path does; options of a format with backing files do not; else all do.
  */
 static bool is_strong(const BlockDriverState *bs, const QapiType *branch,
                       const char *name)
@@ -72,7 +72,7 @@ static bool is_strong(const BlockDriverState *bs, const QapiType *branch,
     return true;
 }
 
-/* The node that a name tells of where @bs is; @image: for a header. */
+/* The node whose name is used for @bs; @image: in an image header. */
 static BlockDriverState *named_node(BlockDriverState *bs, bool image)
 {
     BdrvChild *c;
@@ -99,7 +99,7 @@ static bool is_image_at(const BlockDriverState *bs, const char *path,
            (!format || !*format || !strcmp(format, bs->drv->format_name));
 }
 
-/* Is the backing file another than the image's own? */
+/* Does the backing file differ from the one that the image names? */
 static bool backing_overridden(const BlockDriverState *bs, bool image)
 {
     bool named = bs->backing_file && *bs->backing_file;
@@ -119,7 +119,7 @@ static bool backing_overridden(const BlockDriverState *bs, bool image)
            !(image && is_image_at(backing, path, bs->backing_format));
 }
 
-/* Adds @value as @name; what is inside of it as NAME.MEMBER, NAME.0. */
+/* Adds @value as @name, its members as NAME.MEMBER and NAME.0. */
 static void add_flat(json_object *out, const char *name, json_object *value)
 {
     if (json_object_is_type(value, json_type_object)) {
@@ -139,7 +139,7 @@ static void add_flat(json_object *out, const char *name, json_object *value)
     }
 }
 
-/* Option @name as the user wrote it, else as it is in @options. */
+/* Option @name as the user wrote it, else from @options. */
 static json_object *option_text(const BlockDriverState *bs,
                                 json_object *options, const char *name)
 {
@@ -148,7 +148,7 @@ static json_object *option_text(const BlockDriverState *bs,
     return given ?: json_object_object_get(options, name);
 }
 
-/* The strong options that are set; the file name apart. */
+/* The strong options that are set, except the file name. */
 static json_object *collect_strong(const BlockDriverState *bs)
 {
     json_object *strong = json_object_new_object();
@@ -193,7 +193,7 @@ static json_object *full_options(const BlockDriverState *bs, bool image)
     return options;
 }
 
-/* --- writing it --- */
+/* --- building the name --- */
 
 static void append_json(GString *out, json_object *value);
 
@@ -259,7 +259,7 @@ static char *leaf_filename(BlockDriverState *bs)
     return NULL;
 }
 
-/* Name taken over from the primary child, if nothing else matters. */
+/* The name is that of the primary child, if nothing else matters. */
 static char *inner_filename(const BlockDriverState *bs, bool image)
 {
     g_autoptr(json_object) strong = collect_strong(bs);
@@ -271,7 +271,7 @@ static char *inner_filename(const BlockDriverState *bs, bool image)
         backing_overridden(bs, image) || !filename_is_plain(file->filename)) {
         return NULL;
     }
-    /* Opened by that name, there would be only one of the two formats. */
+    /* Opened by that name, the image would get only one of the two formats. */
     if (!bs->drv->is_filter && bdrv_primary_child(bdrv_skip_filters(file))) {
         return NULL;
     }
@@ -284,7 +284,7 @@ static char *inner_filename(const BlockDriverState *bs, bool image)
     return g_strdup(file->filename);
 }
 
-/* Name in a syntax of the driver's own. */
+/* The name in the driver's own syntax. */
 static char *short_filename(const BlockDriverState *bs)
 {
     BdrvChild *primary = bdrv_primary_child(bs);
@@ -294,7 +294,7 @@ static char *short_filename(const BlockDriverState *bs)
         ? NULL : bs->drv->short_filename(bs, strong);
 }
 
-/* The names of the nodes below @bs are fresh. */
+/* The names of the nodes below @bs are up to date. */
 static char *make_filename(BlockDriverState *bs, bool image)
 {
     g_autoptr(json_object) options = NULL;

@@ -17,7 +17,7 @@ static bool covered(const BlockDriverState *bs, uint64_t gen)
     return (int64_t)(bdrv_node(bs)->flushed_gen - gen) >= 0;
 }
 
-/* The node's own part: caches to the children, or to the disk. */
+/* The node itself: caches to the children, or to the disk. */
 static int coroutine_fn flush_node(BlockDriverState *bs)
 {
     bool to_disk = !bs->file;
@@ -33,8 +33,8 @@ static int coroutine_fn flush_node(BlockDriverState *bs)
 }
 
 /*
- * What a filter writes elsewhere than to the disk that it filters (old data
- * that it saves) is not its user's: whoever relies on it flushes it.
+ * A filter's writes to other children than the disk that it filters (old data
+ * that it saves) do not concern its user: users of that data flush it.
  */
 static bool is_flushed(const BlockDriverState *bs, const BdrvChild *child)
 {
@@ -45,7 +45,7 @@ static bool is_flushed(const BlockDriverState *bs, const BdrvChild *child)
            (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED));
 }
 
-/* Those that our data or metadata went to. */
+/* The children to which data or metadata was written. */
 static int coroutine_fn flush_children(BlockDriverState *bs)
 {
     BdrvChild *child;
@@ -77,10 +77,10 @@ int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
         co_queue_wait(&node->flush_queue, NULL);
     }
     if (covered(bs, gen)) {
-        /* A child may have been written by the driver on its own. */
+        /* The driver may have written to a child on its own. */
         ret = flush_children(bs);
     } else {
-        gen = node->write_gen; /* what came while we waited is covered, too */
+        gen = node->write_gen; /* covers changes made meanwhile */
         node->active_flush = true;
         ret = flush_node(bs);
         if (ret == 0) {

@@ -13,14 +13,14 @@
 
 /* --- node.c --- */
 
-/* A node without driver, one reference, in no list. */
+/* A node without driver, with one reference, in no list. */
 BlockDriverState *bdrv_node_new(void);
-/* Makes @bs known under bs->node_name. */
+/* Publishes @bs under bs->node_name. */
 void bdrv_node_publish(BlockDriverState *bs);
-/* Around the call of its driver's open. */
+/* Called before and after the open function of the driver. */
 void bdrv_node_opening_begin(BlockDriverState *bs);
 void bdrv_node_opening_end(BlockDriverState *bs);
-/* The nodes between these, one by one; NULL starts and ends. */
+/* Iterates over the nodes between these calls; NULL starts and ends. */
 BlockDriverState *bdrv_next_opening(BlockDriverState *bs);
 /* Is @name well-formed and free? */
 bool bdrv_node_name_check(const char *name, Error **errp);
@@ -29,10 +29,10 @@ void bdrv_node_name_make(BlockDriverState *bs);
 
 /* --- child.c --- */
 
-/* Lets @child point to @bs. */
+/* Sets the node of @child. */
 void bdrv_child_replace_tran(BdrvChild *child, BlockDriverState *bs,
                              Transaction *tran);
-/* Refuses where @child is frozen; @bs: where it should go, NULL: nowhere. */
+/* Fails if @child is frozen; @bs: its intended node, NULL: none. */
 bool bdrv_child_check_frozen(const BdrvChild *child,
                              const BlockDriverState *bs, Error **errp);
 /* Is @bs @top or somewhere below it? */
@@ -40,8 +40,8 @@ bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs);
 /* Child called @name, or NULL. */
 BdrvChild *bdrv_find_child(const BlockDriverState *bs, const char *name);
 /*
- * Makes @bs the child of @parent that @like describes (name, role), in place of
- * what is there; @bs NULL: none.  @parent and those above it are asked.  The
+ * Makes @bs the child of @parent that @like describes (name, role), replacing
+ * the present one; @bs NULL: none.  @parent and those above it are asked.  The
  * caller drains and refreshes permissions.
  */
 typedef struct BdrvChildLike {
@@ -54,24 +54,24 @@ bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
 
 /* --- node.c --- */
 
-/* The size of @bs as its driver or its child says it now, or -errno. */
+/* The size of @bs as its driver or its child reports it now, or -errno. */
 int64_t bdrv_measure_length(BlockDriverState *bs);
 
 /* --- consent.c --- */
 
 /*
- * Asks the driver of @bs and, where another content shows through it, all above
- * it whether @change may be.  Adds to @tran what they do for it.
+ * Asks the driver of @bs and, if other content becomes visible through it, all
+ * parents, for consent to @change.  Adds their steps to @tran.
  */
 BdrvConsent bdrv_ask_change(BlockDriverState *bs,
                             const BdrvChildChange *change, Transaction *tran,
                             Error **errp);
-/* Do both show the same, as one is the other with filters over it? */
+/* Do both have the same content, one being the other with filters above? */
 BdrvContent bdrv_compare_content(BlockDriverState *a, BlockDriverState *b);
 /*
- * The size of @bs anew after a child of it has become another one, and of those
- * above that go by it.  A smaller one is refused where users do not share
- * resize.  Those that read it are told when @tran commits.
+ * Updates the size of @bs after one of its children was replaced, and that of
+ * the nodes above that depend on it.  A smaller size is refused if users do not
+ * share resize.  Readers of the size are notified when @tran commits.
  */
 bool bdrv_refresh_size_tran(BlockDriverState *bs, Transaction *tran,
                             Error **errp);
@@ -87,25 +87,25 @@ bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
 
 /* --- context.c --- */
 
-/* Is a tree between two threads?  Then nobody may change the graph. */
+/* Is a tree between two threads?  Then the graph must not change. */
 bool bdrv_context_moving(void);
 
 /* --- drain.c --- */
 
-/* Stops requests without waiting for those in flight. */
+/* Quiesces without waiting for requests in flight. */
 void bdrv_quiesce(BlockDriverState *bs);
 void bdrv_unquiesce(BlockDriverState *bs);
-/* Is there still something in flight on @bs or above it? */
+/* Is anything still in flight on @bs or above it? */
 bool bdrv_drain_busy(BlockDriverState *bs);
-/* Tell one parent of the drain of its child, or of its end. */
+/* Notify one parent that the drain of its child begins, or ends. */
 void bdrv_quiesce_parent(BdrvChild *child);
 void bdrv_unquiesce_parent(BdrvChild *child);
-/* How often all nodes are drained now; new nodes begin with it. */
+/* Depth of drains of all nodes; new nodes start with it. */
 int bdrv_drain_all_count(void);
 
 /* --- options.c --- */
 
-/* What options that all drivers have say of a node, and a reopen may change. */
+/* Options common to all drivers that a reopen may change. */
 typedef struct BdrvMode {
     bool read_only, auto_read_only;
     bool cache_direct, cache_no_flush;
@@ -113,7 +113,7 @@ typedef struct BdrvMode {
     bool force_share;
     BlockdevDetectZeroesOptions detect_zeroes;
 } BdrvMode;
-/* Completes @options with what a parent in @mode hands to a child of @role. */
+/* Fills in @options that a parent in @mode passes to a child of @role. */
 void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
                           BlockdevOptions *options);
 /*
@@ -125,7 +125,7 @@ BlockdevOptions *bdrv_options_from_filename(const char *filename,
                                             bool *probed, Error **errp);
 /* The schema's description of @driver's own options. */
 const QapiType *bdrv_options_branch(BlockdevDriver driver);
-/* Is it a child? */
+/* Does it describe a child? */
 bool bdrv_option_is_child(const QapiMember *member);
 /* A member of a node's options that is a child. */
 typedef struct BdrvOptionsChild {
@@ -147,8 +147,8 @@ bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
 BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
                                  BlockdevOptions *explicit_options, int flags,
                                  bool probed, Error **errp);
-/* What @options say; false with @errp, and nothing changed, where they do not
- * go together. */
+/* Values of @options; false with @errp, and nothing changed, if they contradict
+ * each other. */
 bool bdrv_mode_from_options(BdrvMode *mode, const BlockdevOptions *options,
                             Error **errp);
 BdrvMode bdrv_get_mode(const BlockDriverState *bs);

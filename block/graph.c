@@ -4,7 +4,7 @@
 #include "block/graph-int.h"
 #include "block/node-int.h"
 
-/* Does edge @c move to @to?  BDRV_STAY: not. */
+/* Does edge @c move to @to?  BDRV_STAY: no. */
 static BdrvConsent may_move(BdrvChild *c, BlockDriverState *to,
                             BdrvContent content, Transaction *tran,
                             Error **errp)
@@ -60,7 +60,7 @@ static void move_edges(const GPtrArray *edges, BlockDriverState *to,
     }
 }
 
-/* What the parents at the other end of @edges have of their child, @from until
+/* Updates the state that parents derive from their child, which was @from until
  * now. */
 static bool refresh_parents(const GPtrArray *edges, BlockDriverState *from,
                             Transaction *tran, Error **errp)
@@ -137,7 +137,7 @@ BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
         error_prepend(errp, "Could not create node: ");
     }
     if (filter && bdrv_replace_node(bs, filter, BDRV_CONTENT_SAME, errp)) {
-        /* Without parents nothing else would keep it. */
+        /* Without parents this reference keeps the filter. */
         bdrv_node(filter)->graph_ref = true;
     } else {
         bdrv_unref(filter);
@@ -169,7 +169,7 @@ bool bdrv_drop_filter(BlockDriverState *filter, Error **errp)
     return ok;
 }
 
-/* What the graph tells of both is not the same any more. */
+/* Updates the limits and the name, which depend on the backing file. */
 static void refresh_overlay(BlockDriverState *overlay)
 {
     bdrv_refresh_limits(overlay, NULL, NULL);
@@ -206,7 +206,7 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
     return ok;
 }
 
-/* As it was before: nobody may say no to that. */
+/* Restores the former state, which no parent can refuse. */
 static void restore_parents(const GPtrArray *edges, BlockDriverState *from)
 {
     for (guint i = 0; i < edges->len; i++) {

@@ -18,7 +18,7 @@
 #include "block/node-int.h"
 #include "io-int.h"
 
-/* Must the general path do something to a read of this level? */
+/* Must a read of this level take the general path? */
 static bool read_needs_general_path(const BlockDriverState *bs)
 {
     const BlockDriver *drv = bs->drv;
@@ -42,7 +42,7 @@ static bool write_needs_general_path(const BlockDriverState *bs, int64_t end)
     return !drv->is_filter || drv->co_pwritev || drv->co_pwrite_zeroes;
 }
 
-/* Has the driver, or the child of a filter, set @r->host. */
+/* Sets @r->host by the driver, or by the child of a filter. */
 static int coroutine_fn ask_driver(BdrvRequest *r)
 {
     BlockDriverState *bs = r->bs;
@@ -61,7 +61,7 @@ static int coroutine_fn ask_driver(BdrvRequest *r)
     return ret;
 }
 
-/* After begin, which may have waited: the size counts that it has now. */
+/* Begin may have waited, so the present size counts. */
 static int coroutine_fn resolve(BdrvRequest *r)
 {
     int64_t align = bdrv_request_align(r->bs);
@@ -89,7 +89,7 @@ static int coroutine_fn resolve(BdrvRequest *r)
     return 0;
 }
 
-/* One level and all below it; frees them.  Returns 0 or -errno. */
+/* Ends one level and all below it, and frees them.  Returns 0 or -errno. */
 static int coroutine_fn end_level(BdrvRequest *r, int result)
 {
     const BlockDriver *drv = r->bs->drv;
@@ -128,7 +128,7 @@ static BdrvRequest *coroutine_fn begin_level(BdrvChild *child,
     if (*ret < 0) {
         return NULL;
     }
-    /* Not even begun, so that nothing is marked that is not written. */
+    /* The request is not begun, so that nothing is marked as written. */
     if (type == BDRV_REQUEST_READ
         ? read_needs_general_path(try.bs)
         : write_needs_general_path(try.bs, offset + bytes) ||
@@ -198,7 +198,7 @@ typedef struct HostCopy {
     int64_t bytes;
 } HostCopy;
 
-/* In a worker thread.  -ENOTSUP where the kernel cannot. */
+/* Runs in a worker thread.  -ENOTSUP if the kernel cannot copy. */
 static int copy_work(void *opaque)
 {
     const HostCopy *c = opaque;
@@ -223,7 +223,7 @@ static int copy_work(void *opaque)
     return 0;
 }
 
-/* Writes what was found at the source; *@done of it. */
+/* Writes the data found at the source; *@done bytes of it. */
 static int coroutine_fn copy_found(const BdrvHostRange *from, BdrvChild *dst,
                                    int64_t offset, int64_t *done)
 {

@@ -9,7 +9,7 @@
 #include "qapi/qapi-types-block-image.h"
 #include "qapi/qapi-types-block-stats.h"
 
-/* --- facts of drivers, through filters --- */
+/* --- properties of drivers, through filters --- */
 
 int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {
@@ -115,7 +115,7 @@ ImageInfo *bdrv_query_image_info(BlockDriverState *bs, Error **errp)
     return g_steal_pointer(&info);
 }
 
-/* The image with those below it in the chain, nested. */
+/* The image with the images below it in the chain, nested. */
 static ImageInfo *image_chain_info(BlockDriverState *bs, bool flat,
                                    Error **errp)
 {
@@ -227,7 +227,7 @@ typedef struct GraphWriter {
     GHashTable *ids; /* object -> id */
 } GraphWriter;
 
-/* The id of @object, which is listed when it is first seen. */
+/* The id of @object, which is added to the list at its first use. */
 static uint64_t graph_node(GraphWriter *w, const void *object,
                            XDbgBlockGraphNodeType type, const char *name)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of the request path share.
+ * Declarations shared by the files of the request path.
  *
  *   gate (io.c, zeroes.c, discard.c, truncate.c, status.c, host-io.c)
  *     -> begin (request.c)                         checks, waits, marks
@@ -17,7 +17,7 @@
 #include "block/io.h"
 #include "block/request.h"
 
-/* Bounce buffers are at most this large; longer requests go in pieces. */
+/* Maximum size of a bounce buffer; longer requests are split. */
 #define BDRV_BOUNCE_BYTES (1 * MiB)
 
 /* A range of a node and the memory for it; @qiov NULL: no data. */
@@ -32,7 +32,7 @@ static inline uint32_t bdrv_request_align(const BlockDriverState *bs)
     return bs->bl.request_alignment ? bs->bl.request_alignment : 1;
 }
 
-/* An event for the node itself, if it is a blkdebug. */
+/* Reports an event to the node itself, if it is a blkdebug. */
 static inline void bdrv_io_event(BlockDriverState *bs, BlkdebugEvent event)
 {
     if (G_UNLIKELY(bs->drv->debug_event)) {
@@ -40,7 +40,7 @@ static inline void bdrv_io_event(BlockDriverState *bs, BlkdebugEvent event)
     }
 }
 
-/* A flag that the core emulates for drivers that do not have it. */
+/* A flag that the core emulates for drivers without it. */
 static inline bool bdrv_must_emulate_fua(BdrvRequestFlags flags,
                                          unsigned supported)
 {
@@ -49,7 +49,7 @@ static inline bool bdrv_must_emulate_fua(BdrvRequestFlags flags,
 
 /* --- request.c --- */
 
-/* What who begins it says; the rest is set by begin. */
+/* Sets the caller's fields; begin sets the others. */
 static inline void bdrv_request_init(BdrvRequest *r, BdrvChild *child,
                                      BdrvRequestType type, int64_t offset,
                                      int64_t bytes, BdrvRequestFlags flags)
@@ -63,19 +63,19 @@ static inline void bdrv_request_init(BdrvRequest *r, BdrvChild *child,
 }
 
 /*
- * Finds the node and says whether the request may be: 0, -ENOMEDIUM where
- * nothing is open, -EIO for a range that cannot be, -EPERM for a change of a
- * node that is read-only.  For gates of requests that are empty.
+ * Finds the node and checks the request: 0, -ENOMEDIUM if nothing is open, -EIO
+ * for an invalid range, -EPERM for a change of a read-only node.  For gates of
+ * empty requests.
  */
 int bdrv_request_check(BdrvRequest *r);
 /*
- * Begins @r, which was initialised: 0, or -errno and nothing was begun.
- * May wait; block/request.h says what is true afterwards.
+ * Begins @r, which was initialised: 0, or -errno and nothing was begun.  May
+ * wait; block/request.h lists what holds afterwards.
  */
 int coroutine_fn bdrv_request_begin(BdrvRequest *r);
-/* Returns @ret, how it went: 0 or -errno. */
+/* @ret: the result, 0 or -errno; returns it. */
 int coroutine_fn bdrv_request_end(BdrvRequest *r, int ret);
-/* @r is about its first @bytes only; not for serialising requests. */
+/* Reduces @r to its first @bytes; not for serialising requests. */
 void bdrv_request_narrow(BdrvRequest *r, int64_t bytes);
 
 /* --- io.c --- */
@@ -99,13 +99,13 @@ int coroutine_fn bdrv_driver_pwritev(BlockDriverState *bs,
 
 /* --- status.c --- */
 
-/* bdrv_is_allocated() for who has @r in flight on the node (rule 10). */
+/* bdrv_is_allocated() for a caller that has @r in flight (rule 10). */
 int coroutine_fn bdrv_co_is_allocated_within(BdrvRequest *r, int64_t offset,
                                              int64_t bytes, int64_t *pnum);
 
 /* --- zeroes.c --- */
 
-/* Meets the request alignment; like bdrv_driver_pwritev(). */
+/* For spans that meet the request alignment; like bdrv_driver_pwritev(). */
 int coroutine_fn bdrv_driver_pwrite_zeroes(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes,
                                            BdrvRequestFlags flags);

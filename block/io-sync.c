@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The gates for callers outside coroutines: they poll until it is done. */
+/* The gates for callers outside coroutines: they poll until completion. */
 #include "qemu/osdep.h"
 #include "io-int.h"
 
-/* The arguments of any of them, and the result. */
+/* The arguments of any gate, and the result. */
 typedef struct SyncIO {
     BdrvChild *child;
     BlockDriverState *bs;

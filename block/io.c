@@ -6,7 +6,7 @@
 
 /* --- reading --- */
 
-/* Copies a range that the node lacks up into it. */
+/* Copies a range that the node does not allocate into it. */
 static int coroutine_fn copy_up(BlockDriverState *bs, int64_t offset,
                                 int64_t bytes)
 {
@@ -22,7 +22,7 @@ static int coroutine_fn copy_up(BlockDriverState *bs, int64_t offset,
     ret = bdrv_driver_preadv(bs, &span);
     if (ret == 0) {
         bdrv_io_event(bs, BLKDEBUG_EVENT_COR_WRITE);
-        /* What it reads does not change: bitmaps are not concerned. */
+        /* The visible content does not change: bitmaps do not record it. */
         if (bs->drv->co_pwrite_zeroes && buffer_is_zero(buf, bytes)) {
             ret = bdrv_driver_pwrite_zeroes(bs, offset, bytes,
                                             BDRV_REQ_WRITE_UNCHANGED);
@@ -61,7 +61,7 @@ static int coroutine_fn copy_on_read(BdrvRequest *r)
     return 0;
 }
 
-/* What is past the node's end is zero. */
+/* The part past the node's end is zero. */
 static int coroutine_fn read_past_end(BdrvRequest *r, const BdrvSpan *span)
 {
     int64_t end = ROUND_UP(r->bs->total_bytes, bdrv_request_align(r->bs));
@@ -124,7 +124,7 @@ int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset,
 
 /* --- writing --- */
 
-/* With detect-zeroes: the flags that make of a write of zeroes what it is. */
+/* Returns the flags that detect-zeroes adds to a write of zeroes. */
 static BdrvRequestFlags detect_zeroes(const BlockDriverState *bs,
                                       const BdrvSpan *span,
                                       BdrvRequestFlags flags)

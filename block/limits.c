@@ -56,7 +56,7 @@ static const TransactionActionDrv limits_undo = {
     .clean = g_free,
 };
 
-/* The node alone, from its children as they are. */
+/* Updates the node only, from the present limits of its children. */
 static bool refresh_one(BlockDriverState *bs, Error **errp)
 {
     BdrvChild *child;

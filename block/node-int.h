@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The part of a node that is the core's own: its life, its edges, its requests
- * in flight.  What drivers and users see of a node is in block/driver.h.
+ * The private part of a node: its life cycle, edges, and requests in flight.
+ * Drivers and users see the part in block/driver.h.
  */
 #ifndef BLOCK_NODE_INT_H
 #define BLOCK_NODE_INT_H
@@ -9,11 +9,11 @@
 #include "block/dirty-bitmap.h"
 #include "block/driver.h"
 
-/* The dirty bitmaps of a node; initialised to zeroes. */
+/* The dirty bitmaps of a node; initialised to zero. */
 typedef struct BdrvDirtyBitmapList {
     LIST_HEAD(, BdrvDirtyBitmap) list;
-    int recording; /* how many record now: 0 makes marking free */
-    LIST_HEAD(, BdrvShownBits) shown; /* without names, for queries only */
+    int recording; /* number of recording bitmaps; 0: marking costs nothing */
+    LIST_HEAD(, BdrvShownBits) shown; /* unnamed, for queries only */
     uint64_t seq; /* of the youngest in either list */
     BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
 } BdrvDirtyBitmapList;
@@ -28,7 +28,7 @@ typedef struct BdrvNode {
      * NULL: the options are typed from the start.
      */
     struct json_object *given;
-    BlockdevOptions *explicit_options; /* before what a parent handed down */
+    BlockdevOptions *explicit_options; /* without inherited options */
     BlockDriverState *inherits_from; /* parent that defined it in place, or
                                         NULL; no reference */
     BdrvChildRole inherits_role;
@@ -36,7 +36,7 @@ typedef struct BdrvNode {
     /* --- main thread: life --- */
     int refcnt;         /* atomic */
     bool opened;        /* between drv->open and drv->close */
-    bool close_failed;  /* said already, see bdrv_close_error() */
+    bool close_failed;  /* reported already, see bdrv_close_error() */
     bool graph_ref;     /* bdrv_insert_node()'s reference */
     bool monitor_owned; /* made by blockdev-add: it holds a reference */
     bool reopening;     /* between prepare and commit of a reopen */

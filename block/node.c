@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The life of a node: making, naming, finding, closing. */
+/* The life cycle of a node: creation, names, lookup, deletion. */
 #include "qemu/osdep.h"
 #include "block/bitmap-store.h"
 #include "block/block-backend.h"
@@ -13,7 +13,7 @@ LIST_HEAD(NodeList, BdrvNode);
 
 static struct NodeList all_nodes = LIST_HEAD_INITIALIZER(all_nodes);
 
-/* Whose driver is opening it; nobody can find them by name. */
+/* Nodes whose driver is opening them; they cannot be found by name. */
 static struct NodeList opening_nodes = LIST_HEAD_INITIALIZER(opening_nodes);
 
 BdrvEventHooks bdrv_event_hooks;
@@ -104,7 +104,7 @@ bool bdrv_any_close_failed(void)
     return any_close_failed;
 }
 
-/* What goes away with @bs fails for the same reason, most of the time. */
+/* Children that are deleted with @bs usually fail for the same reason. */
 static void pass_close_failed(BlockDriverState *bs)
 {
     BdrvChild *child;
@@ -134,7 +134,7 @@ static void flush_at_close(BlockDriverState *bs)
 static void bdrv_close(BlockDriverState *bs)
 {
     if (bs->drv && bs->drv->cancel_in_flight) {
-        /* Without users there is nothing left that were worth waiting for. */
+        /* Without users no result of a request is needed any more. */
         bs->drv->cancel_in_flight(bs, NULL);
     }
     bdrv_drained_begin(bs);
@@ -160,7 +160,7 @@ static void bdrv_delete(void *opaque)
     BdrvNode *node = bdrv_node(bs), *other;
 
     g_assert(LIST_EMPTY(&node->parents));
-    /* Closing may wait: nobody may find the node meanwhile and take it. */
+    /* Closing may wait: the node must not be found and referenced meanwhile. */
     node->refcnt = 1;
     if (node->node_list.le_prev) {
         LIST_REMOVE(node, node_list);
@@ -351,7 +351,7 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
     return 0;
 }
 
-/* --- who uses it --- */
+/* --- users of a node --- */
 
 bool bdrv_is_monitor_owned(const BlockDriverState *bs)
 {
@@ -409,8 +409,8 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* A job or export that has a bitmap of the node, maybe without using the node
- * itself: a snapshot may have put another one in its place. */
+/* Jobs and exports may have a bitmap of the node without using the node itself,
+ * as a snapshot may have replaced it. */
 static bool bitmaps_are_free(BlockDriverState *bs, Error **errp)
 {
     BdrvDirtyBitmap *bitmap = NULL;
@@ -439,7 +439,7 @@ bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* --- program end --- */
+/* --- end of the program --- */
 
 void bdrv_close_all(void)
 {
@@ -448,7 +448,7 @@ void bdrv_close_all(void)
 
     bdrv_drain_all_begin();
     bdrv_drain_all_end();
-    /* Dropping one reference may take away other nodes: begin anew. */
+    /* Dropping one reference may delete other nodes: so restart. */
     while (again) {
         again = false;
         LIST_FOREACH(node, &all_nodes, node_list) {

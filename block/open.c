@@ -66,7 +66,7 @@ void bdrv_set_mode(BlockDriverState *bs, const BdrvMode *mode)
     bs->detect_zeroes = mode->detect_zeroes;
 }
 
-/* The node with all that does not need its driver. */
+/* Creates the node, as far as that does not need its driver. */
 static BlockDriverState *node_prepare(const BlockdevOptions *options,
                                       Error **errp)
 {
@@ -107,7 +107,7 @@ static bool node_open_driver(BlockDriverState *bs, Error **errp)
     ret = drv->open ? drv->open(bs, bs->options, bs->open_flags, errp) : 0;
     bdrv_node_opening_end(bs);
     if (ret < 0) {
-        /* The driver freed its own; no close for it. */
+        /* The driver has cleaned up: do not call close. */
         bs->drv = NULL;
         return false;
     }
@@ -195,7 +195,7 @@ static BdrvChild *attach_opened(BlockDriverState *bs,
     return child;
 }
 
-/* What the options say of the backing file. */
+/* Opens the backing file that the options specify. */
 static BdrvOptionsChild backing_option(const BlockdevOptions *options)
 {
     BdrvOptionsChild child;
@@ -254,11 +254,11 @@ bool bdrv_open_backing(BlockDriverState *bs, Error **errp)
     return ok;
 }
 
-/* --- all of it --- */
+/* --- the whole tree --- */
 
 /*
- * A child that is defined in place may take the name we are to have: the
- * second look tells.
+ * A child that is defined in place may have taken our name, so it is checked
+ * again.
  */
 static bool node_publish(BlockDriverState *bs, Error **errp)
 {
@@ -364,7 +364,7 @@ BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
         option.reference = ref->u.reference;
     }
     child_bs = open_child_node(bs, &option, role, flags, errp);
-    /* Only what the storage says counts here, not who else uses it. */
+    /* Only the storage's own state counts here, not other users of it. */
     if (child_bs && child_bs->read_only && bs->auto_read_only &&
         (role & BDRV_CHILD_PRIMARY)) {
         bs->read_only = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Conversion of file names, json:{...} and key=value to the typed options of a
- * node; and the options that children inherit from a parent.
+ * node; and the options that children inherit.
  */
 #include "qemu/osdep.h"
 #include "block/graph-int.h"
@@ -28,7 +28,7 @@ static void options_child_read(const QapiMember *member, const void *slot,
 {
     const BlockdevRefOrNull *ref = *(void *const *)slot;
 
-    /* BlockdevRef is the same without its last branch. */
+    /* BlockdevRef is this alternate without its last branch. */
     G_STATIC_ASSERT((int)BLOCKDEV_REF_KIND_DEFINITION ==
                     (int)BLOCKDEV_REF_OR_NULL_KIND_DEFINITION);
     G_STATIC_ASSERT((int)BLOCKDEV_REF_KIND_REFERENCE ==
@@ -59,7 +59,7 @@ bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
     return false;
 }
 
-/* --- what parents hand down --- */
+/* --- inherited options --- */
 
 static BlockdevCacheOptions *options_cache(BlockdevOptions *options)
 {
@@ -95,7 +95,7 @@ void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
         options->auto_read_only = !(role & BDRV_CHILD_COW) &&
                                   mode->auto_read_only;
     }
-    /* Drivers decide what they discard below them: nothing to hold back. */
+    /* Drivers decide what they discard below, so it is not limited here. */
     if (!options->has_discard) {
         options->has_discard = true;
         options->discard = BLOCKDEV_DISCARD_OPTIONS_UNMAP;
@@ -134,7 +134,7 @@ static void options_apply_cache_flags(BlockdevOptions *options, int flags)
     }
 }
 
-/* What BDRV_O_* flags "by file name" say, where @options does not. */
+/* Applies BDRV_O_* flags of opening by name where @options has no value. */
 static void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
 {
     if (!options->has_read_only) {
@@ -157,9 +157,9 @@ static void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
     }
 }
 
-/* --- a tree of JSON objects --- */
+/* --- trees of JSON objects --- */
 
-/* Makes {"a.b": v} to {"a": {"b": v}}, as nested as needed. */
+/* Converts {"a.b": v} to {"a": {"b": v}}, as nested as needed. */
 static bool tree_unflatten(json_object *tree, Error **errp)
 {
     g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func(g_free);
@@ -217,7 +217,7 @@ static json_object *tree_array(json_object *obj)
     return array;
 }
 
-/* {"a": {"0": x, "1": y}} becomes {"a": [x, y]}. */
+/* Converts {"a": {"0": x, "1": y}} to {"a": [x, y]}. */
 static void tree_make_arrays(json_object *tree)
 {
     struct lh_entry *entry;
@@ -234,7 +234,7 @@ static void tree_make_arrays(json_object *tree)
         tree_make_arrays(member);
         array = tree_array(member);
         if (array) {
-            /* The value of a key that exists: the table does not change. */
+            /* The value of an existing key: the table does not change. */
             json_object_object_add(tree, lh_entry_k(entry), array);
         }
     }
@@ -286,7 +286,7 @@ static void tree_set_string(json_object *tree, const char *key,
     json_object_object_add(tree, key, json_object_new_string(value));
 }
 
-/* The node that a complete description of a child stands for. */
+/* The node that a complete description of a child refers to. */
 static BlockDriverState *tree_open_for_probe(json_object *file, bool keyval,
                                              Error **errp)
 {
@@ -303,7 +303,7 @@ static BlockDriverState *tree_open_for_probe(json_object *file, bool keyval,
     if (!options) {
         return NULL;
     }
-    /* Just a look: take no locks, and leave the name to the real one. */
+    /* Probing takes no locks, and leaves the node name to the final open. */
     g_clear_pointer(&options->node_name, g_free);
     options->has_read_only = options->read_only = true;
     options->has_force_share = options->force_share = true;
@@ -330,7 +330,7 @@ static json_object *driver_tree(const BlockDriver *drv, const char *filename,
                                 Error **errp);
 static json_object *protocol_tree(const char *filename, Error **errp);
 
-/* What stands beside a file name counts more than what is in it. */
+/* Options given beside a file name override those in the name. */
 static bool tree_merge(json_object *tree, json_object *from)
 {
     if (!from) {
@@ -345,8 +345,8 @@ static bool tree_merge(json_object *tree, json_object *from)
 }
 
 /*
- * Takes apart the file name of a node at the bottom: it may say which driver
- * ("nbd://..."), and does not stay where that has no such option.
+ * Replaces the file name of a protocol node by the options that it stands for:
+ * it may imply the driver ("nbd://..."), whose options may have no "filename".
  */
 static bool tree_take_filename(json_object *tree, Error **errp)
 {
@@ -364,7 +364,7 @@ static bool tree_take_filename(json_object *tree, Error **errp)
     return tree_merge(tree, from);
 }
 
-/* Drivers at the bottom whose file name stands for several options. */
+/* Protocol drivers whose file name stands for several options. */
 static bool driver_parses_filename(const char *format_name)
 {
     const BlockDriver *drv = bdrv_find_format(format_name);
@@ -374,8 +374,8 @@ static bool driver_parses_filename(const char *format_name)
 }
 
 /*
- * Names the missing drivers of @tree and of its children.  *@probed: whether
- * the format of @tree itself was guessed to be raw.
+ * Adds the missing drivers of @tree and of its children.  *@probed: whether the
+ * format of @tree itself was guessed to be raw.
  */
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
                           bool *probed, Error **errp)
@@ -400,7 +400,7 @@ static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
         }
     }
     if (json_object_object_get(tree, "driver")) {
-        driver = tree_string(tree, "driver"); /* else refused later */
+        driver = tree_string(tree, "driver"); /* otherwise refused later */
         return !driver || !tree_string(tree, "filename") ||
                !driver_parses_filename(driver) ||
                tree_take_filename(tree, errp);
@@ -479,7 +479,7 @@ static json_object *parse_json_filename(const char *text, Error **errp)
     return obj;
 }
 
-/* @drv's options for @filename, by its own parser. */
+/* Options that @drv's own parser derives from @filename. */
 static json_object *driver_parse_filename(const BlockDriver *drv,
                                           const char *filename, Error **errp)
 {
@@ -554,7 +554,7 @@ static bool is_json(const char *filename)
     return g_str_has_prefix(filename, "json:");
 }
 
-/* What @filename says, a new reference. */
+/* The options for @filename, a new reference. */
 static json_object *any_tree(const char *filename, const char *format,
                              int flags, Error **errp)
 {
@@ -586,9 +586,9 @@ BlockdevOptions *bdrv_options_from_filename(const char *filename,
                 : NULL;
 }
 
-/* --- opening by these --- */
+/* --- opening with these options --- */
 
-/* Lets @bs and those opened with it remember how its options were written. */
+/* Stores in @bs and the nodes opened with it how the options were written. */
 static void remember_given(BlockDriverState *bs, json_object *tree)
 {
     BdrvChild *c;

@@ -49,7 +49,7 @@ void bdrv_get_cumulative_perm(BlockDriverState *bs, uint64_t *perm,
 
 /* --- defaults --- */
 
-/* Of a backing file: reads; and it may change where the parents allow it. */
+/* For a backing file: reading; it may change if the parents allow that. */
 static void bdrv_cow_perms(uint64_t perm, uint64_t shared, uint64_t *nperm,
                            uint64_t *nshared)
 {
@@ -60,7 +60,7 @@ static void bdrv_cow_perms(uint64_t perm, uint64_t shared, uint64_t *nperm,
     }
 }
 
-/* Of a format's storage: what is in it belongs to the format alone. */
+/* For the storage of a format: its content belongs to the format alone. */
 static void bdrv_storage_perms(BlockDriverState *bs, BdrvChildRole role,
                                uint64_t perm, uint64_t shared,
                                uint64_t *nperm, uint64_t *nshared)
@@ -68,7 +68,7 @@ static void bdrv_storage_perms(BlockDriverState *bs, BdrvChildRole role,
     *nperm = perm;
     *nshared = shared & ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
     if (role & BDRV_CHILD_METADATA) {
-        /* Metadata changes even where no parent writes. */
+        /* Metadata changes even if no parent writes. */
         *nperm |= BLK_PERM_CONSISTENT_READ;
         if (!bs->read_only) {
             *nperm |= BLK_PERM_WRITE | BLK_PERM_RESIZE;
@@ -116,7 +116,7 @@ static void bdrv_child_perm(BlockDriverState *bs, BdrvChild *child,
 
 typedef struct EdgePermStep {
     BdrvChild *child;
-    uint64_t perm, shared; /* as they were */
+    uint64_t perm, shared; /* former values */
 } EdgePermStep;
 
 static void edge_perm_abort(void *opaque)
@@ -186,7 +186,7 @@ static bool bdrv_node_check_perm(BlockDriverState *bs, uint64_t perm,
     BdrvNode *node = bdrv_node(bs);
     NodePermStep *step;
 
-    /* The driver took these already; not so where it gets a new descriptor. */
+    /* The driver has these already, unless it gets a new descriptor. */
     if (perm == node->cumulative_perm && shared == node->cumulative_shared &&
         !node->reopening) {
         return true;
@@ -284,7 +284,7 @@ static bool bdrv_node_refresh_perm(BlockDriverState *bs, Transaction *tran,
     return true;
 }
 
-/* Adds @bs behind all that is below it. */
+/* Appends @bs after all nodes below it. */
 static void bdrv_perm_order(GPtrArray *order, BlockDriverState *bs)
 {
     BdrvChild *c;

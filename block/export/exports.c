@@ -98,8 +98,8 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
 }
 
 /*
- * The node goes to the thread that the options name; only a fixed export minds
- * where others keep it from going there.
+ * Moves the node to the thread that the options name.  Only a fixed export
+ * fails if other users prevent that.
  */
 static bool enter_thread(BlockExport *exp, const BlockExportOptions *options,
                          Error **errp)
@@ -118,7 +118,7 @@ static bool enter_thread(BlockExport *exp, const BlockExportOptions *options,
     return true;
 }
 
-/* On failure the node is back in the thread that it was in. */
+/* On failure the node moves back to its former thread. */
 static bool start(BlockExport *exp, const BlockExportOptions *options,
                   Error **errp)
 {
@@ -198,8 +198,8 @@ static BlockExport *find_unreferenced(void)
     return NULL;
 }
 
-/* Deletes what nobody refers to any more.  It waits for requests and threads
- * meanwhile, and others may reap then. */
+/* Deletes exports without references.  Requests and threads are waited for
+ * meanwhile, and a nested call may delete others. */
 static void reap(void)
 {
     BlockExport *exp;
@@ -232,7 +232,7 @@ static void request_shutdown(BlockExport *exp)
     if (!exp->shutting_down) {
         exp->shutting_down = true;
         exp->drv->request_shutdown(exp);
-        /* What its clients asked for is not waited for longer than need be. */
+        /* Do not delay requests of clients longer than necessary. */
         bdrv_let_go(blk_bs(exp->blk));
         blk_exp_unref(exp);
     }
@@ -299,7 +299,7 @@ void blk_exp_close_type(BlockExportType type)
     for (guint i = 0; i < all->len; i++) {
         exp = all->pdata[i];
         request_shutdown(exp);
-        /* Its clients' requests are not to be held back by any limit. */
+        /* Limits do not delay requests of the clients meanwhile. */
         blk_drain(exp->blk);
         blk_exp_unref(exp);
     }

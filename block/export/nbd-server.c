@@ -14,7 +14,7 @@ typedef struct Listener {
     uint32_t max_connections;
     bool accepting;
     void (*idle)(void);
-    bool starved; /* no descriptor was left; until a client goes */
+    bool starved; /* no descriptor was left; until a client disconnects */
 } Listener;
 
 static Listener listener = { .fd = -1 };
@@ -52,7 +52,7 @@ static void on_connection(void *opaque)
         int fd = sock_accept(listener.fd);
 
         if (fd < 0) {
-            /* Trying again and again would not help. */
+            /* Retrying at once would fail again. */
             listener.starved = (errno == EMFILE || errno == ENFILE) &&
                                nbd_server_clients(listener.nbd) > 0;
             break;

@@ -12,7 +12,7 @@
 typedef struct NBDBlockExport {
     BlockExport common;
     NBDExport *nbd;
-    GPtrArray *contexts; /* names, for nbd_export_new() */
+    GPtrArray *contexts; /* names for nbd_export_new() */
     bool depth;          /* is there a context with the depth? */
     GPtrArray *bitmaps;  /* of BdrvDirtyBitmap, the contexts after these two;
                             busy, their nodes referenced */
@@ -77,7 +77,7 @@ static int coroutine_fn op_flush(void *opaque)
     return blk_co_flush(exp->common.blk);
 }
 
-/* Reads it, which is what fills the caches there are. */
+/* Reads the range, which loads it into the caches. */
 static int coroutine_fn op_cache(void *opaque, uint64_t offset, uint32_t bytes)
 {
     NBDBlockExport *exp = opaque;
@@ -127,7 +127,7 @@ static int coroutine_fn status_depth(BlockDriverState *bs, uint64_t offset,
 static void status_bitmap(const BdrvDirtyBitmap *bitmap, uint64_t offset,
                           uint32_t bytes, uint32_t *flags, int64_t *run)
 {
-    /* It may be that of a shorter backing file. */
+    /* The bitmap may be that of a shorter backing file. */
     *flags = 0;
     *run = bytes;
     if (offset < bdrv_dirty_bitmap_size(bitmap) &&
@@ -159,7 +159,7 @@ static int coroutine_fn op_status(void *opaque, unsigned context,
         return ret;
     }
     *run = MIN(pnum, bytes);
-    return *run ? 0 : -EIO; /* the node is shorter than it was */
+    return *run ? 0 : -EIO; /* the node has become shorter */
 }
 
 static void op_client_added(void *opaque)
@@ -184,7 +184,7 @@ static const NBDExportOps nbd_ops = {
     .client_removed = op_client_removed,
 };
 
-/* --- what the node tells us --- */
+/* --- notifications from the node --- */
 
 static void drained_begin(void *opaque)
 {
@@ -250,7 +250,7 @@ static const BlockDevOps nbd_dev_ops = {
 
 /* --- life cycle --- */
 
-/* The bitmap called @name of the export's node or of one below it. */
+/* The bitmap @name of the export's node or of a node below it. */
 static BdrvDirtyBitmap *find_bitmap(NBDBlockExport *exp, const char *name,
                                     Error **errp)
 {
@@ -299,7 +299,7 @@ static bool add_bitmap(NBDBlockExport *exp, const BlockDirtyBitmapOrStr *ref,
     return true;
 }
 
-/* What was found is held only when all has been: one may be named twice. */
+/* Marks bitmaps busy after all were found, as one may be named twice. */
 static void hold_bitmaps(NBDBlockExport *exp)
 {
     for (guint i = 0; i < exp->bitmaps->len; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* blkdebug: its rules, apart from the filter that applies them. */
+/* Rules of blkdebug, separate from the filter that applies them. */
 #ifndef BLOCK_FILTER_BLKDEBUG_INT_H
 #define BLOCK_FILTER_BLKDEBUG_INT_H
 
@@ -8,14 +8,14 @@
 
 typedef struct BlkdebugRules BlkdebugRules;
 
-/* State 1, no rules. */
+/* Rules in state 1, with no rule set. */
 BlkdebugRules *blkdebug_rules_new(void);
 void blkdebug_rules_free(BlkdebugRules *rules);
-/* The rules given as options; false where one makes no sense. */
+/* Adds the rules given as options; false if one is invalid. */
 bool blkdebug_rules_add(BlkdebugRules *rules,
                         const BlockdevOptionsBlkdebug *options, Error **errp);
 /*
- * Rules from a file in the form
+ * Adds rules from a file in the form
  *     [inject-error]
  *     event = "read_aio"
  *     errno = "5"
@@ -24,8 +24,8 @@ bool blkdebug_rules_read(BlkdebugRules *rules, const char *filename,
                          Error **errp);
 
 /*
- * @event happened: errors are armed, the state may change.  In a coroutine it
- * waits at breakpoints.
+ * Processes @event: arms errors, may change the state.  In a coroutine it waits
+ * at breakpoints.
  */
 void coroutine_mixed_fn blkdebug_rules_event(BlkdebugRules *rules,
                                              BlkdebugEvent event);

@@ -152,7 +152,7 @@ bool blkdebug_rules_add(BlkdebugRules *rules,
 
 /* --- from a file --- */
 
-/* Adds what stands in one section. */
+/* Adds the rule that one section describes. */
 static bool add_section(BlkdebugRules *rules, const char *name,
                         struct json_object *members, Error **errp)
 {
@@ -177,7 +177,7 @@ static bool add_section(BlkdebugRules *rules, const char *name,
     return false;
 }
 
-/* `key = "value"`, the quotes may be missing. */
+/* `key = "value"`; the quotes are optional. */
 static bool add_member(struct json_object *members, char *line, Error **errp)
 {
     char *eq = strchr(line, '=');
@@ -256,7 +256,7 @@ bool blkdebug_rules_read(BlkdebugRules *rules, const char *filename,
     return true;
 }
 
-/* --- at work --- */
+/* --- applying --- */
 
 static void disarm_all(BlkdebugRules *rules)
 {
@@ -269,7 +269,7 @@ static void disarm_all(BlkdebugRules *rules)
     }
 }
 
-/* Waits until somebody resumes @tag.  The breakpoint is used up. */
+/* Waits until @tag is resumed.  The breakpoint is used up. */
 static void coroutine_fn suspend(BlkdebugRules *rules, const char *tag)
 {
     Suspended s = { .co = coroutine_self(), .tag = g_strdup(tag) };
@@ -281,7 +281,7 @@ static void coroutine_fn suspend(BlkdebugRules *rules, const char *tag)
     g_free(s.tag);
 }
 
-/* The first breakpoint of @event, taken out; NULL: none. */
+/* Removes and returns the first breakpoint of @event; NULL: none. */
 static char *take_breakpoint(BlkdebugRules *rules, BlkdebugEvent event)
 {
     Rule *rule;
@@ -335,7 +335,7 @@ static bool covers(const Rule *rule, BlkdebugIOType type, int64_t offset,
                            MAX(bytes, 1)));
 }
 
-/* The one that was given first: lists have the newest in front. */
+/* The active rule that was given first: lists have the newest in front. */
 static Rule *find_active(BlkdebugRules *rules, BlkdebugIOType type,
                          int64_t offset, int64_t bytes)
 {
@@ -390,7 +390,7 @@ int blkdebug_break_add(BlkdebugRules *rules, const char *event,
     return 0;
 }
 
-/* Requests held at @tag go on; how many. */
+/* Resumes requests that wait at @tag; returns their number. */
 static int resume(BlkdebugRules *rules, const char *tag, bool all)
 {
     Suspended *s;

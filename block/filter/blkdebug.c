@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * blkdebug: makes requests fail, wait, or be split, on purpose.  What happens
- * when is in blkdebug-rules.c; here are options, limits and the requests.
+ * blkdebug: makes requests fail, wait, or be split, on purpose.  The rules are
+ * in blkdebug-rules.c; here are options, limits and the requests.
  */
 #include "qemu/osdep.h"
 
@@ -13,7 +13,7 @@
 
 typedef struct BlkdebugState {
     BlkdebugRules *rules;
-    /* limits to show; 0: not given */
+    /* limits to report; 0: not given */
     uint32_t align;
     int64_t max_transfer;
     int64_t opt_write_zero, max_write_zero;
@@ -23,7 +23,7 @@ typedef struct BlkdebugState {
 
 /* --- file names --- */
 
-/* Options of the innermost file name, which may name a protocol, too. */
+/* Options from the innermost file name, which may name a protocol, too. */
 static BlockdevOptions *image_options(const char *filename, Error **errp)
 {
     g_autoptr(BlockdevOptions) o = g_new0(BlockdevOptions, 1);
@@ -159,7 +159,7 @@ static int blkdebug_open(BlockDriverState *bs, const BlockdevOptions *options,
         blkdebug_rules_free(s->rules);
         return -EINVAL;
     }
-    /* Rules without an event are armed from the start. */
+    /* Rules without an event are armed from the beginning. */
     blkdebug_rules_event(s->rules, BLKDEBUG_EVENT_NONE);
     return 0;
 }
@@ -171,7 +171,7 @@ static void blkdebug_close(BlockDriverState *bs)
     blkdebug_rules_free(s->rules);
 }
 
-/* Rules stay as they are; nothing else of ours can change. */
+/* The rules stay; no other option can change. */
 static int blkdebug_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     return 0;
@@ -215,7 +215,7 @@ static int coroutine_fn check(BlockDriverState *bs, BlkdebugIOType type,
     return blkdebug_rules_check(s->rules, type, offset, bytes);
 }
 
-/* The core must keep to the limits we show, whatever the child can do. */
+/* The core must keep to the limits reported, whatever the child can do. */
 static void check_shape(const BlockDriverState *bs, int64_t offset,
                         int64_t bytes, int64_t max)
 {
@@ -277,7 +277,7 @@ static int coroutine_fn blkdebug_co_pwrite_zeroes(BlockDriverState *bs,
     int ret;
 
     check_shape(bs, offset, bytes, bs->bl.max_pwrite_zeroes);
-    /* Parts of a granule are what the fallback to writing is tested with. */
+    /* Partial granules serve to test the fallback to writing. */
     if (bytes < align) {
         return -ENOTSUP;
     }
@@ -362,7 +362,7 @@ static bool blkdebug_is_suspended(BlockDriverState *bs, const char *tag)
     return blkdebug_break_suspended(s->rules, tag);
 }
 
-/* Clients know that nothing is said of it. */
+/* The size of the underlying file is deliberately not reported. */
 static int64_t blkdebug_get_allocated_file_size(BlockDriverState *bs)
 {
     return -ENOTSUP;

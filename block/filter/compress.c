@@ -33,7 +33,7 @@ static BdrvConsent compress_child_change(BlockDriverState *bs,
     return bdrv_child_change_filter(bs, change, tran, errp);
 }
 
-/* A compressed write is of a whole cluster: let the core make it one. */
+/* A compressed write covers whole clusters: the core pads it. */
 static void compress_refresh_limits(BlockDriverState *bs, Error **errp)
 {
     BlockDriverState *file = bs->file->bs;
@@ -60,7 +60,7 @@ static int coroutine_fn compress_co_pwritev(BlockDriverState *bs,
                                             size_t qiov_offset,
                                             BdrvRequestFlags flags)
 {
-    /* The last cluster was padded to be whole; the image ends in it. */
+    /* The last cluster was padded; the image ends inside it. */
     bytes = MIN(bytes, bs->total_bytes - offset);
     return bdrv_co_pwritev(bs->file, offset, bytes, qiov, qiov_offset,
                            flags | BDRV_REQ_WRITE_COMPRESSED);

@@ -49,8 +49,8 @@ typedef struct CbwState {
     HBitmap *access, *done;
     BdrvShownBits *access_shown, *done_shown;
     BlockReqList reads;
-    BlockCopyError broken; /* why not all was saved */
-    bool ended; /* nothing is saved any more, the snapshot is gone */
+    BlockCopyError broken; /* why some data was not saved */
+    bool ended; /* no more data is saved and the snapshot is gone */
     void (*broken_hook)(void *opaque);
     void *broken_opaque;
 } CbwState;
@@ -103,7 +103,7 @@ void cbw_abandon(BlockDriverState *bs)
 
 /* --- saving old data --- */
 
-/* A copy that may be given up before it is over. */
+/* A copy operation that may be abandoned before it ends. */
 typedef struct TimedCopy {
     BlockDriverState *bs;
     BlockCopyCall *call;
@@ -169,7 +169,7 @@ static void snapshot_broken(CbwState *s, const BlockCopyError *error)
     }
 }
 
-/* The range is going to be overwritten; what is kept of it was saved. */
+/* The range is about to be overwritten; the part set in `kept` was saved. */
 static void before_overwrite(CbwState *s, int64_t start, int64_t end)
 {
     const HBitmap *kept = block_copy_kept(s->copy);
@@ -217,7 +217,7 @@ static int coroutine_fn save_old_data(BlockDriverState *bs, int64_t offset,
     if (s->broken.ret < 0) {
         block_copy_spoil(s->copy, start, end - start);
     }
-    /* Who began to read before the snapshot broke gets what it held. */
+    /* Readers that began before the snapshot broke get its data. */
     block_reqs_wait_all(&s->reads, start, end - start);
     return 0;
 }
@@ -294,8 +294,8 @@ static bool bits_run(const HBitmap *bits, int64_t offset, int64_t *bytes)
 }
 
 /*
- * The first part of a range that lies in one place: *@saved says on the
- * target.  Shortens *@bytes.  -EACCES.
+ * The first part of a range that is in one place: *@saved: on the target.
+ * Shortens *@bytes.  -EACCES.
  */
 static int snapshot_run(CbwState *s, int64_t offset, int64_t *bytes,
                         bool *saved)
@@ -351,7 +351,7 @@ int coroutine_fn cbw_co_snapshot_status(BlockDriverState *bs, int64_t offset,
         ret = bdrv_block_status_above(s->target->bs, NULL, offset, run, pnum,
                                       NULL, NULL, NULL);
     } else if (ret == 0) {
-        /* A write must not come in between: it waits as for a read. */
+        /* Writes wait for the query, as they do for a read. */
         block_reqs_add(&s->reads, &req, offset, run);
         ret = bdrv_block_status_above(bs->file->bs, NULL, offset, run, pnum,
                                       NULL, NULL, NULL);
@@ -375,20 +375,20 @@ static void cbw_child_perm(BlockDriverState *bs, BdrvChild *child,
         return;
     }
     if (!(role & BDRV_CHILD_FILTERED)) {
-        /* Shared with who reads the snapshot from it. */
+        /* The target is shared with readers of the snapshot. */
         *nperm = BLK_PERM_WRITE | BLK_PERM_CONSISTENT_READ;
         *nshared = BLK_PERM_ALL & ~(uint64_t)BLK_PERM_RESIZE;
         return;
     }
     bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
     if (!s->ended && bdrv_next_parent(bs, NULL)) {
-        /* Writes past us would not be noticed. */
+        /* Writes that bypass the filter would not be noticed. */
         *nperm |= BLK_PERM_CONSISTENT_READ;
         *nshared &= ~(uint64_t)(BLK_PERM_WRITE | BLK_PERM_RESIZE);
     }
 }
 
-/* Only what is dirty in the bitmap named in @o is to be saved. */
+/* Restricts what is saved to the bits of the bitmap named in @o. */
 static bool use_bitmap(CbwState *s, const BlockdevOptionsCbw *o, Error **errp)
 {
     const HBitmap *bits;
@@ -433,7 +433,7 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
     return true;
 }
 
-/* All that is known of the snapshot. */
+/* Frees all state of the snapshot. */
 static void forget_snapshot(CbwState *s)
 {
     bdrv_dirty_bitmap_hide_bits(g_steal_pointer(&s->access_shown));
@@ -444,8 +444,8 @@ static void forget_snapshot(CbwState *s)
 }
 
 /*
- * Those who read the snapshot may keep the node.  It is a filter that does
- * nothing then, and holds nothing of the guest's disk and of the target.
+ * Readers of the snapshot may keep the node.  It is an inactive filter then,
+ * without permissions on the guest's disk and without a target.
  */
 void cbw_drop(BlockDriverState *bs)
 {
@@ -454,7 +454,7 @@ void cbw_drop(BlockDriverState *bs)
 
     g_assert(cbw_is_cbw(bs) && !s->ended);
     bdrv_ref(bs);
-    /* A write that waits for a reader of the snapshot is over now. */
+    /* The drain completes writes that wait for readers of the snapshot. */
     bdrv_drained_begin(bs);
     s->ended = true;
     bdrv_drop_filter(bs, &error_abort);
@@ -470,9 +470,9 @@ void cbw_drop(BlockDriverState *bs)
 }
 
 /*
- * Filters may come and go.  An overlay, too: the source reads the same, if the
- * user keeps his word that it is empty; but what the topmost image holds is
- * another question then.
+ * Filters may be inserted and removed.  An overlay, too: the source reads the
+ * same, if it is empty, as the user asserts; but the allocation of the topmost
+ * image is another one then.
  */
 static BdrvConsent cbw_child_change(BlockDriverState *bs,
                                     const BdrvChildChange *change,

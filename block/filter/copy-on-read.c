@@ -12,7 +12,7 @@ typedef struct CorState {
     BlockDriverState *bottom; /* NULL: all */
 } CorState;
 
-/* The node named @name below our child; the chain holds it. */
+/* The node @name below our child; the chain keeps it alive. */
 static BlockDriverState *find_bottom(BlockDriverState *bs, const char *name)
 {
     while (bs && strcmp(bs->node_name, name)) {
@@ -53,7 +53,7 @@ static int cor_open(BlockDriverState *bs, const BlockdevOptions *options,
     return 0;
 }
 
-/* What is to be copied must be told of another child, too. */
+/* Another child must have `bottom` in its chain, too. */
 static BdrvConsent cor_child_change(BlockDriverState *bs,
                                     const BdrvChildChange *change,
                                     Transaction *tran, Error **errp)
@@ -77,7 +77,7 @@ static void cor_close(BlockDriverState *bs)
     bdrv_unref(s->bottom);
 }
 
-/* Copying changes no data, but writes. */
+/* Copying needs permission to write, although it changes no data. */
 static void cor_child_perm(BlockDriverState *bs, BdrvChild *child,
                            BdrvChildRole role, uint64_t perm, uint64_t shared,
                            uint64_t *nperm, uint64_t *nshared)
@@ -96,7 +96,7 @@ static int coroutine_fn cor_co_preadv(BlockDriverState *bs, int64_t offset,
     const CorState *s = bs->opaque;
     int ret = 0;
 
-    if (bs->read_only) { /* copies nothing, and has no right to */
+    if (bs->read_only) { /* it copies nothing and lacks the permission */
         return bdrv_co_preadv(bs->file, offset, bytes, qiov, qiov_offset,
                               flags);
     }

@@ -27,8 +27,8 @@ static int snapshot_open(BlockDriverState *bs, const BlockdevOptions *options,
 }
 
 /*
- * What takes the place of the filter for its users does not keep its snapshot:
- * it goes on to be our child.
+ * A node that replaces the filter for its users does not keep the snapshot: the
+ * filter stays our child.
  */
 static BdrvConsent snapshot_child_change(BlockDriverState *bs,
                                          const BdrvChildChange *change,
@@ -38,7 +38,7 @@ static BdrvConsent snapshot_child_change(BlockDriverState *bs,
         ? bdrv_child_change_refuse(bs, change, errp) : BDRV_STAY;
 }
 
-/* Nothing is asked of the filter but the snapshot while it keeps it anyway. */
+/* No permission but reading is needed while the filter has the snapshot. */
 static void snapshot_child_perm(BlockDriverState *bs, BdrvChild *child,
                                 BdrvChildRole role, uint64_t perm,
                                 uint64_t shared, uint64_t *nperm,

@@ -30,7 +30,7 @@ static void throttle_close(BlockDriverState *bs)
     throttle_member_leave(&s->member);
 }
 
-/* The node is drained meanwhile: nothing waits in the old group. */
+/* The node is drained: no request waits in the old group. */
 static int throttle_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     const char *name = state->options->u.throttle.throttle_group;
@@ -59,7 +59,7 @@ static void throttle_let_go(BlockDriverState *bs)
     throttle_member_let_go(&s->member);
 }
 
-/* Whoever drains a node waits for requests on those below it, too. */
+/* A drain of a node above waits for requests on this node, too. */
 static void coroutine_fn wait_for_turn(BlockDriverState *bs, bool is_write,
                                        int64_t bytes)
 {

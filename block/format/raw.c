@@ -13,7 +13,7 @@
 #include "block/request.h"
 #include "qapi/qapi-types-block-image.h"
 
-/* The sector that format probing goes by. */
+/* The sector that format probing examines. */
 #define RAW_GUARD_BYTES 512
 
 typedef struct RawState {
@@ -26,7 +26,7 @@ typedef struct RawState {
 
 static int raw_probe(const uint8_t *buf, size_t bytes, const char *filename)
 {
-    return 1; /* if nothing else is surer */
+    return 1; /* any other format takes precedence */
 }
 
 static int raw_read_options(const BlockDriverState *file,
@@ -65,7 +65,7 @@ static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
                     int flags, Error **errp)
 {
     const BlockdevOptionsRaw *o = &options->u.raw;
-    /* All of the child, nothing of our own: users see the child itself. */
+    /* The node is all of its child: users see the child itself. */
     BdrvChildRole role = o->offset || o->has_size ? BDRV_CHILD_DATA
                                                   : BDRV_CHILD_FILTERED;
     int ret;
@@ -77,7 +77,7 @@ static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
     ret = raw_read_options(bs->file->bs, o, bs->opaque, errp);
     if (ret == 0 && bs->probed && !bs->read_only &&
         !(flags & BDRV_O_NO_IO)) {
-        /* Word for word what test suites look for. */
+        /* Test suites look for this exact text. */
         fprintf(stderr,
                 "WARNING: Image format was not specified for '%s' and probing "
                 "guessed raw.\n"
@@ -100,7 +100,7 @@ static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
 
     if (ret == 0 && !!(state->bs->file->role & BDRV_CHILD_FILTERED) !=
         (!o->offset && !o->has_size)) {
-        /* The permissions on the child would change with it. */
+        /* Permissions on the child depend on it. */
         error_setg(errp, "Cannot change whether node '%s' is all of its "
                    "child", state->bs->node_name);
         ret = -EINVAL;
@@ -128,7 +128,7 @@ static void raw_reopen_abort(BdrvReopenState *state)
     state->opaque = NULL;
 }
 
-/* Another child will do, if the part lies in it; its size becomes ours. */
+/* Another child is accepted if the part lies in it; the size is updated. */
 static BdrvConsent raw_child_change(BlockDriverState *bs,
                                     const BdrvChildChange *change,
                                     Transaction *tran, Error **errp)
@@ -144,8 +144,8 @@ static BdrvConsent raw_child_change(BlockDriverState *bs,
 }
 
 /*
- * Like a filter, as what lies outside the part is nobody's here: several parts
- * of a node may be written at the same time.  But the part must not be cut off.
+ * Like those of a filter, as data outside the part is not used: several parts
+ * of a node may be written concurrently.  But the child must not shrink.
  */
 static void raw_child_perm(BlockDriverState *bs, BdrvChild *child,
                            BdrvChildRole role, uint64_t perm, uint64_t shared,
@@ -168,7 +168,7 @@ static void raw_refresh_limits(BlockDriverState *bs, Error **errp)
 
 /* --- I/O --- */
 
-/* Where a range lies in the child; @write: it must not leave a fixed size. */
+/* Maps a range to the child; @write: it must not exceed a fixed size. */
 static int raw_translate(BlockDriverState *bs, int64_t *offset, int64_t bytes,
                          bool write)
 {
@@ -210,7 +210,7 @@ static bool still_raw(const uint8_t *sector)
     return true;
 }
 
-/* Without the padding that the guard's alignment adds to the last block. */
+/* Excludes the padding that the guard's alignment adds to the last block. */
 static int64_t raw_unpad(const BlockDriverState *bs, int64_t offset,
                          int64_t bytes)
 {
@@ -238,7 +238,7 @@ static int coroutine_fn raw_co_pwritev(BlockDriverState *bs, int64_t offset,
         if (!still_raw(sector)) {
             return -EPERM;
         }
-        /* Write what was checked, whatever the guest does to its memory. */
+        /* Write the data that was checked, even if the guest changes it. */
         qemu_iovec_init(&checked, qiov->niov + 1);
         qemu_iovec_add(&checked, sector, sizeof(sector));
         qemu_iovec_concat(&checked, qiov, qiov_offset + sizeof(sector),
@@ -342,7 +342,7 @@ static int64_t raw_getlength(BlockDriverState *bs)
 {
     const RawState *s = bs->opaque;
 
-    /* Without a size it grows and shrinks with the child. */
+    /* Without a `size` option the node follows the size of the child. */
     return s->has_size ? s->size
                        : MAX(bs->file->bs->total_bytes - s->offset, 0);
 }
@@ -386,7 +386,7 @@ const BlockDriver bdrv_raw = {
     .format_name = "raw",
     .instance_size = sizeof(RawState),
     .is_format = true,
-    /* The gate of the child does what its driver does not. */
+    /* The gate of the child emulates flags that its driver lacks. */
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Making a file, and changing the size of one. */
+/* Creating a file, and changing its size. */
 #include "qemu/osdep.h"
 
 #include <linux/fs.h>
@@ -14,10 +14,10 @@ typedef struct ResizeJob {
     int fd;
     int64_t bytes;
     PreallocMode prealloc;
-    const char *what; /* failed: the step that did */
+    const char *what; /* the step that failed */
 } ResizeJob;
 
-/* Writes zeroes to [@from, @to) of @fd, so that all its space is in use. */
+/* Writes zeroes to [@from, @to) of @fd, so that all its space is allocated. */
 static int write_zeroes(int fd, int64_t from, int64_t to)
 {
     g_autofree char *buf = g_malloc0(MiB);
@@ -34,7 +34,7 @@ static int write_zeroes(int fd, int64_t from, int64_t to)
     return ret == 0 && fsync(fd) < 0 ? -errno : ret;
 }
 
-/* The same where @fd may be used with O_DIRECT, which odd sizes do not suit. */
+/* The same for @fd that may use O_DIRECT, which odd sizes do not suit. */
 static int write_zeroes_buffered(int fd, int64_t from, int64_t to)
 {
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", fd);
@@ -109,7 +109,7 @@ int coroutine_fn file_co_resize(int fd, int64_t bytes, PreallocMode prealloc,
     return ret;
 }
 
-/* Only some file systems can; that others do not is of no consequence. */
+/* Only some file systems can do that; failure is harmless. */
 static void set_nocow(int fd)
 {
     int attr = 0;
@@ -188,7 +188,7 @@ int coroutine_fn file_co_create(BlockdevCreateOptions *options, Error **errp)
         return fd;
     }
     if (file_lock_init(&lock, fd, opts->filename, ON_OFF_AUTO_AUTO, errp)) {
-        /* Not emptied before it is sure that nobody uses it. */
+        /* Empty the file only after it is certain that it is not in use. */
         ret = file_lock_prepare(&lock, opts->filename,
                                 BLK_PERM_WRITE | BLK_PERM_RESIZE,
                                 BLK_PERM_RESIZE, errp);

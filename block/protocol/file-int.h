@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the parts of the file and host_device drivers share.
+ * Declarations shared by the parts of the file and host_device drivers.
  *
  *   file.c         open, close, reopen, permissions, information
  *   file-io.c      reads, writes, zeroes, discards, status, resizing
- *   file-lock.c    locks that tell other processes what we do with the image
+ *   file-lock.c    locks that announce our use of the image to other processes
  *   file-create.c  making files; preallocation
- *   file-probe.c   what the descriptor can do: alignments, sizes
+ *   file-probe.c   properties of the descriptor: alignments, sizes
  */
 #ifndef BLOCK_PROTOCOL_FILE_INT_H
 #define BLOCK_PROTOCOL_FILE_INT_H
@@ -26,7 +26,7 @@ typedef struct FileLock {
 typedef struct FileState {
     /* --- set once by open --- */
     char *path;
-    int fd; /* this number stays; what it stands for changes by reopening */
+    int fd; /* the number stays; a reopen replaces the description */
     dev_t dev;
     ino_t ino;
     bool is_device; /* block or character device */
@@ -47,11 +47,11 @@ typedef struct FileState {
     bool no_punch, no_zero_range, no_fallocate, no_blkdiscard;
     bool no_seek;
     bool flush_failed; /* the page cache lost data: no flush can succeed */
-    int64_t data_start, data_end; /* known to hold no hole; equal: none */
+    int64_t data_start, data_end; /* data without holes; equal: none known */
     uint64_t discard_ok, discard_failed, discard_bytes;
 } FileState;
 
-/* Is @fd used around the page cache? */
+/* Does @fd bypass the page cache? */
 static inline bool file_is_direct(const FileState *s)
 {
     return s->open_flags & O_DIRECT;
@@ -59,35 +59,35 @@ static inline bool file_is_direct(const FileState *s)
 
 /* --- file.c --- */
 
-/* open(2), close-on-exec; -errno with the message users know. */
+/* open(2), close-on-exec; -errno with the usual message. */
 int file_open_path(const char *path, int flags, mode_t mode, Error **errp);
 
 /* --- file-lock.c --- */
 
 /*
- * Prepares locking for the file @fd.  False: @mode is ON and locks do not
- * work here.  With AUTO they are then left out.
+ * Prepares locking for the file @fd.  False: @mode is ON and locks do not work
+ * here; with AUTO they are omitted then.
  */
 bool file_lock_init(FileLock *lock, int fd, const char *path, OnOffAuto mode,
                     Error **errp);
 void file_lock_close(FileLock *lock);
 /*
- * Takes what is missing for @used and @unshared, keeping what is held, and
- * checks that no other process conflicts.  On failure (-errno) what was held
- * before is held.
+ * Acquires the missing locks for @used and @unshared, keeping those held, and
+ * checks for conflicts with other processes.  On failure (-errno) the former
+ * locks are held.
  */
 int file_lock_prepare(FileLock *lock, const char *path, uint64_t used,
                       uint64_t unshared, Error **errp);
-/* Gives up all but @used and @unshared. */
+/* Releases all but @used and @unshared. */
 void file_lock_settle(FileLock *lock, uint64_t used, uint64_t unshared);
 
 /* --- file-probe.c --- */
 
 /* Bytes, or -errno. */
 int64_t file_length(int fd);
-/* Fills the alignments of @s and which operations exist. */
+/* Detects the alignments of @s and the supported operations. */
 bool file_probe_limits(FileState *s, Error **errp);
-/* Logical sector size of a block device in bytes, 512 where not known. */
+/* Logical sector size of a block device in bytes; 512 if unknown. */
 uint32_t file_sector_size(int fd);
 /* host_device: is @filename a device? 0..100 */
 int file_probe_device(const char *filename);
@@ -96,8 +96,8 @@ int file_probe_device(const char *filename);
 
 int coroutine_fn file_co_create(BlockdevCreateOptions *options, Error **errp);
 /*
- * Changes the size of the regular file @fd; to be called in a coroutine, the
- * work is done by a worker thread.  0 or -errno with @errp.
+ * Changes the size of the regular file @fd in a worker thread; to be called in
+ * a coroutine.  0 or -errno with @errp.
  */
 int coroutine_fn file_co_resize(int fd, int64_t bytes, PreallocMode prealloc,
                                 Error **errp);
