@@ -3,10 +3,10 @@
  * Requests to a file or device.
  *
  * Block status: asking for the end of a run of data can take long (tmpfs looks
- * at every page), so the last such run is cached.  Holes never are: data taken
- * for a hole would be lost, while a hole taken for data only costs time.
- * Therefore writes by others need not invalidate the cache, and a cached run of
- * data may be used.
+ * at every page), so the last such run is cached.  Holes are not cached: data
+ * reported as a hole would be lost, while a hole reported as data only costs
+ * time. Therefore writes by others need not invalidate the cache, and a cached
+ * run of data may be used.
  */
 #include "qemu/osdep.h"
 
@@ -20,7 +20,7 @@
 
 /* --- reading and writing --- */
 
-/* A transfer through a buffer that fulfils the demands of O_DIRECT. */
+/* A transfer through a buffer that meets the requirements of O_DIRECT. */
 static int coroutine_fn bounce(FileState *s, int64_t offset,
                                QEMUIOVector *qiov, bool write, bool dsync)
 {
@@ -109,7 +109,7 @@ int coroutine_fn file_bs_flush(BlockDriverState *bs)
 
 /* --- zeroes and discard --- */
 
-/* The range may contain holes now. */
+/* The range may contain holes from now on. */
 static void forget_data(FileState *s, int64_t offset, int64_t bytes)
 {
     int64_t end = offset + bytes;
@@ -127,7 +127,7 @@ static void forget_data(FileState *s, int64_t offset, int64_t bytes)
     }
 }
 
-/* Errors that mean "this cannot be done here", rather than "it failed". */
+/* Errors that mean "not supported here", not "failed". */
 static bool not_possible(int ret)
 {
     return ret == -EOPNOTSUPP || ret == -ENOTSUP || ret == -ENOSYS ||
@@ -135,8 +135,8 @@ static bool not_possible(int ret)
 }
 
 /*
- * fallocate(2) that sets *@never where the file system has no such thing.
- * Some refuse single ranges with EINVAL: then others may still work.
+ * fallocate(2) that sets *@never if the file system does not support it.  Some
+ * refuse single ranges with EINVAL: others may still work.
  */
 static int coroutine_fn try_fallocate(FileState *s, bool *never, int mode,
                                       int64_t offset, int64_t bytes)
@@ -162,8 +162,8 @@ static int coroutine_fn punch_hole(FileState *s, int64_t offset,
 }
 
 /*
- * Makes the range a hole; what lies past the end of the file is allocated, as
- * an ftruncate() that enlarges might shrink it when others do the same.
+ * Makes the range a hole.  The part past the end of the file is allocated, as
+ * an ftruncate() to extend might shrink the file in a race with others.
  */
 static int coroutine_fn zero_by_hole(FileState *s, int64_t offset,
                                      int64_t bytes)
@@ -201,7 +201,7 @@ static int coroutine_fn zero_regular(FileState *s, int64_t offset,
     if (ret == -ENOTSUP && !s->no_fallocate) {
         ret = zero_by_hole(s, offset, bytes);
         if (ret == 0) {
-            /* Keep the space; failing that, the zeroes are there anyhow. */
+            /* Keep the space; if that fails the data is zero anyway. */
             try_fallocate(s, &s->no_fallocate, 0, offset, bytes);
         }
     }
@@ -241,7 +241,7 @@ static int coroutine_fn zero_device(FileState *s, int64_t offset,
     if (flags & BDRV_REQ_MAY_UNMAP) {
         ret = punch_hole(s, offset, bytes);
     }
-    /* The kernel may have to write pages of zeroes. */
+    /* The kernel may have to write zeroed pages. */
     if (ret == -ENOTSUP && !(flags & BDRV_REQ_NO_FALLBACK)) {
         ret = device_range(s, BLKZEROOUT, offset, bytes);
     }
@@ -299,8 +299,8 @@ int coroutine_fn file_bs_pdiscard(BlockDriverState *bs, int64_t offset,
 /* --- status --- */
 
 /*
- * Where the first byte of data at or after @offset is; INT64_MAX: there is
- * none, -ENOTSUP: not known.
+ * The first byte of data at or after @offset; INT64_MAX: none, -ENOTSUP:
+ * unknown.
  */
 static int64_t next_data(FileState *s, int64_t offset)
 {
@@ -316,7 +316,7 @@ static int64_t next_data(FileState *s, int64_t offset)
     return data >= offset ? data : -ENOTSUP;
 }
 
-/* @offset is data: until where?  Remembered. */
+/* @offset is data: returns where it ends, and caches the run. */
 static int64_t end_of_data(FileState *s, int64_t offset)
 {
     off_t hole = lseek(s->fd, offset, SEEK_HOLE);
@@ -329,7 +329,7 @@ static int64_t end_of_data(FileState *s, int64_t offset)
     return hole;
 }
 
-/* Finds the run at @offset: its end is returned, *@zero says what it is. */
+/* Finds the run at @offset: returns its end; *@zero is its kind. */
 static int64_t find_run(FileState *s, int64_t offset, int64_t limit,
                         int64_t align, bool *zero)
 {
@@ -442,7 +442,7 @@ int coroutine_fn file_bs_host_read_begin(BlockDriverState *bs, BdrvRequest *r)
     int64_t offset = r->offset, data = offset;
 
     if (offset < s->data_start || offset >= s->data_end) {
-        data = next_data(s, offset); /* quick: no search for the end */
+        data = next_data(s, offset); /* quick: the end is not searched for */
     }
     if (data > offset) {
         r->host = (BdrvHostRange){
@@ -460,7 +460,7 @@ int coroutine_fn file_bs_host_write_begin(BlockDriverState *bs,
     return host_range(bs->opaque, r);
 }
 
-/* Zeroes a range that need not stay allocated; new files are empty there. */
+/* Zeroes a range that need not stay allocated; new files are sparse there. */
 static int coroutine_fn host_write_zeroes(BlockDriverState *bs,
                                           int64_t offset, int64_t bytes)
 {

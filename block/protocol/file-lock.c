@@ -10,9 +10,9 @@
  * tests 100 + n.  It locks first and tests then: of two processes that do so at
  * the same time at least one sees the other.
  *
- * Locks are of the kind that belongs to the open file description (OFD), so
- * that closing another descriptor of the file does not lose them, and two
- * nodes of one process on the same file keep each other out as well.
+ * Locks belong to the open file description (OFD), so that closing another
+ * descriptor of the file does not release them, and two nodes of one process on
+ * the same file exclude each other, too.
  */
 #include "qemu/osdep.h"
 
@@ -44,7 +44,7 @@ static int lock_byte(int fd, off_t byte, short type)
     return ret < 0 ? -errno : 0;
 }
 
-/* 0: nobody else holds @byte; -EAGAIN: somebody does. */
+/* 0: no other description locks @byte; -EAGAIN: one does. */
 static int test_byte(int fd, off_t byte)
 {
     struct flock fl = {
@@ -85,12 +85,12 @@ bool file_lock_init(FileLock *lock, int fd, const char *path, OnOffAuto mode,
 void file_lock_close(FileLock *lock)
 {
     if (lock->fd >= 0) {
-        close(lock->fd); /* gives up all locks */
+        close(lock->fd); /* releases all locks */
     }
     *lock = (FileLock){ .fd = -1 };
 }
 
-/* Brings the locks of one kind from @held to @want, counting in *@held. */
+/* Changes the locks of one kind from @held to @want, tracking in *@held. */
 static int change_bytes(FileLock *lock, off_t base, uint64_t *held,
                         uint64_t want, int *failed)
 {
@@ -180,7 +180,7 @@ void file_lock_settle(FileLock *lock, uint64_t used, uint64_t unshared)
     if (lock->fd < 0) {
         return;
     }
-    /* Only gives up: prepare took all that is wanted. */
+    /* This only releases: prepare acquired all locks that are wanted. */
     change_bytes(lock, BYTE_USED, &lock->used, lock->used & used, &n);
     change_bytes(lock, BYTE_UNSHARED, &lock->unshared,
                  lock->unshared & unshared, &n);

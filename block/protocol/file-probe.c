@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a file or device can do: size, alignments, operations. */
+/* Properties of a file or device: size, alignments, operations. */
 #include "qemu/osdep.h"
 
 #include <linux/fs.h>
@@ -43,7 +43,7 @@ uint32_t file_sector_size(int fd)
     return size;
 }
 
-/* Asks the kernel (6.1 and later); false where it does not tell. */
+/* Asks the kernel (6.1 and later); false if it does not report. */
 static bool alignment_by_statx(FileState *s)
 {
 #ifdef STATX_DIOALIGN
@@ -74,9 +74,9 @@ static bool can_read(int fd, void *buf, size_t bytes)
 }
 
 /*
- * Tries reads that get longer until one is not refused.  Where even one byte
- * at an odd address can be read, the file system does not check (or the file
- * is empty) and the answer would mean nothing: be careful then.
+ * Tries reads of increasing length until one succeeds.  If even one byte at an
+ * odd address can be read, the file system does not check (or the file is
+ * empty) and the result means nothing: assume strict alignment then.
  */
 static bool alignment_by_reading(FileState *s)
 {

@@ -54,7 +54,7 @@ static const BlockdevOptionsFile *file_options(const BlockdevOptions *options)
                : &options->u.file;
 }
 
-/* The engine that @opts and @flags ask for; false: it cannot be had. */
+/* The engine that @opts and @flags select; false: it is not available. */
 static bool choose_engine(const BlockdevOptionsFile *opts, int flags,
                           bool direct, FileAioEngine *engine, Error **errp)
 {
@@ -85,7 +85,7 @@ static int access_flags(bool writable, bool direct)
     return (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0);
 }
 
-/* Must the descriptor be writable, by the options and what users do? */
+/* Must the descriptor be writable, by the options and the users' needs? */
 static bool wants_write(bool read_only, bool auto_read_only, uint64_t perm)
 {
     return !read_only && (!auto_read_only || perm & WRITING_PERMS);
@@ -114,14 +114,14 @@ static int open_fd(BlockDriverState *bs, FileState *s, Error **errp)
     struct stat st;
     int fd;
 
-    /* Looked at before opening: that of a pipe would wait for a writer. */
+    /* Checked before opening, as opening a pipe would wait for a writer. */
     if (stat(s->path, &st) == 0 && !S_ISDIR(st.st_mode) &&
         !check_file_type(bs, s->path, &st, errp)) {
         return -EINVAL;
     }
     /*
-     * Not where somebody else has it locked: that is an error as soon as
-     * writing is wanted, and silence would hide it.
+     * A lock of another process does not make the node read-only: writing then
+     * fails with an error, which that would hide.
      */
     if (bs->auto_read_only && fdset_is_write_protected(s->path)) {
         bs->read_only = true;
@@ -215,7 +215,7 @@ static void file_close(BlockDriverState *bs)
 
 /* --- a new description of the file --- */
 
-/* Opens it for the access of @flags, if that is not what there is already. */
+/* Opens the file with the access of @flags, unless it has that already. */
 static int prepare_fd(FileState *s, int flags, Error **errp)
 {
     struct stat st;
@@ -337,7 +337,7 @@ static void file_reopen_commit(BdrvReopenState *state)
     g_clear_pointer(&state->opaque, g_free);
     commit_fd(s);
     s->reopening = false;
-    /* What cannot be probed keeps the strict alignment it had, or gets it. */
+    /* Without a probe the strict alignment is kept or assumed. */
     if (!file_probe_limits(s, NULL)) {
         s->request_align = s->mem_align = 4096;
     }
@@ -383,7 +383,7 @@ static int64_t file_allocated_size(BlockDriverState *bs)
     return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
 }
 
-/* Nothing to tell, but that is an answer: no clusters, not dirty. */
+/* There is nothing to report, which is success: no clusters, not dirty. */
 static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {
     return 0;

@@ -23,7 +23,7 @@
 #define NS_PER_S INT64_C(1000000000)
 #define FIRST_PAUSE (NS_PER_S / 10)
 #define LONGEST_PAUSE (16 * NS_PER_S)
-/* How long cancelled requests wait for a server that says nothing. */
+/* How long cancelled requests wait for a silent server. */
 #define SILENCE (3 * NS_PER_S)
 
 static bool given_up(const NBDState *s)
@@ -33,7 +33,7 @@ static bool given_up(const NBDState *s)
 
 /* --- one attempt --- */
 
-/* Its own copy of all: the attempt may be given up while it goes on. */
+/* Has copies of all it needs: the attempt may be abandoned while it runs. */
 typedef struct Dial {
     SocketAddress *addr;
     int fd;
@@ -52,7 +52,7 @@ static void dial_free(void *opaque)
     g_free(d);
 }
 
-/* In a worker thread. */
+/* Runs in a worker thread. */
 static int dial(void *opaque)
 {
     Dial *d = opaque;
@@ -71,7 +71,7 @@ static int dial(void *opaque)
     return 0;
 }
 
-/* A connected socket, or -1. */
+/* Returns a connected socket, or -1. */
 static int coroutine_fn open_socket(NBDState *s, Error **errp)
 {
     const SocketAddress *addr = s->options->server;
@@ -104,7 +104,7 @@ static int coroutine_fn open_socket(NBDState *s, Error **errp)
     return fd;
 }
 
-/* Can @info stand in for what the node was opened with? */
+/* Can @info replace the information the node was opened with? */
 static bool check_same(const NBDState *s, const NBDInfo *info, Error **errp)
 {
     if (info->size != s->info.size) {
@@ -130,7 +130,7 @@ static bool check_same(const NBDState *s, const NBDInfo *info, Error **errp)
     return true;
 }
 
-/* What the server did against the rules is worth telling; once. */
+/* Reports a violation of the protocol by the server, once. */
 static void on_break(void *opaque, const char *rule)
 {
     NBDState *s = opaque;
@@ -144,8 +144,8 @@ static void on_break(void *opaque, const char *rule)
 }
 
 /*
- * @conn, made in the main thread, becomes the node's.  The one before has
- * failed; its receiver may wait for a context to end in.
+ * @conn, made in the main thread, becomes the node's.  The former one has
+ * failed; its receiver may need a context in which to end.
  */
 static void coroutine_fn hand_over(NBDState *s, NBDConn *conn)
 {
@@ -163,7 +163,7 @@ static void coroutine_fn hand_over(NBDState *s, NBDConn *conn)
     aio_exclusive_end();
 }
 
-/* A new connection becomes s->conn. */
+/* Makes a new connection and stores it in s->conn. */
 static bool coroutine_fn attempt(NBDState *s, Error **errp)
 {
     NBDWish wish = {
@@ -252,7 +252,7 @@ static void coroutine_fn first_entry(void *opaque)
     error_propagate(f->errp, err);
 }
 
-/* Ends the attempt that is under way. */
+/* Ends the attempt in progress. */
 static void cut_attempt(void *opaque)
 {
     NBDState *s = opaque;
@@ -285,9 +285,9 @@ bool nbd_connect_first(NBDState *s, Error **errp)
     return f.ok;
 }
 
-/* --- further ones --- */
+/* --- reconnecting --- */
 
-/* Not entered here: it, and others with it, may be off the list at once. */
+/* The coroutine is not entered here, as it and others may leave the list. */
 static void wake(NBDState *s, NBDUse *use)
 {
     if (use->asleep) {
@@ -328,8 +328,8 @@ static bool any_cancelled(const NBDState *s)
 }
 
 /*
- * Others who use the connection would suffer with those that are cancelled:
- * they come first, unless all were cancelled together.
+ * Stopping the connection would fail the requests of others, too, so it needs
+ * an urgent request or that all were cancelled.
  */
 static bool may_leave(const NBDState *s)
 {
@@ -357,7 +357,7 @@ static void leave_silent(NBDState *s)
         return;
     }
     if (s->answers != s->answers_seen || !may_leave(s)) {
-        limit_silence(s); /* some answer came in that time, or has to */
+        limit_silence(s); /* the server is alive, or others wait for it */
     } else if (nbd_conn_ok(s->conn)) {
         nbd_conn_stop(s->conn);
     }
@@ -375,13 +375,13 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
     NBDUse *use;
 
     if (!s->conn) {
-        nbd_connect_cut(s); /* it is being opened */
+        nbd_connect_cut(s); /* the node is being opened */
         return;
     }
     aio_exclusive_begin();
     LIST_FOREACH(use, &s->uses, list) {
         if (!co || use->co == co) {
-            /* Also one that the server has yet to answer, if it goes then. */
+            /* Includes requests that the server has yet to answer. */
             use->cancelled = true;
             use->urgent |= !co;
             wake(s, use);
@@ -425,7 +425,7 @@ static void coroutine_fn reconnect_entry(void *opaque)
     aio_notify(aio_main_context());
 }
 
-/* The connection is found broken. */
+/* The connection was found broken. */
 static void coroutine_fn start_connecting(NBDState *s)
 {
     if (s->was_up && !s->connecting && s->options->reconnect_delay &&

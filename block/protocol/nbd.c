@@ -35,7 +35,7 @@ static bool check_options(const BlockdevOptionsNbd *o, Error **errp)
     return true;
 }
 
-/* What the server offers against what is wanted. */
+/* Checks what the server offers against the options. */
 static bool check_info(BlockDriverState *bs, Error **errp)
 {
     NBDState *s = bs->opaque;
@@ -53,7 +53,7 @@ static bool check_info(BlockDriverState *bs, Error **errp)
         bs->read_only = true;
     }
     if (!s->info.min_block) {
-        /* Servers that say nothing are used to sectors. */
+        /* Servers without block sizes expect sectors. */
         s->info.min_block = IS_ALIGNED(s->info.size, BDRV_SECTOR_SIZE)
                                 ? BDRV_SECTOR_SIZE : 1;
     } else if (!IS_ALIGNED(s->info.size, s->info.min_block)) {
@@ -84,7 +84,7 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
                                      nbd_silence_over, s);
     s->attach_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO,
                               nbd_connect_follow, s);
-    /* A server that says nothing can be cut off from now on. */
+    /* From now on a silent server can be cut off. */
     s->yank = yank_add(YANK_BLOCK_NODE, bs->node_name, nbd_connect_cut, s);
     if (!nbd_connect_first(s, errp) || !check_info(bs, errp)) {
         nbd_connect_close(s);
@@ -137,7 +137,7 @@ static int64_t nbd_getlength(BlockDriverState *bs)
 
 /* --- requests --- */
 
-/* One request, whatever its kind. */
+/* A request of any type. */
 typedef struct NBDIo {
     NBDRequest req;
     QEMUIOVector *qiov;
@@ -162,8 +162,8 @@ static int coroutine_fn do_io(NBDConn *conn, const NBDIo *io)
 }
 
 /*
- * Carries out @io.  Where the connection breaks it is done again on the next
- * one, while requests may wait for that: all of them may be done twice.
+ * Executes @io.  If the connection breaks it is repeated on the next one, as
+ * long as requests may wait for that: each may be executed twice.
  */
 static int coroutine_fn request(BlockDriverState *bs, const NBDIo *io)
 {
@@ -196,7 +196,7 @@ static int coroutine_fn nbd_co_flush(BlockDriverState *bs)
     return s->info.flags & NBD_FLAG_SEND_FLUSH ? request(bs, &io) : 0;
 }
 
-/* A change that is to be durable, on a server that may not know FUA. */
+/* A change that must be durable, on a server that may not support FUA. */
 static int coroutine_fn change(BlockDriverState *bs, NBDIo *io, bool fua)
 {
     const NBDState *s = bs->opaque;
@@ -276,8 +276,8 @@ static int coroutine_fn nbd_co_pdiscard(BlockDriverState *bs, int64_t offset,
 }
 
 /*
- * A hole that need not be zero must be read.  In a bitmap, what is dirty shows
- * as not allocated: users know it so.
+ * A hole that need not be zero must be read.  A dirty range of a bitmap is
+ * reported as not allocated: users expect that.
  */
 static int status_flags(const NBDState *s, uint32_t flags)
 {
@@ -316,7 +316,7 @@ static int coroutine_fn nbd_co_block_status(BlockDriverState *bs,
     if (ret < 0) {
         return ret;
     }
-    /* Of a run that ends within a block the block is data. */
+    /* If the run ends within a block the block counts as data. */
     *pnum = ROUND_DOWN(run, min);
     if (!*pnum) {
         *pnum = MIN(min, bytes);

@@ -14,7 +14,7 @@ static bool null_parse_filename(const char *filename,
 {
     const char *rest = strchr(filename, ':');
 
-    /* All there is to say is in the driver's options. */
+    /* All parameters are options of the driver. */
     if (!rest || strcmp(rest, "://")) {
         error_setg(errp, "The only allowed filename for this driver is "
                    "'%s://'", BlockdevDriver_str(options->driver));
@@ -124,7 +124,7 @@ static bool null_has_zero_init(BlockDriverState *bs)
     return s->read_zeroes;
 }
 
-/* How long requests take changes nothing in what is read. */
+/* The latency does not affect the content. */
 static const char *const null_strong_options[] = {
     "size", "read-zeroes", NULL,
 };

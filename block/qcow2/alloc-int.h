@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qcow2: requests in flight and where they write to (alloc.c). */
+/* qcow2: requests in flight and their place in the file (alloc.c). */
 #ifndef QCOW2_ALLOC_INT_H
 #define QCOW2_ALLOC_INT_H
 
@@ -9,13 +9,13 @@
 struct Qcow2Op {
     int64_t start, end;
     bool exclusive; /* changes the mapping */
-    uint64_t fresh, fresh_bytes; /* of the file: its new clusters, until they
-                                    are linked or given back */
+    uint64_t fresh, fresh_bytes; /* in the file: its new clusters, until they
+                                    are linked or freed */
     CoQueue wait;
     LIST_ENTRY(Qcow2Op) next;
 };
 
-/* A range of the file that is being read; lives in the reader's frame. */
+/* A range of the file that is being read; a local variable of the reader. */
 struct Qcow2Read {
     uint64_t offset, bytes;
     LIST_ENTRY(Qcow2Read) next;
@@ -25,12 +25,12 @@ struct Qcow2Read {
 typedef struct Qcow2Write {
     Qcow2Op op;
     int64_t offset, bytes; /* of the guest */
-    uint64_t host;         /* where @offset goes */
-    bool link;             /* L2 entries are to be set when data is there */
+    uint64_t host;         /* place of @offset */
+    bool link;             /* L2 entries are set after the data */
     bool whole;            /* set by the caller: whole clusters, which may
                               become zero clusters in the end */
     bool fresh;            /* the clusters are newly allocated */
-    bool beyond;           /* ... past all that was ever written */
+    bool beyond;           /* ... past all offsets ever written */
 } Qcow2Write;
 
 /* Waits for what is in flight on the first cluster; under the lock. */
@@ -39,17 +39,17 @@ void coroutine_fn qcow2_op_begin(BlockDriverState *bs, Qcow2Op *op,
 void coroutine_fn qcow2_op_end(Qcow2Op *op);
 /* Is the cluster at @offset in an exclusive operation? */
 bool qcow2_op_covers(const Qcow2State *s, int64_t offset);
-/* Is the host cluster at @offset a new one that is being written? */
+/* Is the host cluster at @offset newly allocated and being written? */
 bool qcow2_op_has_fresh(const Qcow2State *s, uint64_t offset);
 /*
- * Decides where data for the start of [@offset, +@bytes) goes, allocating
- * where needed; @w->bytes of it are covered.  Ends with qcow2_write_end().
+ * Decides where to write data for the start of [@offset, +@bytes), allocating
+ * if needed; @w->bytes of it are covered.  Ends with qcow2_write_end().
  */
 int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes, Qcow2Write *w);
-/* @ret 0: the data is there, link it; else free what was allocated. */
+/* @ret 0: the data was written, link it; else free what was allocated. */
 int coroutine_fn qcow2_write_end(BlockDriverState *bs, Qcow2Write *w, int ret);
-/* Instead of ..._end(): the range becomes zeroes, nothing was written. */
+/* Instead of ..._end(): nothing was written, the range becomes zero. */
 int coroutine_fn qcow2_write_end_zero(BlockDriverState *bs, Qcow2Write *w);
 
 #endif

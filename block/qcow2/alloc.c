@@ -15,7 +15,7 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 
-/* The first operation that overlaps, and excludes or is excluded. */
+/* The first operation that overlaps and excludes, or is excluded. */
 static Qcow2Op *op_conflict(Qcow2State *s, int64_t start, int64_t end,
                             bool exclusive)
 {
@@ -91,7 +91,7 @@ bool qcow2_op_has_fresh(const Qcow2State *s, uint64_t offset)
 
 /*
  * How many of the clusters from @offset on need new space (@bytes at most)?
- * Counts over runs of different kinds.
+ * The count continues over runs of different types.
  */
 static int coroutine_fn count_unwritable(BlockDriverState *bs, int64_t offset,
                                          int64_t bytes, int64_t *count)
@@ -99,7 +99,7 @@ static int coroutine_fn count_unwritable(BlockDriverState *bs, int64_t offset,
     Qcow2State *s = bs->opaque;
     int64_t span = s->cluster_size << s->slice_bits, done = 0;
 
-    /* Not beyond one slice: then it is all cached. */
+    /* The count stays in one slice, so that all is cached. */
     bytes = MIN(bytes, span - (offset & (span - 1)));
     while (done < bytes) {
         Qcow2Map map;
@@ -148,7 +148,7 @@ static int coroutine_fn allocate(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
-/* First allocation with lazy refcounts: from now on they may be wrong. */
+/* The first allocation with lazy refcounts: they may be wrong from now on. */
 static int coroutine_fn mark_dirty(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
@@ -206,7 +206,7 @@ int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
             break;
         }
         if (other->start > start) {
-            bytes = other->start - offset; /* up to there it is free */
+            bytes = other->start - offset; /* the range is free up to there */
         } else {
             co_queue_wait(&other->wait, &s->lock);
         }
@@ -225,7 +225,7 @@ int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
-/* Gives up new clusters that nothing refers to. */
+/* Frees new clusters that nothing refers to. */
 static void coroutine_fn write_undo(BlockDriverState *bs, Qcow2Write *w)
 {
     uint64_t fresh = w->op.fresh, bytes = w->op.fresh_bytes;
@@ -245,10 +245,10 @@ static int coroutine_fn write_link(BlockDriverState *bs, Qcow2Write *w)
 
     for (pos = w->op.start; ret == 0 && pos < w->op.end;
          pos += s->cluster_size, host += s->cluster_size) {
-        /* Of an allocated zero cluster only the flag goes. */
+        /* An allocated zero cluster loses only the flag. */
         ret = qcow2_set_entry(bs, pos, host | QCOW2_COPIED, !w->fresh, false);
     }
-    return ret; /* on failure what is not linked is leaked */
+    return ret; /* on failure clusters that are not linked are leaked */
 }
 
 int coroutine_fn qcow2_write_end(BlockDriverState *bs, Qcow2Write *w, int ret)

@@ -11,7 +11,7 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 
-/* What version 2 cannot hold and what is not converted is refused. */
+/* Features that version 2 lacks and that are not converted are refused. */
 static bool check_downgrade(BlockDriverState *bs, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
@@ -32,7 +32,7 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
     return false;
 }
 
-/* Clusters of zeroes become data, or unallocated where that reads the same. */
+/* Makes zero clusters data, or unallocated if that reads the same. */
 static int coroutine_fn replace_zeroes(BlockDriverState *bs, int64_t offset,
                                        int64_t bytes, void *zeroes)
 {

@@ -25,7 +25,7 @@ size_t qcow2_bitmap_entry_size(size_t name_len, size_t extra_len)
     return ROUND_UP(DIR_ENTRY_HEADER + name_len + extra_len, 8);
 }
 
-/* What must hold of every entry, known or not. */
+/* Conditions for every entry, known or not. */
 static bool entry_check(const Qcow2Bitmap *b, size_t name_len,
                         unsigned cluster_bits, Error **errp)
 {

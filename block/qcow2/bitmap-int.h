@@ -34,7 +34,7 @@ typedef struct Qcow2Bitmap {
     uint8_t *extra;
     uint32_t extra_size;
     int64_t cut_end; /* see bdrv_dirty_bitmap_cut_end(); not in the directory */
-    /* while storing: has a new table; what it replaces is to be freed */
+    /* while storing: has a new table; the one it replaces is to be freed */
     bool stored;
     uint64_t old_table_offset;
     uint32_t old_table_size;
@@ -48,7 +48,7 @@ GPtrArray *qcow2_bitmap_dir_parse(const uint8_t *buf, size_t len,
 /* Caller frees; *@len bytes. */
 uint8_t *qcow2_bitmap_dir_serialise(const GPtrArray *dir, size_t *len);
 size_t qcow2_bitmap_entry_size(size_t name_len, size_t extra_len);
-/* Can we keep it up to date? (known type, flags, extra data) */
+/* Can it be kept up to date? (known type, flags, extra data) */
 bool qcow2_bitmap_usable(const Qcow2Bitmap *b);
 /* Table entries that a bitmap of a disk of @size bytes needs. */
 uint64_t qcow2_bitmap_table_entries(int64_t size, unsigned granularity_bits,
@@ -57,16 +57,14 @@ Qcow2Bitmap *qcow2_bitmap_dir_find(GPtrArray *dir, const char *name);
 
 /* --- bitmap.c, bitmap-store.c --- */
 
-/* The directory of the image with the cut_end of each; empty where there is
- * none. */
+/* The directory of the image with the cut_end of each; may be empty. */
 GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
                                                     Error **errp);
-/* The store of bitmaps in the image becomes that of @bs. */
+/* Makes the bitmaps in the image the store of @bs. */
 void qcow2_attach_bitmap_store(BlockDriverState *bs);
 /*
- * Operations of that store, see BdrvBitmapStoreOps.  Where the directory is
- * damaged, no bitmap is loaded, with a warning, and they are not trusted any
- * more.
+ * Operations of that store, see BdrvBitmapStoreOps.  If the directory is
+ * damaged, no bitmap is loaded, with a warning, and none is trusted any more.
  */
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp);

@@ -29,7 +29,7 @@ static void coroutine_mixed_fn free_table_clusters(BlockDriverState *bs,
     }
 }
 
-/* Frees a table on disk with its clusters; where it is bad it is leaked. */
+/* Frees a table on disk with its clusters; a damaged one is leaked. */
 static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
                                            const Qcow2Bitmap *b,
                                            uint64_t offset, uint32_t size)
@@ -119,7 +119,7 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
 
 /* --- directory --- */
 
-/* The notes that go with @dir. */
+/* The cut_end notes that belong to @dir. */
 static GArray *make_cuts(GPtrArray *dir)
 {
     GArray *cuts = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapCut));
@@ -135,7 +135,7 @@ static GArray *make_cuts(GPtrArray *dir)
     return cuts;
 }
 
-/* The header, with bitmaps as given, durably; else as before in memory. */
+/* Writes the header with @bitmaps, durably; on failure memory is as before. */
 static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
                                             const Qcow2BitmapExt *ext,
                                             GPtrArray *dir)
@@ -198,7 +198,7 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
     if (ret >= 0) {
         ret = switch_header(bs, &new, dir);
         if (ret < 0) {
-            return ret; /* what the disk says is not known: nothing is freed */
+            return ret; /* the state on disk is unknown: free nothing */
         }
     } else {
         if (len) {
@@ -228,7 +228,7 @@ static Qcow2Bitmap *entry_for(GPtrArray *dir, const BdrvDirtyBitmap *bitmap)
     return b;
 }
 
-/* Gives up the new tables of what was stored, in the image as it was. */
+/* Frees the new tables after a failure; the image is unchanged. */
 static void coroutine_mixed_fn undo_store(BlockDriverState *bs, GPtrArray *dir)
 {
     for (guint i = 0; i < dir->len; i++) {
@@ -260,7 +260,7 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     return ret == 0;
 }
 
-/* @only NULL: all that are to be stored. */
+/* @only NULL: all bitmaps that are to be stored. */
 static bool coroutine_fn store_locked(BlockDriverState *bs,
                                       const BdrvDirtyBitmap *only,
                                       Error **errp)
@@ -282,7 +282,7 @@ static bool coroutine_fn store_locked(BlockDriverState *bs,
     ret = switch_dir(bs, dir);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the bitmap directory");
-        return false; /* leaks the new tables, as the disk may refer to them */
+        return false; /* leaks the new tables, to which the disk may refer */
     }
     for (guint i = 0; i < dir->len; i++) {
         const Qcow2Bitmap *b = dir->pdata[i];

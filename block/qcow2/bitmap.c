@@ -18,8 +18,8 @@
 #include "block/qcow2/refcount-int.h"
 
 /*
- * What is known of the disk's size since each bitmap began.  Without the bit
- * the image was written by a program that takes no note.
+ * Sets cut_end from the notes in the image.  If the autoclear bit is not set,
+ * the image was written by a program that does not keep them.
  */
 static void apply_cuts(const Qcow2State *s, GPtrArray *dir)
 {
@@ -33,7 +33,7 @@ static void apply_cuts(const Qcow2State *s, GPtrArray *dir)
 
             b->cut_end = MAX(b->cut_end, (int64_t)MIN(cut->end, INT64_MAX));
         } else {
-            known = false; /* it was not us who wrote this */
+            known = false; /* another program wrote this */
         }
     }
     for (guint i = 0; !known && i < dir->len; i++) {
@@ -41,7 +41,7 @@ static void apply_cuts(const Qcow2State *s, GPtrArray *dir)
     }
 }
 
-/* *@damaged: it could be read, but makes no sense. */
+/* *@damaged: it could be read, but is invalid. */
 static GPtrArray *coroutine_mixed_fn read_dir(BlockDriverState *bs,
                                               bool *damaged, Error **errp)
 {
@@ -151,7 +151,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     return ret >= 0;
 }
 
-/* Granularity to show for a bitmap, where the stored one is impossible. */
+/* Granularity to show for a bitmap whose stored one is invalid. */
 static uint64_t shown_granularity(const Qcow2Bitmap *b)
 {
     return UINT64_C(1) << CLAMP(b->granularity_bits,
@@ -172,7 +172,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
         return false;
     }
     if (good && !load_bits(bs, b, bitmap, &err)) {
-        /* The disk is fine: do not keep it from being used. */
+        /* The disk is intact and can be used. */
         error_prepend(&err, "Bitmap is inconsistent: ");
         warn_report("%s", error_get_pretty(err));
         error_free(err);
@@ -202,7 +202,7 @@ static bool coroutine_mixed_fn load_all(BlockDriverState *bs, bool *damaged,
         const Qcow2Bitmap *b = dir->pdata[i];
 
         if (!load_one(bs, b, errp)) {
-            /* Two of one name; else there was no memory. */
+            /* A duplicate name; otherwise memory was short. */
             *damaged = bdrv_dirty_bitmap_find(bs, b->name) != NULL;
             return false;
         }
@@ -211,11 +211,10 @@ static bool coroutine_mixed_fn load_all(BlockDriverState *bs, bool *damaged,
 }
 
 /*
- * A damaged directory does not keep the disk from being used.  Its bitmaps
- * cannot be marked as in use, so that writing takes away the feature bit by
- * which they would be trusted (qcow2_make_writable()).  One that cannot be read
- * now may be good: what it says must not be lost by that, so the image is not
- * opened for writing.
+ * A damaged directory does not prevent use of the disk.  Its bitmaps cannot be
+ * marked as in use, so writing clears the feature bit by which they would be
+ * trusted (qcow2_make_writable()).  A directory that cannot be read now may be
+ * intact and must not be lost, so the image is not opened for writing.
  */
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp)
@@ -243,8 +242,8 @@ bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
 }
 
 /*
- * A bitmap with extra data that we do not understand is to be left as it is,
- * unless it promises to follow all writes: that promise we break.
+ * A bitmap with unknown extra data is left as it is, unless it has the AUTO
+ * flag: writes do not update it, so it must be marked.
  */
 static bool must_mark(const Qcow2Bitmap *b)
 {
@@ -253,8 +252,8 @@ static bool must_mark(const Qcow2Bitmap *b)
 }
 
 /*
- * Has the file say what we think it does, where that is not known: else a
- * directory that a failed save has left might count as current later.
+ * Writes the header again if its state on disk is not known: else a directory
+ * that a failed save left might count as current later.
  */
 static bool coroutine_mixed_fn make_sure(BlockDriverState *bs, Error **errp)
 {
@@ -307,7 +306,7 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
     if (!changed) {
         return true;
     }
-    /* In place: only a flag differs, which no torn write can split. */
+    /* In place: only a flag differs, so that a torn write is harmless. */
     buf = qcow2_bitmap_dir_serialise(dir, &len);
     if (len != s->bitmaps.dir_size) {
         error_setg(errp, "Bitmap directory has an unexpected size");
@@ -355,7 +354,7 @@ bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
     return call.ok;
 }
 
-/* How many bitmaps, and bytes of directory, would there be with @name? */
+/* How many bitmaps and bytes of directory would there be with @name? */
 static void count_bitmaps(BlockDriverState *bs, GPtrArray *dir,
                           const char *name, uint64_t *count, uint64_t *bytes)
 {
@@ -440,7 +439,7 @@ fail:
     return false;
 }
 
-/* Not with bitmaps that cannot follow. */
+/* The disk cannot be resized with bitmaps that cannot follow. */
 bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
                                           int64_t bytes, Error **errp)
 {

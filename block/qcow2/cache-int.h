@@ -16,27 +16,27 @@ typedef struct Qcow2CacheConf {
 } Qcow2CacheConf;
 
 Qcow2Cache *qcow2_cache_new(const Qcow2CacheConf *conf);
-/* Frees it with what it holds, dirty or not. */
+/* Frees the cache with its entries, dirty or not. */
 void qcow2_cache_free(Qcow2Cache *cache);
-/* Changes the limit; entries above it go as others are loaded. */
+/* Changes the limit; excess entries are dropped as others are loaded. */
 void qcow2_cache_set_max(Qcow2Cache *cache, size_t max_entries);
 size_t qcow2_cache_entry_size(const Qcow2Cache *cache);
-/* The entry at @offset of the file, or NULL if not there; never yields. */
+/* The entry at @offset of the file, or NULL if not cached; never yields. */
 void *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset);
-/* The same, loaded where needed.  Valid until the next yield. */
+/* The same, loaded if needed.  Valid until the next yield. */
 int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
                                        Qcow2Cache *cache, uint64_t offset,
                                        void **data);
-/* Says that the entry at @offset, cached in @data, was changed. */
+/* Marks the entry at @offset, cached in @data, as dirty. */
 void qcow2_cache_mark_dirty(Qcow2Cache *cache, uint64_t offset,
                             const void *data);
 bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
 /* Writes all dirty entries, in ascending order. */
 int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
                                          Qcow2Cache *cache);
-/* Drops, without writing, what lies in [@offset, @offset + @bytes). */
+/* Drops entries in [@offset, @offset + @bytes) without writing. */
 void qcow2_cache_forget(Qcow2Cache *cache, uint64_t offset, uint64_t bytes);
-/* Drops what is clean and was not used since the last call; never yields. */
+/* Drops clean entries that were not used since the last call; never yields. */
 void qcow2_cache_clean(Qcow2Cache *cache);
 
 #endif

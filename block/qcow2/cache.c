@@ -23,7 +23,7 @@ struct Qcow2Cache {
     GHashTable *map; /* &offset -> entry */
     TAILQ_HEAD(Qcow2Lru, Qcow2CacheEntry) lru;
     size_t nb_dirty;
-    bool writing; /* under way: nothing changes but by peeking */
+    bool writing; /* in progress: only qcow2_cache_peek() is allowed */
     unsigned period;
 };
 
@@ -89,7 +89,7 @@ void *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
     return entry->data;
 }
 
-/* Drops the clean entry that was used longest ago; false: all are dirty. */
+/* Drops the clean entry that is least recently used; false: all are dirty. */
 static bool cache_drop_one(Qcow2Cache *cache)
 {
     Qcow2CacheEntry *entry;
@@ -108,8 +108,8 @@ static int coroutine_mixed_fn cache_make_room(BlockDriverState *bs,
 {
     while (g_hash_table_size(cache->map) >= cache->conf.max_entries) {
         /*
-         * With nearly all dirty, finding a clean one is a long walk for one
-         * entry: write all back, in order, for the sake of many.
+         * If nearly all are dirty, finding a clean one takes long: write all
+         * back, in order.
          */
         if (cache->nb_dirty * 4 >= cache->conf.max_entries * 3 ||
             !cache_drop_one(cache)) {
@@ -119,7 +119,7 @@ static int coroutine_mixed_fn cache_make_room(BlockDriverState *bs,
                 return ret;
             }
             if (!cache_drop_one(cache)) {
-                break; /* dirtied anew meanwhile: be over the limit a while */
+                break; /* dirtied again: exceed the limit for now */
             }
         }
     }
@@ -191,7 +191,7 @@ static int compare_offsets(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* Writes entries [@from, @to), which are neighbours in the file. */
+/* Writes entries [@from, @to), which are adjacent in the file. */
 static int coroutine_mixed_fn cache_write_run(BlockDriverState *bs,
                                               Qcow2Cache *cache,
                                               GPtrArray *dirty, guint from,

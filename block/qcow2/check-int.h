@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One look at all of an image, shared by the files that count references
- * (check-refs.c), compare them (check.c) and mend what is wrong (repair.c).
+ * (check-refs.c), compare them (check.c) and repair errors (repair.c).
  *
  * Rules of repairing, in the order in which it is done:
  *
@@ -26,18 +26,18 @@
 
 /* An entry of an L1 or L2 table that can be replaced. */
 typedef struct Qcow2Mend {
-    uint64_t table;  /* offset of the cluster that has the entry */
+    uint64_t table;  /* offset of the cluster with the entry */
     uint64_t offset; /* of the entry, in the file */
-    uint64_t value;  /* what it becomes */
+    uint64_t value;  /* its new value */
     uint32_t l1_index;
-    bool active_l1;  /* it is @l1_index of the active L1 table */
-    bool l1;         /* of an L1 table, to which nothing else may refer */
-    bool lost;       /* what it referred to is not there */
-    bool metadata;   /* ... but metadata is, which has its place in the file */
-    bool active;     /* the disk as it is has lost that */
+    bool active_l1;  /* it is entry @l1_index of the active L1 table */
+    bool l1;         /* of an L1 table; nothing else may refer to its cluster */
+    bool lost;       /* its target does not exist */
+    bool metadata;   /* ... but is metadata, which has its place in the file */
+    bool active;     /* the active disk has lost that data */
 } Qcow2Mend;
 
-/* What a cluster is used for: data may be of both kinds, others of one only. */
+/* Uses of a cluster: data may be of both kinds, others of one only. */
 typedef enum Qcow2Use {
     QCOW2_USE_HEADER,
     QCOW2_USE_L1,
@@ -53,15 +53,15 @@ typedef enum Qcow2Use {
     QCOW2_USE__MAX,
 } Qcow2Use;
 
-/* Metadata that is sure to be in its place. */
+/* Metadata whose place is certain. */
 typedef struct Qcow2Sure {
     Qcow2Use use;
-    uint64_t offset, end; /* in the file, whole clusters; nothing: both 0 */
+    uint64_t offset, end; /* in the file, whole clusters; none: both 0 */
 } Qcow2Sure;
 
 /*
- * An entry of the refcount table that points to no refcount block.  As long as
- * the check lasts it is 0 in memory: looking there would only find it corrupt.
+ * An entry of the refcount table that points to no refcount block.  During the
+ * check it is 0 in memory, as using it would only report corruption.
  */
 typedef struct Qcow2BadBlock {
     uint64_t index, value;
@@ -74,21 +74,21 @@ typedef struct Qcow2Check {
     int fix;
     bool quiet;         /* count only, print nothing */
     uint32_t *counts;   /* references found, by host cluster */
-    uint16_t *uses;     /* what they are, by host cluster: 1 << Qcow2Use */
-    uint64_t clusters;  /* of them */
+    uint16_t *uses;     /* their uses, by host cluster: 1 << Qcow2Use */
+    uint64_t clusters;  /* length of both arrays */
     int64_t file_end;   /* bytes, rounded up to clusters */
     uint64_t next_host; /* where the last data cluster ended */
     Qcow2Sure sure[5];
-    GHashTable *l2_refs; /* &offset of an L2 table -> L1 entries with it */
+    GHashTable *l2_refs; /* &offset of an L2 table -> number of L1 entries */
     GArray *mends;      /* of Qcow2Mend */
     GArray *bad_blocks; /* of Qcow2BadBlock, or NULL */
     uint64_t low;       /* clusters whose refcount is too low */
-    bool without_refcounts; /* their own clusters are given up: not counted */
+    bool without_refcounts; /* their own clusters are freed: not counted */
     bool rebuild;       /* refcount blocks are missing or bad */
-    bool cut;           /* something that stays lies past the file's end */
+    bool cut;           /* something that stays is past the file's end */
     bool uncounted;     /* some references could not be followed */
     bool overflow;      /* a count does not fit the image's refcounts */
-    bool bitmaps_bad;   /* the bitmaps cannot be used, and may be dropped */
+    bool bitmaps_bad;   /* the bitmaps are unusable, and may be dropped */
 } Qcow2Check;
 
 /* --- check.c --- */
@@ -96,30 +96,31 @@ typedef struct Qcow2Check {
 /* Reports a corruption and counts it. */
 void qcow2_check_found(Qcow2Check *c, const char *fmt, ...)
     G_GNUC_PRINTF(2, 3);
-/* Says something on stderr, unless the look is a quiet one. */
+/* Prints a message on stderr, unless c->quiet is set. */
 void qcow2_check_say(const Qcow2Check *c, const char *fmt, ...)
     G_GNUC_PRINTF(2, 3);
-/* The count that a cluster is to have: references, and where not all of them
- * are known, at least what its refcount says. */
+/* The count that a cluster must have: its references, or if not all of them are
+ * known, at least its refcount. */
 uint64_t coroutine_mixed_fn qcow2_check_final(Qcow2Check *c, uint64_t cluster);
 /* Do only L1 tables refer to the L2 table at @l2? */
 bool qcow2_check_is_l2(const Qcow2Check *c, uint64_t l2);
-/* After entries were mended: drops what was counted and counts anew, without a
- * word; keeps what is set from outside (bs, res, fix, quiet,
- * without_refcounts), and rebuild. */
+/*
+ * Counts anew after repairs, without messages; keeps the fields set from
+ * outside (bs, res, fix, quiet, without_refcounts), and rebuild.
+ */
 int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c);
 
-/* There is a new refcount table: the bad entries of the old one are gone. */
+/* There is a new refcount table: drops the bad entries of the old one. */
 void qcow2_check_forget_bad_blocks(Qcow2Check *c);
 
 /* --- check-refs.c --- */
 
-/* Counts all references, and reports what is wrong with them. */
+/* Counts all references, and reports wrong ones. */
 void coroutine_mixed_fn qcow2_check_count_all(Qcow2Check *c);
 
 /* --- repair.c --- */
 
-/* Mends what @c found, as far as c->fix allows. */
+/* Repairs what @c found, as far as c->fix allows. */
 int coroutine_mixed_fn qcow2_repair(Qcow2Check *c);
 
 #endif

@@ -27,7 +27,7 @@ static const char *const uses[QCOW2_USE__MAX] = {
     [QCOW2_USE_REFBLOCK] = "refcount block",
 };
 
-/* One more reference to each cluster of a range in the file. */
+/* Adds one reference to each cluster of a range in the file. */
 static bool count_range(Qcow2Check *c, uint64_t offset, uint64_t bytes,
                         Qcow2Use use)
 {
@@ -76,7 +76,7 @@ static bool coroutine_mixed_fn counted_once(Qcow2Check *c, uint64_t offset)
            qcow2_get_refcount(c->bs, cluster, &refcount) == 0 && refcount == 1;
 }
 
-/* Do the refcounts look like refcounts, or like something else? */
+/* Are the refcounts plausible? */
 static bool coroutine_mixed_fn refcounts_plausible(Qcow2Check *c)
 {
     const Qcow2State *s = c->s;
@@ -85,7 +85,7 @@ static bool coroutine_mixed_fn refcounts_plausible(Qcow2Check *c)
            counted_once(c, s->l1_offset) && counted_once(c, s->rt_offset);
 }
 
-/* Has the table of snapshots been understood, all of it? */
+/* Could the whole table of snapshots be decoded? */
 static bool snapshots_good(const Qcow2State *s)
 {
     bool good = s->snapshots && s->snapshots->len && !s->snapshots_damage;
@@ -97,8 +97,8 @@ static bool snapshots_good(const Qcow2State *s)
 }
 
 /*
- * Does the L1 table look like one?  Else the header may point to something that
- * belongs to a snapshot.
+ * Is the L1 table plausible?  Else the header may point to a cluster of a
+ * snapshot.
  */
 static bool l1_plausible(const Qcow2State *s)
 {
@@ -115,8 +115,8 @@ static bool l1_plausible(const Qcow2State *s)
 }
 
 /*
- * An entry that points to these is wrong.  Where other kinds of metadata are is
- * told by what may be as wrong as the entry itself.
+ * An entry that points to these is wrong.  Other kinds of metadata are located
+ * by entries that may be just as wrong.
  */
 static void coroutine_mixed_fn find_sure(Qcow2Check *c)
 {
@@ -141,7 +141,7 @@ static void coroutine_mixed_fn find_sure(Qcow2Check *c)
     }
 }
 
-/* What is sure and overlaps with a range of the file, or NULL. */
+/* Sure metadata that overlaps with a range of the file, or NULL. */
 static const Qcow2Sure *metadata_at(const Qcow2Check *c, uint64_t offset,
                                     uint64_t bytes)
 {
@@ -155,11 +155,11 @@ static const Qcow2Sure *metadata_at(const Qcow2Check *c, uint64_t offset,
 
 /* --- L2 tables and data --- */
 
-/* Where an entry of an L2 table is. */
+/* Location of an L2 entry. */
 typedef struct Place {
     uint64_t l2, index;
-    bool active; /* part of the disk as it is, not of a snapshot only */
-    bool first;  /* the table was not looked at before */
+    bool active; /* part of the active disk, not of a snapshot only */
+    bool first;  /* the table was not examined before */
 } Place;
 
 static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
@@ -179,10 +179,10 @@ static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
 }
 
 /*
- * Says so if an entry points to metadata, and has it become zeroes.  One that
- * has to stay is counted, so that writing there does not free the metadata.
- * The refcounts are built anew in another place instead: guests can write data
- * that looks like refcounts, and what is right about theirs is not to be lost.
+ * Reports an entry that points to metadata, and makes it zero.  One that has to
+ * stay is counted, so that writing there does not free the metadata.  If it
+ * points to refcounts, those are built anew elsewhere instead: guests can write
+ * data that looks like refcounts, and correct counts must not be lost.
  */
 static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
                              uint64_t offset, uint64_t bytes)
@@ -200,7 +200,7 @@ static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
     if (!what || what->use == QCOW2_USE_REFTABLE ||
         what->use == QCOW2_USE_REFBLOCK ||
         (c->s->version < 3 && qcow2_has_backing(c->bs))) {
-        return false; /* find_overlaps() tells of it */
+        return false; /* find_overlaps() reports it */
     }
     qcow2_check_found(c, "L2 entry %#" PRIx64 " points to the %s", entry,
                       uses[what->use]);
@@ -211,9 +211,9 @@ static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
 }
 
 /*
- * What an entry points to is past the end of the file.  It becomes zeroes,
- * which is what the file has there; where that cannot be said (version 2 with
- * a backing file), it stays.
+ * The cluster of an entry is past the end of the file.  The entry becomes zero,
+ * as the file reads there; if that cannot be expressed (version 2 with a
+ * backing file), it stays.
  */
 static void data_lost(Qcow2Check *c, const Place *at)
 {
@@ -239,7 +239,7 @@ static void count_compressed(Qcow2Check *c, const Place *at, uint64_t entry)
         mend_entry(c, at, entry & ~QCOW2_COPIED, false);
     }
     qcow2_compressed_range(entry, c->s->cluster_bits, &offset, &bytes);
-    /* The sectors may reach over the end of a file that is not padded. */
+    /* The sectors may extend past the end of a file that is not padded. */
     if (offset < (uint64_t)c->file_end) {
         bytes = MIN(bytes, c->file_end - offset);
     }
@@ -266,8 +266,8 @@ static void count_normal(Qcow2Check *c, const Place *at, uint64_t entry)
 }
 
 /*
- * Reserved bits may mean something to whoever has set them: an entry of which
- * the rest fits stays as it is, with its flag.
+ * Reserved bits may have a meaning for the program that set them: an entry that
+ * is valid otherwise stays, with its flag.
  */
 static void find_reserved(Qcow2Check *c, const char *what, uint64_t entry,
                           uint64_t reserved)
@@ -294,7 +294,7 @@ static void count_entry(Qcow2Check *c, const Place *at, uint64_t entry)
     case QCOW2_INVALID:
         qcow2_check_found(c, "L2 entry %#" PRIx64 " is invalid", entry);
         if (entry & QCOW2_ZERO && c->s->version >= 3) {
-            mend_entry(c, at, QCOW2_ZERO, false); /* zeroes all the same */
+            mend_entry(c, at, QCOW2_ZERO, false); /* reads as zeroes anyway */
         } else {
             c->uncounted = true;
         }
@@ -304,13 +304,13 @@ static void count_entry(Qcow2Check *c, const Place *at, uint64_t entry)
     }
 }
 
-/* One more L1 entry has the L2 table at @l2; is it the first? */
+/* Counts an L1 entry for the L2 table at @l2; is it the first? */
 static bool count_l2_ref(Qcow2Check *c, uint64_t l2)
 {
     uint64_t *n = g_hash_table_lookup(c->l2_refs, &l2);
 
     if (!n) {
-        n = g_new0(uint64_t, 2); /* the key, and how many */
+        n = g_new0(uint64_t, 2); /* the key and the count */
         n[0] = l2;
         g_hash_table_insert(c->l2_refs, n, n);
     }
@@ -334,7 +334,7 @@ static void coroutine_mixed_fn count_l2(Qcow2Check *c, uint64_t l2,
         c->uncounted = true;
         return;
     }
-    c->next_host = 0; /* an L2 table in between does not make fragments */
+    c->next_host = 0; /* an L2 table in between is no fragmentation */
     for (; at.index < UINT64_C(1) << s->l2_bits; at.index++) {
         count_entry(c, &at, table[at.index]);
     }
@@ -349,7 +349,7 @@ typedef struct L1 {
     bool active;
 } L1;
 
-/* There is no L2 table where an entry points to: what it mapped is lost. */
+/* There is no L2 table at the offset in an entry: what it mapped is lost. */
 static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index,
                        bool metadata)
 {
@@ -368,17 +368,17 @@ static void table_lost(Qcow2Check *c, const L1 *l1, uint32_t index,
     if (!qcow2_has_backing(c->bs)) {
         g_array_append_val(c->mends, mend);
     } else if (!metadata) {
-        c->cut = true; /* old data would show instead */
+        c->cut = true; /* data of the backing file would show instead */
     } else {
-        /* It stays, and is one reference more: COPIED would be wrong. */
+        /* It stays and counts as a reference: COPIED would be wrong. */
         count_range(c, l1->entries[index] & QCOW2_OFFSET_MASK,
                     c->s->cluster_size, QCOW2_USE_L2);
     }
 }
 
 /*
- * A flag that belongs to a table, and there is none.  Others may take the
- * entry for one that refers to the header.
+ * The COPIED flag without a table.  Other programs may take the entry for a
+ * reference to the header.
  */
 static void flag_without_table(Qcow2Check *c, const L1 *l1, uint32_t index)
 {
@@ -403,7 +403,7 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
     Qcow2State *s = c->s;
 
     if (!count_range(c, l1->offset, l1->n * 8ULL, QCOW2_USE_L1)) {
-        /* What is left of it counts. */
+        /* The part inside the file counts. */
         c->cut = c->uncounted = true;
         if (l1->offset < (uint64_t)c->file_end) {
             count_range(c, l1->offset, c->file_end - l1->offset, QCOW2_USE_L1);
@@ -507,7 +507,7 @@ static void coroutine_mixed_fn count_bitmap(Qcow2Check *c,
     }
 }
 
-/* Can the directory be read from the disk, whatever it says? */
+/* Can the directory be read from the disk, whatever its content? */
 static bool coroutine_mixed_fn directory_readable(Qcow2Check *c)
 {
     const Qcow2BitmapExt *ext = &c->s->bitmaps;
@@ -605,20 +605,20 @@ static void count_refcount_structure(Qcow2Check *c)
 }
 
 /*
- * A cluster that is used in two ways.  The refcounts can be built anew in
- * another place; of others, nobody can say which of the two is wrong.
+ * A cluster with two uses.  Refcounts can be built anew elsewhere; for others
+ * it is not known which use is wrong.
  */
 static void find_overlaps(Qcow2Check *c)
 {
     const unsigned data = 1U << QCOW2_USE_DATA | 1U << QCOW2_USE_COMPRESSED;
     const unsigned table = 1U << QCOW2_USE_REFTABLE;
-    const unsigned block = 1U << QCOW2_USE_REFBLOCK; /* said already */
+    const unsigned block = 1U << QCOW2_USE_REFBLOCK; /* reported already */
 
     for (uint64_t i = 0; i < c->clusters; i++) {
         unsigned all = c->uses[i];
         int first, second;
 
-        /* Most have one use, or none: there can be very many. */
+        /* Most clusters have at most one use; there can be very many. */
         if (!(all & (all - 1)) || !(all & ~data) || (all & block)) {
             continue;
         }
@@ -630,7 +630,7 @@ static void find_overlaps(Qcow2Check *c)
         if (all & table) {
             c->rebuild = true;
         } else {
-            c->uncounted = true; /* what is lost may be in what is leaked */
+            c->uncounted = true; /* leaked clusters may have lost data */
         }
     }
 }

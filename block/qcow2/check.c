@@ -17,7 +17,7 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 
-/* --- saying what is found --- */
+/* --- reporting --- */
 
 static void G_GNUC_PRINTF(2, 0) vsay(const Qcow2Check *c, const char *fmt,
                                      va_list ap)
@@ -68,7 +68,7 @@ bool qcow2_check_is_l2(const Qcow2Check *c, uint64_t l2)
     return n && c->counts[l2 >> c->s->cluster_bits] == n[1];
 }
 
-/* Is the count of a cluster more than a refcount of the image can say? */
+/* Does the count of a cluster exceed the refcounts of the image? */
 static bool overflows(const Qcow2Check *c, uint64_t cluster)
 {
     return c->counts[cluster] > c->s->refcount_max ||
@@ -100,7 +100,7 @@ static void compare_one(Qcow2Check *c, uint64_t cluster, uint64_t refcount)
     }
 }
 
-/* What is going to be mended is not reported here, but when it is mended. */
+/* Errors that are going to be repaired are reported then, not here. */
 static void coroutine_mixed_fn compare(Qcow2Check *c)
 {
     uint64_t highest = 0, refcount;
@@ -132,7 +132,7 @@ static void coroutine_mixed_fn compare(Qcow2Check *c)
 
 /* --- flags --- */
 
-/* Is a COPIED flag as it must be for a cluster? Only when it is our own. */
+/* Is the COPIED flag of an entry correct?  It means a refcount of 1. */
 static bool coroutine_mixed_fn flag_ok(Qcow2Check *c, uint64_t entry)
 {
     uint64_t i = (entry & QCOW2_OFFSET_MASK) >> c->s->cluster_bits;
@@ -141,7 +141,7 @@ static bool coroutine_mixed_fn flag_ok(Qcow2Check *c, uint64_t entry)
            !(entry & QCOW2_COPIED) == (qcow2_check_final(c, i) != 1);
 }
 
-/* @fix: that was tried just now. */
+/* @fix: a repair was tried just now. */
 static void flag_wrong(Qcow2Check *c, const char *what, uint64_t entry,
                        bool fix, bool fixed)
 {
@@ -153,9 +153,9 @@ static void flag_wrong(Qcow2Check *c, const char *what, uint64_t entry,
 }
 
 /*
- * Writes the entries [@from, @to) of an L2 table, of which only the flags were
- * changed.  This is not done by qcow2_set_entry(), which changes no table that
- * has two users: the flags of such a table are wrong for both of them.
+ * Writes the entries [@from, @to) of an L2 table, in which only flags changed.
+ * qcow2_set_entry() cannot do that, as it changes no table with two users: the
+ * flags of such a table are wrong for both.
  */
 static bool coroutine_mixed_fn write_flags(Qcow2Check *c, uint64_t l2,
                                            const uint64_t *table,
@@ -176,7 +176,7 @@ static bool coroutine_mixed_fn write_flags(Qcow2Check *c, uint64_t l2,
     return ret >= 0;
 }
 
-/* Is that an entry with a COPIED flag that is wrong? */
+/* Is it an entry with a wrong COPIED flag? */
 static bool coroutine_mixed_fn entry_flag_wrong(Qcow2Check *c, uint64_t entry)
 {
     Qcow2Type type = qcow2_entry_type(entry, c->s->version,
@@ -198,7 +198,7 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
     int ret;
 
     if (!g_hash_table_contains(c->l2_refs, &l2)) {
-        return; /* not a table: said already */
+        return; /* not a table: reported already */
     }
     table = qcow2_read_table(c->bs, l2, n, &ret);
     old = table ? g_try_malloc(n * 8) : NULL;
@@ -226,7 +226,7 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
     }
 }
 
-/* Does nothing but an L1 table refer to the cluster at @offset? */
+/* Does only an L1 table refer to the cluster at @offset? */
 static bool is_l1_cluster(const Qcow2Check *c, uint64_t offset)
 {
     uint64_t cluster = offset >> c->s->cluster_bits;
@@ -234,7 +234,7 @@ static bool is_l1_cluster(const Qcow2Check *c, uint64_t offset)
     return cluster < c->clusters && c->counts[cluster] == 1;
 }
 
-/* The flags of the active tables; with @fix, they are set right. */
+/* Checks the flags of the active tables; with @fix, corrects them. */
 static void coroutine_mixed_fn check_flags(Qcow2Check *c, bool fix)
 {
     Qcow2State *s = c->s;
@@ -324,7 +324,7 @@ int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c)
         for (guint i = 0; i < again.mends->len; i++) {
             const Qcow2Mend *m = &g_array_index(again.mends, Qcow2Mend, i);
 
-            /* Still there: it cannot be mended. */
+            /* Still present: it cannot be repaired. */
             again.cut |= m->lost && !m->metadata;
         }
         again.quiet = c->quiet;
@@ -349,13 +349,13 @@ static int coroutine_mixed_fn write_caches(BlockDriverState *bs)
     return ret < 0 ? ret : qcow2_flush_file(bs);
 }
 
-/* Mends, and looks what is left: only what is gone was repaired. */
+/* Repairs and checks again: errors that are gone count as repaired. */
 static int coroutine_mixed_fn repair(Qcow2Check *c, BdrvCheckResult *left)
 {
     BdrvCheckResult scratch = { 0 }, *res = c->res;
     int ret;
 
-    c->res = &scratch; /* what comes up on the way is seen in the end */
+    c->res = &scratch; /* only the last look counts */
     ret = qcow2_repair(c);
     if (ret == 0) {
         ret = write_caches(c->bs); /* the flags rely on the refcounts */
@@ -383,8 +383,8 @@ static void take_result(BdrvCheckResult *res, const BdrvCheckResult *left)
 }
 
 /*
- * A repair that left nothing wrong makes the image good; one of leaks only
- * cannot judge what had it marked as corrupt.
+ * A complete repair without errors left makes the image clean; a repair of
+ * leaks only does not clear the corrupt bit.
  */
 static int coroutine_mixed_fn clear_bits(BlockDriverState *bs, int fix,
                                          const BdrvCheckResult *res)
@@ -400,7 +400,7 @@ static int coroutine_mixed_fn clear_bits(BlockDriverState *bs, int fix,
     return qcow2_set_incompatible(bs, bits, false);
 }
 
-/* *@sound: afterwards no cluster in use can be handed out. */
+/* *@sound: afterwards no cluster in use can be allocated. */
 static int coroutine_mixed_fn check_and_repair(BlockDriverState *bs,
                                                BdrvCheckResult *res, int fix,
                                                bool *sound)
@@ -448,7 +448,7 @@ int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
     int ret;
 
     CO_MUTEX_GUARD(&s->lock);
-    /* What is in the caches belongs to the image as it is. */
+    /* The caches are part of the image that is checked. */
     ret = bs->read_only ? 0 : qcow2_apply_frees(bs);
     return ret < 0 ? ret : check_and_repair(bs, res, fix, &sound);
 }
