@@ -22,7 +22,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
 typedef struct ReopenEntry {
     BdrvReopenState state;
     BlockdevOptions *explicit_options;
-    bool keep_children; /* options say nothing about children */
+    bool keep_children; /* the options do not describe children */
 } ReopenEntry;
 
 typedef struct ReopenQueue {
@@ -73,7 +73,7 @@ static ReopenEntry *queue_find(ReopenQueue *queue, const BlockDriverState *bs)
     return NULL;
 }
 
-/* --- queue --- */
+/* --- the queue --- */
 
 static void queue_add(ReopenQueue *queue, BlockDriverState *bs,
                       const BlockdevOptions *explicit_options,
@@ -105,8 +105,8 @@ static const BlockdevOptions *find_definition(const BlockdevOptions *options,
 }
 
 /*
- * Children that @entry's node defined in place follow its options; those it is
- * about to lose do not matter.
+ * Children that @entry's node defined in place follow its options, unless it is
+ * about to lose them.
  */
 static void queue_children(ReopenQueue *queue, ReopenEntry *entry)
 {
@@ -127,7 +127,7 @@ static void queue_children(ReopenQueue *queue, ReopenEntry *entry)
     }
 }
 
-/* Fills in what @bs takes over from its parent, as that one will be. */
+/* Fills in options that @bs inherits from the new options of its parent. */
 static void inherit_new_options(ReopenQueue *queue, ReopenEntry *entry)
 {
     BlockDriverState *bs = entry->state.bs;
@@ -182,7 +182,7 @@ static void queue_complete(ReopenQueue *queue)
     }
 }
 
-/* --- prepare: what all drivers have --- */
+/* --- prepare: options of all drivers --- */
 
 typedef struct ModeUndo {
     BlockDriverState *bs;
@@ -273,7 +273,7 @@ static bool is_mutable(const BlockDriverState *bs, const char *name)
            is_child_option(bs->options, name);
 }
 
-/* JSON of @options in which defaults are as good as given. */
+/* JSON of @options, with defaults filled in. */
 static json_object *options_tree(const BlockdevOptions *options)
 {
     g_autoptr(BlockdevOptions) copy = qapi_clone_BlockdevOptions(options);
@@ -290,7 +290,7 @@ static json_object *options_tree(const BlockdevOptions *options)
     return qapi_BlockdevOptions_to_json(copy);
 }
 
-/* The first member of @a that is not the same in @b, and may not change. */
+/* The first member of @a that differs in @b and may not change. */
 static const char *find_change(const BlockDriverState *bs, json_object *a,
                                json_object *b)
 {
@@ -339,7 +339,7 @@ static bool prepare_options(ReopenEntry *entry, Error **errp)
 
 /* --- prepare: children --- */
 
-/* Replaces child @option->name by what the options refer to. */
+/* Replaces child @option->name as the options specify. */
 static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
                           const BdrvOptionsChild *option, Error **errp)
 {
@@ -375,7 +375,7 @@ static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
     BdrvChild *child = bdrv_find_child(bs, option->name);
 
     if (option->definition) {
-        /* Reopened on its own; here it may not become another node. */
+        /* The child is reopened separately; it may not become another node. */
         const char *name = option->definition->node_name;
 
         if (!child || (name && strcmp(name, child->bs->node_name))) {
@@ -463,7 +463,7 @@ static bool prepare_driver(ReopenQueue *queue, ReopenEntry *entry,
     return true;
 }
 
-/* From the end upwards, as a node may go by the size of its child. */
+/* In reverse order, as the size of a node may depend on that of its child. */
 static bool queue_refresh_sizes(ReopenQueue *queue, Error **errp)
 {
     for (guint i = queue->entries->len; i > 0; i--) {
@@ -495,7 +495,7 @@ static bool queue_prepare(ReopenQueue *queue, Error **errp)
 
 /* --- commit --- */
 
-/* Children that are not ours any more do not follow us. */
+/* Former children do not inherit options any more. */
 static void forget_lost_children(BlockDriverState *bs)
 {
     BlockDriverState *other = NULL;
@@ -526,7 +526,7 @@ static void entry_finish(ReopenEntry *entry)
     bdrv_refresh_limits(bs, NULL, NULL);
 }
 
-/* Children come after their parents in the queue: from the end upwards. */
+/* Children come after their parents in the queue: iterate in reverse. */
 static void queue_finish(ReopenQueue *queue)
 {
     for (guint i = queue->entries->len; i > 0; i--) {

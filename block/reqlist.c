@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ranges in flight: a list, as there are never more than some dozens. */
+/* Ranges in flight: a list, as there are at most a few dozen. */
 #include "qemu/osdep.h"
 #include "block/reqlist.h"
 #include "qemu/interval.h"
@@ -47,6 +47,6 @@ void coroutine_fn block_reqs_wait_all(BlockReqList *list, int64_t offset,
                                       int64_t bytes)
 {
     while (block_reqs_wait_one(list, offset, bytes)) {
-        /* look anew */
+        /* restart */
     }
 }

@@ -16,21 +16,21 @@ void bdrv_inc_in_flight(BlockDriverState *bs)
     bdrv_node(bs)->in_flight++;
 }
 
-/* Who drains polls the loop in the same thread and looks again by itself. */
+/* A drain polls the loop in the same thread and checks again by itself. */
 void bdrv_dec_in_flight(BlockDriverState *bs)
 {
     g_assert(bdrv_node(bs)->in_flight > 0);
     bdrv_node(bs)->in_flight--;
 }
 
-/* --- may it be? --- */
+/* --- checks --- */
 
 static bool changes_node(const BdrvRequest *r)
 {
     return r->type != BDRV_REQUEST_READ && r->type != BDRV_REQUEST_STATUS;
 }
 
-/* The last block may be padded past an end that is not aligned. */
+/* The last block may be padded past an unaligned end. */
 static bool leaves_node(const BdrvRequest *r)
 {
     const BlockDriverState *bs = r->bs;
@@ -62,7 +62,7 @@ int bdrv_request_check(BdrvRequest *r)
     return G_UNLIKELY(leaves_node(r)) ? -EIO : 0;
 }
 
-/* Of these the edge needs one; 0: any edge will do. */
+/* The edge needs one of these permissions; 0: none. */
 static uint64_t permissions(const BdrvRequest *r)
 {
     const uint64_t unchanged = BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED;
@@ -130,7 +130,7 @@ static bool conflicts(const BdrvRequest *r, const BdrvRequest *other)
                           r->overlap_offset, r->overlap_bytes);
 }
 
-/* A request in flight that @r has to wait for, or NULL. */
+/* A request in flight for which @r has to wait, or NULL. */
 static BdrvRequest *find_conflict(const BdrvRequest *r)
 {
     BdrvRequest *other;
@@ -143,7 +143,7 @@ static BdrvRequest *find_conflict(const BdrvRequest *r)
     return NULL;
 }
 
-/* A query ends before what it would have to wait for further on (rule 8). */
+/* A query is cut before a range for which it would have to wait (rule 8). */
 static void shorten_query(BdrvRequest *r)
 {
     const BdrvRequest *other;
@@ -180,7 +180,7 @@ static bool coroutine_fn wait_for_conflicts(BdrvRequest *r)
     }
 }
 
-/* What a serialising request is rounded to; 0: it is none (rule 4). */
+/* The alignment of a serialising request; 0: it is none (rule 4). */
 static int64_t serialising_align(const BdrvRequest *r)
 {
     int64_t align = bdrv_request_align(r->bs);
@@ -203,8 +203,8 @@ static void make_serialising(BdrvRequest *r, int64_t start, int64_t end)
 }
 
 /*
- * Nobody is at what is cut off or new, nor past the end, where writes of who
- * may grow the node go.  The size may have changed while we waited.
+ * No other request may use a range that is cut off or new, nor that past the
+ * end, where writes grow the node.  The size may change during the wait.
  */
 static bool coroutine_fn settle_truncate(BdrvRequest *r)
 {
@@ -244,7 +244,7 @@ static bool marks(const BdrvRequest *r)
            !(r->flags & BDRV_REQ_WRITE_UNCHANGED);
 }
 
-/* What the driver may change: whole blocks, where they are written back. */
+/* The range that the driver may change: whole blocks if written back. */
 static void changed_range(const BdrvRequest *r, int64_t *start, int64_t *end)
 {
     int64_t align = r->type == BDRV_REQUEST_WRITE
@@ -254,7 +254,7 @@ static void changed_range(const BdrvRequest *r, int64_t *start, int64_t *end)
     *end = ROUND_UP(r->offset + r->bytes, align);
 }
 
-/* The part of it that lies inside of the node. */
+/* Marks the part of the range inside the node. */
 static void mark(BlockDriverState *bs, int64_t start, int64_t end)
 {
     end = MIN(end, bs->total_bytes);
@@ -273,14 +273,14 @@ static void check_write_threshold(BlockDriverState *bs, int64_t end)
     uint64_t threshold = bdrv_node(bs)->write_threshold;
 
     if (G_UNLIKELY(threshold && end > threshold)) {
-        bdrv_node(bs)->write_threshold = 0; /* tells once */
+        bdrv_node(bs)->write_threshold = 0; /* reports once */
         if (bdrv_event_hooks.write_threshold) {
             bdrv_event_hooks.write_threshold(bs, threshold, end - threshold);
         }
     }
 }
 
-/* Rule 3: what may be different now from when it was called. */
+/* Rule 3: checks conditions that may have changed during the wait. */
 static int check_again(BdrvRequest *r)
 {
     BlockDriverState *bs = r->bs;
@@ -320,7 +320,7 @@ static int coroutine_fn intend_and_mark(BdrvRequest *r)
     return 0;
 }
 
-/* A write past the end of a node that may grow made it larger. */
+/* Updates the size after a write that has grown the node. */
 static void grow_to(BlockDriverState *bs, int64_t end)
 {
     BdrvChild *parent;
@@ -336,8 +336,8 @@ static void grow_to(BlockDriverState *bs, int64_t end)
 
 /* --- begin and end --- */
 
-/* A read through an edge that may not write copies nothing, unless copying is
- * all that it is for. */
+/* A read through an edge without permission to write copies nothing, unless
+ * copying is its only purpose. */
 static bool copies_up(const BdrvRequest *r)
 {
     const uint64_t need = BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED;
@@ -368,7 +368,7 @@ int coroutine_fn bdrv_request_begin(BdrvRequest *r)
     return ret;
 }
 
-/* It grew the node, and is marked the second time (rule 6). */
+/* A write that grew the node is marked again (rule 6). */
 static void end_change(BdrvRequest *r, int ret)
 {
     BlockDriverState *bs = r->bs;
@@ -394,7 +394,7 @@ static void end_change(BdrvRequest *r, int ret)
 
 int coroutine_fn bdrv_request_end(BdrvRequest *r, int ret)
 {
-    /* A driver that fails without saying why has a bug. */
+    /* A driver that fails without a reason has a bug. */
     g_assert(ret <= 0);
     g_assert(!r->child || r->child->bs == r->bs); /* rule 1 */
     if (changes_node(r)) {

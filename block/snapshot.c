@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Internal snapshots: finding the node that has them, the rules that hold for
- * all formats, and the calls of the driver.
+ * Internal snapshots: finding the node that has them, rules for all formats,
+ * and the calls of the driver.
  */
 #include "qemu/osdep.h"
 
@@ -45,7 +45,7 @@ void bdrv_snapshot_free(BdrvSnapshot *sn)
 
 /* --- which node --- */
 
-/* What a node without snapshots passes them on to: all that it is made of. */
+/* The child to which a node without snapshots delegates: its whole content. */
 static BdrvChild *fallback_child(const BlockDriverState *bs)
 {
     BdrvChild *primary = bdrv_filter_child(bs), *c;
@@ -102,7 +102,7 @@ int bdrv_snapshot_find(const GPtrArray *list, const char *id,
     return -1;
 }
 
-/* By ID, and where there is none, by name. */
+/* By ID, otherwise by name. */
 static int bdrv_snapshot_find_any(const GPtrArray *list, const char *id_or_name)
 {
     int index = bdrv_snapshot_find(list, id_or_name, NULL);
@@ -112,7 +112,7 @@ static int bdrv_snapshot_find_any(const GPtrArray *list, const char *id_or_name)
 
 /* --- rules --- */
 
-/* Does anything that @bs shows itself in follow its changes? */
+/* Does any node that shows @bs record its changes? */
 static bool has_bitmaps(BlockDriverState *bs)
 {
     BdrvDirtyBitmap *bitmap = NULL;
@@ -132,7 +132,7 @@ static bool has_bitmaps(BlockDriverState *bs)
     return false;
 }
 
-/* Does anything work with @bs, or what it shows itself in? */
+/* Is @bs, or a node that shows it, in use by a job or the like? */
 static bool is_idle(BlockDriverState *bs, Error **errp)
 {
     BdrvChild *c;
@@ -158,7 +158,7 @@ static bool check_name(const char *name, Error **errp)
     return true;
 }
 
-/* --- into the driver --- */
+/* --- calls of the driver --- */
 
 typedef enum SnapshotVerb {
     SNAPSHOT_CREATE,
@@ -206,7 +206,7 @@ static void coroutine_fn snapshot_entry(void *opaque)
     }
 }
 
-/* Runs it with no request in flight; the size may change. */
+/* Runs the call with no request in flight; the size may change. */
 static int snapshot_call(SnapshotCall *call)
 {
     BlockDriverState *bs = bdrv_ref(call->node);
@@ -292,7 +292,7 @@ int bdrv_snapshot_goto(BlockDriverState *bs, const char *id_or_name,
     return snapshot_call(&call);
 }
 
-/* The snapshots of @bs; NULL: it has none, and cannot do @what. */
+/* The snapshots of @bs; NULL: it has none, and does not support @what. */
 static GPtrArray *list_for(BlockDriverState *bs, const char *what, int *ret,
                            Error **errp)
 {
@@ -386,7 +386,7 @@ int bdrv_snapshot_read_vm_state(BlockDriverState *bs, const char *name,
     return snapshot_call(&call);
 }
 
-/* --- for people --- */
+/* --- output for users --- */
 
 SnapshotInfo *bdrv_snapshot_info(const BdrvSnapshot *sn)
 {

@@ -20,10 +20,10 @@ typedef struct Status {
     int64_t pnum;
     int64_t map;
     BlockDriverState *file;
-    int depth;     /* layers looked at, if the last one decided, else 0 */
+    int depth;     /* layers examined, if the last one decided, else 0 */
 } Status;
 
-/* What is asked; the range apart. */
+/* A query, without its range. */
 typedef struct Query {
     BlockDriverState *top;
     BlockDriverState *base; /* NULL: the whole chain */
@@ -57,11 +57,11 @@ static Status coroutine_fn ask_driver(BlockDriverState *bs, bool want_zero,
     if (s.flags & (BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RAW)) {
         s.map += offset - start;
     }
-    s.flags &= ~BDRV_BLOCK_EOF; /* found out by ourselves */
+    s.flags &= ~BDRV_BLOCK_EOF; /* determined by the caller */
     return s;
 }
 
-/* What is not in a node that has backing files comes from there, or is 0. */
+/* Unallocated data is that of the backing file, or zero. */
 static void complete_flags(BlockDriverState *bs, Status *s, int64_t offset)
 {
     BdrvChild *cow = bdrv_cow_child(bs);
@@ -69,9 +69,9 @@ static void complete_flags(BlockDriverState *bs, Status *s, int64_t offset)
     if (s->flags & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) {
         s->flags |= BDRV_BLOCK_ALLOCATED;
     } else if (s->flags & BDRV_BLOCK_ALLOCATED) {
-        /* as the driver says */
+        /* as the driver reports */
     } else if (bs->drv->may_be_unallocated) {
-        /* and so is nowhere */
+        /* and so has no place */
     } else if (!bs->drv->supports_backing) {
         s->flags |= BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED;
     } else if (!cow || offset >= cow->bs->total_bytes) {
@@ -79,7 +79,7 @@ static void complete_flags(BlockDriverState *bs, Status *s, int64_t offset)
     }
 }
 
-/* With BDRV_BLOCK_RAW: it is what ->file has at ->map. */
+/* With BDRV_BLOCK_RAW: the data is in ->file at ->map. */
 static Status coroutine_fn node_status(BlockDriverState *bs, bool want_zero,
                                        int64_t offset, int64_t bytes)
 {
@@ -109,9 +109,9 @@ static Status coroutine_fn node_status(BlockDriverState *bs, bool want_zero,
 /* --- the chain --- */
 
 /*
- * @bs stands for @s->file, which may have backing files of its own.  Those of
- * a filter's child go on the chain that we walk; what is below another driver
- * belongs to it, also where it is the base.
+ * The data of @bs is that of @s->file, which may have backing files of its own.
+ * Those of a filter's child are part of the chain that is walked; those below
+ * another driver belong to that driver, even if it is the base.
  */
 static Status coroutine_fn look_through(const Query *q, BlockDriverState *bs,
                                         const Status *s)
@@ -130,7 +130,7 @@ static Status coroutine_fn look_through(const Query *q, BlockDriverState *bs,
     if (below.flags < 0) {
         return below;
     }
-    if (below.pnum == 0) { /* past its end */
+    if (below.pnum == 0) { /* past the end of the child */
         below = (Status) {
             .flags = BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED,
             .pnum = s->pnum, .depth = 1,
@@ -141,8 +141,8 @@ static Status coroutine_fn look_through(const Query *q, BlockDriverState *bs,
 }
 
 /*
- * What @s leaves open is in @next.  Past the end of @next there are zeroes,
- * and that is where they come from.
+ * Data that @s does not allocate is in @next.  The part past the end of @next
+ * is zero, and @next is reported as the layer that decides.
  */
 static Status coroutine_fn go_down(const Query *q, BlockDriverState *next,
                                    const Status *s, int64_t offset)
@@ -166,7 +166,7 @@ static Status coroutine_fn go_down(const Query *q, BlockDriverState *next,
     return below;
 }
 
-/* In flight on @bs: it, and what is below as far as it matters. */
+/* The request is in flight on @bs: queries it, and lower layers if needed. */
 static Status coroutine_fn layer_status(const Query *q, BlockDriverState *bs,
                                         int64_t offset, int64_t bytes)
 {
@@ -189,8 +189,8 @@ static Status coroutine_fn layer_status(const Query *q, BlockDriverState *bs,
 }
 
 /*
- * Down from @bs until a layer decides.  ->pnum is 0 at the end of @bs.  Where
- * @bs is the base and not to be looked at, nothing is allocated.
+ * Walks down from @bs until a layer decides.  ->pnum is 0 at the end of @bs.
+ * If @bs is the base and not included, nothing is allocated.
  */
 static Status coroutine_fn walk(const Query *q, BlockDriverState *bs,
                                 int64_t offset, int64_t bytes)
@@ -223,7 +223,7 @@ static Status coroutine_fn walk(const Query *q, BlockDriverState *bs,
 
 /* --- merging --- */
 
-/* Does @b, that begins where @a ends, go on as @a is? */
+/* Does @b, which begins where @a ends, have the same status? */
 static bool continues(const Query *q, const Status *a, const Status *b)
 {
     int mask = q->want_zero ? ~BDRV_BLOCK_EOF : BDRV_BLOCK_ALLOCATED;
@@ -340,7 +340,7 @@ bool coroutine_fn bdrv_co_reads_as_zero(BlockDriverState *file, int64_t offset,
     bool zero = s.flags >= 0 && (s.pnum == 0 || (s.flags & BDRV_BLOCK_ZERO));
 
     *pnum = bytes;
-    /* After zeroes at its end there are more of them. */
+    /* After zeroes at the end of the file the rest is zero, too. */
     if (s.flags >= 0 && s.pnum > 0 &&
         !((s.flags & BDRV_BLOCK_EOF) && zero)) {
         *pnum = s.pnum;

@@ -24,7 +24,7 @@
 #include "block/io.h"
 
 #define STREAM_CHUNK (512 * KiB)
-/* Chunks at a time: one is read while others are written. */
+/* Areas in flight: one is read while others are written. */
 #define STREAM_WORKERS 4
 
 typedef struct StreamJob {
@@ -32,9 +32,9 @@ typedef struct StreamJob {
     BlockDriverState *bs;     /* the image */
     BlockDriverState *bottom; /* NULL: nothing to do */
     BlockBackend *blk;        /* on @bs */
-    /* What it holds for its whole life; NULL: nothing any more. */
+    /* Attached for the whole life of the job; NULL: detached. */
     Transaction *attached;
-    /* The same for what it needs for copying: goes before the graph changes. */
+    /* The same for the copy; detached before the graph changes. */
     Transaction *copying;
     char *backing_file;
     BlockdevOnError on_error;
@@ -48,8 +48,8 @@ static StreamJob *to_stream(Job *job)
 /* --- copying --- */
 
 /*
- * A CopyLook: what the image holds itself, and what none of those below it
- * does, is passed over.
+ * A CopyLook: ranges are skipped that the image allocates itself, or that no
+ * image below it allocates.
  */
 static int coroutine_fn look(void *opaque, CopyArea *run)
 {
@@ -66,7 +66,7 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
     ret = bdrv_is_allocated_above(bdrv_cow_child(s->bs)->bs, s->bottom, true,
                                   run->offset, bytes, &n);
     if (n == 0) {
-        /* Past their end: zeroes, which a longer base must not show through. */
+        /* Past their end: zeroes, which must hide the data of a longer base. */
         n = bytes;
         ret = bdrv_cow_child(s->bottom) != NULL;
     }
@@ -75,7 +75,7 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
     return MIN(ret, 0);
 }
 
-/* Nothing is moved twice: what a guest has written meanwhile stays. */
+/* Data is not moved twice: data that a guest wrote meanwhile stays. */
 static int coroutine_fn move(void *opaque, const CopyArea *area,
                              bool *is_read)
 {
@@ -215,7 +215,7 @@ static void drop_filter(void *opaque)
 
 static const TransactionActionDrv filter_step = {.abort = drop_filter};
 
-/* The filter is there until the job lets go; NULL with @errp. */
+/* Inserts the filter until the job detaches; NULL with @errp. */
 static BlockDriverState *insert_filter(StreamJob *s, const char *name,
                                        Error **errp)
 {
@@ -238,8 +238,8 @@ static BlockDriverState *insert_filter(StreamJob *s, const char *name,
 }
 
 /*
- * What is copied, and what shows beside it in the same cluster, must not change
- * meanwhile: it would be a mix of two states.
+ * The data that is copied, and its neighbours in the same cluster, must not
+ * change meanwhile: the image would be a mix of two states.
  */
 static bool hold_chain(StreamJob *s, Error **errp)
 {

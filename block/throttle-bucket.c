@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Leaky buckets: how long a request has to wait.  No clock, no queues. */
+/* Leaky buckets: how long a request has to wait.  No clocks, no queues. */
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
 
@@ -105,7 +105,7 @@ static void leak(ThrottleState *ts, int64_t now_ns)
 static double bucket_wait(const ThrottleState *ts, int i)
 {
     const ThrottleLimit *l = &ts->config.limit[i];
-    /* Without bursts: what 100 ms allow may come at once. */
+    /* Without bursts: the amount for 100 ms may come at once. */
     double size = l->max ? (double)l->max * l->burst_length : l->avg / 10.0;
     double wait = 0;
 
@@ -115,7 +115,7 @@ static double bucket_wait(const ThrottleState *ts, int i)
     if (ts->level[i] > size) {
         wait = (ts->level[i] - size) / l->avg;
     }
-    /* A long burst keeps to its own rate, too. */
+    /* A long burst is limited to its own rate, too. */
     if (l->burst_length > 1 && ts->burst_level[i] > l->max / 10.0) {
         wait = MAX(wait, (ts->burst_level[i] - l->max / 10.0) / l->max);
     }

@@ -16,10 +16,10 @@
 #include "qemu/guest-clock.h"
 #include "qemu/thread.h"
 
-/* A request that waits. */
+/* A waiting request. */
 typedef struct ThrottleWaiter {
     Coroutine *co;
-    AioContext *ctx; /* where it goes on */
+    AioContext *ctx; /* its context */
     TAILQ_ENTRY(ThrottleWaiter) entry;
 } ThrottleWaiter;
 
@@ -41,13 +41,13 @@ struct ThrottleGroup {
     struct {
         TAILQ_HEAD(, ThrottleMember) turns; /* members with requests waiting */
         bool granted;  /* one was woken and has not accounted yet */
-        bool timed;    /* the timer is set, or asked for */
+        bool timed;    /* the timer is set, or requested */
     } dir[2];
 };
 
 static LIST_HEAD(, ThrottleGroup) groups = LIST_HEAD_INITIALIZER(groups);
 
-/* Atomic.  The program ends: nothing is held back any more. */
+/* Atomic.  The program ends: no request waits any more. */
 static bool released;
 
 /* --- life --- */
@@ -123,9 +123,9 @@ const char *throttle_group_name(const ThrottleGroup *group)
     return group->name;
 }
 
-/* --- serving; all under lock --- */
+/* --- serving requests; all under lock --- */
 
-/* Not entered here: it would find the lock taken. */
+/* The request is not entered here, as it would take the lock. */
 static void wake(ThrottleMember *member, bool is_write)
 {
     ThrottleWaiter *w = TAILQ_FIRST(&member->queue[is_write]);
@@ -143,7 +143,7 @@ static void wake_all(ThrottleMember *member)
     }
 }
 
-/* The next of a direction whose member has one that was not woken yet. */
+/* The next member of a direction with a request that was not woken yet. */
 static ThrottleMember *next_member(ThrottleGroup *group, bool is_write)
 {
     ThrottleMember *member;
@@ -166,7 +166,7 @@ static void set_timer(ThrottleGroup *group, bool is_write, int64_t when_ns)
     }
 }
 
-/* Lets the next request of a direction go, now or later. */
+/* Resumes the next request of a direction, now or later. */
 static void serve(ThrottleGroup *group, bool is_write)
 {
     ThrottleMember *member = next_member(group, is_write);
@@ -180,13 +180,13 @@ static void serve(ThrottleGroup *group, bool is_write)
     if (wait) {
         set_timer(group, is_write, now + wait);
     } else {
-        /* Who is woken takes himself off; see throttle_member_wait(). */
+        /* A woken request dequeues itself; see throttle_member_wait(). */
         group->dir[is_write].granted = true;
         wake(member, is_write);
     }
 }
 
-/* Main thread. */
+/* Runs in the main thread. */
 static void serve_anew(ThrottleGroup *group)
 {
     for (int i = 0; i < 2; i++) {
@@ -311,7 +311,7 @@ static void queue_up(ThrottleMember *member, bool is_write, ThrottleWaiter *w)
     serve(group, is_write);
 }
 
-/* Under lock, after it was woken. */
+/* Under lock, after the request was woken. */
 static void leave_queue(ThrottleMember *member, bool is_write)
 {
     ThrottleGroup *group = member->group;
@@ -324,7 +324,7 @@ static void leave_queue(ThrottleMember *member, bool is_write)
     group->dir[is_write].granted = false;
     if (TAILQ_EMPTY(&group->dir[is_write].turns) &&
         group->dir[is_write].timed) {
-        /* A drain may have let them go before their time. */
+        /* A drain may have resumed requests early. */
         if (aio_current_context() == aio_main_context()) {
             serve_anew(group);
         } else {
@@ -340,7 +340,7 @@ static bool must_wait(ThrottleGroup *group, bool is_write)
            throttle_wait_ns(&group->ts, is_write, guest_clock_timer_ns());
 }
 
-/* Requests that pass count, too: the limits hold again when all is over. */
+/* Requests that pass are counted, too, so that the limits hold afterwards. */
 void coroutine_fn throttle_member_wait(ThrottleMember *member, bool is_write,
                                        int64_t bytes, bool pass)
 {
@@ -386,7 +386,7 @@ void throttle_member_unlimited_end(ThrottleMember *member)
 
 /* --- from the schema --- */
 
-/* One value and the older name of it: @has_old, @old. */
+/* One value and its older name: @has_old, @old. */
 static bool take(uint64_t *value, bool has, int64_t v, bool has_old,
                  int64_t old, Error **errp)
 {

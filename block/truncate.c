@@ -5,7 +5,7 @@
 #include "block/node-int.h"
 #include "io-int.h"
 
-/* Refuses with a reason what bdrv_request_begin() would, and some more. */
+/* Refuses requests like bdrv_request_begin(), and some more, with a reason. */
 static int check_truncate(const BdrvChild *child, int64_t offset,
                           Error **errp)
 {
@@ -56,7 +56,7 @@ static bool backing_shows(BlockDriverState *bs, int64_t old_size)
     return cow && cow->bs->total_bytes > old_size;
 }
 
-/* Alone behind the smaller of the sizes; the old one is final now. */
+/* No other request is beyond the smaller size; the old size is final now. */
 static int coroutine_fn truncate_alone(BdrvRequest *r, bool exact,
                                        PreallocMode prealloc, Error **errp)
 {
@@ -73,9 +73,9 @@ static int coroutine_fn truncate_alone(BdrvRequest *r, bool exact,
     ret = call_truncate(r, exact, prealloc, errp);
     bdrv_node(bs)->write_gen++;
     if (ret < 0) {
-        /* It may have changed in part; nothing more can be said. */
+        /* The node may have changed in part; its state is unknown. */
         bdrv_refresh_total_size(bs);
-        if (ret != -ENOTSUP && ret != -EINVAL) { /* more than refused */
+        if (ret != -ENOTSUP && ret != -EINVAL) { /* not just refused */
             bdrv_dirty_bitmap_shrink_failed(bs, r->offset);
         }
         return ret;

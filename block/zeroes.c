@@ -3,7 +3,7 @@
  * Writing zeroes: by the driver if it can, else as data.
  *
  * The driver gets whole granules of its pwrite_zeroes_alignment, and the parts
- * of granules at both ends on their own (which it may refuse by -ENOTSUP).
+ * of granules at both ends separately (which it may refuse by -ENOTSUP).
  */
 #include "qemu/osdep.h"
 #include "block/node-int.h"
@@ -20,7 +20,7 @@ static int coroutine_fn call_pwrite_zeroes(BlockDriverState *bs,
         return drv->co_pwrite_zeroes(bs, offset, bytes,
                                      flags & drv->supported_zero_flags);
     }
-    /* A filter that looks at writes must see these, too. */
+    /* A filter that observes writes must see these, too. */
     if (drv->is_filter && !drv->co_pwritev) {
         return bdrv_co_pwrite_zeroes(bdrv_filter_child(bs), offset, bytes,
                                      flags);
@@ -28,7 +28,7 @@ static int coroutine_fn call_pwrite_zeroes(BlockDriverState *bs,
     return -ENOTSUP;
 }
 
-/* The same as data. */
+/* Writes the same as data. */
 static int coroutine_fn write_zero_buffers(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes,
                                            BdrvRequestFlags flags)
@@ -58,7 +58,7 @@ static int coroutine_fn write_zero_buffers(BlockDriverState *bs,
     return ret;
 }
 
-/* How much of a range to do next: part of a granule, or whole granules. */
+/* Length of the next piece: part of a granule, or whole granules. */
 static int64_t next_piece(int64_t offset, int64_t bytes, int64_t align,
                           int64_t max)
 {

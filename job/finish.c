@@ -77,7 +77,7 @@ static bool all_over(JobTxn *txn)
     return true;
 }
 
-/* @first (may be NULL) goes first: the one that failed. */
+/* @first (may be NULL) is the job that failed; it is aborted first. */
 static void finalize_txn(JobTxn *txn, Job *first)
 {
     Job *job;
@@ -105,7 +105,7 @@ static Job *failed_job(JobTxn *txn)
     return NULL;
 }
 
-/* @job failed: so do all others, as soon as their work is over. */
+/* @job failed: all others fail, too, when their work has ended. */
 static void abort_txn(Job *job)
 {
     JobTxn *txn = job->txn;

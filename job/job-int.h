@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of job/ share among themselves. */
+/* Declarations shared by the files of job/. */
 #ifndef JOB_INT_H
 #define JOB_INT_H
 
@@ -10,33 +10,33 @@
  *
  *     txn --jobs--> y --> x        newest first
  *
- * None is made final before the work of all is over; if one fails, the others
+ * None is finalised before the work of all has ended; if one fails, the others
  * are cancelled and all are aborted.
  */
 struct JobTxn {
     int refcnt;
-    bool aborting; /* one failed: the rest is being cancelled */
+    bool aborting; /* one failed: the others are being cancelled */
     LIST_HEAD(, Job) jobs;
 };
 
-/* state.c: changes the status, which the table must allow, and tells users. */
+/* state.c: changes the status, as the table must allow, and notifies users. */
 void job_set_status(Job *job, JobStatus status);
 
 /* txn.c */
 void job_txn_add(JobTxn *txn, Job *job);
 void job_txn_remove(Job *job);
 
-/* job.c: off the list, and drops the list's reference. */
+/* job.c: removes the job from the list, and drops the list's reference. */
 void job_forget(Job *job);
 
-/* steer.c: asks the job to end and lets it run there. */
+/* steer.c: asks the job to end and wakes it for that. */
 void job_cancel_async(Job *job, bool force);
 
-/* finish.c: what follows the end of run(). */
+/* finish.c: handles the end of run(). */
 void job_exit_bh(void *opaque);
-/* Of a job cancelled whose run() is over, or never began. */
+/* Completes a cancelled job whose run() has ended, or never began. */
 void job_abort_completed(Job *job);
-/* Of a transaction all of whose jobs are pending. */
+/* Completes a transaction all of whose jobs are pending. */
 void job_finalize_all(JobTxn *txn);
 
 #endif

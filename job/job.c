@@ -157,7 +157,7 @@ void job_set_aio_context(Job *job, AioContext *ctx)
     job->ctx = ctx;
     job->sleep_timer = aio_timer_new(ctx, AIO_SCOPE_IO, wake_cb, job);
     if (pending) {
-        aio_timer_mod(job->sleep_timer, aio_now_ns()); /* somewhat early */
+        aio_timer_mod(job->sleep_timer, aio_now_ns()); /* possibly early */
     }
     if (job->co) {
         co_set_context(job->co, ctx);

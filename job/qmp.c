@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Jobs as QMP shows them. */
+/* Jobs as shown by QMP. */
 #include "qemu/osdep.h"
 #include "job-int.h"
 

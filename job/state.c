@@ -5,7 +5,7 @@
 
 #define S(name) (1u << JOB_STATUS_##name)
 
-/* Row: the state it is in; set: the states that may follow. */
+/* Row: the current state; set: the states that may follow. */
 static const unsigned transitions[JOB_STATUS__MAX] = {
     [JOB_STATUS_UNDEFINED] = S(CREATED),
     [JOB_STATUS_CREATED] = S(RUNNING) | S(ABORTING) | S(NULL),

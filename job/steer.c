@@ -7,7 +7,7 @@ void job_pause(Job *job)
 {
     job->pause_count++;
     if (!job->paused) {
-        job_wake(job); /* from its sleep, to the pause point */
+        job_wake(job); /* ends its sleep, so that it reaches the pause point */
     }
 }
 
@@ -50,7 +50,7 @@ bool job_user_resume(Job *job, Error **errp)
     return true;
 }
 
-/* Notes the wish; a job that a user (or an error) paused goes on to its end. */
+/* Records the request; a job paused by a user or an error is resumed. */
 static void note_cancel(Job *job, bool force)
 {
     force = job->driver->cancel ? job->driver->cancel(job, force) : true;

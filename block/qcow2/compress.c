@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Compressed clusters: raw deflate (window 4 KiB) or zstd frames, packed one
- * behind the other at byte granularity.  The work is done in worker threads.
+ * Compressed clusters: raw deflate (window 4 KiB) or zstd frames, packed
+ * without gaps at byte granularity.  Worker threads compress and decompress.
  */
 #include "qemu/osdep.h"
 
@@ -47,7 +47,7 @@ static int deflate_run(void *opaque)
     return 0;
 }
 
-/* The source may have bytes of the next cluster behind its stream. */
+/* The source may have bytes of the next cluster after its stream. */
 static int inflate_run(void *opaque)
 {
     CompressJob *job = opaque;
@@ -150,8 +150,8 @@ int coroutine_fn qcow2_read_compressed(BlockDriverState *bs, uint64_t entry,
 }
 
 /*
- * Space for @bytes of compressed data: behind the last one's where that
- * cluster has room (its refcount is raised) or in new clusters.
+ * Allocates space for @bytes of compressed data: after that of the last one if
+ * its cluster has room (its refcount is raised) or in new clusters.
  */
 static int coroutine_fn alloc_packed(BlockDriverState *bs, uint64_t bytes,
                                      uint64_t *offset)
@@ -182,7 +182,7 @@ static int coroutine_fn alloc_packed(BlockDriverState *bs, uint64_t bytes,
     return 0;
 }
 
-/* L2 entry for @bytes of data at @offset. */
+/* The L2 entry for @bytes of data at @offset. */
 static uint64_t compressed_entry(const Qcow2State *s, uint64_t offset,
                                  uint64_t bytes)
 {
@@ -255,7 +255,7 @@ static int coroutine_fn compress_one(BlockDriverState *bs, int64_t offset,
         }
     }
     n = run_job(s, &job, true);
-    if (n == -ENOSPC) { /* does not get smaller */
+    if (n == -ENOSPC) { /* incompressible */
         return qcow2_co_pwritev(bs, offset, bytes, qiov, qiov_offset, 0);
     }
     return n < 0 ? n : write_packed(bs, offset, dest, n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Making a new image.  Everything in it has a place that follows from the
- * options, so it is written in one go, the header last:
+ * Creating an image.  The options determine the place of each part, so all is
+ * written in one pass, the header last:
  *
  *     header | refcount table | refcount blocks | L1 | L2 tables | data
  */
@@ -23,7 +23,7 @@ static void layout_refcounts(unsigned cluster_bits, unsigned refcount_order,
     unsigned rb_bits = cluster_bits + 3 - refcount_order;
     uint64_t base = 1 + l->data + l->l2 + l->l1, blocks;
 
-    /* The table and the blocks count themselves, too. */
+    /* The table and the blocks contain their own counts, too. */
     l->blocks = 0;
     l->table = 1;
     do {
@@ -160,7 +160,7 @@ static int coroutine_fn write_header(Create *c)
     return ret < 0 ? ret : 0;
 }
 
-/* The place of all data: zeroes, with space as was asked for. */
+/* Allocates the place of all data: zeroes, with space as requested. */
 static int coroutine_fn give_data_space(Create *c, Error **errp)
 {
     int64_t start = data_start(c) << c->cluster_bits;
@@ -170,7 +170,7 @@ static int coroutine_fn give_data_space(Create *c, Error **errp)
     int ret = left < 0 ? (int)left : 0;
 
     if (ret == 0 && left > start) {
-        /* A device, say, shows there what it had before. */
+        /* Without this a device would show its former content there. */
         ret = bdrv_co_pwrite_zeroes(c->file, start, MIN(left, end) - start,
                                     sparse ? BDRV_REQ_MAY_UNMAP : 0);
     }
@@ -188,7 +188,7 @@ static int coroutine_fn write_image(Create *c, Error **errp)
     const Qcow2Layout *l = &c->layout;
     int ret;
 
-    /* What was there goes, where the file can shrink at all. */
+    /* The former content is dropped if the file can shrink. */
     (void)bdrv_co_truncate(c->file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
     if (l->data) {
         ret = give_data_space(c, errp);
@@ -295,7 +295,7 @@ static bool check_options(const BlockdevCreateOptionsQcow2 *o, Error **errp)
     return false;
 }
 
-/* Fills what has a default and was not given. */
+/* Fills in defaults of options that were not given. */
 static void set_defaults(BlockdevCreateOptionsQcow2 *o)
 {
     if (!o->has_version) {
@@ -323,7 +323,7 @@ static char *create_parent_desc(BdrvChild *child)
     return g_strdup("the creation of a qcow2 image");
 }
 
-/* The coroutine that writes does not follow. */
+/* The writing coroutine does not move with it. */
 static bool create_may_move(BdrvChild *child, AioContext *ctx)
 {
     return false;
@@ -334,7 +334,7 @@ static const BdrvChildClass create_class = {
     .may_move = create_may_move,
 };
 
-/* The node to format, with an edge that may write it; consumes nothing. */
+/* The node to format, with an edge for writing; consumes nothing. */
 static BdrvChild *coroutine_fn attach_file(const BlockdevRef *ref,
                                            Error **errp)
 {

@@ -31,8 +31,8 @@ enum {
 };
 
 /*
- * Our own: who does not know it clears it before it writes to the image, and so
- * says that the disk may have been shrunk and grown without a note of it.
+ * A bit of this program.  Others clear it before they write to the image, which
+ * says that the disk may have been shrunk and grown without a note.
  */
 #define QCOW2_AUTOCLEAR_CUTS (UINT64_C(1) << 63)
 #define QCOW2_AUTOCLEAR_KNOWN (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS)
@@ -42,7 +42,7 @@ enum {
     QCOW2_EXT_BACKING_FORMAT = 0xe2792aca,
     QCOW2_EXT_FEATURES = 0x6803f857,
     QCOW2_EXT_BITMAPS = 0x23852875,
-    QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* our own, "TcBD" */
+    QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* of this program, "TcBD" */
     QCOW2_EXT_CRYPTO = 0x0537be77,
     QCOW2_EXT_DATA_FILE = 0x44415441,
 };
@@ -72,15 +72,15 @@ typedef struct Qcow2Header {
     uint32_t reftable_clusters;
     uint32_t nb_snapshots;
     uint64_t snapshots_offset;
-    const char *reftable_damage;  /* why it cannot be there, or NULL */
-    const char *snapshots_damage; /* the same of the table of snapshots */
+    const char *reftable_damage;  /* why it is unusable, or NULL */
+    const char *snapshots_damage; /* the same for the table of snapshots */
     uint64_t incompatible, compatible, autoclear;
     uint32_t refcount_order;
     uint32_t header_length;
     uint8_t compression_type;
 } Qcow2Header;
 
-/* A header extension that we do not know, kept as it is. */
+/* An unknown header extension, which is kept. */
 typedef struct Qcow2Extension {
     uint32_t magic;
     uint32_t len;
@@ -89,12 +89,12 @@ typedef struct Qcow2Extension {
 
 /* The bitmaps extension. */
 typedef struct Qcow2BitmapExt {
-    uint32_t nb_bitmaps; /* 0: there is no extension */
+    uint32_t nb_bitmaps; /* 0: no extension */
     uint64_t dir_size;   /* bytes */
     uint64_t dir_offset;
 } Qcow2BitmapExt;
 
-/* An element of the extension of our own: see bdrv_dirty_bitmap_cut_end(). */
+/* An element of this program's extension: see bdrv_dirty_bitmap_cut_end(). */
 typedef struct Qcow2BitmapCut {
     uint32_t index; /* of the bitmap in the directory */
     uint64_t end;

@@ -5,8 +5,8 @@
 
 #include "block/qcow2/qcow2-int.h"
 
-/* Pure: decodes @buf (@len >= 112 bytes, zero-padded) and checks ranges that
- * need nothing but the header itself. */
+/* Pure: decodes @buf (@len >= 112 bytes, zero-padded) and checks all ranges
+ * that depend on nothing but the header. */
 bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,
                         Error **errp);
 void qcow2_header_encode(const Qcow2Header *h, uint8_t *buf);
@@ -14,10 +14,10 @@ void qcow2_header_encode(const Qcow2Header *h, uint8_t *buf);
 bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
                                               const Qcow2Header *h,
                                               Error **errp);
-/* Writes the header anew from the state: flags, tables, extensions, backing
- * file.  No flush. */
+/* Rewrites the header from the state: flags, tables, extensions, backing file.
+ * No flush. */
 int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs);
-/* Sets / clears incompatible bits on disk at once, and flushes. */
+/* Sets or clears incompatible bits on disk at once, and flushes. */
 int coroutine_mixed_fn qcow2_set_incompatible(BlockDriverState *bs,
                                               uint64_t bits, bool on);
 void qcow2_free_extensions(Qcow2State *s);

@@ -80,7 +80,7 @@ void qcow2_header_encode(const Qcow2Header *h, uint8_t *p)
     }
 }
 
-/* A table that must lie in the file at a cluster boundary: what is wrong? */
+/* What is wrong with a table that must be in the file at a cluster boundary? */
 static const char *table_damage(uint64_t offset, uint64_t entries,
                                 uint64_t entry_size, uint64_t max_bytes,
                                 const Qcow2Header *h)
@@ -95,7 +95,7 @@ static const char *table_damage(uint64_t offset, uint64_t entries,
     return NULL;
 }
 
-/* An image can be read without these; what is wrong is kept. */
+/* An image can be read without these; the damage is recorded. */
 static void check_dispensable(Qcow2Header *h)
 {
     uint64_t cluster = UINT64_C(1) << h->cluster_bits;
@@ -105,7 +105,7 @@ static void check_dispensable(Qcow2Header *h)
         table_damage(h->reftable_offset, h->reftable_clusters, cluster,
                      MAX(QCOW2_MAX_REFTABLE_BYTES, cluster), h);
     if (h->nb_snapshots) {
-        /* How large its entries are is not known: a limit for their number. */
+        /* The sizes of its entries are unknown: limit their number. */
         h->snapshots_damage = h->nb_snapshots > QCOW2_MAX_SNAPSHOTS
             ? "too large" : h->snapshots_offset == 0 ? "offset invalid"
             : table_damage(h->snapshots_offset, h->nb_snapshots, 40,
@@ -241,7 +241,7 @@ void qcow2_free_extensions(Qcow2State *s)
 
 #define CUT_BYTES 16 /* index, reserved, end */
 
-/* Without its bitmaps, the disk can be used all the same. */
+/* The disk can be used without its bitmaps. */
 static void G_GNUC_PRINTF(2, 3) bitmaps_damaged(Qcow2State *s,
                                                 const char *fmt, ...)
 {
@@ -262,7 +262,7 @@ static void parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
     Qcow2BitmapExt ext;
 
     if (!(s->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
-        /* Written by a program that does not know bitmaps: they are stale. */
+        /* Written by a program without support for bitmaps: they are stale. */
         warn_report("a program lacking bitmap support modified this file, so "
                     "all bitmaps are now considered inconsistent; some "
                     "clusters may be leaked, run 'qemu-img check -r' on the "
@@ -295,7 +295,7 @@ static void parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
     }
 }
 
-/* What is not as we write it is as good as not there. */
+/* An extension in another form is treated as absent. */
 static void parse_cuts_ext(Qcow2State *s, const uint8_t *data, uint32_t len)
 {
     if (len % CUT_BYTES) {
@@ -325,7 +325,7 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
         bs->backing_format = g_strndup((const char *)data, len);
         return true;
     case QCOW2_EXT_FEATURES:
-        return true; /* written anew */
+        return true; /* written again by every update */
     case QCOW2_EXT_BITMAPS:
         parse_bitmaps_ext(bs, data, len);
         return true;
@@ -339,7 +339,7 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
     }
 }
 
-/* Tells which features stand in the way; @buf, @len: where extensions are. */
+/* Names the unsupported features; @buf, @len: the extensions. */
 static bool check_incompatible(const Qcow2Header *h, const uint8_t *buf,
                                size_t len, Error **errp)
 {
@@ -496,8 +496,8 @@ size_t qcow2_header_build(const Qcow2Header *header, const Qcow2State *s,
     size_t name_len = backing_file ? strlen(backing_file) : 0;
 
     /*
-     * The table of feature names is a courtesy: left out where too long.  So
-     * are notes of what was cut off, at last: then bitmaps say too much.
+     * The table of feature names is optional: omitted if too long.  The notes
+     * of cut ends are omitted last: bitmaps then report too much.
      */
     for (int turn = 0; turn < 3; turn++) {
         g_autoptr(GByteArray) out = g_byte_array_new();
@@ -577,7 +577,7 @@ int coroutine_mixed_fn qcow2_set_incompatible(BlockDriverState *bs,
     if (value == s->incompatible || s->version < 3) {
         return 0;
     }
-    /* What is on disk now must be so before the bit says it is. */
+    /* The state on disk must match before the bit declares it. */
     ret = qcow2_flush_file(bs);
     if (ret < 0) {
         return ret;

@@ -35,7 +35,7 @@ static int coroutine_fn host_read_backing(BlockDriverState *bs,
                               MIN(bytes, len - r->offset));
 }
 
-/* The clusters of @map are not used again before the end. */
+/* The clusters of @map are not reused before the end. */
 static int coroutine_fn host_read_cluster(BlockDriverState *bs,
                                           BdrvRequest *r, const Qcow2Map *map)
 {
@@ -126,8 +126,8 @@ int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
     whole = whole_clusters(s, r->offset, r->host.bytes);
     if (whole == 0 || whole < w->bytes) {
         /*
-         * The file gave less.  What was begun below ends with @r, so end
-         * this in the general way: such files are rare.
+         * The file returned a shorter range.  The request on the file ends with
+         * @r, so use the general path: such files are rare.
          */
         (void)qcow2_write_end(bs, w, -ENOTSUP);
         return -ENOTSUP;
@@ -136,7 +136,7 @@ int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
     return 0;
 }
 
-/* Behind the disk's end in its last cluster there must be zeroes. */
+/* The part of the last cluster after the disk's end must be zero. */
 static int coroutine_fn zero_tail(BlockDriverState *bs, const Qcow2Write *w)
 {
     int64_t tail = w->op.end - (w->offset + w->bytes);
@@ -147,7 +147,7 @@ static int coroutine_fn zero_tail(BlockDriverState *bs, const Qcow2Write *w)
     return bdrv_co_pwrite_zeroes(bs->file, w->host + w->bytes, tail, 0);
 }
 
-/* The clusters get zeroes by being written, where the format has no other. */
+/* Writes zeroes to the clusters if the format has no zero clusters. */
 static int coroutine_fn end_zero(BlockDriverState *bs, Qcow2Write *w)
 {
     Qcow2State *s = bs->opaque;

@@ -7,8 +7,8 @@
 #include "block/graph.h"
 #include "block/qcow2/qcow2-int.h"
 
-/* The timer of the caches leaves the loop of its thread / goes on in that of
- * bs->ctx; main thread or the thread itself. */
+/* Remove the timer of the caches from the loop of its thread, and add it to
+ * that of bs->ctx; main thread or that thread. */
 void qcow2_detach_aio_context(BlockDriverState *bs);
 void qcow2_attach_aio_context(BlockDriverState *bs);
 
@@ -17,10 +17,10 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
 void qcow2_close(BlockDriverState *bs);
 bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
                          Error **errp);
-/* What is due once the image may be written: repair, flags, bitmaps. */
+/* Steps before the image may be written: repair, flags, bitmaps. */
 bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
                                             Error **errp);
-/* Writes all back and clears the dirty bit. */
+/* Writes all metadata back and clears the dirty bit. */
 int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs);
 int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp);
 void qcow2_reopen_commit(BdrvReopenState *state);
@@ -44,8 +44,8 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
                                 int fix);
 /*
- * Repairs an image before it is written to, while it is being opened.  False
- * where writing would damage it even then.  @why: "dirty" or the like.
+ * Repairs an image before it is written to, while it is being opened.  False if
+ * writing would damage it even then.  @why: "dirty" or the like.
  */
 bool coroutine_mixed_fn qcow2_repair_opened(BlockDriverState *bs,
                                             const char *why, Error **errp);
@@ -60,7 +60,7 @@ typedef struct Qcow2Layout {
 } Qcow2Layout;
 /*
  * Layout of an image of @size bytes, of which all or nothing is @allocated.
- * False where a table would be too large.
+ * False if a table would be too large.
  */
 bool qcow2_layout(uint64_t size, unsigned cluster_bits,
                   unsigned refcount_order, bool allocated,

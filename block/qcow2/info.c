@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Information about an image, and the size that a new one would have. */
+/* Information about an image, and the expected size of a new one. */
 #include "qemu/osdep.h"
 
 #include "block/graph.h"
@@ -94,7 +94,7 @@ bool qcow2_has_zero_init(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
-    /* Preallocated clusters show what the file has there. */
+    /* Preallocated clusters show the content of the file. */
     if (s->l1_size && s->l1[0]) {
         BlockDriverState *file = bs->file->bs;
 
@@ -109,8 +109,8 @@ typedef struct HeaderCall {
 } HeaderCall;
 
 /*
- * What the disk shows must not rely on the old backing file any more when the
- * header does not name it: all that was copied up is durable before.
+ * The disk must not depend on the old backing file when the header does not
+ * name it any more: all data copied up becomes durable first.
  */
 static void coroutine_fn header_entry(void *opaque)
 {
@@ -186,7 +186,7 @@ static int64_t count_allocated(BlockDriverState *in_bs, int64_t size,
     return needed;
 }
 
-/* Bytes that the persistent bitmaps of @in_bs take in a copy. */
+/* Bytes that a copy of the persistent bitmaps of @in_bs needs. */
 static uint64_t bitmaps_size(BlockDriverState *in_bs, unsigned cluster_bits)
 {
     uint64_t total = 0, dir = 0, cluster = UINT64_C(1) << cluster_bits;

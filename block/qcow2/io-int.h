@@ -21,14 +21,14 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, BdrvRequestFlags flags);
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes);
-/* Whole clusters become zero clusters; under the lock, ops taken. */
+/* Makes whole clusters zero clusters; under the lock, with an operation. */
 int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes,
                                            bool unmap);
-/* Whole clusters become unallocated whatever shows then; under the lock. */
+/* Makes whole clusters unallocated, whatever shows; under the lock. */
 int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes);
-/* All clusters become unallocated. */
+/* Makes all clusters unallocated. */
 int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
 int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs,
                                           BdrvRequest *r);

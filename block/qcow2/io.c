@@ -12,7 +12,7 @@
 
 /* --- reading --- */
 
-/* Reads what the backing file shows; past its end there are zeroes. */
+/* Reads from the backing file; the part past its end is zero. */
 static int coroutine_fn read_backing(BlockDriverState *bs, int64_t offset,
                                      int64_t bytes, QEMUIOVector *qiov,
                                      size_t qiov_offset)
@@ -34,7 +34,7 @@ static int coroutine_fn read_backing(BlockDriverState *bs, int64_t offset,
     return bdrv_co_preadv(bs->backing, offset, n, qiov, qiov_offset, 0);
 }
 
-/* Reads data of a cluster, which is not used again until we are done. */
+/* Reads data of a cluster, which is not reused before the end. */
 static int coroutine_fn read_cluster(BlockDriverState *bs, const Qcow2Map *map,
                                      QEMUIOVector *qiov, size_t qiov_offset)
 {
@@ -119,7 +119,7 @@ int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset,
 
 /* --- writing --- */
 
-/* Does the range read as zeroes, as far as the mapping says? */
+/* Does the range read as zeroes, according to the mapping? */
 static int coroutine_fn range_is_zero(BlockDriverState *bs, int64_t offset,
                                       int64_t bytes)
 {
@@ -152,7 +152,7 @@ static int coroutine_fn cow_read(BlockDriverState *bs, int64_t offset,
     int64_t n = CLAMP(s->size - offset, 0, bytes);
     QEMUIOVector qiov;
 
-    memset((uint8_t *)buf + n, 0, bytes - n); /* beyond the disk's end */
+    memset((uint8_t *)buf + n, 0, bytes - n); /* past the disk's end */
     if (n == 0) {
         return 0;
     }
@@ -161,13 +161,13 @@ static int coroutine_fn cow_read(BlockDriverState *bs, int64_t offset,
     return qcow2_co_preadv(bs, offset, n, &qiov, 0, 0);
 }
 
-/* What is to be copied beside the data of one step. */
+/* The data to copy beside that of one step. */
 typedef struct Cow {
     int64_t head, tail; /* bytes before and after */
     bool zero;          /* all of it is zeroes */
 } Cow;
 
-/* Data and what is around it in one request. */
+/* Writes the data and that around it in one request. */
 static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
                                      const Cow *cow, QEMUIOVector *qiov,
                                      size_t qiov_offset)
@@ -208,8 +208,8 @@ static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
 }
 
 /*
- * Is what surrounds the data zeroes already in the file, or can it be made so
- * cheaply?  Then only the data needs writing.
+ * Is the file zero around the data, or can that be done cheaply?  Then only the
+ * data is written.
  */
 static bool coroutine_fn cow_zeroes_are_there(BlockDriverState *bs,
                                               Qcow2Write *w, const Cow *cow)
@@ -218,7 +218,7 @@ static bool coroutine_fn cow_zeroes_are_there(BlockDriverState *bs,
         return false;
     }
     if (w->beyond) {
-        return true; /* past the end of the file there is nothing */
+        return true; /* the file has no content there */
     }
     if (cow->head + cow->tail < 32 * KiB) {
         return false;
@@ -292,9 +292,9 @@ int coroutine_fn qcow2_co_flush(BlockDriverState *bs)
 
 /*
  * Does the file have holes where clusters are allocated (preallocated
- * metadata)?  Then it may know of zeroes that we do not.  Asking it costs a
- * system call for each run, on some file systems one that looks at every page,
- * so it is asked only where a good part of it is not allocated.
+ * metadata)?  Then it may report zeroes that the mapping does not.  A query
+ * costs a system call for each run, on some file systems one that examines
+ * every page, so it is made only if a good part of the file is a hole.
  */
 static bool file_is_sparse(BlockDriverState *bs)
 {
@@ -310,7 +310,7 @@ static bool file_is_sparse(BlockDriverState *bs)
     return s->file_sparse;
 }
 
-/* The clusters are not used again before the file has answered. */
+/* The clusters are not reused before the file has answered. */
 static bool coroutine_fn zero_in_file(BlockDriverState *bs,
                                       const Qcow2Map *map, int64_t *pnum)
 {

@@ -60,7 +60,7 @@ static uint64_t slice_index(const Qcow2State *s, int64_t offset)
     return (offset >> s->cluster_bits) & ((UINT64_C(1) << s->slice_bits) - 1);
 }
 
-/* Bytes from @offset to the end of the disk's part that its slice maps. */
+/* Bytes from @offset to the end of the range that its slice maps. */
 static int64_t slice_rest(const Qcow2State *s, int64_t offset)
 {
     int64_t span = s->cluster_size << s->slice_bits;
@@ -68,7 +68,7 @@ static int64_t slice_rest(const Qcow2State *s, int64_t offset)
     return span - (offset & (span - 1));
 }
 
-/* Does the entry @index + @i continue the run that @first begins? */
+/* Does the entry @index + @i continue the run that starts at @first? */
 static bool run_continues(const Qcow2State *s, const Qcow2Map *map,
                           uint64_t entry, uint64_t i)
 {
@@ -110,7 +110,7 @@ static void map_from_slice(const Qcow2State *s, const void *slice,
     map->bytes = MIN(bytes, (int64_t)(i << s->cluster_bits) - in_cluster);
 }
 
-/* Where there is no L2 table nothing is allocated. */
+/* Without an L2 table nothing is allocated. */
 static void map_no_table(const Qcow2State *s, int64_t offset, int64_t bytes,
                          Qcow2Map *map)
 {
@@ -122,7 +122,7 @@ static void map_no_table(const Qcow2State *s, int64_t offset, int64_t bytes,
     };
 }
 
-/* The run at @offset, from what is cached; false: not cached.  No yield. */
+/* The run at @offset, from the cache; false: not cached.  No yield. */
 static bool map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
                      Qcow2Map *map)
 {
@@ -142,7 +142,7 @@ static bool map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
     return map->type != QCOW2_INVALID;
 }
 
-/* Is that a place in the file, which may have been made longer by others? */
+/* Is @pos inside the file, which others may have extended? */
 static bool coroutine_mixed_fn in_file(BlockDriverState *bs, uint64_t pos)
 {
     int64_t len = bdrv_getlength(bs->file->bs);
@@ -150,7 +150,7 @@ static bool coroutine_mixed_fn in_file(BlockDriverState *bs, uint64_t pos)
     return len >= 0 && pos < (uint64_t)len;
 }
 
-/* The slice for @offset; NULL where there is no table. */
+/* The slice for @offset; NULL without a table. */
 static int coroutine_mixed_fn get_slice(BlockDriverState *bs, int64_t offset,
                                         void **slice, uint64_t *pos)
 {
@@ -287,7 +287,7 @@ int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index)
     return ret < 0 ? ret : 0;
 }
 
-/* A new L2 table at @offset: zeroes, or a copy of the one at @old. */
+/* Writes a new L2 table at @offset: zeroes, or a copy of that at @old. */
 static int coroutine_mixed_fn write_new_l2(BlockDriverState *bs,
                                            uint64_t offset, uint64_t old)
 {
@@ -328,7 +328,7 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
                              " unaligned (L1 index: %#" PRIx32 ")", table,
                              index);
     }
-    /* What is no table at all must not be freed when it was copied. */
+    /* A cluster that is no table must not be freed after it was copied. */
     ret = table ? qcow2_check_overlap(bs, table, s->cluster_size,
                                       QCOW2_OVERLAP_ACTIVE_L2 |
                                       QCOW2_OVERLAP_INACTIVE_L2) : 0;
@@ -349,7 +349,7 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
         s->l1[index] = new | QCOW2_COPIED;
         ret = qcow2_write_l1(bs, index);
         if (ret < 0) {
-            /* What the disk says now is not known: leak the cluster. */
+            /* The state on disk is unknown: leak the cluster. */
             s->l1[index] = old;
             return ret;
         }
@@ -364,7 +364,7 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
     return ret;
 }
 
-/* The reference that @entry holds goes. */
+/* Drops the reference that @entry holds. */
 static void free_entry(BlockDriverState *bs, uint64_t entry, bool discard)
 {
     Qcow2State *s = bs->opaque;
@@ -411,7 +411,7 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
     qcow2_cache_mark_dirty(s->l2_cache, pos, slice);
     type = qcow2_entry_type(entry, s->version, s->cluster_bits);
     if (type == QCOW2_NORMAL || type == QCOW2_TYPE_COMPRESSED) {
-        /* Shows what its cluster has; zeroes need nothing there. */
+        /* The data becomes visible; zeroes need no data. */
         qcow2_must_be_durable(s);
     }
     if (!keep) {

@@ -22,7 +22,7 @@
 
 /* --- options --- */
 
-/* What a mode guards. */
+/* The kinds of metadata that a mode guards. */
 static unsigned overlap_mode(Qcow2OverlapCheckMode mode)
 {
     unsigned constant = QCOW2_OVERLAP_HEADER | QCOW2_OVERLAP_ACTIVE_L1 |
@@ -295,7 +295,7 @@ static bool read_header(BlockDriverState *bs, Qcow2Header *h, Error **errp)
     return qcow2_header_parse(buf, sizeof(buf), h, errp);
 }
 
-/* Fields behind those that we know are kept. */
+/* Unknown fields after those that are known are kept. */
 static bool read_unknown_fields(BlockDriverState *bs, const Qcow2Header *h,
                                 Error **errp)
 {
@@ -338,7 +338,7 @@ static bool read_backing_name(BlockDriverState *bs, const Qcow2Header *h,
     return true;
 }
 
-/* Without refcounts an image can be read, and they can be built anew. */
+/* Without refcounts an image can be read, and they can be rebuilt. */
 static bool read_reftable(BlockDriverState *bs, const Qcow2Header *h,
                           Error **errp)
 {
@@ -452,7 +452,7 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
     if (flags & (BDRV_O_CHECK | BDRV_O_NO_IO)) {
         return true;
     }
-    /* Bitmaps first: repairing needs to know what clusters they use. */
+    /* Bitmaps first: a repair needs to know their clusters. */
     return bdrv_bitmap_store_load(bs, errp) &&
            (bs->read_only || (qcow2_make_writable(bs, errp) &&
                               bdrv_bitmap_store_begin(bs, NULL, errp)));
@@ -478,8 +478,8 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
 /* --- becoming writable --- */
 
 /*
- * What makes the refcounts unusable as a whole, or NULL; the caller frees it.
- * A block that does not exist is no damage, but that of the header always does.
+ * The damage that makes all refcounts unusable, or NULL; the caller frees it.
+ * A missing block is no damage, except that of the header.
  */
 static char *coroutine_mixed_fn refcount_damage(BlockDriverState *bs)
 {
@@ -505,7 +505,7 @@ static char *coroutine_mixed_fn refcount_damage(BlockDriverState *bs)
     return NULL;
 }
 
-/* Nothing is allocated where a cluster in use could count as free. */
+/* Allocation is refused if a cluster in use could count as free. */
 static bool coroutine_mixed_fn repair_refcounts(BlockDriverState *bs,
                                                 Error **errp)
 {
@@ -582,7 +582,7 @@ void qcow2_close(BlockDriverState *bs)
     g_assert(LIST_EMPTY(&s->ops) && LIST_EMPTY(&s->reads));
     s->shared = false;
     if (!bs->read_only && !s->broken) {
-        /* Opened for a check only: what it did not repair is not clean. */
+        /* After a check without repair the image must not count as clean. */
         ret = s->writable ? qcow2_make_clean(bs) : qcow2_apply_frees(bs);
         if (ret < 0) {
             error_setg_errno(&err, -ret, "Failed to write back the metadata");

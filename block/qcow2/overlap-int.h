@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qcow2: guarding metadata from being overwritten, and what is done where the
- * image is found corrupt (overlap.c). */
+/* qcow2: protects metadata from being overwritten, and handles corruption
+ * (overlap.c). */
 #ifndef QCOW2_OVERLAP_INT_H
 #define QCOW2_OVERLAP_INT_H
 
@@ -21,9 +21,9 @@ enum {
 
 /*
  * -EIO (and the image is marked corrupt) if a write to this range of the file
- * would overwrite metadata of a kind that is guarded and not @own: what is
- * written there (0: data, or a table in a place that is new).  Under the lock;
- * may yield.
+ * would overwrite metadata of a guarded kind other than @own, the kind that is
+ * written there (0: data, or a table in a new place).  Under the lock; may
+ * yield.
  */
 int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
                                            uint64_t offset, uint64_t bytes,
@@ -31,7 +31,7 @@ int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
 /* A cluster becomes / is no longer an (active) L2 table or refcount block. */
 void qcow2_meta_add(Qcow2State *s, uint64_t offset, unsigned kind);
 void qcow2_meta_remove(Qcow2State *s, uint64_t offset, unsigned kind);
-/* Where metadata is, or what is guarded, changes altogether. */
+/* To be called when snapshots or the option change. */
 void qcow2_meta_forget(Qcow2State *s);
 /* Reports, sets the corrupt bit and stops writing; returns -EIO. */
 int coroutine_mixed_fn qcow2_corrupt(BlockDriverState *bs, bool fatal,

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Protection of metadata against being overwritten, and what happens when an
- * image is found corrupt.
+ * Protection of metadata against being overwritten, and the handling of corrupt
+ * images.
  *
- * Before data or a table is written, its place is compared with all metadata
- * of the kinds that the option overlap-check names.  What has one place
- * (header, L1 table, refcount table, snapshot table, bitmap directory) is
- * compared as it is.  Of L2 tables and refcount blocks there is a hash table
- * from the number of the cluster to the kinds that it is, and of the L1 tables
- * of snapshots an array of ranges.  Both are made when they are first needed,
- * kept up to date where the active L1 table or the refcount table changes, and
- * given up where the snapshots or the option change.
+ * Before data or a table is written, its place is compared with all metadata of
+ * the kinds that the option overlap-check names.  Kinds with one place (header,
+ * L1 table, refcount table, snapshot table, bitmap directory) are compared
+ * directly.  Of L2 tables and refcount blocks there is a hash table from the
+ * number of the cluster to its kinds, and of the L1 tables of snapshots an
+ * array of ranges.  Both are made when they are first needed, kept up to date
+ * where the active L1 table or the refcount table changes, and given up where
+ * the snapshots or the option change.
  */
 #include "qemu/osdep.h"
 
@@ -23,7 +23,7 @@
 #include "block/qcow2/snapshot-int.h"
 #include "qemu/interval.h"
 
-/* In the order in which they are looked for. */
+/* In the order in which they are checked. */
 static const struct {
     unsigned kind;
     const char *name;
@@ -39,7 +39,7 @@ static const struct {
     { QCOW2_OVERLAP_BITMAP_DIRECTORY, "bitmap directory" },
 };
 
-/* --- what is where --- */
+/* --- places of metadata --- */
 
 static unsigned kinds_of(GHashTable *meta, uint64_t cluster)
 {
@@ -96,7 +96,7 @@ static int compare_starts(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* The L1 table of a snapshot that is damaged has no place to guard. */
+/* A damaged snapshot may have no L1 table to guard. */
 static bool has_l1(const Qcow2State *s, const Qcow2Snapshot *sn)
 {
     return !sn->dead && sn->l1_size && !qcow2_in_cluster(s, sn->l1_offset) &&
@@ -137,7 +137,7 @@ static GArray *inactive_l1_ranges(const Qcow2State *s)
 
 /*
  * The L2 tables of all snapshots.  There are no more of them than the file has
- * clusters: entries that point elsewhere are no tables.
+ * clusters: entries that point elsewhere do not count.
  */
 static int coroutine_mixed_fn add_inactive_l2(BlockDriverState *bs,
                                               GHashTable *meta)
@@ -216,7 +216,7 @@ static bool in_inactive_l1(const Qcow2State *s, uint64_t offset,
            offset + bytes;
 }
 
-/* The kinds of metadata of which something is in the range. */
+/* The kinds of metadata that overlap with the range. */
 static unsigned kinds_in(const Qcow2State *s, uint64_t offset, uint64_t bytes)
 {
     uint64_t last = (offset + bytes - 1) >> s->cluster_bits;
@@ -296,7 +296,7 @@ int coroutine_mixed_fn qcow2_corrupt(BlockDriverState *bs, bool fatal,
     fatal = fatal && !bs->read_only;
     if (s->broken || (s->told_corrupt && !fatal) ||
         (bs->open_flags & BDRV_O_CHECK)) {
-        return -EIO; /* said already, or the check reports it */
+        return -EIO; /* reported already, or the check reports it */
     }
     s->told_corrupt = true;
     fprintf(stderr, "qcow2: %s: %s; further %scorruption events will be "

@@ -3,10 +3,10 @@
  * The qcow2 driver's own: the state of an open image.  What its files offer
  * each other is in the other *-int.h of this folder, one for each subject.
  *
- * How it stays consistent.  At any moment, what is on disk is a valid image in
- * which at worst clusters are marked used that nobody references.  These rules
- * see to it; where one can break, an assertion (for what is our own doing) or
- * an error (where it may be the image's) cites it.
+ * Consistency.  At any moment, what is on disk is a valid image in which at
+ * worst unreferenced clusters are marked used.  These rules ensure it; code
+ * that checks one cites it, in an assertion (if only a bug can break it) or an
+ * error (if the image can).
  *
  *  1. What L2 tables rely on is durable before they are written: all data that
  *     their entries make visible, and the refcounts of what they refer to.  An
@@ -23,23 +23,23 @@
  *     reused while something on disk still refers to it, nor while a request
  *     that found it there before still reads from it.
  *  4. A cluster that was allocated and is being written, so that nothing refers
- *     to it yet, is not freed by anybody else: no entry is set to a cluster
+ *     to it yet, is not freed by other requests: no entry is set to a cluster
  *     whose refcount has become 0.
  *  5. New tables (L1, L2, refcount table and blocks, bitmap tables and
  *     directory) are written in full and flushed before anything refers to
  *     them.
  *  6. An L2 table that something else (a snapshot) refers to is not changed:
  *     entries are set only where the L1 entry has the COPIED flag.  A check
- *     that repairs them, with nobody else there, writes to the file itself.
+ *     that repairs them, with no other user, writes to the file itself.
  *
  * Locking.  Everything runs in one thread, so state changes only where a
  * coroutine yields.
  *
- *  7. `lock` is held by whoever loads, evicts or changes metadata, across
- *     yields; but for opening, closing and reopening, when nobody else is
- *     there.  Reading what is cached needs no lock (qcow2_co_map()).
- *  8. A pointer into a cache is valid until the next yield: what was changed
- *     by it is still the entry that is cached.
+ *  7. `lock` is held to load, evict or change metadata, across yields;
+ *     except during open, close and reopen, when there are no other users.
+ *     Reading what is cached needs no lock (qcow2_co_map()).
+ *  8. A pointer into a cache is valid until the next yield: the entry
+ *     changed through it is still cached.
  *  9. What is in a cache does not change while the cache is being written.
  * 10. Data is transferred without the lock; `ops` has the guest ranges in
  *     flight.  Entries change only under an exclusive one, which overlaps no
@@ -63,28 +63,28 @@ typedef struct Qcow2State {
     unsigned cluster_bits;
     int64_t cluster_size;
     unsigned l2_bits;     /* log2 of entries of an L2 table */
-    unsigned slice_bits;  /* log2 of entries of a cached part of it */
+    unsigned slice_bits;  /* log2 of entries of a slice of it */
     unsigned refcount_order, refcount_bits;
     uint64_t refcount_max;
     unsigned rb_bits;     /* log2 of entries of a refcount block */
     unsigned rb_slice_bits;
     uint8_t compression_type; /* 0 zlib, 1 zstd */
-    GByteArray *unknown_fields; /* of the header, behind what we know */
+    GByteArray *unknown_fields; /* of the header, after the known ones */
     GArray *extensions;         /* of Qcow2Extension */
     GArray *snapshots;          /* of Qcow2Snapshot */
     uint64_t snapshots_offset, snapshots_bytes;
-    uint32_t nb_snapshots;      /* as in the header: some may be lost */
+    uint32_t nb_snapshots;      /* as in the header: some may be unreadable */
 
-    /* --- what is damaged, in words; NULL: nothing --- */
-    char *rt_damage;        /* there is no refcount table */
-    char *snapshots_damage; /* the table may not be written anew */
-    char *bitmaps_damage;   /* bitmaps are on disk, but are not loaded */
+    /* --- damage, as text; NULL: none --- */
+    char *rt_damage;        /* the refcount table is unusable */
+    char *snapshots_damage; /* the table must not be rewritten */
+    char *bitmaps_damage;   /* bitmaps on disk are not loaded */
 
     /* --- under lock --- */
     uint64_t incompatible, compatible, autoclear;
     int64_t size; /* of the disk, as in the header */
     Qcow2BitmapExt bitmaps;
-    bool bitmaps_unsure; /* the file may say otherwise: a change of the header
+    bool bitmaps_unsure; /* the state on disk is unknown: a change of the header
                             or of the directory failed half way */
     GArray *cuts; /* of Qcow2BitmapCut; counts with QCOW2_AUTOCLEAR_CUTS */
     BdrvBitmapStore bitmap_store;
@@ -97,7 +97,7 @@ typedef struct Qcow2State {
     uint64_t rt_offset;
     uint32_t rt_clusters;
     uint64_t free_index;      /* no free cluster lies below */
-    uint64_t high_water;      /* file offset: nothing was written above */
+    uint64_t high_water;      /* file offset: nothing was ever written above */
     uint64_t byte_offset;     /* next free byte for compressed data, or 0 */
     bool rt_growing;
     uint64_t link_gen;    /* changes on which L2 tables rely: so many were
@@ -111,12 +111,12 @@ typedef struct Qcow2State {
                             there as long as meta is */
     Qcow2Cache *l2_cache, *rb_cache;
     bool broken; /* found corrupt: no more writing */
-    bool told_corrupt; /* ... so that reading fails, which was told of */
+    bool told_corrupt; /* ... so that reading fails; reported */
     bool writable; /* qcow2_make_writable() was done, not undone since */
-    bool shared; /* opened, and not being closed: others may be there */
+    bool shared; /* opened, and not being closed: other users may exist */
 
     /* --- options, changed by reopen --- */
-    int file_sparse; /* -1: not looked yet */
+    int file_sparse; /* -1: not checked yet */
     bool lazy_refcounts;
     bool discard_request, discard_other, discard_snapshot;
     bool discard_keeps; /* discarded clusters stay allocated */
@@ -151,7 +151,7 @@ static inline bool qcow2_has_backing(const BlockDriverState *bs)
     return bs->backing || bs->backing_file;
 }
 
-/* Rule 7.  Outside of coroutines nobody else is there: it is drained. */
+/* Rule 7.  Outside coroutines there are no other users: it is drained. */
 static inline void qcow2_assert_locked(const Qcow2State *s)
 {
     g_assert(!s->shared || (s->lock.holder ? s->lock.holder == coroutine_self()

@@ -30,7 +30,7 @@ static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
     int ret;
 
     if (index >= s->rt_disk_entries) {
-        return 0; /* with the table that is in the making */
+        return 0; /* part of the table being built */
     }
     ret = qcow2_check_overlap(bs, s->rt_offset + index * 8, 8,
                               QCOW2_OVERLAP_REFCOUNT_TABLE);
@@ -92,7 +92,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
     if (*used == 0) {
         return 0;
     }
-    /* The zeroed blocks must be there before the table refers to them. */
+    /* The zeroed blocks must be on disk before the table refers to them. */
     ret = qcow2_flush_file(bs);
     for (uint64_t i = first, k = 0; ret >= 0 && i <= last; i++) {
         if (!(s->rt[i] & QCOW2_REFTABLE_MASK)) {
@@ -107,8 +107,8 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
         return ret;
     }
     /*
-     * Their own counts become durable before the table refers to them, too:
-     * else a crash would leave blocks in use with a count of 0.
+     * Their own counts become durable before the table refers to them: else a
+     * crash would leave blocks in use with a count of 0.
      */
     ret = qcow2_update_refcount(bs, pos << s->cluster_bits,
                                 *used << s->cluster_bits, 1);
@@ -128,7 +128,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
     return ret < 0 ? ret : 0;
 }
 
-/* Writes the table in memory to a new place and makes the header say so. */
+/* Writes the table in memory to a new place, and updates the header. */
 static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
                                               uint64_t offset)
 {
@@ -177,8 +177,8 @@ int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
         return -EFBIG;
     }
     /*
-     * In memory first: allocating the table's own clusters then finds entries
-     * for what it needs.  On disk nothing refers to these before the switch.
+     * In memory first: the allocation of the table's own clusters needs its
+     * entries.  On disk nothing refers to these before the switch.
      */
     s->rt = g_renew(uint64_t, s->rt, bytes / 8);
     memset(s->rt + s->rt_entries, 0, bytes - s->rt_entries * 8);
@@ -202,7 +202,7 @@ int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
     if (ret == 0) {
         qcow2_free_now(bs, old_offset, old_clusters << s->cluster_bits);
     } else if (s->rt_disk_entries < s->rt_entries) {
-        /* What the disk has no entry for cannot be counted: forget it. */
+        /* Blocks without an entry on disk cannot be used: drop them. */
         for (uint64_t i = s->rt_disk_entries; i < s->rt_entries; i++) {
             qcow2_meta_remove(s, s->rt[i] & QCOW2_REFTABLE_MASK,
                               QCOW2_OVERLAP_REFCOUNT_BLOCK);

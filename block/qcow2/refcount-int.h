@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qcow2: refcounts, allocation and what is written when (refcount.c,
+/* qcow2: refcounts, allocation and the order of writes (refcount.c,
  * refcount-grow.c). */
 #ifndef QCOW2_REFCOUNT_INT_H
 #define QCOW2_REFCOUNT_INT_H
 
 #include "block/qcow2/qcow2-int.h"
 
-/* Clusters whose reference is gone, but maybe not yet so on disk. */
+/* Clusters whose reference was dropped, but maybe not yet on disk. */
 typedef struct Qcow2Free {
     uint64_t offset, bytes;
     bool discard; /* hand the space back to the host */
@@ -29,7 +29,7 @@ int coroutine_mixed_fn qcow2_update_refcount(BlockDriverState *bs,
                                              uint64_t offset, uint64_t bytes,
                                              int delta);
 /*
- * A run of @min .. @max free clusters in a row; refcounts are 1 afterwards.
+ * Allocates a run of @min .. @max free clusters; refcounts are 1 afterwards.
  * *@offset in the file, *@count clusters.
  */
 int coroutine_mixed_fn qcow2_alloc_run(BlockDriverState *bs, uint64_t min,
@@ -39,27 +39,27 @@ int coroutine_mixed_fn qcow2_alloc_run(BlockDriverState *bs, uint64_t min,
 int coroutine_mixed_fn qcow2_alloc_bytes_run(BlockDriverState *bs,
                                              uint64_t bytes,
                                              uint64_t *offset);
-/* Frees what nothing on disk refers to. */
+/* Frees clusters to which nothing on disk refers. */
 void coroutine_mixed_fn qcow2_free_now(BlockDriverState *bs, uint64_t offset,
                                        uint64_t bytes);
-/* Frees what something on disk may still refer to: later. */
+/* Frees clusters to which something on disk may still refer: later. */
 void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
                       bool discard);
-/* Refcounts, then (flush) L2 tables. */
+/* Writes refcounts, then (flush) L2 tables. */
 int coroutine_mixed_fn qcow2_write_metadata(BlockDriverState *bs);
-/* L2 tables, after the flush that is owed; refcounts are written already. */
+/* Writes L2 tables, after the flush that is owed; refcounts are on disk. */
 int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs);
 /*
- * Something that L2 tables rely on has been written to the file (the request
- * is complete): it must be flushed before they are written.
+ * Data on which L2 tables rely was written to the file (the request is
+ * complete): it must be flushed before they are written.
  */
 static inline void qcow2_must_be_durable(Qcow2State *s)
 {
     s->link_gen++;
 }
-/* What qcow2_write_metadata() does, then makes pending frees real. */
+/* What qcow2_write_metadata() does, then applies pending frees. */
 int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs);
-/* Applies them where too many have come together. */
+/* Applies pending frees if there are too many. */
 int coroutine_mixed_fn qcow2_limit_frees(BlockDriverState *bs);
 /* Flushes the file, which pays the barrier that is owed when it begins. */
 int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs);
@@ -67,8 +67,8 @@ int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs);
 /* Writes the refcount blocks, without a flush. */
 int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs);
 /*
- * Makes the refcount blocks that [@start, @start + @n) needs, using clusters
- * right behind that range (which are free), *@used of them.
+ * Creates the refcount blocks that [@start, @start + @n) needs, using clusters
+ * right after that range (which are free), *@used of them.
  */
 int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
                                             uint64_t start, uint64_t n,
@@ -76,7 +76,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
 /* How many refcount blocks are missing for these clusters? */
 uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
                                  uint64_t n);
-/* Makes a table that has room for @entries, where the present one has not. */
+/* Makes the table hold @entries, if the present one is too small. */
 int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
                                            uint64_t entries);
 

@@ -12,7 +12,7 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 
-/* Frees that wait: apply them when they are so many. */
+/* Pending frees are applied when there are so many. */
 #define MAX_PENDING_FREES 4096
 #define MAX_PENDING_BYTES (256 * MiB)
 
@@ -64,7 +64,7 @@ void qcow2_refcount_set(void *block, uint64_t index, unsigned order,
     }
 }
 
-/* Offset of the refcount block that has @cluster; 0: there is none. */
+/* Offset of the refcount block for @cluster; 0: there is none. */
 static uint64_t refblock_offset(const Qcow2State *s, uint64_t cluster)
 {
     uint64_t index = cluster >> s->rb_bits;
@@ -73,8 +73,8 @@ static uint64_t refblock_offset(const Qcow2State *s, uint64_t cluster)
 }
 
 /*
- * The cached part of the refcount block that has @cluster, and where in it.
- * 0 and *@slice NULL: there is no block, the count is 0.
+ * The cached part of the refcount block for @cluster, and the index in it.  0
+ * and *@slice NULL: there is no block, the count is 0.
  */
 static int coroutine_mixed_fn refcount_slice(BlockDriverState *bs,
                                              uint64_t cluster, void **slice,
@@ -140,7 +140,7 @@ int coroutine_mixed_fn qcow2_put_refcount(BlockDriverState *bs,
     return 0;
 }
 
-/* A count fell to 0: nothing cached of the cluster may be written any more. */
+/* A count fell to 0: cached entries of the cluster must not be written. */
 static void cluster_is_free(BlockDriverState *bs, uint64_t cluster)
 {
     Qcow2State *s = bs->opaque;
@@ -176,7 +176,7 @@ int coroutine_mixed_fn qcow2_update_refcount(BlockDriverState *bs,
         }
         if (delta < 0 && value == 1 &&
             qcow2_op_has_fresh(s, i << s->cluster_bits)) {
-            /* Two entries refer to it, of which one was not counted. */
+            /* Two entries refer to the cluster, but only one was counted. */
             return qcow2_corrupt(bs, true, i << s->cluster_bits,
                                  s->cluster_size, "Preventing a free of "
                                  "cluster %#" PRIx64 ", which is being "
@@ -197,8 +197,8 @@ int coroutine_mixed_fn qcow2_update_refcount(BlockDriverState *bs,
 }
 
 /*
- * Finds @min .. @max free clusters in a row from free_index on.  What has no
- * refcount block is free.
+ * Finds @min .. @max free clusters in a row from free_index on.  Clusters
+ * without a refcount block are free.
  */
 static int coroutine_mixed_fn find_run(BlockDriverState *bs, uint64_t min,
                                        uint64_t max, uint64_t *start,
@@ -221,7 +221,7 @@ static int coroutine_mixed_fn find_run(BlockDriverState *bs, uint64_t min,
         }
         if (value == 0) {
             if (!seen) {
-                s->free_index = i; /* below it all is taken */
+                s->free_index = i; /* all clusters below are in use */
                 seen = true;
             }
             run++;
@@ -236,7 +236,7 @@ static int coroutine_mixed_fn find_run(BlockDriverState *bs, uint64_t min,
     return 0;
 }
 
-/* The run at @start is going to be used: counts become 1. */
+/* Takes the run at @start: counts become 1. */
 static int coroutine_mixed_fn take_run(BlockDriverState *bs, uint64_t start,
                                        uint64_t count)
 {
@@ -279,13 +279,13 @@ int coroutine_mixed_fn qcow2_alloc_run(BlockDriverState *bs, uint64_t min,
             if (ret < 0) {
                 return ret;
             }
-            continue; /* that took clusters, too */
+            continue; /* that used clusters, too */
         }
         missing = qcow2_missing_refblocks(s, start, n);
         if (missing <= extra) {
             break;
         }
-        /* Room for the blocks themselves, right behind. */
+        /* Include room for the blocks themselves, right after the run. */
         extra = missing;
     }
     n -= extra;
@@ -320,7 +320,7 @@ void coroutine_mixed_fn qcow2_free_now(BlockDriverState *bs, uint64_t offset,
     Qcow2State *s = bs->opaque;
 
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_CLUSTER_FREE);
-    /* A failure leaks the clusters; there is nobody to tell. */
+    /* A failure leaks the clusters; no caller can act on it. */
     if (qcow2_update_refcount(bs, offset, bytes, -1) == 0 &&
         s->discard_other && in_coroutine()) {
         (void)bdrv_co_pdiscard(bs->file, offset, bytes);
@@ -351,7 +351,7 @@ void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
 int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t gen = s->link_gen; /* what comes during the flush is not in it */
+    uint64_t gen = s->link_gen; /* excludes changes during the flush */
     int ret = bdrv_flush(bs->file->bs);
 
     if (ret == 0) {
@@ -370,7 +370,7 @@ int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs)
         return 0;
     }
     ret = qcow2_cache_write(bs, s->rb_cache);
-    qcow2_must_be_durable(s); /* some were written even where it failed */
+    qcow2_must_be_durable(s); /* some may be written even after a failure */
     return ret;
 }
 
@@ -395,7 +395,7 @@ int coroutine_mixed_fn qcow2_write_l2_tables(BlockDriverState *bs)
             return ret;
         }
     }
-    g_assert(!barrier_owed(s)); /* rule 1: nobody links without lock */
+    g_assert(!barrier_owed(s)); /* rule 1: the lock is held */
     g_assert(!qcow2_cache_is_dirty(s->rb_cache) ||
              (s->incompatible & QCOW2_INCOMPAT_DIRTY)); /* rule 2 */
     return qcow2_cache_write(bs, s->l2_cache);
@@ -425,7 +425,7 @@ int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs)
     return qcow2_write_metadata(bs);
 }
 
-/* Gives the host back what of these clusters has no reference left. */
+/* Discards those of the clusters that have no reference left. */
 static void coroutine_fn discard_unused(BlockDriverState *bs, uint64_t offset,
                                         uint64_t bytes)
 {
@@ -466,11 +466,11 @@ static void coroutine_mixed_fn apply_free(BlockDriverState *bs,
                                           const Qcow2Free *f)
 {
     if (is_being_read(bs->opaque, f)) {
-        /* The reader would get what is written there next. */
+        /* Otherwise the reader could get data of the next user. */
         qcow2_free_later(bs, f->offset, f->bytes, f->discard);
         return;
     }
-    /* A failure leaks clusters, no more. */
+    /* A failure only leaks clusters. */
     if (qcow2_update_refcount(bs, f->offset, f->bytes, -1) == 0 &&
         f->discard && in_coroutine()) {
         discard_unused(bs, f->offset, f->bytes);
@@ -490,7 +490,7 @@ int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs)
     if (ret < 0) {
         return ret;
     }
-    /* Rule 3: what referred to them is not even to be written. */
+    /* Rule 3: no former reference is still to be written. */
     g_assert(!qcow2_cache_is_dirty(s->l2_cache) && !barrier_owed(s));
     frees = s->pending_frees;
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Changing options in place.  On becoming read-only all is written back while
- * the file may still be written; on becoming writable the image gets what
- * opening it for writing would have done.
+ * Changing options in place.  Before becoming read-only all is written back,
+ * while the file may still be written; on becoming writable the image is
+ * prepared as on opening it for writing.
  */
 #include "qemu/osdep.h"
 
@@ -24,7 +24,7 @@ static void coroutine_fn clean_entry(void *opaque)
     call->ret = qcow2_make_clean(call->bs);
 }
 
-/* The bitmaps are stored already. */
+/* The bitmaps have been stored. */
 static int become_read_only(BlockDriverState *bs, Error **errp)
 {
     CleanCall call = { bs, 0 };
@@ -72,7 +72,7 @@ void qcow2_reopen_abort(BdrvReopenState *state)
     (void)qcow2_apply_options(state->bs, state->bs->options, NULL);
 }
 
-/* The file may be written now; where we fail, no write will be let through. */
+/* The file is writable now; if this fails, no write is permitted. */
 void qcow2_reopen_commit_post(BdrvReopenState *state)
 {
     BlockDriverState *bs = state->bs;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mending what a check has found: the rules and their order are in
+ * Repairs errors that a check has found: the rules and their order are in
  * check-int.h.
  */
 #include "qemu/osdep.h"
@@ -17,14 +17,14 @@
 #include "block/qcow2/refcount-int.h"
 #include "block/qcow2/snapshot-int.h"
 
-/* Fields of the header that are written on their own. */
+/* Fields of the header that are written separately. */
 #define HEADER_REFTABLE 48
 #define HEADER_SNAPSHOTS 60
 #define HEADER_AUTOCLEAR 88
 
 /* --- entries of tables --- */
 
-/* Is nothing but this kind of table in the cluster? */
+/* Is the cluster used for this kind of table only? */
 static bool mend_is_safe(const Qcow2Check *c, const Qcow2Mend *m)
 {
     return m->l1 ? c->counts[m->table >> c->s->cluster_bits] == 1
@@ -55,7 +55,7 @@ static int coroutine_mixed_fn mend_one(Qcow2Check *c, const Qcow2Mend *m)
 
 static void distrust_bitmap(BdrvDirtyBitmap *bitmap)
 {
-    bool readonly = bdrv_dirty_bitmap_readonly(bitmap); /* in a reopen */
+    bool readonly = bdrv_dirty_bitmap_readonly(bitmap); /* during a reopen */
 
     if (readonly) {
         bdrv_dirty_bitmap_set_readonly(bitmap, false);
@@ -66,7 +66,7 @@ static void distrust_bitmap(BdrvDirtyBitmap *bitmap)
     }
 }
 
-/* The disk has other content now, and no bitmap says so. */
+/* The disk has changed, and no bitmap recorded that. */
 static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
 {
     BdrvDirtyBitmap *bitmap = NULL;
@@ -122,7 +122,7 @@ static int coroutine_mixed_fn mend_entries(Qcow2Check *c)
 
 /* --- refcounts --- */
 
-/* Raises those that are too low; c->rebuild where that cannot be. */
+/* Raises refcounts that are too low; c->rebuild if that is impossible. */
 static void coroutine_mixed_fn raise_counts(Qcow2Check *c)
 {
     for (uint64_t i = 0; i < c->clusters; i++) {
@@ -139,7 +139,7 @@ static void coroutine_mixed_fn raise_counts(Qcow2Check *c)
     }
 }
 
-/* True: the count of this cluster is too high, and stays so. */
+/* True: the count of this cluster is too high, and remains so. */
 static bool coroutine_mixed_fn lower_one(Qcow2Check *c, uint64_t cluster)
 {
     Qcow2State *s = c->s;
@@ -163,8 +163,8 @@ static bool coroutine_mixed_fn lower_one(Qcow2Check *c, uint64_t cluster)
 }
 
 /*
- * Clusters past the end of the file, too: they are leaked as soon as the file
- * grows over them.
+ * Includes clusters past the end of the file: they would be leaked when the
+ * file grows.
  */
 static void coroutine_mixed_fn lower_counts(Qcow2Check *c)
 {
@@ -191,7 +191,7 @@ static void coroutine_mixed_fn lower_counts(Qcow2Check *c)
 
 /* --- rebuilding them --- */
 
-/* New refcount blocks and a table, one behind the other. */
+/* New refcount blocks and a table, adjacent. */
 typedef struct Layout {
     uint64_t start;         /* cluster */
     uint64_t blocks, table; /* clusters */
@@ -232,7 +232,7 @@ static int coroutine_mixed_fn write_blocks(Qcow2Check *c, const Layout *l,
     return MIN(ret, 0);
 }
 
-/* Writes the new structure, flushes, and makes the header refer to it. */
+/* Writes the new structure, flushes, and updates the header. */
 static int coroutine_mixed_fn write_rebuilt(Qcow2Check *c, const Layout *l,
                                             const uint64_t *counts)
 {
@@ -272,7 +272,7 @@ static int coroutine_mixed_fn write_rebuilt(Qcow2Check *c, const Layout *l,
     return 0;
 }
 
-/* Behind the file's end, so that the old structure stays whole. */
+/* It is placed after the file's end, so that the old structure stays intact. */
 static Layout new_layout(const Qcow2Check *c)
 {
     Layout l = { .start = c->clusters, .table = 1 };
@@ -286,7 +286,7 @@ static Layout new_layout(const Qcow2Check *c)
     return l;
 }
 
-/* New refcount blocks and table behind all that is used. */
+/* Writes new refcount blocks and a new table after all clusters in use. */
 static int coroutine_mixed_fn rebuild(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
@@ -296,7 +296,7 @@ static int coroutine_mixed_fn rebuild(Qcow2Check *c)
     int ret;
 
     if (c->cut || c->res->check_errors) {
-        /* New clusters behind the file would be those that are missing. */
+        /* New clusters would take the place of those that are missing. */
         qcow2_check_say(c, "Not rebuilding the refcount structure: %s",
                         c->cut ? "the image refers to what is past the end of "
                                  "its file"
@@ -322,7 +322,7 @@ static int coroutine_mixed_fn rebuild(Qcow2Check *c)
     for (uint64_t i = 0; i < c->clusters; i++) {
         counts[i] = qcow2_check_final(c, i);
     }
-    /* What overlaps with what is not to be relied on, meanwhile. */
+    /* Overlap checks cannot rely on the present tables. */
     s->overlap = 0;
     ret = write_rebuilt(c, &l, counts);
     s->overlap = overlap;
@@ -391,7 +391,7 @@ static int coroutine_mixed_fn write_snapshots(Qcow2Check *c,
     return ret < 0 ? ret : qcow2_flush_file(c->bs);
 }
 
-/* A new table without those that are lost. */
+/* Writes a new table without the lost snapshots. */
 static int coroutine_mixed_fn mend_snapshots(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
@@ -424,7 +424,7 @@ static int coroutine_mixed_fn mend_snapshots(Qcow2Check *c)
     return 0;
 }
 
-/* Bitmaps that cannot be used any more are dropped, all of them. */
+/* Drops all bitmaps, as they are unusable. */
 static int coroutine_mixed_fn drop_bitmaps(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
@@ -444,7 +444,7 @@ static int coroutine_mixed_fn drop_bitmaps(Qcow2Check *c)
     return ret;
 }
 
-/* Is the table of snapshots to be written anew?  *@left: with how many. */
+/* Must the table of snapshots be rewritten?  *@left: snapshots kept. */
 static bool snapshots_need_it(const Qcow2State *s, unsigned *left)
 {
     bool damage = s->snapshots_damage;
@@ -461,8 +461,8 @@ static bool snapshots_need_it(const Qcow2State *s, unsigned *left)
 }
 
 /*
- * What goes altogether, before anything is allocated where it pointed to; it
- * needs no place itself.
+ * Drops tables that need no new space, before clusters are allocated to which
+ * they refer.
  */
 static int coroutine_mixed_fn drop_tables(Qcow2Check *c)
 {
@@ -494,8 +494,7 @@ static int coroutine_mixed_fn rewrite_tables(Qcow2Check *c)
 /* --- all --- */
 
 /*
- * Whoever changes an image clears the bits of what he does not know, before
- * the first change.
+ * A program that changes an image first clears the bits that it does not know.
  */
 static int coroutine_mixed_fn clear_autoclear(Qcow2Check *c)
 {
@@ -515,7 +514,7 @@ static int coroutine_mixed_fn clear_autoclear(Qcow2Check *c)
     return MIN(ret, 0);
 }
 
-/* All but the refcounts that are too high. */
+/* Repairs all but refcounts that are too high. */
 static int coroutine_mixed_fn repair_errors(Qcow2Check *c)
 {
     int ret = drop_tables(c);

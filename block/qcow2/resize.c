@@ -56,7 +56,7 @@ static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     st64_be(buf + 4, offset);
     ret = bdrv_pwrite_sync(bs->file, 36, sizeof(buf), buf);
     if (ret < 0) {
-        return ret; /* which one holds is not known: leak */
+        return ret; /* the valid table is unknown: leak */
     }
     g_free(s->l1);
     s->l1 = g_steal_pointer(&l1);
@@ -68,7 +68,7 @@ static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     return 0;
 }
 
-/* L2 tables behind @entries go: first from the L1 table, then for good. */
+/* Drops L2 tables after @entries: the L1 entries, then the clusters. */
 static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
 {
     Qcow2State *s = bs->opaque;
@@ -96,7 +96,7 @@ static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
     return ret;
 }
 
-/* The file ends where its last used cluster ends. */
+/* Makes the file end after its last used cluster. */
 static void coroutine_fn trim_file(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
@@ -135,8 +135,8 @@ static int coroutine_fn write_size(BlockDriverState *bs, int64_t size)
 }
 
 /*
- * Clusters behind @start, a cluster's, belong to no disk: their entries go.
- * Under the lock.
+ * Drops the entries of clusters after @start, a cluster boundary, which are not
+ * part of any disk.  Under the lock.
  */
 static int coroutine_fn drop_behind(BlockDriverState *bs, int64_t start,
                                     int64_t end)
@@ -185,7 +185,7 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
     return ret;
 }
 
-/* Writes zeroes to a part of a cluster that is beyond the old end. */
+/* Writes zeroes to a part of a cluster beyond the old end. */
 static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
                                   int64_t bytes)
 {
@@ -197,10 +197,10 @@ static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
 }
 
 /*
- * The new space must read as zeroes where a longer backing file would show
- * its data, and where the last cluster has something behind the old end; that
- * part of the last cluster is written, too, if it is to have a place (@place).
- * The size is the new one already, in memory; without the lock.
+ * The new space must read as zeroes where a longer backing file would show its
+ * data, and where the last cluster has data after the old end; that part of the
+ * last cluster is written, too, if it is to be allocated (@place).  The size in
+ * memory is already the new one; without the lock.
  */
 static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
                                  int64_t size, bool place)
@@ -233,7 +233,7 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
     return ret;
 }
 
-/* Makes the clusters of @w zeroes in the file, with space as @mode says. */
+/* Zeroes the clusters of @w in the file, with space as @mode specifies. */
 static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
                                    PreallocMode mode, Error **errp)
 {
@@ -241,7 +241,7 @@ static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
     bool sparse = mode == PREALLOC_MODE_METADATA;
 
     if (!w->beyond) {
-        /* A place that was used before, or is in use. */
+        /* Clusters that were in use before. */
         return bdrv_co_pwrite_zeroes(bs->file, w->host, bytes,
                                      sparse ? BDRV_REQ_MAY_UNMAP : 0);
     }
@@ -253,8 +253,8 @@ static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
 }
 
 /*
- * Gives a place to all of the cluster that has the old end, where it is zeroes
- * and nothing else.  -ENOTSUP: it is not.
+ * Allocates the whole cluster with the old end if it is all zeroes.  -ENOTSUP:
+ * it is not.
  */
 static int coroutine_fn place_last(BlockDriverState *bs, int64_t old,
                                    int64_t size, PreallocMode mode,
@@ -270,7 +270,7 @@ static int coroutine_fn place_last(BlockDriverState *bs, int64_t old,
     if (ret < 0) {
         return ret;
     }
-    /* Nobody changes it until the end. */
+    /* The operation keeps others from changing it until the end. */
     ret = qcow2_co_map(bs, start, w.bytes, &map);
     if (ret == 0 && (map.type == QCOW2_ZERO_PLAIN ||
                      map.type == QCOW2_ZERO_ALLOC ||
@@ -284,8 +284,8 @@ static int coroutine_fn place_last(BlockDriverState *bs, int64_t old,
 }
 
 /*
- * Gives the clusters of [@start, @end) a place; the data there is zeroes, and
- * hides a backing file's.
+ * Allocates the clusters of [@start, @end); their data is zero and hides that
+ * of a backing file.
  */
 static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
                                     int64_t end, PreallocMode mode,
@@ -308,7 +308,7 @@ static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
     return ret;
 }
 
-/* Room for the entries, and none that are left from another time. */
+/* Makes room for the entries, and drops stale ones. */
 static int coroutine_fn grow_tables(BlockDriverState *bs, int64_t size)
 {
     Qcow2State *s = bs->opaque;
@@ -333,12 +333,12 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
     int ret = grow_tables(bs, size);
 
     if (ret < 0) {
-        return ret; /* there is no entry for what is behind */
+        return ret; /* there are no entries for the new part */
     }
     if (prealloc != PREALLOC_MODE_OFF &&
         qcow2_in_cluster(s, old)) {
         ret = place_last(bs, old, size, prealloc, errp);
-        ret = ret == -ENOTSUP ? 0 : ret; /* as it is written */
+        ret = ret == -ENOTSUP ? 0 : ret; /* it is allocated by writing */
     }
     if (ret == 0) {
         ret = zero_new(bs, old, size, prealloc != PREALLOC_MODE_OFF);
@@ -352,7 +352,7 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
     }
     if (ret < 0) {
         s->size = old;
-        /* A failure leaves them to the next time that it grows. */
+        /* If this fails, the next growth drops them. */
         (void)drop_behind(bs, ROUND_UP(old, s->cluster_size), size);
     }
     co_mutex_unlock(&s->lock);

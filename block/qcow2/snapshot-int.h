@@ -13,19 +13,19 @@ typedef struct Qcow2Snapshot {
     uint32_t date_sec, date_nsec;
     uint64_t vm_clock_nsec, icount;
     GBytes *unknown_extra; /* kept as it is, or NULL */
-    char *damage; /* why it cannot be used, or NULL */
-    bool dead;    /* it cannot be made usable, either */
-    bool inexact; /* it would be written differently from what was read */
+    char *damage; /* why it is unusable, or NULL */
+    bool dead;    /* it cannot be repaired */
+    bool inexact; /* rewriting it would change it */
 } Qcow2Snapshot;
 
-/* Damaged entries do not make it fail: they, or the table, are marked. */
+/* Damaged entries are no failure: they, or the table, are marked. */
 bool coroutine_mixed_fn qcow2_read_snapshots(BlockDriverState *bs,
                                              const Qcow2Header *h,
                                              Error **errp);
 void qcow2_free_snapshots(Qcow2State *s);
 /* A copy, but for element @without (-1: all). */
 GArray *qcow2_copy_snapshots(const GArray *list, int without);
-/* The table as it is on disk; *@bytes of it may be 0.  NULL: too large. */
+/* The table as stored on disk; *@bytes may be 0.  NULL: too large. */
 uint8_t *qcow2_encode_snapshots(const GArray *list, size_t *bytes,
                                 Error **errp);
 extern const struct BdrvSnapshotOps qcow2_snapshot_ops;

@@ -38,7 +38,7 @@ static GPtrArray *list(BlockDriverState *bs)
     return all;
 }
 
-/* The highest number that is an ID, and one more. */
+/* The highest numeric ID plus one. */
 static char *free_id(const Qcow2State *s)
 {
     unsigned long highest = 0;
@@ -51,7 +51,7 @@ static char *free_id(const Qcow2State *s)
     return g_strdup_printf("%lu", highest + 1);
 }
 
-/* A damaged one is not used for anything: what it says is not known. */
+/* A damaged snapshot is not used, as its properties are unknown. */
 static bool snapshot_is_good(BlockDriverState *bs, const Qcow2Snapshot *sn,
                              Error **errp)
 {
@@ -65,7 +65,7 @@ static bool snapshot_is_good(BlockDriverState *bs, const Qcow2Snapshot *sn,
     return true;
 }
 
-/* The table is written anew only where all of it could be read. */
+/* The table is rewritten only if all of it could be read. */
 static bool table_is_good(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -113,7 +113,7 @@ static uint64_t *coroutine_fn read_l1(BlockDriverState *bs,
     return l1;
 }
 
-/* All that is cached is on disk, no free waits, and no refcount is lazy. */
+/* Writes all caches and frees; no refcount stays lazy. */
 static int coroutine_fn settle(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -130,9 +130,9 @@ static int coroutine_fn settle(BlockDriverState *bs, Error **errp)
     return ret;
 }
 
-/* --- making --- */
+/* --- creating --- */
 
-/* Writes a machine's state into clusters that only the snapshot refers to. */
+/* Writes a machine's state to clusters that only the snapshot refers to. */
 static int coroutine_fn put_vm_state(Qcow2Switch *sw, const void *vm_state,
                                      uint64_t bytes, uint64_t *l1_entry,
                                      Error **errp)
@@ -158,7 +158,7 @@ static int coroutine_fn put_vm_state(Qcow2Switch *sw, const void *vm_state,
     return qcow2_switch_new_table(sw, l2, entries, l1_entry, errp);
 }
 
-/* The snapshot's L1 table: the disk as it is, and the machine's state. */
+/* The snapshot's L1 table: the present disk and the machine's state. */
 static int coroutine_fn put_snapshot_l1(Qcow2Switch *sw, Qcow2Snapshot *sn,
                                         const void *vm_state, Error **errp)
 {
@@ -191,7 +191,7 @@ static int coroutine_fn create_locked(Qcow2Switch *sw, Qcow2Snapshot *sn,
     ret = qcow2_switch_refs(sw, (Qcow2L1){ s->l1, n }, (Qcow2L1){ 0 }, 1,
                             errp);
     if (ret == 0) {
-        /* What is behind the disk is a state that was loaded from there. */
+        /* Entries after the disk are of a machine state that was loaded. */
         ret = qcow2_switch_refs(sw, (Qcow2L1){ s->l1 + n, s->l1_size - n },
                                 (Qcow2L1){ 0 }, -1, errp);
     }
@@ -260,7 +260,7 @@ static int coroutine_fn co_create(BlockDriverState *bs, BdrvSnapshot *sn,
 typedef int coroutine_fn SwitchFunc(Qcow2Switch *sw, unsigned index,
                                     Error **errp);
 
-/* @fn with the snapshot at @index, under the lock. */
+/* Runs @fn with the snapshot at @index, under the lock. */
 static int coroutine_fn switch_to(BlockDriverState *bs, unsigned index,
                                   SwitchFunc *fn, Error **errp)
 {
@@ -350,7 +350,7 @@ static int coroutine_fn co_delete(BlockDriverState *bs, unsigned index,
     return switch_to(bs, index, delete_locked, errp);
 }
 
-/* --- looking into one --- */
+/* --- reading from a snapshot --- */
 
 static int coroutine_fn co_load_tmp(BlockDriverState *bs, unsigned index,
                                     Error **errp)
@@ -398,7 +398,7 @@ static int coroutine_fn co_read_vm_state(BlockDriverState *bs, unsigned index,
                    sn->name, bytes);
         return -EINVAL;
     }
-    /* Nobody else looks at the table: the node is drained. */
+    /* No other request uses the table: the node is drained. */
     s->l1 = l1;
     s->l1_size = sn->l1_size;
     ret = qcow2_co_preadv(bs, start, bytes, &qiov, 0, 0);

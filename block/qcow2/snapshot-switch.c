@@ -42,7 +42,7 @@ void qcow2_switch_free(Qcow2Switch *sw)
     }
 }
 
-/* Adds a range, to the last one where it goes on from there. */
+/* Adds a range; extends the last one if adjacent. */
 static void add_range(GArray *list, uint64_t offset, uint64_t bytes)
 {
     Qcow2Free item = { .offset = offset, .bytes = bytes };
@@ -60,7 +60,7 @@ static void add_range(GArray *list, uint64_t offset, uint64_t bytes)
 
 /* --- counting --- */
 
-/* The changes of counts of refcount block @index; NULL: there is no block. */
+/* Changes of the counts of refcount block @index; NULL: there is no block. */
 static int32_t *block_deltas(Qcow2Switch *sw, uint64_t index, bool create)
 {
     Qcow2State *s = sw->bs->opaque;
@@ -99,7 +99,7 @@ static int refs_range(Qcow2Switch *sw, uint64_t offset, uint64_t bytes,
     return 0;
 }
 
-/* What is referred to by @entry of an L2 table; *@bytes 0: nothing. */
+/* The range that @entry of an L2 table refers to; *@bytes 0: none. */
 static int entry_range(const Qcow2State *s, uint64_t entry, uint64_t *offset,
                        uint64_t *bytes, Error **errp)
 {
@@ -178,7 +178,7 @@ int coroutine_fn qcow2_switch_refs(Qcow2Switch *sw, Qcow2L1 l1, Qcow2L1 same,
     return ret;
 }
 
-/* The count that a cluster is going to have. */
+/* The new count of the cluster. */
 static int coroutine_fn future_count(Qcow2Switch *sw, uint64_t cluster,
                                      uint64_t *count)
 {
@@ -192,7 +192,7 @@ static int coroutine_fn future_count(Qcow2Switch *sw, uint64_t cluster,
     return ret;
 }
 
-/* Is each count of this block possible? */
+/* Are all counts of this block possible? */
 static int coroutine_fn check_block(Qcow2Switch *sw, uint64_t index,
                                     const int32_t *deltas, Error **errp)
 {
@@ -243,7 +243,7 @@ int coroutine_fn qcow2_switch_check(Qcow2Switch *sw, Error **errp)
 
 /* --- new clusters --- */
 
-/* Clusters for @bytes, not written yet. */
+/* Allocates clusters for @bytes, without writing them. */
 static int coroutine_fn take(Qcow2Switch *sw, uint64_t bytes,
                              uint64_t *offset, Error **errp)
 {
@@ -258,7 +258,7 @@ static int coroutine_fn take(Qcow2Switch *sw, uint64_t bytes,
     return 0;
 }
 
-/* Writes @bytes, and zeroes up to the end of the cluster. */
+/* Writes @bytes, and zeroes to the end of the cluster. */
 static int coroutine_fn put(Qcow2Switch *sw, uint64_t offset, const void *buf,
                             uint64_t bytes, Error **errp)
 {
@@ -315,7 +315,7 @@ void qcow2_switch_release(Qcow2Switch *sw, uint64_t offset, uint64_t bytes)
 
 /* --- flags --- */
 
-/* Sets the COPIED flags of @table as they are to be; does one change? */
+/* Sets the COPIED flags of @table to their new values; did one change? */
 static int coroutine_fn fix_entries(Qcow2Switch *sw, uint64_t *table,
                                     bool *changed)
 {
@@ -343,7 +343,7 @@ static int coroutine_fn fix_entries(Qcow2Switch *sw, uint64_t *table,
     return 0;
 }
 
-/* The L2 table of @index: as it is, or a copy with other flags. */
+/* The L2 table of @index: the present one, or a copy with other flags. */
 static int coroutine_fn fix_l2(Qcow2Switch *sw, uint32_t index, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
@@ -399,7 +399,7 @@ static int coroutine_fn new_l1(Qcow2Switch *sw, Error **errp)
 
 /* --- refcounts --- */
 
-/* Writes refcount block @index, as it is to be, at @offset. */
+/* Writes refcount block @index with its new counts at @offset. */
 static int coroutine_fn put_block(Qcow2Switch *sw, uint64_t index,
                                   const int32_t *deltas, uint64_t offset,
                                   Error **errp)
@@ -424,7 +424,7 @@ static int coroutine_fn put_block(Qcow2Switch *sw, uint64_t index,
     return put(sw, offset, block, s->cluster_size, errp);
 }
 
-/* Space for the refcount table, which may grow by that. */
+/* Allocates the refcount table, which may grow by that. */
 static int coroutine_fn take_reftable(Qcow2Switch *sw, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
@@ -438,7 +438,7 @@ static int coroutine_fn take_reftable(Qcow2Switch *sw, Error **errp)
         if (ret < 0 || clusters == s->rt_clusters) {
             return ret;
         }
-        /* What was taken goes with the rest when all is done. */
+        /* These clusters are released with the others when all is done. */
         qcow2_switch_release(sw, sw->rt_offset,
                              (uint64_t)clusters << s->cluster_bits);
     }
@@ -451,7 +451,7 @@ static int compare_indices(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* New blocks for those counts that change, and a table that has them. */
+/* Writes new blocks for counts that change, and a table that refers to them. */
 static int coroutine_fn new_refcounts(Qcow2Switch *sw, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
@@ -471,7 +471,7 @@ static int coroutine_fn new_refcounts(Qcow2Switch *sw, Error **errp)
     if (ret < 0) {
         return ret;
     }
-    /* From here on nothing is allocated: counts stay what they are. */
+    /* From here on nothing is allocated: counts do not change. */
     sw->rt = g_memdup2(s->rt, s->rt_entries * 8);
     for (guint i = 0; ret == 0 && i < n; i++) {
         uint64_t old = s->rt[*index[i]] & QCOW2_REFTABLE_MASK;
@@ -508,7 +508,7 @@ static void encode_part(uint8_t *p, const Qcow2State *s)
     st64_be(p + 40, s->snapshots_offset);
 }
 
-/* Makes the header say what @sw has; on failure it says what it said. */
+/* Writes the header for @sw; on failure restores the former one. */
 static int coroutine_fn write_header_part(Qcow2Switch *sw, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque, new = *s;
@@ -531,8 +531,8 @@ static int coroutine_fn write_header_part(Qcow2Switch *sw, Error **errp)
     if (bdrv_pwrite_sync(sw->bs->file, HEADER_PART, sizeof(before),
                          before) < 0) {
         /*
-         * Which of them is on disk is not known; either is whole now, and
-         * stays so only where nothing is written any more.
+         * The header on disk is unknown.  Either one is valid now, and stays so
+         * only if nothing is written any more.
          */
         s->broken = true;
         error_append_hint(errp, "The image is not written to any more.\n");
@@ -631,7 +631,7 @@ int coroutine_fn qcow2_switch_commit(Qcow2Switch *sw, Error **errp)
     }
     adopt(sw);
     give_back(sw, sw->released);
-    /* Here a failure leaks, no more: what was asked for is done. */
+    /* A failure only leaks from here on: the operation has succeeded. */
     (void)qcow2_evict_refcounts(sw->bs);
     for (guint i = 0; s->discard_snapshot && i < sw->unused->len; i++) {
         const Qcow2Free *f = &g_array_index(sw->unused, Qcow2Free, i);

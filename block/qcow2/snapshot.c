@@ -9,7 +9,7 @@
 #include "block/qcow2/snapshot-int.h"
 
 #define SNAPSHOT_HEADER 40
-#define SNAPSHOT_EXTRA 24 /* bytes of extra data that we know */
+#define SNAPSHOT_EXTRA 24 /* bytes of known extra data */
 
 static void snapshot_clear(void *opaque)
 {
@@ -63,7 +63,7 @@ void qcow2_free_snapshots(Qcow2State *s)
 
 /* --- reading --- */
 
-/* What is read from the table, one entry after the other. */
+/* The state of reading the table, entry by entry. */
 typedef struct Reader {
     BlockDriverState *bs;
     uint64_t pos;      /* in the file */
@@ -75,7 +75,7 @@ typedef struct Reader {
 typedef struct Head {
     uint8_t bytes[SNAPSHOT_HEADER];
     uint32_t id_len, name_len;
-    uint32_t extra; /* bytes, as the entry says */
+    uint32_t extra; /* bytes, according to the entry */
 } Head;
 
 static void G_GNUC_PRINTF(3, 4) damaged(Qcow2Snapshot *sn, bool dead,
@@ -92,7 +92,7 @@ static void G_GNUC_PRINTF(3, 4) damaged(Qcow2Snapshot *sn, bool dead,
     }
 }
 
-/* Can it be used?  @extra: bytes of extra data. */
+/* Is it usable?  @extra: bytes of extra data. */
 static void snapshot_check(const Qcow2State *s, Qcow2Snapshot *sn,
                            uint32_t extra, uint64_t file_end)
 {
@@ -134,9 +134,8 @@ static void decode_header(const Head *head, Qcow2Snapshot *sn)
 }
 
 /*
- * The size of a disk where the entry has none: that of now, but no more than
- * the L1 table can map.  It is in the entry as soon as that is written anew,
- * and is to fit then.
+ * The size of the disk if the entry has none: the present one, but no more than
+ * the L1 table can map.  A rewritten entry contains it, so it must fit.
  */
 static uint64_t size_without_extra(const Qcow2State *s, uint32_t l1_size)
 {
@@ -146,7 +145,7 @@ static uint64_t size_without_extra(const Qcow2State *s, uint32_t l1_size)
     return (uint64_t)l1_size << (s->l2_bits + s->cluster_bits);
 }
 
-/* The extra data; where it is short, the older meaning holds. */
+/* Decodes the extra data; if it is short, older fields apply. */
 static void decode_extra(const Qcow2State *s, const uint8_t *p, uint32_t len,
                          Qcow2Snapshot *sn)
 {
@@ -164,7 +163,7 @@ static void decode_extra(const Qcow2State *s, const uint8_t *p, uint32_t len,
     }
 }
 
-/* Is there, behind @extra bytes, a number as every ID is one? */
+/* Is there a number, as every ID is, after @extra bytes? */
 static bool coroutine_mixed_fn id_is_there(const Reader *r, const Head *head,
                                            uint32_t extra)
 {
@@ -186,9 +185,9 @@ static bool coroutine_mixed_fn id_is_there(const Reader *r, const Head *head,
 }
 
 /*
- * How much extra data an entry has.  Where there is no ID behind what it says,
- * it may be what all programs write.  False: not known, so it is not known
- * either where the next entry is.
+ * The length of the extra data of an entry.  If no ID follows the given length,
+ * the usual lengths are tried.  False: unknown, and so is the place of the next
+ * entry.
  */
 static bool coroutine_mixed_fn find_extra(const Reader *r, const Head *head,
                                           uint32_t *extra)
@@ -219,14 +218,13 @@ static int coroutine_mixed_fn read_head(const Reader *r, Head *head)
     return MIN(ret, 0);
 }
 
-/* No entry, but what was never written, or something else: nobody could name
- * such a snapshot. */
+/* Never written, or something else: such a snapshot could not be named. */
 static bool is_empty(const Head *head)
 {
     return !head->id_len && !head->name_len;
 }
 
-/* What is behind the fixed part: @extra bytes, the ID, the name. */
+/* Reads the part after the fixed one: @extra bytes, the ID, the name. */
 static int coroutine_mixed_fn read_rest(const Reader *r, const Head *head,
                                         uint32_t extra, Qcow2Snapshot *sn)
 {
@@ -254,8 +252,8 @@ static int coroutine_mixed_fn read_rest(const Reader *r, const Head *head,
 }
 
 /*
- * Reads the next entry.  0 and *@lost set: there is none that can be made
- * sense of, from here on.
+ * Reads the next entry.  0 and *@lost set: this and all further entries are
+ * invalid.
  */
 static int coroutine_mixed_fn read_entry(Reader *r, bool *lost)
 {

@@ -8,8 +8,8 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 
-/* The new entry of a cluster that becomes zeroes; *@keep: uses the old one's
- * cluster on. */
+/* The new entry of a cluster that becomes zero; *@keep: it keeps the old one's
+ * cluster. */
 static uint64_t zero_entry(const Qcow2Map *map, bool unmap, bool *keep)
 {
     *keep = !unmap && map->copied &&
@@ -17,7 +17,7 @@ static uint64_t zero_entry(const Qcow2Map *map, bool unmap, bool *keep)
     return *keep ? map->entry | QCOW2_ZERO : QCOW2_ZERO;
 }
 
-/* In version 2 there are no zero clusters: unallocated must do. */
+/* Version 2 has no zero clusters: unallocated ones must suffice. */
 static bool zero_by_unallocating(BlockDriverState *bs)
 {
     const Qcow2State *s = bs->opaque;
@@ -70,7 +70,7 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
         if (map.type == QCOW2_ZERO_PLAIN ||
             (map.type == QCOW2_ZERO_ALLOC && !unmap) ||
             (map.type == QCOW2_UNALLOCATED && zero_by_unallocating(bs))) {
-            ret = 0; /* it is, even over a backing file that comes later */
+            ret = 0; /* it is, even over a later backing file */
         } else {
             ret = qcow2_prepare_l2(bs, offset);
             if (ret == 0) {
@@ -111,7 +111,7 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
     return ret;
 }
 
-/* Does all of a part of one cluster read as zeroes without a backing file? */
+/* Does a part of one cluster read as zeroes without a backing file? */
 static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2Map map;
@@ -126,9 +126,9 @@ static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
 
 /*
  * Zeroes [@offset, @offset + @bytes), clusters of one L2 table.  A part of a
- * cluster is zeroed with the cluster, where all the rest of it is zeroes
- * anyway: a fact that must be looked at when nobody writes to the cluster any
- * more, and stay so until it is done.  -ENOTSUP: it is not.
+ * cluster is zeroed with the cluster if the rest of it is zero anyway: that is
+ * checked while no write to the cluster is in flight, and none can begin before
+ * the end.  -ENOTSUP: it is not.
  */
 static int coroutine_fn zero_locked(BlockDriverState *bs, int64_t offset,
                                     int64_t bytes, bool unmap)
