@@ -13,7 +13,7 @@
 #include "block/blockjob.h"
 #include "block/graph.h"
 
-/* --- nodes and users --- */
+/* --- nodes and users of a job --- */
 
 static void undo_ref(void *opaque)
 {

@@ -17,7 +17,7 @@
 #include "block/graph.h"
 #include "qemu/aio.h"
 
-/* Between tries where errors are ignored. */
+/* Pause before a retry if errors are ignored. */
 #define RETRY_NS INT64_C(100000000)
 
 static void wake_job(void *opaque)
@@ -77,8 +77,8 @@ bool coroutine_fn block_job_forgive(BlockJob *job, BlockdevOnError policy,
 }
 
 /*
- * Ignored: of a bitmap what failed stays to be copied, but what follows comes
- * first, so that it is not kept waiting by what may fail for ever.
+ * After an ignored error: ranges of a bitmap that failed stay to be copied, but
+ * later ones come first, so that a permanent error does not delay them.
  */
 static void go_on_after(CopyWalker *w, const BlockCopyError *error)
 {
@@ -89,7 +89,7 @@ static void go_on_after(CopyWalker *w, const BlockCopyError *error)
     }
 }
 
-/* False: the job fails with what went wrong. */
+/* False: the job fails with the error. */
 static bool coroutine_fn forgive(BlockJob *job, BlockJobCopy *copy)
 {
     const BlockCopyError *error = &copy->copier->error;
@@ -110,14 +110,14 @@ static bool coroutine_fn forgive(BlockJob *job, BlockJobCopy *copy)
     return block_job_forgive(job, policy, error);
 }
 
-/* Waits until the speed would allow more, though there is no more. */
+/* Waits until the speed allows more, although all is copied. */
 static void coroutine_fn pay_last(BlockJob *job, RateLimit *limit)
 {
     int64_t ns = ratelimit_delay(limit, 0, aio_now_ns());
 
     while (ns > 0 && !job_is_cancelled(&job->job)) {
         job_sleep_ns(&job->job, ns);
-        /* Whoever woke us may have changed the speed, or only paused us. */
+        /* The speed may have changed, or the job was only paused. */
         ratelimit_set_speed(limit, job->speed);
         ns = ratelimit_delay(limit, 0, aio_now_ns());
     }
@@ -138,10 +138,10 @@ int coroutine_fn block_job_copy(BlockJob *job, BlockJobCopy *copy,
         }
         ret = run_once(job, copy);
         if (copy->broken && copy->broken(job)) {
-            return 0; /* whatever else failed */
+            return 0; /* regardless of other errors */
         }
         if (ret == 0 && w->left && w->start > 0) {
-            w->start = 0; /* what was ignored, once more */
+            w->start = 0; /* retry ranges whose errors were ignored */
         } else if (ret == 0) {
             if (copy->pay_last) {
                 pay_last(job, copy->copier->pacer->limit);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a job does when a request fails. */
+/* The reaction of a job to a failed request. */
 #include "qemu/osdep.h"
 #include "block/blockjob.h"
 
@@ -34,7 +34,7 @@ BlockErrorAction block_job_error_action(BlockJob *job, BlockdevOnError policy,
     }
     if (action == BLOCK_ERROR_ACTION_STOP) {
         if (!job->job.user_paused) {
-            /* Till a user says that it is to go on. */
+            /* The job stays paused until a user resumes it. */
             job->job.user_paused = true;
             job_pause(&job->job);
         }

@@ -32,7 +32,7 @@ static void edge_drained_begin(BdrvChild *child)
     BlockJob *job = child->opaque;
 
     job_pause(&job->job);
-    /* Its pause waits for what it has in flight on its other nodes, too. */
+    /* The job's pause waits for its requests on its other nodes, too. */
     for (guint i = 0; i < job->edges->len; i++) {
         bdrv_let_go(((BdrvChild *)job->edges->pdata[i])->bs);
     }
@@ -43,7 +43,7 @@ static bool edge_is_awaited(const BdrvChild *child)
     const BlockJob *job = child->opaque;
 
     if (job_is_cancelled(&job->job)) {
-        return true; /* its user waits for its end */
+        return true; /* the user waits for its end */
     }
     for (guint i = 0; i < job->edges->len; i++) {
         if (((BdrvChild *)job->edges->pdata[i])->quiesced) {
@@ -67,7 +67,7 @@ static void edge_drained_end(BdrvChild *child)
     job_resume(&job->job);
 }
 
-/* A job that stands still has nothing in the loop but its timer. */
+/* A paused job has nothing in the loop but its timer. */
 static void edge_set_aio_context(BdrvChild *child, AioContext *ctx)
 {
     BlockJob *job = child->opaque;
@@ -192,7 +192,7 @@ void block_job_free(Job *j)
     g_ptr_array_unref(job->reads);
 }
 
-/* What @co waits for on any node of the job (@opaque) fails, if it may. */
+/* Fails requests for which @co waits on nodes of @opaque, if possible. */
 static void cancel_requests(Coroutine *co, void *opaque)
 {
     BlockJob *job = opaque;
@@ -206,7 +206,7 @@ bool block_job_cancel(Job *j, bool force)
 {
     BlockJob *job = container_of(j, BlockJob, job);
 
-    /* The job stops its copier when it is woken: it must know why it ends. */
+    /* The copier is not stopped here: the job does that when it is woken. */
     if (job->copier) {
         copier_for_each_co(job->copier, cancel_requests, job);
     }
@@ -225,11 +225,11 @@ void block_job_set_speed(Job *j, int64_t speed)
         ratelimit_set_speed(job->copier->pacer->limit, speed);
         copy_pacer_kick(job->copier->pacer);
     }
-    /* One that sleeps off what it did at the old speed looks anew. */
+    /* A job that sleeps because of the old speed checks again. */
     job_wake(j);
 }
 
-/* --- looking --- */
+/* --- queries --- */
 
 BlockJob *block_job_of(Job *j)
 {
