@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the parts of the NBD client share.
+ * Declarations shared by the parts of the NBD client.
  *
  *   negotiate-client.c  the handshake, up to an export
  *   client-option.c     single options and their replies
  *   list.c              listing exports
- *   client.c            requests, life of a connection
+ *   client.c            requests, life cycle of a connection
  *   client-reply.c      the receiver: replies to requests
  */
 #ifndef NBD_CLIENT_INT_H
@@ -19,25 +19,25 @@
 #define NBD_MAX_STRING 4096          /* bytes of any text of the protocol */
 #define NBD_MAX_REPLIES 100000       /* to one option */
 
-/* A request that waits for its reply; on its coroutine's stack. */
+/* A request that waits for its reply; on the stack of its coroutine. */
 typedef struct NBDCall {
     NBDRequest req;
     QEMUIOVector *qiov;       /* of a read */
     size_t qiov_offset;
     uint32_t *flags, *run;    /* of a block status */
-    Coroutine *waiter;        /* sleeps until it is done; NULL: still sends */
+    Coroutine *waiter;        /* waits for the reply; NULL: still sending */
     bool done;
     int ret;
     bool got_status;
     GArray *parts;            /* ranges read so far: NULL, or more than one */
-    uint64_t got_start, got_end; /* where it is one */
+    uint64_t got_start, got_end; /* the range, if there is one */
 } NBDCall;
 
 struct NBDConn {
     int fd;
     unsigned refcnt;
-    AioContext *ctx;   /* atomic; NULL: between two */
-    Coroutine *parked; /* the receiver, which waits for one */
+    AioContext *ctx;   /* atomic; NULL: during a move */
+    Coroutine *parked; /* the receiver, if it waits for a context */
     NBDInfo info;
     void (*broken)(void *opaque, const char *rule);
     void *broken_opaque;
@@ -67,7 +67,7 @@ typedef struct NBDOptReply {
     uint32_t option, type, len; /* @len bytes are still to be read */
 } NBDOptReply;
 
-/* All false with @errp on failure. */
+/* All return false with @errp on failure. */
 bool coroutine_fn nbd_read(int fd, void *buf, size_t len, const char *what,
                            Error **errp);
 bool coroutine_fn nbd_drop(int fd, size_t len, Error **errp);
@@ -78,13 +78,13 @@ bool coroutine_fn nbd_read_reply(int fd, uint32_t option, NBDOptReply *reply,
                                  Error **errp);
 /*
  * 1: not an error; 0: the server does not know the option (nothing is set, the
- * text read away); -1: an error, reported.
+ * text was skipped); -1: an error, reported.
  */
 int coroutine_fn nbd_check_reply(int fd, const NBDOptReply *reply,
                                  Error **errp);
 /* An ACK must have no data. */
 bool nbd_check_ack(const NBDOptReply *reply, Error **errp);
-/* "go" and the like; "<unknown>". */
+/* Name of an option, "go" and the like; "<unknown>". */
 const char *nbd_option_name(uint32_t option);
 const char *nbd_reply_name(uint32_t type);
 
@@ -97,15 +97,15 @@ typedef struct NBDGreeting {
 } NBDGreeting;
 bool coroutine_fn nbd_greet(int fd, NBDGreeting *greeting, NBDInfo *info,
                             Error **errp);
-/* 1: agreed; 0: not supported; -1 with @errp. */
+/* 1: enabled; 0: not supported; -1 with @errp. */
 int coroutine_fn nbd_ask_structured(int fd, Error **errp);
-/* INFO or GO. 1: @info is set; 0: not supported; -1 with @errp. */
+/* Sends INFO or GO.  1: @info is set; 0: not supported; -1 with @errp. */
 int coroutine_fn nbd_ask_info(int fd, uint32_t option, const char *name,
                               NBDInfo *info, Error **errp);
 /* The data of LIST/SET_META_CONTEXT with one query, or none (NULL). */
 bool coroutine_fn nbd_send_meta(int fd, uint32_t option, const char *name,
                                 const char *query, Error **errp);
-/* Up to an export chosen. */
+/* Handshake until an export is chosen. */
 bool coroutine_fn nbd_negotiate_client(int fd, const NBDWish *wish,
                                        NBDInfo *info, Error **errp);
 

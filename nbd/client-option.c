@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The client's side of options: sending one, reading replies to it. */
+/* The client's side of options: sending them and reading their replies. */
 #include "qemu/osdep.h"
 
 #include "client-int.h"
@@ -175,7 +175,7 @@ static void set_refusal(const NBDOptReply *reply, Error **errp)
     }
 }
 
-/* Text from a server, for a terminal: what is not printable becomes '?'. */
+/* Text from a server, for a terminal: unprintable bytes become '?'. */
 static void sanitise(char *text)
 {
     for (; *text; text++) {

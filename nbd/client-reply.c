@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The receiver of an NBD client: one coroutine reads what the server sends and
- * completes the calls it belongs to.
+ * completes the calls.
  *
  * All data from the server is checked: cookies must be those of calls, data
  * must be in the requested range, sent once and complete.  A violation of the
- * protocol ends the connection; the call it concerned fails with -EINVAL, the
+ * protocol ends the connection; the call concerned fails with -EINVAL, the
  * others with -ENOTCONN.
  */
 #include "qemu/osdep.h"
@@ -25,7 +25,7 @@ static size_t buffered(const NBDConn *conn)
     return conn->rx_end - conn->rx_pos;
 }
 
-/* Goes on where the connection is now; waits where it is nowhere. */
+/* Continues in the present context of the connection, or waits for one. */
 static void coroutine_fn settle(NBDConn *conn)
 {
     AioContext *ctx;
@@ -44,7 +44,7 @@ static void coroutine_fn settle(NBDConn *conn)
     }
 }
 
-/* What there is, up to @bytes; 0 at the end, or -errno. */
+/* Reads available data, up to @bytes; 0 at the end, or -errno. */
 static ssize_t coroutine_fn read_some(NBDConn *conn, void *buf, size_t bytes)
 {
     for (;;) {
@@ -102,7 +102,7 @@ static bool coroutine_fn drop(NBDConn *conn, size_t bytes)
     return true;
 }
 
-/* Straight from the socket, after what is buffered. */
+/* Reads the rest directly from the socket, after the buffered data. */
 static bool coroutine_fn recv_direct(NBDConn *conn, QEMUIOVector *part)
 {
     for (int i = 0; i < part->niov; i++) {
@@ -116,7 +116,7 @@ static bool coroutine_fn recv_direct(NBDConn *conn, QEMUIOVector *part)
     return true;
 }
 
-/* @bytes to @offset of the call's vector. */
+/* Reads @bytes to @offset of the call's vector. */
 static bool coroutine_fn recv_data(NBDConn *conn, const NBDCall *call,
                                    size_t offset, size_t bytes)
 {
@@ -136,7 +136,7 @@ static bool coroutine_fn recv_data(NBDConn *conn, const NBDCall *call,
     return ok;
 }
 
-/* --- completing --- */
+/* --- completion --- */
 
 static void complete(NBDCall *call, int ret)
 {
@@ -147,7 +147,7 @@ static void complete(NBDCall *call, int ret)
     }
 }
 
-/* The server broke a rule: false, for the receiver to end. */
+/* Reports a violation; returns false, which ends the receiver. */
 static bool broke(NBDConn *conn, NBDCall *call, const char *rule)
 {
     if (call && !call->done) {
@@ -165,9 +165,9 @@ static NBDCall *find_call(const NBDConn *conn, uint64_t cookie)
     return call && call->req.cookie == cookie && !call->done ? call : NULL;
 }
 
-/* --- what of a read has come --- */
+/* --- received parts of a read --- */
 
-/* Adds [@start, @end); false: some of it came before, or it is scattered. */
+/* Adds [@start, @end); false: it overlaps, or there are too many parts. */
 static bool add_to_parts(GArray *parts, uint64_t start, uint64_t end)
 {
     NBDPart part = { start, end };
@@ -186,14 +186,14 @@ static bool add_to_parts(GArray *parts, uint64_t start, uint64_t end)
             part.start = MIN(part.start, p->start);
             part.end = MAX(part.end, p->end);
             g_array_remove_index_fast(parts, i);
-            i = -1; /* it may touch another one now */
+            i = -1; /* it may be adjacent to another part now */
         }
     }
     g_array_append_val(parts, part);
     return parts->len <= MAX_PARTS;
 }
 
-/* Nearly always one piece after the other. */
+/* Parts almost always arrive in order. */
 static bool add_part(NBDCall *call, uint64_t start, uint64_t end)
 {
     if (!call->parts && start == call->got_end) {
@@ -282,7 +282,7 @@ static bool coroutine_fn chunk_hole(NBDConn *conn, NBDCall *call, uint32_t len)
     return true;
 }
 
-/* Of all extents only the first is looked at: no more were asked for. */
+/* Only the first extent is used: the request asked for one. */
 static bool coroutine_fn chunk_status(NBDConn *conn, NBDCall *call,
                                       uint32_t len)
 {
@@ -326,7 +326,7 @@ static bool coroutine_fn chunk_error(NBDConn *conn, NBDCall *call,
     }
     error = ld32_be(p);
     text = ld16_be(p + 4);
-    /* Of kinds of errors not known only the beginning is. */
+    /* Of unknown kinds of errors only the beginning is known. */
     if (error == 0 || text > head->len - 6 - more) {
         return broke(conn, call, error ? "an error whose text does not fit"
                                        : "an error that is none");
@@ -368,7 +368,7 @@ static bool coroutine_fn chunk_payload(NBDConn *conn, NBDCall *call,
     }
 }
 
-/* The last chunk has come. */
+/* The last chunk was received. */
 static bool finish(NBDConn *conn, NBDCall *call)
 {
     if (call->ret == 0 && call->req.type == NBD_CMD_READ && !got_all(call)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests of the NBD client, and the life of a connection. */
+/* Requests of the NBD client, and the life cycle of a connection. */
 #include "qemu/osdep.h"
 
 #include <sys/socket.h>
@@ -7,7 +7,7 @@
 #include "client-int.h"
 #include "qemu/sockets.h"
 
-/* --- life --- */
+/* --- life cycle --- */
 
 NBDConn *nbd_conn_ref(NBDConn *conn)
 {
@@ -15,7 +15,7 @@ NBDConn *nbd_conn_ref(NBDConn *conn)
     return conn;
 }
 
-/* In the thread whose loop may know the descriptor. */
+/* Runs in the thread whose loop may know the descriptor. */
 static void conn_free(void *opaque)
 {
     NBDConn *conn = opaque;
@@ -77,7 +77,7 @@ NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp)
     conn->rx = qemu_memalign(4096, NBD_CLIENT_RX);
     conn->receiving = true;
     nbd_conn_ref(conn); /* the receiver's */
-    /* Later: what a server sends too early then meets the first requests. */
+    /* It starts later, so that unsolicited replies fail the first requests. */
     co_schedule(conn->ctx, coroutine_create(nbd_receiver_entry, conn));
     return conn;
 }
@@ -111,7 +111,7 @@ void nbd_conn_fail(NBDConn *conn, const char *rule)
         return;
     }
     conn->failed = true;
-    shutdown(conn->fd, SHUT_RDWR); /* ends whoever reads or sends */
+    shutdown(conn->fd, SHUT_RDWR); /* ends receiver and senders */
     co_queue_wake_all(&conn->room);
     if (conn->broken) {
         conn->broken(conn->broken_opaque, rule);
@@ -128,14 +128,14 @@ void nbd_conn_stop(NBDConn *conn)
     if (!conn->failed && !conn->send_lock.holder) {
         nbd_request_format(head, &req);
         n = send(conn->fd, head, sizeof(head), MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)n; /* it was a courtesy */
+        (void)n; /* best effort */
     }
     nbd_conn_fail(conn, NULL);
 }
 
 /* --- requests --- */
 
-/* Gives @call a cookie; there is room. */
+/* Assigns a cookie to @call; there must be room. */
 static unsigned call_add(NBDConn *conn, NBDCall *call)
 {
     unsigned i = 0;
@@ -176,7 +176,7 @@ static int coroutine_fn send_call(NBDConn *conn, const NBDRequest *req,
     return ret;
 }
 
-/* Sends @call, with a payload or none, and waits for its reply. */
+/* Sends @call, with or without payload, and waits for its reply. */
 static int coroutine_fn transact(NBDConn *conn, NBDCall *call,
                                  const QEMUIOVector *payload,
                                  size_t payload_offset)
@@ -196,7 +196,7 @@ static int coroutine_fn transact(NBDConn *conn, NBDCall *call,
         nbd_conn_fail(conn, NULL);
     }
     co_mutex_unlock(&conn->send_lock);
-    /* The receiver completes all calls, also where it ends. */
+    /* The receiver completes all calls, even when it ends. */
     while (!call->done && conn->receiving) {
         call->waiter = coroutine_self();
         coroutine_yield();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Listing the exports of a server, with what it says of each. */
+/* Listing the exports of a server, with their properties. */
 #include "qemu/osdep.h"
 
 #include "client-int.h"
@@ -130,7 +130,7 @@ static bool coroutine_fn read_contexts(int fd, NBDListedExport *exp,
     }
 }
 
-/* What the server says of each export. */
+/* Reads the properties of each export. */
 static bool coroutine_fn read_details(int fd, GPtrArray *list, Error **errp)
 {
     int structured = nbd_ask_structured(fd, errp);
@@ -143,7 +143,7 @@ static bool coroutine_fn read_details(int fd, GPtrArray *list, Error **errp)
             return false;
         }
         if (ret == 0) {
-            break; /* nor will it for the others */
+            break; /* it fails for the others, too */
         }
         exp->has_info = true;
         exp->info.structured = structured > 0;

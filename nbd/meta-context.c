@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Metadata contexts: what is known of an export besides its data.
+ * Metadata contexts: information on an export besides its data.
  *
  * An export has a list of them by name.  A client lists or chooses some by
- * queries before it enters the export; a chosen context goes by its index in
- * the list.
+ * queries before it enters the export; a chosen context is identified by its
+ * index in the list.
  */
 #include "qemu/osdep.h"
 
@@ -12,14 +12,14 @@
 #include "qemu/sockets.h"
 
 #define MAX_QUERIES 1024
-/* Extents of one context in one reply: 64 KiB of it. */
+/* Extents of one context in one reply: 64 KiB. */
 #define MAX_EXTENTS (64 * KiB / 8)
 
 /* --- choosing --- */
 
 /*
- * Does @query, @len bytes, mean @name?  When listing, a query that ends with a
- * colon means all whose names begin like that.
+ * Does @query, @len bytes, match @name?  When listing, a query that ends with a
+ * colon matches all names with that prefix.
  */
 static bool query_matches(const char *query, size_t len, const char *name,
                           bool listing)
@@ -31,14 +31,14 @@ static bool query_matches(const char *query, size_t len, const char *name,
            query[len - 1] == ':' && memcmp(query, name, len) == 0;
 }
 
-/* The data of the option, parsed: an export, and marks on its contexts. */
+/* The parsed data of the option: an export and queries for contexts. */
 typedef struct MetaQuery {
     char *name;
     uint32_t n_queries;
     const uint8_t *queries, *end;
 } MetaQuery;
 
-/* NULL, or what is wrong with the data. */
+/* Returns NULL, or the error in the data. */
 static const char *parse_meta(const NBDOption *opt, MetaQuery *query)
 {
     const uint8_t *p = opt->data;
@@ -71,7 +71,7 @@ static const char *parse_meta(const NBDOption *opt, MetaQuery *query)
     return NULL;
 }
 
-/* Marks in @chosen what the queries mean. */
+/* Marks in @chosen the contexts that match the queries. */
 static void choose(const MetaQuery *query, const NBDExport *exp, bool listing,
                    bool *chosen)
 {
@@ -85,7 +85,7 @@ static void choose(const MetaQuery *query, const NBDExport *exp, bool listing,
                               listing)) {
                 chosen[c] = true;
                 if (!listing) {
-                    break; /* of two with one name the client knows one */
+                    break; /* of two with one name only the first can be used */
                 }
             }
         }
@@ -116,7 +116,7 @@ static void remember(NBDClient *client, const NBDExport *exp,
     }
 }
 
-/* All replies in one buffer: the export may go while they are sent. */
+/* All replies in one buffer: the export may be deleted while they are sent. */
 static GByteArray *format_replies(const NBDExport *exp, uint32_t option,
                                   const bool *chosen)
 {
@@ -183,7 +183,7 @@ bool nbd_has_contexts(const NBDClient *client)
 
 /* --- extents --- */
 
-/* Appends a run; joins it with the last where they are alike. */
+/* Appends a run; merges it with the last one if the flags are equal. */
 static void add_run(GByteArray *out, size_t first, uint32_t len,
                     uint32_t flags)
 {
@@ -201,7 +201,7 @@ static void add_run(GByteArray *out, size_t first, uint32_t len,
     g_byte_array_append(out, extent, sizeof(extent));
 }
 
-/* What one context says of the request's range, or its first part. */
+/* The extents of one context for the request's range, or its first part. */
 static int coroutine_fn one_context(NBDWork *work, unsigned context,
                                     GByteArray *out)
 {

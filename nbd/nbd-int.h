@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the parts of the NBD server share.
+ * Declarations shared by the parts of the NBD server.
  *
- *   server.c            servers, exports, life of a client
+ *   server.c            servers, exports, life cycle of a client
  *   negotiate-server.c  the handshake: loop over options
- *   option.c            what each option answers
+ *   option.c            the reply to each option
  *   meta-context.c      metadata contexts: choosing them, and their extents
- *   request.c           transmission: reading requests, carrying them out
- *   reply.c             sending what is ready
+ *   request.c           transmission: reading and executing requests
+ *   reply.c             sending replies
  */
 #ifndef NBD_NBD_INT_H
 #define NBD_NBD_INT_H
@@ -19,7 +19,7 @@
 #define NBD_MAX_IN_FLIGHT 64             /* requests of one client */
 #define NBD_MAX_BYTES_IN_FLIGHT (64 * MiB) /* their buffers */
 #define NBD_RX_SIZE (64 * KiB)
-#define NBD_KEEP_BUFFER (512 * KiB)      /* largest that is kept for reuse */
+#define NBD_KEEP_BUFFER (512 * KiB)      /* largest buffer kept for reuse */
 #define NBD_KEEP_REQUESTS 32
 
 /* Main thread only; @clients is changed by the exclusive main thread, so that
@@ -37,7 +37,7 @@ struct NBDExport {
     NBDServer *server;
     char *name, *description;
     uint16_t trans_flags; /* NBD_FLAG_* */
-    uint64_t serial; /* no other export has it, or will */
+    uint64_t serial; /* unique for ever */
     uint32_t preferred_block;
     char **contexts; /* names of metadata contexts, NULL at the end */
     unsigned n_contexts;
@@ -54,13 +54,13 @@ struct NBDExport {
     uint64_t size;
 
     /* --- the thread of @ctx, and the exclusive main thread --- */
-    AioContext *ctx; /* NULL: between two */
+    AioContext *ctx; /* NULL: during a move */
     unsigned in_flight;
     unsigned quiesced; /* changed by the main thread only */
-    CoQueue resume; /* who waits for quiesced == 0 */
+    CoQueue resume; /* requests that wait for quiesced == 0 */
 };
 
-/* A piece of a reply: what the head says, then bytes from elsewhere. */
+/* A piece of a reply: a head, then data from elsewhere. */
 typedef struct NBDChunk {
     uint8_t head[32];
     size_t head_len;
@@ -68,15 +68,15 @@ typedef struct NBDChunk {
     size_t data_len;
 } NBDChunk;
 
-/* A request with its buffer; used again and again. */
+/* A request with its buffer; reused. */
 typedef struct NBDWork {
     NBDClient *client;
     NBDRequest req;
     void *buf;
     size_t buf_size;
     bool charged;      /* @buf counts in bytes_in_flight */
-    int error;         /* answer with this -errno and do not carry it out */
-    NBDChunk *chunks;  /* the reply: @few, or more that are freed with it */
+    int error;         /* reply with this -errno instead of execution */
+    NBDChunk *chunks;  /* the reply: @few, or an array that is freed */
     unsigned n_chunks;
     size_t reply_size; /* bytes of all chunks */
     NBDChunk few[2];
@@ -88,8 +88,8 @@ typedef TAILQ_HEAD(NBDWorkList, NBDWork) NBDWorkList;
 
 /*
  * A client belongs to the main thread during the handshake, then to the thread
- * of @ctx, at the end to the main thread again.  The main thread, while it is
- * alone, may look at all of it.
+ * of @ctx, and at the end to the main thread again.  The exclusive main thread
+ * may access all of it.
  */
 struct NBDClient {
     NBDServer *server;
@@ -98,21 +98,21 @@ struct NBDClient {
     LIST_ENTRY(NBDClient) next;
 
     /* --- its thread: see nbd_client_settle() --- */
-    AioContext *ctx; /* atomic; NULL: its export is between two contexts */
-    bool joined;     /* it goes where its export goes */
+    AioContext *ctx; /* atomic; NULL: its export is moving */
+    bool joined;     /* it follows the context of its export */
     Coroutine *parked_reader, *parked_sender; /* they wait for a context */
 
     /* --- handshake --- */
     AioTimer *timer;
     bool fixed_newstyle, no_zeroes;
     bool structured; /* replies; and so the other features that need them */
-    bool closing; /* told to end */
+    bool closing; /* asked to end */
     uint64_t meta_serial;  /* the export whose contexts were chosen; 0: none */
     unsigned *contexts;    /* those chosen: indices of the export's */
     unsigned n_contexts;
 
     /* --- reading --- */
-    uint8_t *rx; /* NBD_RX_SIZE bytes, of which [rx_pos, rx_end) is unread */
+    uint8_t *rx; /* NBD_RX_SIZE bytes; [rx_pos, rx_end) is unread */
     size_t rx_pos, rx_end;
 
     /* --- requests --- */
@@ -120,13 +120,13 @@ struct NBDClient {
     unsigned nfree;
     unsigned in_flight;  /* until the reply was sent */
     uint64_t bytes_in_flight;
-    unsigned running;    /* being carried out */
-    CoQueue slots;       /* the reader waits for an end of one */
+    unsigned running;    /* in execution */
+    CoQueue slots;       /* the reader waits for one to end */
 
     /* --- replies --- */
     NBDWorkList ready;
-    size_t sent;     /* bytes of the first of them that are gone */
-    bool in_send;    /* replies are being sent right now */
+    size_t sent;     /* bytes of the first of them already sent */
+    bool in_send;    /* replies are being sent at present */
     bool sending;    /* a coroutine waits for room in the socket */
     bool send_failed;
     AioBH *send_bh;
@@ -141,17 +141,17 @@ typedef struct NBDOption {
     uint32_t len;
     uint8_t *data;
 } NBDOption;
-/* Like nbd_negotiate(), but NBD_GO_ON: go on with the next option. */
+/* Like nbd_negotiate(), but NBD_GO_ON: continue with the next option. */
 #define NBD_GO_ON 2
 int coroutine_fn nbd_handle_option(NBDClient *client, const NBDOption *opt);
-/* Answers with an error and a text for people; 0 or -errno. */
+/* Replies with an error and a text for users; 0 or -errno. */
 int coroutine_fn nbd_reply_error(NBDClient *client, uint32_t option,
                                  uint32_t type, const char *text);
 
-/* The same, then go on with the next option. */
+/* The same, then continues with the next option. */
 int coroutine_fn nbd_refuse(NBDClient *client, const NBDOption *opt,
                             uint32_t type, const char *text);
-/* NBD_REP_ACK; 0 or -errno. */
+/* Sends NBD_REP_ACK; 0 or -errno. */
 int coroutine_fn nbd_ack(NBDClient *client, const NBDOption *opt);
 /* Sends one reply to an option; 0 or -errno. */
 int coroutine_fn nbd_reply(NBDClient *client, uint32_t option, uint32_t type,
@@ -161,32 +161,32 @@ int coroutine_fn nbd_reply(NBDClient *client, uint32_t option, uint32_t type,
 int coroutine_fn nbd_opt_meta_context(NBDClient *client, const NBDOption *opt);
 /* Were contexts chosen for the export that the client uses? */
 bool nbd_has_contexts(const NBDClient *client);
-/* Carries out NBD_CMD_BLOCK_STATUS: the reply's chunks. 0 or -errno. */
+/* Executes NBD_CMD_BLOCK_STATUS: the reply's chunks.  0 or -errno. */
 int coroutine_fn nbd_block_status(NBDWork *work);
 
-/* server.c: the flags of @exp as this client sees them. */
+/* server.c: the flags of @exp for this client. */
 uint16_t nbd_client_flags(const NBDClient *client, const NBDExport *exp);
-/* server.c: makes @exp the client's. */
+/* server.c: makes @exp the client's export. */
 void nbd_client_choose(NBDClient *client, NBDExport *exp);
-/* Undoes it; @exp may be gone afterwards. */
+/* Undoes that; @exp may be freed. */
 void nbd_client_leave(NBDClient *client);
 /*
- * Goes on in the context of @client; where that has none, *@parked waits for
- * it.  Called whenever a coroutine of @client has waited for anything.
+ * Continues in the context of @client; if there is none, *@parked waits for it.
+ * Called whenever a coroutine of @client has waited.
  */
 void coroutine_fn nbd_client_settle(NBDClient *client, Coroutine **parked);
 /* The size in bytes; any thread. */
 uint64_t nbd_export_size(const NBDExport *exp);
-/* Makes its socket end; who waits for exp->resume is to be woken after it. */
+/* Shuts its socket down; the caller then wakes the waiters in exp->resume. */
 void nbd_client_disconnect(NBDClient *client);
 
-/* request.c: returns when the connection ends, all requests done. */
+/* request.c: returns after the connection and all requests have ended. */
 void coroutine_fn nbd_transmission(NBDClient *client);
-/* Gives back @work, whose reply was sent or dropped.  Wakes nobody: see to
+/* Recycles @work, whose reply was sent or dropped.  The caller must wake
  * client->slots. */
 void nbd_work_done(NBDWork *work);
 
-/* reply.c: room for @n chunks, none of them used. */
+/* reply.c: makes room for @n chunks and drops the present ones. */
 void nbd_reply_init(NBDWork *work, unsigned n);
 /*
  * Adds a chunk of @type with @more bytes (<= 12) at @head and @len bytes at
@@ -195,9 +195,8 @@ void nbd_reply_init(NBDWork *work, unsigned n);
 void nbd_reply_add(NBDWork *work, uint16_t type, const void *head, size_t more,
                    const void *data, size_t len);
 /*
- * @work is complete with @ret: sends its reply, together with others
- * where more are about to come.  The client may be gone afterwards, unless the
- * caller is a coroutine.
+ * @work is complete with @ret: sends its reply, together with others if more
+ * are expected.  The client may be freed, unless the caller is a coroutine.
  */
 void nbd_reply_queue(NBDWork *work, int ret);
 void nbd_reply_send_bh(void *opaque);

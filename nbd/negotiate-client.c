@@ -133,7 +133,7 @@ bool coroutine_fn nbd_send_meta(int fd, uint32_t option, const char *name,
     return nbd_send_option(fd, option, data->data, data->len, errp);
 }
 
-/* The one context that was asked for. */
+/* The one context that was requested. */
 static bool coroutine_fn read_context(int fd, const NBDOptReply *reply,
                                       const char *wish, NBDInfo *info,
                                       Error **errp)
@@ -242,7 +242,7 @@ static bool parse_info(uint16_t kind, const uint8_t *p, uint32_t len,
         info->max_block = ld32_be(p + 8);
         return check_block_sizes(info, errp);
     }
-    return true; /* not asked for: it may be said all the same */
+    return true; /* servers may send infos that were not requested */
 }
 
 static bool coroutine_fn read_info(int fd, const NBDOptReply *reply,
@@ -317,7 +317,7 @@ int coroutine_fn nbd_ask_info(int fd, uint32_t option, const char *name,
     return -1;
 }
 
-/* --- all of it --- */
+/* --- the whole handshake --- */
 
 static bool coroutine_fn enter_by_name(int fd, const NBDGreeting *greeting,
                                        const char *name, NBDInfo *info,

@@ -5,16 +5,16 @@
  *     server: magic numbers, flags          client: flags
  *     client: option, data                  server: replies    (repeated)
  *
- * until the client has chosen an export, gives up or breaks the rules.
+ * until the client has chosen an export, aborts or violates the protocol.
  */
 #include "qemu/osdep.h"
 
 #include "nbd-int.h"
 #include "qemu/sockets.h"
 
-/* Most bytes of an option: a name, a description, queries. */
+/* Maximum length of an option: a name, a description, queries. */
 #define MAX_OPTION_LEN (2 * NBD_MAX_NAME + 4096)
-/* Options that a client may send before it is taken for a nuisance. */
+/* Maximum number of options from one client. */
 #define MAX_OPTIONS 1024
 
 static int coroutine_fn greet(NBDClient *client)
@@ -40,7 +40,7 @@ static int coroutine_fn greet(NBDClient *client)
     return flags & ~(uint32_t)known ? -EINVAL : 0;
 }
 
-/* Reads away what is too long to be looked at. */
+/* Discards data of an option that is too long. */
 static int coroutine_fn skip(NBDClient *client, uint32_t len)
 {
     uint8_t buf[1024];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The options of the handshake and their answers. */
+/* The options of the handshake and their replies. */
 #include "qemu/osdep.h"
 
 #include "nbd-int.h"
@@ -64,7 +64,7 @@ static int coroutine_fn opt_export_name(NBDClient *client,
     NBDExport *exp;
     int ret;
 
-    /* There is no way to say no but to hang up. */
+    /* EXPORT_NAME has no error reply: disconnect. */
     if (opt->len > NBD_MAX_NAME || strlen(name) != opt->len) {
         return -EINVAL;
     }
@@ -109,7 +109,7 @@ static int coroutine_fn opt_list(NBDClient *client, const NBDOption *opt)
         return nbd_refuse(client, opt, NBD_REP_ERR_INVALID,
                       "the option takes no data");
     }
-    /* Collected first: the list may change while sending. */
+    /* The replies are collected first: the list may change while sending. */
     out = g_byte_array_new();
     LIST_FOREACH(exp, &client->server->exports, next) {
         list_one(out, exp);
@@ -121,13 +121,13 @@ static int coroutine_fn opt_list(NBDClient *client, const NBDOption *opt)
     return ret ? ret : NBD_GO_ON;
 }
 
-/* What the data of INFO and GO says. */
+/* The parsed data of INFO and GO. */
 typedef struct InfoQuery {
     char *name;
     bool want_name, want_description, want_block_size;
 } InfoQuery;
 
-/* NULL, or what is wrong with the data. */
+/* Returns NULL, or the error in the data. */
 static const char *parse_info(const NBDOption *opt, InfoQuery *query)
 {
     const uint8_t *p = opt->data;
@@ -205,7 +205,7 @@ static int coroutine_fn opt_info_or_go(NBDClient *client,
         return nbd_refuse(client, opt, NBD_REP_ERR_UNKNOWN,
                       "no export of that name is present");
     }
-    /* Held while sending, also for INFO, so that it cannot go away. */
+    /* A reference is held while sending, also for INFO. */
     nbd_client_choose(client, exp);
     ret = send_infos(client, opt->number, exp, &query);
     if (ret == 0) {
@@ -220,7 +220,7 @@ static int coroutine_fn opt_info_or_go(NBDClient *client,
 
 static int coroutine_fn opt_abort(NBDClient *client, const NBDOption *opt)
 {
-    nbd_ack(client, opt); /* the client may have gone already */
+    nbd_ack(client, opt); /* the client may have disconnected */
     return 1;
 }
 

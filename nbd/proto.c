@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The form of requests and replies, and which requests are valid. */
+/* The format of requests and replies, and which requests are valid. */
 #include "qemu/osdep.h"
 
 #include "nbd/proto.h"
@@ -97,7 +97,7 @@ int nbd_error_to_errno(uint32_t error)
     }
 }
 
-/* A row: what a command needs of the export, and the flags it may have. */
+/* A row: the feature that a command needs, and its valid flags. */
 typedef struct CommandRule {
     uint16_t needs;
     uint16_t flags;
@@ -128,7 +128,7 @@ int nbd_request_check(const NBDRequest *req, uint64_t size,
                       uint16_t trans_flags)
 {
     const CommandRule *rule;
-    /* Clients may always ask for FUA where there is nothing to flush. */
+    /* FUA is always allowed if there is nothing to flush. */
     uint16_t flags = NBD_CMD_FLAG_FUA;
 
     if (req->type >= ARRAY_SIZE(rules) || req->type == NBD_CMD_DISC) {

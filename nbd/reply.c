@@ -18,7 +18,7 @@
 
 #define MAX_IOV 64
 
-/* --- laying out --- */
+/* --- layout --- */
 
 void nbd_reply_init(NBDWork *work, unsigned n)
 {
@@ -73,7 +73,7 @@ static void add_error(NBDWork *work, int ret)
                   strlen(text));
 }
 
-/* Simple replies have one chunk, whose data may be there already. */
+/* Simple replies have one chunk, whose data may be in place. */
 static void set_simple(NBDWork *work, int ret)
 {
     NBDChunk *chunk = &work->chunks[0];
@@ -113,7 +113,7 @@ static void complete(NBDWork *work, int ret)
     }
 }
 
-/* Lays out a chunk but for its first *@skip bytes, which it takes off. */
+/* Lays out a chunk without its first *@skip bytes, which it subtracts. */
 static int lay_out_chunk(const NBDChunk *chunk, size_t *skip,
                          struct iovec *iov)
 {
@@ -154,7 +154,7 @@ static int lay_out(NBDClient *client, struct iovec *iov)
     return n;
 }
 
-/* @bytes more are gone. */
+/* @bytes more were sent. */
 static void account(NBDClient *client, size_t bytes)
 {
     NBDWork *work;
@@ -181,7 +181,7 @@ static void drop_all(NBDClient *client)
     client->sent = 0;
 }
 
-/* Sends until all is gone or the socket is full (false). */
+/* Sends until all is sent or the socket is full (false). */
 static bool send_some(NBDClient *client)
 {
     struct iovec iov[MAX_IOV];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Transmission: one coroutine reads requests, each is carried out by another.
+ * Transmission: one coroutine reads requests, another executes each.
  *
  * Clients send many small requests at a time.  So the reader takes from the
  * socket what there is, up to NBD_RX_SIZE, and finds several requests with
  * their payloads in it; only large payloads go straight to their buffers.
- * Requests and small buffers are used again: a 4 KiB write allocates nothing.
+ * Requests and small buffers are reused: a 4 KiB write allocates nothing.
  */
 #include "qemu/osdep.h"
 
@@ -13,8 +13,8 @@
 
 #include "nbd-int.h"
 
-#define SPARSE_CHUNKS 16         /* of the reply to a read, at most */
-#define SPARSE_MIN (64 * KiB)    /* less is not worth asking for zeroes */
+#define SPARSE_CHUNKS 16         /* of the reply to a read */
+#define SPARSE_MIN (64 * KiB)    /* smaller reads do not query for zeroes */
 
 /* --- the receive buffer --- */
 
@@ -23,7 +23,7 @@ static size_t buffered(const NBDClient *client)
     return client->rx_end - client->rx_pos;
 }
 
-/* What there is, up to @bytes; 0 at the end, or -errno. */
+/* Reads available data, up to @bytes; 0 at the end, or -errno. */
 static ssize_t coroutine_fn read_some(NBDClient *client, void *buf,
                                       size_t bytes)
 {
@@ -42,7 +42,7 @@ static ssize_t coroutine_fn read_some(NBDClient *client, void *buf,
     }
 }
 
-/* All of @bytes; 0 or -errno. */
+/* Reads exactly @bytes; 0 or -errno. */
 static int coroutine_fn read_all(NBDClient *client, uint8_t *buf, size_t bytes)
 {
     while (bytes > 0) {
@@ -86,7 +86,7 @@ static int coroutine_fn fill(NBDClient *client, size_t bytes)
     return 0;
 }
 
-/* @buf NULL: the payload is thrown away. */
+/* @buf NULL: the payload is discarded. */
 static void take(NBDClient *client, uint8_t *buf, size_t bytes)
 {
     if (buf) {
@@ -200,7 +200,7 @@ void nbd_work_done(NBDWork *work)
     client->nfree++;
 }
 
-/* --- carrying out --- */
+/* --- execution --- */
 
 static unsigned op_flags(const NBDRequest *req)
 {
@@ -230,7 +230,7 @@ static void add_hole(NBDWork *work, uint32_t pos, uint32_t bytes)
                   0);
 }
 
-/* Does the run at @pos read as zeroes?  *@run: its bytes. */
+/* Does the run at @pos read as zeroes?  *@run: its length. */
 static bool coroutine_fn is_hole(NBDExport *exp, const NBDRequest *req,
                                  uint32_t pos, uint32_t *run)
 {
@@ -238,13 +238,13 @@ static bool coroutine_fn is_hole(NBDExport *exp, const NBDRequest *req,
 
     if (exp->ops->status(exp->opaque, 0, req->from + pos, left, &flags,
                          run) < 0) {
-        *run = left; /* the read will tell what is wrong */
+        *run = left; /* the read reports the error */
         return false;
     }
     return flags & NBD_STATE_ZERO;
 }
 
-/* Zeroes do not cross the wire. */
+/* Zeroes are not sent. */
 static int coroutine_fn sparse_read(NBDExport *exp, NBDWork *work)
 {
     const NBDRequest *req = &work->req;
@@ -359,7 +359,7 @@ static bool is_full(const NBDClient *client, const NBDRequest *req)
             client->bytes_in_flight + bytes > NBD_MAX_BYTES_IN_FLIGHT);
 }
 
-/* Waits until @req may be begun. */
+/* Waits until there is room for @req. */
 static void coroutine_fn wait_for_slot(NBDClient *client,
                                        const NBDRequest *req)
 {
@@ -375,7 +375,7 @@ static void coroutine_fn wait_for_resume(NBDClient *client)
     }
 }
 
-/* 0, 1 when the client says goodbye, -errno. */
+/* 0, 1 when the client disconnects, -errno. */
 static int coroutine_fn read_request(NBDClient *client, NBDRequest *req)
 {
     int ret = fill(client, NBD_REQUEST_SIZE);
@@ -388,7 +388,7 @@ static int coroutine_fn read_request(NBDClient *client, NBDRequest *req)
     }
     client->rx_pos += NBD_REQUEST_SIZE;
     if (req->type == NBD_CMD_WRITE && req->len > NBD_MAX_PAYLOAD) {
-        return -EINVAL; /* not worth reading on to answer it */
+        return -EINVAL; /* disconnect rather than skip the payload */
     }
     return req->type == NBD_CMD_DISC;
 }
@@ -426,7 +426,7 @@ void coroutine_fn nbd_transmission(NBDClient *client)
     while (one_request(client) == 0) {
         continue;
     }
-    /* Nothing more will be read: replies need not wait for others. */
+    /* No more requests will be read: replies need not wait for others. */
     client->rx_pos = client->rx_end = 0;
     while (client->in_flight || client->sending || client->in_send) {
         wait_in(client, &client->slots);

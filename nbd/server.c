@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Servers, exports and the life of a client.
+ * Servers, exports and the life cycle of a client.
  *
  * A client is one coroutine from beginning to end, which frees the client last.
  * A client is ended by shutting down its socket: the coroutine then reads the
@@ -9,10 +9,10 @@
  * Threads.  The coroutine does the handshake in the main thread, continues in
  * the thread of its export and returns to end.  When an export moves, its
  * clients have no context for a while.  In the old thread all coroutines that
- * wait there are woken and park; those woken before park when they run, or, if
- * there is a new context by then, move there themselves.  The main thread sets
- * the new context and resumes the parked ones while it is exclusive: none of
- * them can be in the middle of parking then.
+ * wait there are woken and park; those woken earlier park when they run or, if
+ * there is a new context by then, move to it.  The main thread sets the new
+ * context and resumes the parked ones while it is exclusive: none of them can
+ * be in the middle of parking then.
  */
 #include "qemu/osdep.h"
 
@@ -86,7 +86,7 @@ static void unpark(NBDClient *client, Coroutine **parked)
     }
 }
 
-/* Its export has come to @ctx. */
+/* The export has moved to @ctx. */
 static void client_arrive(NBDClient *client, AioContext *ctx)
 {
     __atomic_store_n(&client->ctx, ctx, __ATOMIC_RELAXED);
@@ -98,7 +98,7 @@ static void client_arrive(NBDClient *client, AioContext *ctx)
     unpark(client, &client->parked_sender);
 }
 
-/* Not inside nbd_export_quiesce(): its caller may not be ready for requests. */
+/* A BH, as nbd_export_quiesce()'s caller may not be ready for requests. */
 static void resume_bh(void *opaque)
 {
     NBDExport *exp = opaque;
@@ -118,7 +118,7 @@ static void resume_bh(void *opaque)
     aio_exclusive_end();
 }
 
-/* In the thread that it leaves. */
+/* Runs in the thread that the client leaves. */
 static void client_depart(NBDClient *client)
 {
     __atomic_store_n(&client->ctx, NULL, __ATOMIC_RELAXED);
@@ -158,7 +158,7 @@ bool nbd_export_busy(const NBDExport *exp)
     return exp->in_flight > 0;
 }
 
-/* Clients see them in the order in which they came. */
+/* Clients see them in the order of creation. */
 static void list_append(NBDServer *server, NBDExport *exp)
 {
     NBDExport *last = LIST_FIRST(&server->exports);
@@ -360,7 +360,7 @@ void coroutine_fn nbd_client_settle(NBDClient *client, Coroutine **parked)
     }
 }
 
-/* From the main thread to the thread of its export; nothing stays behind. */
+/* Moves the client from the main thread to the thread of its export. */
 static void coroutine_fn client_join(NBDClient *client)
 {
     g_clear_pointer(&client->timer, aio_timer_free);
@@ -376,7 +376,7 @@ static void coroutine_fn client_join(NBDClient *client)
     nbd_client_settle(client, &client->parked_reader);
 }
 
-/* All requests are done and replies are sent: back to the main thread. */
+/* Moves the client back to the main thread, after all requests and replies. */
 static void coroutine_fn client_part(NBDClient *client)
 {
     AioContext *ctx = aio_current_context();
