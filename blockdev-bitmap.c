@@ -12,10 +12,10 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-block-bitmap.h"
 
-/* What an action remembers until the transaction's end. */
+/* State of an action until the end of the transaction. */
 typedef struct BitmapStep {
     BdrvDirtyBitmap *bitmap;
-    BdrvBitmapBackup *backup; /* to be put back on abort, or NULL */
+    BdrvBitmapBackup *backup; /* restored on abort, or NULL */
     bool was_enabled;
 } BitmapStep;
 
@@ -36,7 +36,7 @@ static void step_clean(void *opaque)
     g_free(step);
 }
 
-/* The bitmap an action is about, if the table allows @op on it. */
+/* The bitmap of an action, if the table allows @op on it. */
 static BdrvDirtyBitmap *find_for(const BlockDirtyBitmap *arg, BdrvBitmapOp op,
                                  Error **errp)
 {
@@ -60,7 +60,7 @@ static void add_abort(void *opaque)
         !bdrv_remove_stored_dirty_bitmap(bdrv_dirty_bitmap_bs(step->bitmap),
                                          bdrv_dirty_bitmap_name(step->bitmap),
                                          &err)) {
-        error_report_err(err); /* what is left there is out of date */
+        error_report_err(err); /* the stored bitmap is out of date */
     }
     bdrv_dirty_bitmap_release(step->bitmap);
 }
@@ -105,7 +105,7 @@ bool blockdev_action_bitmap_add(const TransactionAction *action,
     if (!bitmap) {
         return false;
     }
-    /* At once: looking into the image lets the guest go on. */
+    /* Before the image is read, as guest requests continue meanwhile. */
     if (arg->disabled) {
         bdrv_dirty_bitmap_disable(bitmap);
     }
@@ -143,7 +143,7 @@ static const TransactionActionDrv remove_drv = {
 
 /*
  * Removing the stored copy can fail, so it comes first.  Until the commit the
- * bitmap stays, recording, busy to all others: on abort it is as it was, and
+ * bitmap stays, recording, and busy for others: on abort it is unchanged, and
  * is stored again when the image is closed.
  */
 bool blockdev_action_bitmap_remove(const TransactionAction *action,
@@ -167,7 +167,7 @@ bool blockdev_action_bitmap_remove(const TransactionAction *action,
     return true;
 }
 
-/* --- clear and merge: both change bits and can put them back --- */
+/* --- clear and merge: both change bits and can restore them --- */
 
 static void bits_abort(void *opaque)
 {

@@ -8,9 +8,9 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-block-job.h"
 
-/* --- finding nodes of a chain --- */
+/* --- looking up nodes of a chain --- */
 
-/* Does users' @name mean the backing file of @overlay? */
+/* Does a user's @name refer to the backing file of @overlay? */
 static bool is_named(BlockDriverState *overlay, BlockDriverState *backing,
                      const char *name)
 {
@@ -39,7 +39,7 @@ static BlockDriverState *find_by_file(BlockDriverState *bs, const char *name,
     return NULL;
 }
 
-/* All of the nodes from @bs down to @last (NULL: the end) are free. */
+/* Are all nodes from @bs down to @last (NULL: the end) free? */
 static bool chain_is_free(BlockDriverState *bs, BlockDriverState *last,
                           Error **errp)
 {
@@ -95,7 +95,7 @@ static bool find_bottom(const BlockStreamArg *arg, BlockDriverState *bs,
     return true;
 }
 
-/* *@base NULL: there is none, all of the chain is copied. */
+/* @base NULL: the whole chain is copied. */
 static bool stream_find_base(const BlockStreamArg *arg, BlockDriverState *bs,
                              BlockDriverState **base, Error **errp)
 {

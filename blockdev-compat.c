@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Older commands, rewritten into the newer ones. */
+/* Older commands, translated to the newer ones. */
 #include "qemu/osdep.h"
 
 #include "block/backup.h"
@@ -42,7 +42,7 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
         return false;
     }
     step = blockdev_begin_backup(source, btx);
-    /* Before a file is made for nothing. */
+    /* Checked before a file is created. */
     if (!bdrv_op_check(source, errp)) {
         return false;
     }
@@ -53,7 +53,7 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
     }
     if (opts.sync == MIRROR_SYNC_MODE_TOP &&
         !bdrv_backing_chain_next(source)) {
-        opts.sync = MIRROR_SYNC_MODE_FULL; /* one image holds all */
+        opts.sync = MIRROR_SYNC_MODE_FULL; /* there is only one image */
     }
     target = get_target(arg, source, errp);
     return target && blockdev_do_backup(step, &opts, target, btx, errp);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What jobs and the block layer tell, as events of QMP. */
+/* QMP events of jobs and the block layer. */
 #include "qemu/osdep.h"
 
 #include "block/block-backend.h"
@@ -137,7 +137,7 @@ static void on_io_error(BlockBackend *blk, bool is_read, int error,
         .operation = is_read ? IO_OPERATION_TYPE_READ
                              : IO_OPERATION_TYPE_WRITE,
         .action = action,
-        /* Where query-block has an io-status, too. */
+        /* Present if query-block has an io-status, too. */
         .has_nospace = blk_iostatus_is_enabled(blk),
         .nospace = error == ENOSPC,
         .reason = strerror(error),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* nbd-server-* and block-export-*: QMP in, calls of the export layer out. */
+/* nbd-server-* and block-export-*: QMP commands that call the export layer. */
 #include "qemu/osdep.h"
 
 #include "block/export.h"
@@ -114,12 +114,12 @@ bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
         options.u.nbd.bitmaps = &bitmaps;
     }
     options.node_name = bs->node_name;
-    /* This command always took writable as a wish only. */
+    /* This command does not require that the node is writable. */
     options.writable = arg->writable && !bdrv_is_read_only(bs);
     set_hooks();
     exp = blk_exp_add(&options, errp);
     if (exp && drive) {
-        /* What was exported is the drive's medium: it goes with it. */
+        /* The export belongs to the drive's medium, and ends with it. */
         blk_exp_end_with_medium(exp, drive);
     }
     return exp != NULL;

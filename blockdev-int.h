@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How the QMP front end is put together: every command that can be part of a
+ * The structure of the QMP front end: every command that can be part of a
  * transaction is an action, and alone it is a transaction of one.
  */
 #ifndef BLOCKDEV_INT_H
@@ -16,13 +16,13 @@
 typedef struct IothreadProperties IothreadProperties;
 typedef struct ObjectOptions ObjectOptions;
 
-/* What the actions of one transaction share. */
+/* State shared by the actions of one transaction. */
 typedef struct BlockdevTransaction {
     Transaction *tran; /* steps are added here by prepare */
     JobTxn *job_txn;   /* NULL with completion-mode individual */
 } BlockdevTransaction;
 
-/* When the work of an action is over. */
+/* When the effect of an action is complete. */
 typedef enum BlockdevActionClass {
     BLOCKDEV_ACTION_AT_ONCE, /* with the transaction */
     BLOCKDEV_ACTION_JOB,     /* it starts a job, which ends later */
@@ -33,7 +33,7 @@ typedef enum BlockdevActionClass {
 typedef struct BlockdevActionOps {
     TransactionActionKind kind;
     BlockdevActionClass class;
-    /* Does the step, adding to btx->tran what commits or undoes it. */
+    /* Executes the step, adding to btx->tran what commits or undoes it. */
     bool (*prepare)(const TransactionAction *action, BlockdevTransaction *btx,
                     Error **errp);
 } BlockdevActionOps;
@@ -41,18 +41,18 @@ typedef struct BlockdevActionOps {
 /* Runs @action alone. */
 bool blockdev_run_action(TransactionAction *action, Error **errp);
 
-/* blockdev-object.c; NULL: there is none. */
+/* blockdev-object.c; NULL: no such object. */
 ObjectOptions *blockdev_find_object(const char *id);
 /* blockdev-iothread.c */
-/* Starts the thread; @props get their defaults where they have no value. */
+/* Starts the thread; @props get defaults if they have no value. */
 bool blockdev_iothread_add(const char *id, IothreadProperties *props,
                            Error **errp);
 bool blockdev_iothread_has_prop(const char *name);
-/* On failure all is as it was. */
+/* On failure nothing has changed. */
 bool blockdev_iothread_set(const char *id, IothreadProperties *props,
                            const char *name, struct json_object *value,
                            Error **errp);
-/* False with @errp, which names a user, where there are such. */
+/* False with @errp, which names a user, if there is one. */
 bool blockdev_iothread_del(const char *id, Error **errp);
 
 /* blockdev-bitmap.c */
@@ -84,9 +84,9 @@ BlockDriverState *blockdev_open_target(const BlockdevTarget *t,
 /* blockdev-job.c */
 bool blockdev_action_backup(const TransactionAction *action,
                             BlockdevTransaction *btx, Error **errp);
-/* A backup from its beginning to the end of the transaction. */
+/* State of a backup action until the end of the transaction. */
 typedef struct BlockdevBackupStep BlockdevBackupStep;
-/* Drains @source until @btx ends, which frees what is returned. */
+/* Drains @source until @btx ends, which frees the result. */
 BlockdevBackupStep *blockdev_begin_backup(BlockDriverState *source,
                                           BlockdevTransaction *btx);
 /* The body of both backup commands; the job starts if @btx is committed. */
@@ -97,7 +97,7 @@ bool blockdev_do_backup(BlockdevBackupStep *step, const BackupCommon *opts,
 bool blockdev_action_drive_backup(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
 /* blockdev-snapshot.c */
-/* Is @bs the top of its chain: no other node is above it? */
+/* Is @bs the top of its chain, with no node above it? */
 bool blockdev_check_root(BlockDriverState *bs, Error **errp);
 bool blockdev_action_snapshot(const TransactionAction *action,
                               BlockdevTransaction *btx, Error **errp);

@@ -18,7 +18,7 @@
 typedef struct Prop {
     const char *name;
     int64_t value_if_absent;
-    size_t has, value; /* where they are in IothreadProperties */
+    size_t has, value; /* offsets in IothreadProperties */
 } Prop;
 
 #define PROP(name, member, value) \
@@ -44,7 +44,7 @@ static int64_t *prop_value(IothreadProperties *props, const Prop *prop)
     return (int64_t *)((char *)props + prop->value);
 }
 
-/* Gives @props what @from has. */
+/* Copies the properties that @from has to @props. */
 static bool props_take(IothreadProperties *props, IothreadProperties *from,
                        Error **errp)
 {
@@ -140,7 +140,7 @@ static char *describe_handle(BlockBackend *blk)
                 : g_strdup("an unnamed block device");
 }
 
-/* Who needs @thread; the caller frees it.  NULL: nobody. */
+/* Describes a user of @thread; the caller frees it.  NULL: none. */
 static char *find_user(const IOThread *thread)
 {
     AioContext *ctx = iothread_context(thread);

@@ -7,8 +7,8 @@
 #include "qapi/qapi-commands.h"
 
 struct BlockdevBackupStep {
-    BlockDriverState *source; /* drained, so that the moment lasts */
-    Job *job;                 /* NULL: there is none (yet, or any more) */
+    BlockDriverState *source; /* drained for the whole transaction */
+    Job *job;                 /* NULL: none */
 };
 
 static void backup_commit(void *opaque)
@@ -18,7 +18,7 @@ static void backup_commit(void *opaque)
     job_start(step->job);
 }
 
-/* Another job of the group may have taken this one along. */
+/* Another job of the group may have cancelled this one, too. */
 static void backup_abort(void *opaque)
 {
     BlockdevBackupStep *step = opaque;

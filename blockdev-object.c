@@ -7,7 +7,7 @@
 #include "qapi/qapi-types-qom.h"
 #include "qemu/cutils.h"
 
-/* All objects, the oldest first. */
+/* All objects, oldest first. */
 static GPtrArray *objects;
 
 ObjectOptions *blockdev_find_object(const char *id)
@@ -69,7 +69,7 @@ static void print_properties(ObjectType type)
     for (int i = 0; i < props->n_members; i++) {
         const QapiMember *member = &props->members[i];
 
-        if (strcmp(member->name, "loaded")) { /* it says nothing any more */
+        if (strcmp(member->name, "loaded")) { /* it has no effect */
             g_ptr_array_add(lines, g_strdup_printf("  %s=<%s>", member->name,
                                                    type_name(member->type)));
         }
@@ -117,7 +117,7 @@ bool blockdev_object_help(const char *value)
     return known >= 0 || !type;
 }
 
-/* --- creating --- */
+/* --- creation --- */
 
 static bool check_secret(const SecretProperties *secret, Error **errp)
 {
@@ -180,7 +180,7 @@ bool qmp_object_add(ObjectOptions *arg, Error **errp)
     return true;
 }
 
-/* --- removing --- */
+/* --- removal --- */
 
 static bool object_release(const ObjectOptions *object, Error **errp)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree of objects as clients see it:
+ * The tree of objects that clients see:
  *
  *     /objects/ID     what object-add made; ID alone is taken, too
  *     /chardevs       shown empty
@@ -18,7 +18,7 @@
 
 const BlockdevQomPart *blockdev_qom_part;
 
-/* --- finding --- */
+/* --- lookup --- */
 
 static ObjectOptions *object_at(const char *path)
 {
@@ -72,7 +72,7 @@ static struct json_object *limits_of(const ObjectOptions *object)
     return limits;
 }
 
-/* All that can be asked for, beside the type; a new reference. */
+/* All properties except the type; a new reference. */
 static struct json_object *object_values(const ObjectOptions *object)
 {
     struct json_object *all = qapi_ObjectOptions_to_json(object);
@@ -148,7 +148,7 @@ static bool refuse_to_set(const ObjectOptions *object, const char *property,
     return false;
 }
 
-/* A throttle group's limits and an iothread's properties can be changed. */
+/* Limits of throttle groups and properties of iothreads can be changed. */
 static bool set_object(ObjectOptions *object, const QomSetArg *arg,
                        Error **errp)
 {

@@ -66,7 +66,7 @@ static BlockInfo *device_info(BlockBackend *blk, Error **errp)
 
     info->device = g_strdup(blk_name(blk));
     info->type = g_strdup("unknown");
-    /* Without a device anybody can put in something else. */
+    /* Without a device, the medium can be changed. */
     info->removable = !blk_get_device_state(blk, &dev) || dev.removable;
     info->qdev = dev.id;
     info->locked = dev.locked;
@@ -74,7 +74,7 @@ static BlockInfo *device_info(BlockBackend *blk, Error **errp)
     info->tray_open = dev.tray_open;
     info->has_io_status = blk_iostatus_is_enabled(blk);
     info->io_status = blk_iostatus(blk);
-    /* Filters of jobs are not what a user put there. */
+    /* Filters of jobs are not shown. */
     while (bs && bdrv_is_implicit(bs) && bdrv_filter_child(bs)) {
         bs = bdrv_filter_child(bs)->bs;
     }
@@ -89,7 +89,7 @@ static BlockInfo *device_info(BlockBackend *blk, Error **errp)
     return g_steal_pointer(&info);
 }
 
-/* Handles of jobs and exports are no devices. */
+/* Handles of jobs and exports are not devices. */
 static bool is_device(const BlockBackend *blk)
 {
     g_autofree char *id = blk_device_id(blk);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Internal snapshots: making one is a step of a transaction, which is undone
- * by deleting it.
+ * Internal snapshots: creation is a step of a transaction, which is undone by
+ * deletion.
  */
 #include "qemu/osdep.h"
 
@@ -14,9 +14,9 @@
 int64_t (*blockdev_vm_clock_ns)(void);
 
 typedef struct InternalStep {
-    BlockDriverState *bs; /* drained, so that the moment lasts */
-    char *device;         /* as it was named */
-    BdrvSnapshot *made;   /* NULL: there is nothing to undo */
+    BlockDriverState *bs; /* drained for the whole transaction */
+    char *device;         /* the name that the command gave */
+    BdrvSnapshot *made;   /* NULL: nothing to undo */
 } InternalStep;
 
 static void internal_abort(void *opaque)
@@ -49,7 +49,7 @@ static const TransactionActionDrv internal_step = {
     .clean = internal_clean,
 };
 
-/* Can one called @name be made on @bs? */
+/* Can a snapshot @name be made on @bs? */
 static bool check_new(BlockDriverState *bs, const char *device,
                       const char *name, Error **errp)
 {

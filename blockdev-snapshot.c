@@ -9,9 +9,9 @@
  *                               |backing
  *                             node
  *
- * prepare puts the overlay there, while nothing is in flight; commit turns the
- * node read-only, by which its bitmaps get stored.  No data is copied, so it
- * takes the same time for a disk of any size.
+ * prepare inserts the overlay, while nothing is in flight; commit makes the
+ * node read-only, which stores its bitmaps.  No data is copied, so the time
+ * does not depend on the size of the disk.
  */
 #include "qemu/osdep.h"
 
@@ -21,8 +21,8 @@
 #include "qapi/qapi-types-block-snapshot.h"
 
 typedef struct SnapshotStep {
-    BlockDriverState *bs;      /* drained, so that the moment lasts */
-    BlockDriverState *overlay; /* drained once it is known */
+    BlockDriverState *bs;      /* drained for the whole transaction */
+    BlockDriverState *overlay; /* drained since it is known */
     GPtrArray *moved;          /* not NULL: the overlay is in place */
 } SnapshotStep;
 
@@ -70,9 +70,9 @@ static const TransactionActionDrv snapshot_step = {
     .clean = snapshot_clean,
 };
 
-/* --- its parts --- */
+/* --- common parts --- */
 
-/* @bs, with nothing in flight and all of it in its file; NULL with @errp. */
+/* Drains and flushes @bs; NULL with @errp. */
 static SnapshotStep *begin(BlockDriverState *bs, BlockdevTransaction *btx,
                            Error **errp)
 {
@@ -91,7 +91,7 @@ static SnapshotStep *begin(BlockDriverState *bs, BlockdevTransaction *btx,
     return step;
 }
 
-/* Takes over the reference to @overlay. */
+/* Consumes the reference to @overlay. */
 static bool put_on_top(SnapshotStep *step, BlockDriverState *overlay,
                        Error **errp)
 {
@@ -160,7 +160,7 @@ static bool check_names(const BlockdevSnapshotSync *arg, Error **errp)
     return true;
 }
 
-/* As the header names it: without filters, which others could not make. */
+/* The header gets the name without filters, as other programs lack them. */
 static bool create_overlay(const BlockdevSnapshotSync *arg, const char *format,
                            BlockDriverState *bs, Error **errp)
 {
@@ -170,7 +170,7 @@ static bool create_overlay(const BlockdevSnapshotSync *arg, const char *format,
         .format = format,
         .base_format = bdrv_get_format_name(bdrv_skip_filters(bs)),
         .size = bdrv_getlength(bs),
-        .unsafe_base = true, /* it is open here */
+        .unsafe_base = true, /* it is open already */
     };
 
     if (create.size < 0) {
@@ -183,7 +183,7 @@ static bool create_overlay(const BlockdevSnapshotSync *arg, const char *format,
     return bdrv_img_create(&create, errp);
 }
 
-/* It is opened as @bs was. */
+/* Opens the overlay with the modes of @bs. */
 static BlockDriverState *open_overlay(const BlockdevSnapshotSync *arg,
                                       const char *format,
                                       const BlockDriverState *bs, Error **errp)
@@ -259,7 +259,7 @@ static int write_backing_name(BlockDriverState *bs, const char *name)
     return ret;
 }
 
-/* With the image writable for that time. */
+/* Makes the image writable meanwhile. */
 static bool change_name(BlockDriverState *bs, const char *name, Error **errp)
 {
     bool read_only = bs->read_only;
@@ -274,7 +274,7 @@ static bool change_name(BlockDriverState *bs, const char *name, Error **errp)
                          name);
     }
     if (read_only) {
-        /* What failed first is the one to tell. */
+        /* The first error is reported. */
         return bdrv_reopen_set_read_only(bs, true, ret < 0 ? NULL : errp) &&
                ret >= 0;
     }

@@ -2,8 +2,8 @@
 /*
  * The transaction command: all actions at one moment, or none.
  *
- * No request is in flight from before the first action until after the last
- * one was made final, so that all of them see the same state of all disks.
+ * No request is in flight from before the first action until after the last one
+ * was committed, so that all of them see the same state of all disks.
  */
 #include "qemu/osdep.h"
 
@@ -62,7 +62,7 @@ static const BlockdevActionOps *find_ops(TransactionActionKind kind,
     return NULL;
 }
 
-/* Only jobs can wait for each other. */
+/* Only jobs can be grouped. */
 static bool check_grouped(const BlockdevActionOps *ops, Error **errp)
 {
     if (ops->class != BLOCKDEV_ACTION_AT_ONCE) {
@@ -109,7 +109,7 @@ bool blockdev_run_action(TransactionAction *action, Error **errp)
         return false;
     }
     if (ops->class == BLOCKDEV_ACTION_JOB) {
-        /* Running jobs tell that they pause: clients count these events. */
+        /* Running jobs emit events when they pause: clients count these. */
         bdrv_drain_all_begin();
         bdrv_drain_all_end();
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP in, graph calls out: adding, removing, changing and making nodes. */
+/* QMP commands for nodes: adding, removing, changing and creating them. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/create-job.h"
@@ -75,7 +75,7 @@ bool qmp_blockdev_create(BlockdevCreateArg *arg, Error **errp)
     return create_job_start(arg->job_id, arg->options, errp);
 }
 
-/* Our own handle may go on while the others stand still. */
+/* This handle is not quiesced by the drain, unlike other users. */
 static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
                                         Error **errp)
 {
@@ -109,7 +109,7 @@ bool coroutine_fn qmp_block_resize(BlockResizeArg *arg, Error **errp)
         return false;
     }
     if (!bdrv_op_check(bs, NULL)) {
-        /* As clients know it, also where they gave no device. */
+        /* The message shows "(null)" without a device. */
         error_setg(errp, "Device '%s' is in use", arg->device ?: "(null)");
         return false;
     }
