@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The storage daemon's parts among themselves. */
+/* Declarations shared by the files of the storage daemon. */
 #ifndef STORAGE_DAEMON_H
 #define STORAGE_DAEMON_H
 
 #include "qemu/osdep.h"
 
-/* One option of the command line with its value, to be carried out. */
+/* One option of the command line with its value, to be executed. */
 typedef struct DaemonStep {
     int option; /* index into the table of options.c */
     char *value;
@@ -17,9 +17,9 @@ typedef struct DaemonOptions {
     GArray *steps;   /* of DaemonStep, in order */
 } DaemonOptions;
 
-/* Reads the command line; --help, --version and mistakes end the process. */
+/* Parses the command line; --help, --version and errors end the process. */
 void daemon_options_parse(DaemonOptions *options, int argc, char **argv);
-/* Carries them out; false at the first that fails, which has been reported. */
+/* Executes the steps; false at the first that fails, which was reported. */
 bool daemon_options_run(const DaemonOptions *options);
 void daemon_options_free(DaemonOptions *options);
 

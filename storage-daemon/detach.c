@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Going into the background, and the file with the process id. */
+/* Detaching from the terminal, and the pid file. */
 #include "qemu/osdep.h"
 
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 
 static int ready_fd = -1;
 
-/* The parent's part: waits for the child's word. */
+/* The parent waits until the child is ready. */
 static void G_GNUC_NORETURN wait_for_child(int fd, pid_t pid)
 {
     char word = 0;
@@ -61,13 +61,13 @@ void daemon_detached_ready(void)
         close(null);
     }
     if (write(ready_fd, "", 1) < 0) {
-        /* Nobody waits any more: nothing is lost. */
+        /* No process waits any longer: ignore the error. */
     }
     close(ready_fd);
     ready_fd = -1;
 }
 
-/* A path that another has replaced or removed meanwhile is tried again. */
+/* False: the path was replaced or removed meanwhile; the caller retries. */
 static bool is_same_file(int fd, const char *path)
 {
     struct stat a, b;
@@ -101,7 +101,7 @@ static int open_locked(const char *path, Error **errp)
     }
 }
 
-/* The descriptor stays open: the lock says that the process lives. */
+/* The descriptor stays open: the lock shows that the process exists. */
 bool daemon_write_pidfile(const char *path, Error **errp)
 {
     g_autofree char *text = g_strdup_printf("%d\n", getpid());

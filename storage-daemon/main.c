@@ -2,8 +2,8 @@
 /*
  * qemu-storage-daemon: block devices, jobs and exports without a machine.
  *
- * Options are carried out in the order of the command line, each like the QMP
- * command it stands for; then the loop runs until "quit" or a signal.
+ * Options are executed in the order of the command line, each like the
+ * corresponding QMP command; then the loop runs until "quit" or a signal.
  */
 #include "qemu/osdep.h"
 

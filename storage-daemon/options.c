@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The command line: one table of options, each a QMP command in other words. */
+/* The command line: one table of options, most with a QMP command. */
 #include "qemu/osdep.h"
 
 #include <getopt.h>
@@ -59,7 +59,7 @@ static bool run_monitor(const char *value, Error **errp)
     return options && monitor_add(options, errp);
 }
 
-/* Flags and what ends the process have no run callback. */
+/* Flags, and options that end the process, have no run callback. */
 static const DaemonOption option_table[] = {
     { "help", 'h', NULL, "", "show this text and exit" },
     { "version", 'V', NULL, "", "show the version and exit" },
@@ -108,7 +108,7 @@ static void print_help(void)
            "they are JSON objects.\n");
 }
 
-/* Values that are questions are answered at once. */
+/* Requests for help are answered at once. */
 static void answer_help(int i, const char *value)
 {
     if (i == OPT_CHARDEV && (!strcmp(value, "help") || !strcmp(value, "?"))) {
@@ -147,7 +147,7 @@ static void take_option(DaemonOptions *options, int i, char *value)
     }
 }
 
-/* What getopt_long() wants; an option is known by its place in the table. */
+/* Tables for getopt_long(); an option is identified by its index. */
 static void getopt_tables(struct option *longs, GString *letters)
 {
     g_string_assign(letters, "-"); /* no reordering */
@@ -173,7 +173,7 @@ static int option_of_letter(int letter)
             return i;
         }
     }
-    exit(EXIT_FAILURE); /* getopt has said why */
+    exit(EXIT_FAILURE); /* getopt has reported the error */
 }
 
 void daemon_options_parse(DaemonOptions *options, int argc, char **argv)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The frame of a program that is driven over QMP: signals, the loop, the end;
- * and the options that such programs share.
+ * The frame of a program that is controlled by QMP: signals, the loop, the end;
+ * and common options.
  */
 #include "qemu/osdep.h"
 
@@ -49,9 +49,9 @@ static void setup_signals(void)
 }
 
 /*
- * Whatever the loop is polled for comes to an end: no limit holds, and what is
- * being opened fails.  A server that does not answer may still get what it
- * takes, until a second signal says that it is not worth waiting for.
+ * Makes all conditions for which the loop polls come true: limits are lifted,
+ * and opening nodes fails.  An unresponsive server may still take its time,
+ * until a second signal cuts the connection.
  */
 static void hurry(void *opaque)
 {
@@ -69,8 +69,8 @@ static void hurry(void *opaque)
 }
 
 /*
- * Jobs end before the nodes they use, and so do devices and exports; the
- * nodes' closing stores the persistent bitmaps.
+ * Jobs, devices and exports end before the nodes they use; closing the nodes
+ * stores the persistent bitmaps.
  */
 static void shut_down(const Program *program)
 {
@@ -145,7 +145,7 @@ int program_run(const Program *program)
     aio_main_on_quit(quit_bh);
     setup_signals();
     blockdev_init_events();
-    aio_main_hold(); /* no commands in the middle of the command line */
+    aio_main_hold(); /* no commands before the command line is complete */
     ok = set_up(program);
     aio_main_release();
     if (ok) {
@@ -192,7 +192,7 @@ static const OptParam trace_params[] = {
 
 const OptGroup trace_opt_group = { "trace", "enable", trace_params };
 
-/* Where the trace would be written. */
+/* Creates the file to which traces would be written. */
 static bool touch_trace_file(const char *path, Error **errp)
 {
     FILE *file = path ? fopen(path, "w") : NULL;
@@ -208,7 +208,7 @@ static bool touch_trace_file(const char *path, Error **errp)
     return true;
 }
 
-/* A pattern is no name, and may match nothing. */
+/* Patterns are not names, and may match nothing. */
 static void miss_event(const char *name)
 {
     name += *name == '-';

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the storage daemon and the machine have in common: options of the same
- * name, going into the background, the pid file, signals, the end.
+ * Code shared by the storage daemon and the machine: options of the same name,
+ * detaching, the pid file, signals, the end.
  */
 #ifndef STORAGE_DAEMON_PROGRAM_H
 #define STORAGE_DAEMON_PROGRAM_H
@@ -14,35 +14,32 @@ typedef struct Program {
     const char *pidfile;          /* NULL: none */
     bool (*setup)(void *opaque);  /* the command line; reports what fails */
     void (*ready)(void *opaque);  /* NULL: nothing to do before the loop */
-    /* @signum has ended the loop; NULL: nothing to say. */
+    /* @signum has ended the loop; NULL: no message. */
     void (*signalled)(int signum, pid_t sender);
-    void (*close_devices)(void);  /* NULL: there are none */
+    void (*close_devices)(void);  /* NULL: no devices */
     void *opaque;
 } Program;
 
 /*
- * Sets all up, serves until "quit" or a signal, and shuts down.  Returns the
- * exit status.  With daemonize the caller's process ends in here, with the
- * status that the one in the background has once all is set up.
+ * Sets up, serves until "quit" or a signal, and shuts down.  Returns the exit
+ * status.  With daemonize the caller's process ends in here, with the status of
+ * the detached process after its setup.
  */
 int program_run(const Program *program);
 
-/* --- options that both have; the value, and what is wrong with it --- */
+/* --- common options; their value, and the error --- */
 
 bool program_add_blockdev(const char *value, Error **errp);
 bool program_add_chardev(const char *value, Error **errp);
-/*
- * --trace: help, or events by name, of which there are none: a warning says so
- * for each.
- */
+/* --trace: help, or events by name, of which none exist: a warning for each. */
 extern const struct OptGroup trace_opt_group;
 bool program_trace(const char *value, Error **errp);
 
 /* --- detach.c --- */
 
 /*
- * Goes into the background: the parent waits until daemon_detached_ready() in
- * the child and exits with 0, or with 1 where the child ends before.
+ * Detaches: the parent waits until daemon_detached_ready() in the child and
+ * exits with 0, or with 1 if the child ends before.
  */
 bool daemon_detach(Error **errp);
 void daemon_detached_ready(void);
