@@ -19,11 +19,11 @@ struct BufPool {
     QemuMutex lock;
     /* Under lock. */
     int nfree;
-    void **unused; /* the first nfree of keep entries */
+    void **unused; /* the first nfree of keep elements */
 };
 
 #ifdef __SANITIZE_ADDRESS__
-/* The heap, so that overruns and leaks are seen. */
+/* Use the heap, so that overruns and leaks are detected. */
 static void *buf_new(size_t size)
 {
     return qemu_try_memalign(getpagesize(), size);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Numbers, sizes and identifiers of users: conversion from and to text. */
+/* Conversion of numbers, sizes and identifiers from and to text. */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 
-/* The factor of a size suffix, 0 where @c is none. */
+/* The factor of a size suffix, 0 if @c is none. */
 static uint64_t size_factor(char c)
 {
     static const char suffixes[] = "BKMGTPE";
@@ -13,8 +13,8 @@ static uint64_t size_factor(char c)
 }
 
 /*
- * Parses an unsigned number at @text; false where there is none or it is too
- * big.  strtoull() would take blanks and a sign, and octal for a leading 0.
+ * Parses an unsigned number at @text; false if there is none or it is too big.
+ * strtoull() would accept blanks and a sign, and octal for a leading 0.
  */
 static bool scan_uint64(const char *text, uint64_t *value, const char **end)
 {
@@ -33,7 +33,7 @@ static bool scan_uint64(const char *text, uint64_t *value, const char **end)
 
 /*
  * Scans the ".ddd" at *@text, if there, and yields floor(@factor * 0.ddd).
- * Done in integers: a double would lose bits of large factors.
+ * Integers are used, as a double would lose bits of large factors.
  */
 static uint64_t scan_fraction(const char **text, uint64_t factor)
 {
@@ -143,7 +143,7 @@ char *size_to_str(uint64_t bytes)
     double value = bytes;
     size_t unit = 0;
 
-    /* From 1000 on three digits are not enough: 0.977 KiB is 1000 B. */
+    /* From 1000 on three digits do not suffice: 0.977 KiB is 1000 B. */
     while (value >= 1000 && unit + 1 < ARRAY_SIZE(units)) {
         value /= 1024;
         unit++;

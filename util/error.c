@@ -9,15 +9,12 @@ struct Error {
     GString *hint;
 };
 
-/*
- * Only their addresses matter: a caller passes &error_abort, and we recognise
- * the pointer.
- */
+/* Only their addresses matter: they identify a caller's &error_abort. */
 Error *error_abort;
 Error *error_fatal;
 
 static char *progname;
-/* Of each thread: a monitor takes the reports of its own commands only. */
+/* Per thread: a monitor captures the reports of its own commands only. */
 static __thread GString *captured; /* NULL: reports go to stderr */
 static __thread char *location;    /* NULL: none */
 static bool with_time;
@@ -129,7 +126,7 @@ void report_hint(const char *fmt, ...)
     va_end(ap);
 }
 
-/* Hands over @err, or ends the program where the caller asked for that. */
+/* Passes on @err, or ends the program if the caller asked for that. */
 static void error_deliver(Error **errp, Error *err)
 {
     if (errp == &error_abort) {
@@ -231,7 +228,7 @@ void error_propagate(Error **errp, Error *err)
     if (!err) {
         return;
     }
-    /* A first error is kept: it is nearer to the cause. */
+    /* The first error is kept: it is closer to the cause. */
     if (!errp || (errp != &error_abort && errp != &error_fatal && *errp)) {
         error_free(err);
         return;

@@ -14,7 +14,7 @@ typedef struct FdsetEntry {
     char *opaque;
 } FdsetEntry;
 
-/* A duplicate that somebody has opened, until it is found to be closed. */
+/* A duplicate that was opened, until it is found to be closed. */
 typedef struct FdsetUse {
     int64_t id;
     int fd;
@@ -39,7 +39,7 @@ static FdsetEntry *entry_at(guint i)
     return g_ptr_array_index(entries, i);
 }
 
-/* The lowest number that no set has. */
+/* The lowest unused number. */
 static int64_t free_id(void)
 {
     int64_t id = 0;
@@ -112,7 +112,7 @@ static void note_use(int64_t id, int fd)
     g_array_append_val(uses, use);
 }
 
-/* Nobody tells of closing: the number is free, or is another file's now. */
+/* Closing is not reported: the number is free then, or has another file. */
 static bool use_has_ended(const FdsetUse *use)
 {
     struct stat st;
@@ -173,7 +173,7 @@ static int fdset_dup(int64_t id, int flags)
     return -1;
 }
 
-/* The number of the set that @path stands for; false: it is malformed. */
+/* The number of the set in @path; false: the path is malformed. */
 static bool parse_set(const char *path, int64_t *id)
 {
     const char *number = path + strlen(FDSET_PREFIX);

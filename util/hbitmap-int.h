@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of HBitmap: the levels, and what its three source files share. */
+/* HBitmap internals: the levels, and declarations shared by its sources. */
 #ifndef UTIL_HBITMAP_INT_H
 #define UTIL_HBITMAP_INT_H
 
@@ -23,7 +23,7 @@
 #define HB_BLOCK 64
 
 struct HBitmap {
-    /* What it covers */
+    /* The range */
     int64_t size;               /* bytes */
     int shift;                  /* log2 of the granularity */
     uint64_t bits;              /* granules in size, rounded up */
@@ -64,8 +64,8 @@ static inline uint64_t hb_block_nonzero(const uint64_t *block)
 }
 
 /*
- * About @bits bits are going to be set in @hb: where it is clean and they are
- * many, its memory comes in large pages, which is several times faster.
+ * About @bits bits will be set in @hb: if it is clean and they are many, its
+ * memory is allocated in large pages, which is several times faster.
  */
 void hb_expect(HBitmap *hb, uint64_t bits);
 /* Computes levels @lv and above from the one below @lv. */

@@ -228,7 +228,7 @@ static const uint64_t *fetch_finer(Fetch *f, uint64_t block)
     bool any = false;
 
     if (lv >= src->nlevels) {
-        /* The whole bitmap is in one granule of the result. */
+        /* The whole bitmap is within one granule of the result. */
         memset(f->buf, 0, sizeof(f->buf));
         f->buf[0] = src->count != 0;
         return f->buf;
@@ -251,7 +251,7 @@ static const uint64_t *fetch_finer(Fetch *f, uint64_t block)
     return any ? f->buf : NULL;
 }
 
-/* The last granule of the operand may reach over the end of the result. */
+/* The last granule of the operand may extend past the end of the result. */
 static void fetch_cut_tail(Fetch *f, uint64_t block)
 {
     uint64_t last = f->result->nwords[0] - 1;
@@ -298,8 +298,8 @@ static const uint64_t *fetch_coarser(Fetch *f, uint64_t block)
 }
 
 /*
- * Block @block of the operand, NULL if it is all clean (or there is no
- * operand).  @nonzero says which words are not 0.
+ * Block @block of the operand, NULL if it is clean (or there is no operand).
+ * @nonzero: which words are not 0.
  */
 static const uint64_t *fetch(Fetch *f, uint64_t block, uint64_t *nonzero)
 {
@@ -363,7 +363,7 @@ static void merge_into(HBitmap *r, const HBitmap *src)
     hb_rebuild_upper(r, 2);
 }
 
-/* @r = @a | @b, which are both others than @r. */
+/* @r = @a | @b; @r is neither of them. */
 static void merge_fresh(const HBitmap *a, const HBitmap *b, HBitmap *r)
 {
     const Kernels *kern = kernels();

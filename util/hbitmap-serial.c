@@ -9,7 +9,7 @@ uint64_t hbitmap_serialization_align(const HBitmap *hb)
     return UINT64_C(1) << MIN(hb->shift + 6, 63);
 }
 
-/* The words that [@offset, @offset + @bytes) is stored in. */
+/* The words in which [@offset, @offset + @bytes) is stored. */
 static uint64_t hb_part(const HBitmap *hb, int64_t offset, int64_t bytes,
                         uint64_t *first)
 {
@@ -72,7 +72,7 @@ void hbitmap_deserialize_zeroes(HBitmap *hb, int64_t offset, int64_t bytes)
 {
     uint64_t first, n = hb_part(hb, offset, bytes, &first);
 
-    /* To write is to allocate: most of it is zero as it is. */
+    /* Writing allocates memory, and most of it is zero already. */
     for (uint64_t i = first; i < first + n; i++) {
         if (hb->level[0][i]) {
             hb->level[0][i] = 0;

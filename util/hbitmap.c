@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include "hbitmap-int.h"
 
-/* From here on the kernel's zero pages are cheaper than clearing a heap. */
+/* From this size on the kernel's zero pages are cheaper than memset(). */
 #define HB_MMAP_MIN (256 * KiB)
 
 static uint64_t hb_granules(int64_t size, int shift)
@@ -106,20 +106,20 @@ void hbitmap_free(HBitmap *hb)
 
 void hb_expect(HBitmap *hb, uint64_t bits)
 {
-    /* One bit in each page is enough to have them all. */
+    /* One bit in each page allocates all pages. */
     if (hb->count == 0 && hb->alloc_bytes >= HB_MMAP_MIN &&
         bits >= hb_nblocks(hb) / 8) {
         madvise(hb->level[0], hb->alloc_bytes, MADV_HUGEPAGE);
     }
 }
 
-/* Copies what both have room for; @dst is clean, past its size @src is. */
+/* Copies the common part; @dst is clean, and so is the rest of @src. */
 static void hb_copy_bits(HBitmap *dst, const HBitmap *src)
 {
     uint64_t n = MIN(hb_nblocks(dst), hb_nblocks(src));
 
     hb_expect(dst, src->count);
-    /* Clean blocks stay untouched: their memory is not there yet. */
+    /* Clean blocks are not touched: their memory is not allocated yet. */
     for (uint64_t b = 0; b < n; b++) {
         if (src->level[1][b]) {
             memcpy(dst->level[0] + b * HB_BLOCK, src->level[0] + b * HB_BLOCK,
@@ -227,7 +227,7 @@ static void hb_set_bits(HBitmap *hb, uint64_t first, uint64_t last)
     }
 }
 
-/* Sets @mask in word @i: what nearly all guest writes come to. */
+/* Sets @mask in word @i, which is the case of most guest writes. */
 static inline void hb_set_word(HBitmap *hb, uint64_t i, uint64_t mask)
 {
     uint64_t old = hb->level[0][i], fresh = mask & ~old;
@@ -245,7 +245,7 @@ static inline void hb_set_word(HBitmap *hb, uint64_t i, uint64_t mask)
     }
 }
 
-/* Clears [@first, @last] of level 0, passing over blocks that are clean. */
+/* Clears [@first, @last] of level 0, skipping clean blocks. */
 static uint64_t hb_clear_bottom(HBitmap *hb, uint64_t first, uint64_t last)
 {
     uint64_t *level = hb->level[0], removed = 0;
@@ -340,7 +340,7 @@ void hbitmap_reset_all(HBitmap *hb)
     if (hb->count == 0) {
         return;
     }
-    /* Mapped memory is given back rather than written. */
+    /* Mapped memory is unmapped rather than written. */
     if (hb->alloc_bytes < HB_MMAP_MIN ||
         madvise(hb->level[0], hb->alloc_bytes, MADV_DONTNEED) < 0) {
         memset(hb->level[0], 0, hb->alloc_bytes);
@@ -429,7 +429,7 @@ static int64_t hb_end(const HBitmap *hb, int64_t offset, int64_t bytes)
     return bytes > hb->size - offset ? hb->size : offset + bytes;
 }
 
-/* As the public function, with @end in the bitmap. */
+/* Like the public function, with @end in the bitmap. */
 static int64_t hb_next_dirty(const HBitmap *hb, int64_t offset, int64_t end)
 {
     int64_t bit;

@@ -5,9 +5,9 @@
 
 /* One contiguous piece of a vector's byte range. */
 typedef struct IovPiece {
-    int index;     /* of the element to look at next */
+    int index;     /* of the next element */
     size_t skip;   /* bytes of that element before the range */
-    size_t left;   /* bytes of the range not yet seen */
+    size_t left;   /* bytes of the range not yet visited */
     uint8_t *base; /* the piece */
     size_t len;
 } IovPiece;
@@ -67,7 +67,7 @@ void qemu_iovec_init_slice(QEMUIOVector *qiov, const QEMUIOVector *src,
     IovPiece p = iov_range(src, offset, bytes);
     int niov = 0;
 
-    /* The usual case needs no allocation: the part is in one element. */
+    /* The common case needs no allocation: the part is in one element. */
     if (iov_next(src, &p) && !p.left) {
         qemu_iovec_init_buf(qiov, p.base, p.len);
         return;

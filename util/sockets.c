@@ -58,7 +58,7 @@ static bool sock_unix_address(struct sockaddr_un *un, const char *path,
     return true;
 }
 
-/* Removes a socket that nobody listens on any more; other files stay. */
+/* Removes a socket without a listener; other files stay. */
 static void sock_unlink_stale(const struct sockaddr_un *un)
 {
     struct stat st;
@@ -107,7 +107,7 @@ int sock_connect_unix(const char *path, Error **errp)
 
 /* --- inet --- */
 
-/* The family that @ipv4 / @ipv6 (-1: either) leave; -1: none. */
+/* The family that @ipv4 / @ipv6 (-1: either) allow; -1: none. */
 static int sock_inet_family(const SockInetAddress *addr)
 {
     bool v4 = addr->ipv4 > 0 || (addr->ipv4 < 0 && addr->ipv6 <= 0);
@@ -138,7 +138,7 @@ static struct addrinfo *sock_resolve(const SockInetAddress *addr, bool passive,
     }
     ret = getaddrinfo(host, addr->port, &hints, &list);
     if (ret == EAI_BADFLAGS || (ret == EAI_NONAME && !passive)) {
-        /* With no interface but the loopback, AI_ADDRCONFIG finds nothing. */
+        /* With only the loopback interface, AI_ADDRCONFIG finds nothing. */
         hints.ai_flags &= ~AI_ADDRCONFIG;
         ret = getaddrinfo(host, addr->port, &hints, &list);
     }
@@ -167,7 +167,7 @@ static int sock_get_port(const struct sockaddr *sa)
                      : ((const struct sockaddr_in *)sa)->sin_port);
 }
 
-/* A socket bound to @ai, or -1 with errno. */
+/* Creates a socket bound to @ai; -1 with errno. */
 static int sock_bind_one(const struct addrinfo *ai, bool only_v6)
 {
     int fd = socket(ai->ai_family, SOCK_FLAGS, ai->ai_protocol);
@@ -178,11 +178,11 @@ static int sock_bind_one(const struct addrinfo *ai, bool only_v6)
     }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (ai->ai_family == AF_INET6) {
-        /* Off: one socket for all addresses takes IPv4 as well. */
+        /* Off: one socket for all addresses accepts IPv4 as well. */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ only_v6 },
                    sizeof(int));
     }
-    /* Two may bind to the port, but only one can listen. */
+    /* Two sockets may bind to the port, but only one can listen. */
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 ||
         listen(fd, SOCK_BACKLOG) < 0) {
         return sock_give_up(fd);
@@ -221,7 +221,7 @@ int sock_listen_inet(const SockInetAddress *addr, Error **errp)
     if (!list) {
         return -1;
     }
-    /* IPv6 first: bound to all addresses it serves IPv4 too. */
+    /* IPv6 first: bound to all addresses it also accepts IPv4. */
     for (int round = 0; round < 2 && fd < 0; round++) {
         for (struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next) {
             if ((ai->ai_family == AF_INET6) == (round == 0)) {
@@ -240,7 +240,7 @@ static void sock_no_delay(int fd)
 {
     int on = 1;
 
-    /* Fails for what is not TCP, which needs it not. */
+    /* Fails for sockets other than TCP, which do not need it. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
@@ -269,7 +269,7 @@ int sock_connect_inet(const SockInetAddress *addr, Error **errp)
     return fd;
 }
 
-/* --- either --- */
+/* --- any family --- */
 
 int sock_accept(int listen_fd)
 {
@@ -350,13 +350,13 @@ int coroutine_fn sock_co_recv(int fd, void *buf, size_t len)
     return 0;
 }
 
-/* Sends what it can at once; no SIGPIPE, whatever the program does about it. */
+/* Sends as much as possible at once; never raises SIGPIPE. */
 static ssize_t sock_send_some(int fd, const struct iovec *iov, int niov)
 {
     struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = niov };
     ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 
-    /* A pipe or terminal (a monitor on stdio) comes here too. */
+    /* Also used for pipes and terminals (a monitor on stdio). */
     if (n < 0 && errno == ENOTSOCK) {
         n = writev(fd, iov, niov);
     }
@@ -407,7 +407,7 @@ int coroutine_fn sock_co_sendv(int fd, const struct iovec *iov, int niov)
     g_autofree struct iovec *many = NULL;
     struct iovec *copy = few;
 
-    /* A copy, as what is sent is taken off it. */
+    /* A copy, as sent bytes are removed from it. */
     if (niov > (int)ARRAY_SIZE(few)) {
         copy = many = g_new(struct iovec, niov);
     }

@@ -9,7 +9,7 @@ typedef struct TransactionAction {
 } TransactionAction;
 
 struct Transaction {
-    GArray *actions; /* of TransactionAction, in the order of adding */
+    GArray *actions; /* of TransactionAction, in the order of addition */
 };
 
 Transaction *tran_new(void)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the parts of the event loop share.
+ * Declarations shared by the parts of the event loop.
  *
  * One turn of the loop:
  *
- *     arm what is wanted -> submit and wait -> harvest -> run what is ready
+ *     arm events -> submit and wait -> harvest -> run what is ready
  *
- * Harvesting only moves things to the lists of what is ready; no user code
- * runs meanwhile.  Running takes one item after the other off those lists, so
- * a nested poll, which runs off the same lists, sees all that is ready.
+ * Harvesting only moves items to the lists of ready items; no user code runs
+ * meanwhile.  Running takes one item after the other off those lists, so a
+ * nested poll, which uses the same lists, sees all ready items.
  *
- * An I/O thread passes its gate (gate.c) outwards before it submits and waits,
- * and inwards after it; all else of a turn is done inside.
+ * An I/O thread leaves its gate (gate.c) before it submits and waits, and
+ * enters it afterwards; the rest of a turn runs inside.
  */
 #ifndef UTIL_AIO_INT_H
 #define UTIL_AIO_INT_H
@@ -26,17 +26,17 @@ enum { AIO_DIR_READ, AIO_DIR_WRITE, AIO_DIRS };
 
 typedef struct AioNode AioNode;
 
-/* An operation in a ring; what its completion does must not run user code. */
+/* An operation in a ring; its completion callback must not run user code. */
 typedef struct RingOp RingOp;
 struct RingOp {
     void (*done)(RingOp *op, int res);
 };
 
-/* One direction of a descriptor: somebody wants to know when it is ready. */
+/* One direction of a descriptor, with its handler or coroutine. */
 typedef struct AioDir {
     AioNode *node;
     AioHandler *cb; /* stays until removed; NULL: none */
-    Coroutine *co;  /* wants to know once; comes before cb */
+    Coroutine *co;  /* waits for one event; has precedence over cb */
     bool ready;     /* on the list ready_dirs[node->scope] */
     TAILQ_ENTRY(AioDir) ready_entry;
     RingOp op;      /* loop-uring: its poll, in flight while armed */
@@ -45,9 +45,9 @@ typedef struct AioDir {
 } AioDir;
 
 /*
- * A descriptor.  Stays in AioContext.nodes when nobody wants it any more, with
- * nothing armed, until its number is used again.  All arming is for one event,
- * and is done anew before the next wait.
+ * A descriptor.  After its last handler is removed it stays in
+ * AioContext.nodes, with nothing armed, until its number is reused.  Each event
+ * is armed once, and again before the next wait.
  */
 struct AioNode {
     AioContext *ctx;
@@ -55,10 +55,10 @@ struct AioNode {
     AioScope scope;
     void *opaque;
     AioDir dir[AIO_DIRS];
-    bool orphan; /* loop-uring: replaced, to be freed when nothing is armed */
-    bool dirty;  /* on the list dirty_nodes: look whether to arm */
+    bool orphan; /* loop-uring: replaced, freed when nothing is armed */
+    bool dirty;  /* on the list dirty_nodes: check what to arm */
     TAILQ_ENTRY(AioNode) dirty_entry;
-    bool in_epoll; /* loop-epoll: was added there */
+    bool in_epoll; /* loop-epoll: it was added */
 };
 
 typedef TAILQ_HEAD(AioDirList, AioDir) AioDirList;
@@ -68,9 +68,9 @@ static inline bool aio_dir_wanted(const AioDir *dir)
     return (dir->cb || dir->co) && !dir->ready;
 }
 
-/* An engine says that @dir is ready (or failed, which its user will see). */
+/* For engines: @dir is ready (or failed, which its user will see). */
 void aio_dir_ready(AioDir *dir);
-/* Makes the engine look at @node before the next wait. */
+/* Makes the engine check @node before the next wait. */
 void aio_node_dirty(AioNode *node);
 void aio_nodes_free(AioContext *ctx);
 bool aio_run_dirs(AioContext *ctx, AioScope scope);
@@ -81,21 +81,21 @@ typedef struct AioEngine {
     const char *name;
     bool (*init)(AioContext *ctx, Error **errp);
     void (*cleanup)(AioContext *ctx);
-    /* Arms what node->dir[] wants. */
+    /* Arms the events of node->dir[]. */
     void (*arm)(AioContext *ctx, AioNode *node);
-    /* Nobody wants @node any more; its number may be closed and used anew. */
+    /* @node has no handlers; its number may be closed and reused. */
     void (*forget)(AioContext *ctx, AioNode *node);
     /*
      * Submits, and waits for an event up to @timeout_ns (< 0: no limit).
-     * Touches nothing but the engine's own state: the main thread may be at
-     * the rest of @ctx meanwhile.
+     * Accesses only the engine's own state: the main thread may access the rest
+     * of @ctx meanwhile.
      */
     void (*wait)(AioContext *ctx, int64_t timeout_ns);
-    /* Before the wait, which will be one for @timeout_ns; may be NULL. */
+    /* Called before a wait for @timeout_ns; may be NULL. */
     void (*prepare)(AioContext *ctx, int64_t timeout_ns);
-    /* After it: is there anything to harvest? */
+    /* Called after a wait: is there anything to harvest? */
     bool (*found)(const AioContext *ctx);
-    /* After it: what has come to pass goes to the lists of what is ready. */
+    /* Called after a wait: moves completed events to the ready lists. */
     void (*harvest)(AioContext *ctx);
 } AioEngine;
 
@@ -115,15 +115,15 @@ typedef struct AioTimerHeap {
 void aio_bh_harvest(AioContext *ctx);
 bool aio_run_bhs(AioContext *ctx, AioScope scope);
 bool aio_run_timers(AioContext *ctx, AioScope scope);
-/* When the next timer of @scope fires, INT64_MAX: never. */
+/* Expiry of the next timer of @scope, INT64_MAX: none. */
 int64_t aio_timers_next(const AioContext *ctx, AioScope scope);
 
 /* --- the context --- */
 
 /*
- * Fields "of the thread": the context's own thread, inside of its gate; or the
- * main thread while it is exclusive (gate.c), with aio_notify() after what the
- * wait goes by.
+ * Fields "of the thread" are accessed by the context's own thread, inside its
+ * gate; or by the exclusive main thread (gate.c), with aio_notify() after a
+ * change that affects the wait.
  */
 struct AioContext {
     /* Set once. */
@@ -132,7 +132,7 @@ struct AioContext {
     int wake_fd; /* eventfd, blocking: an engine reads it only when ready */
     bool is_main;
 
-    /* The engine's, in the context's own thread only: file descriptors. */
+    /* The engine's, accessed in the context's own thread only: descriptors. */
     AioNode **nodes; /* by descriptor number; NULL: never used */
     int nnodes;
     TAILQ_HEAD(, AioNode) dirty_nodes;
@@ -145,34 +145,34 @@ struct AioContext {
     AioTimerHeap timers[AIO_SCOPES];
     Coroutine *ready_co, **ready_co_tail;
     struct LinuxAio *laio; /* NULL until first used */
-    int64_t poll_ns; /* for how long it looks for events before it waits */
-    struct FileRing *ring; /* file I/O, of the engine or our own, or NULL */
+    int64_t poll_ns; /* how long to poll for events before a wait */
+    struct FileRing *ring; /* file I/O: the engine's or its own, or NULL */
 
     /* Atomic. */
     Coroutine *incoming_co; /* co_schedule(): stacks, latest first */
     AioBH *incoming_bh;
-    int senders;   /* threads in the middle of co_schedule() and the like:
-                      what they send may be over before they are */
+    int senders;   /* threads inside co_schedule() and the like: their work may
+                      be done before they return */
     bool waiting;  /* about to wait or waiting: the eventfd is needed */
     bool notified; /* do not wait */
-    bool inside;   /* of its gate; of an I/O thread only */
+    bool inside;   /* of its gate; for I/O threads only */
     int64_t poll_max_ns, poll_grow, poll_shrink; /* aio_context_set_polling() */
 
-    /* The main thread: among the contexts of I/O threads. */
+    /* Main thread: links the contexts of I/O threads. */
     LIST_ENTRY(AioContext) next;
 };
 
 /* --- gate.c --- */
 
-/* @ctx, of an I/O thread that does not run yet, is one to be excluded. */
+/* Adds @ctx of an I/O thread that does not run yet to the exclusion. */
 void aio_gate_add(AioContext *ctx);
 void aio_gate_remove(AioContext *ctx);
-/* For the thread of @ctx; waits while the main thread is exclusive. */
+/* Called by the thread of @ctx; waits while the main thread is exclusive. */
 void aio_gate_enter(AioContext *ctx);
 void aio_gate_leave(AioContext *ctx);
 /*
- * For polls of the main thread: is not exclusive any more, however often it
- * was; returns how often, for the reverse.
+ * For polls of the main thread: ends all nested exclusive sections and returns
+ * their number, for the reverse.
  */
 int aio_exclusive_leave(void);
 void aio_exclusive_return(int depth);
@@ -180,29 +180,29 @@ void aio_exclusive_return(int depth);
 /* --- poll.c --- */
 
 /*
- * How long to look for events next time, where it was @poll_ns and, looking and
- * waiting, it took @took_ns until there was one.
+ * The next polling time, if it was @poll_ns and an event took @took_ns,
+ * including the wait.
  */
 int64_t aio_poll_tune(int64_t poll_ns, int64_t took_ns, int64_t max_ns,
                       int64_t grow, int64_t shrink);
 /*
- * Looks for events before a wait for up to @timeout_ns (< 0: no limit), out of
- * the gate.  True: there are events to be harvested, or somebody has called
- * aio_notify(); @ctx must not wait.
+ * Polls for events before a wait for up to @timeout_ns (< 0: no limit), outside
+ * the gate.  True: there are events to harvest, or aio_notify() was called;
+ * @ctx must not wait.
  */
 bool aio_poll_busily(AioContext *ctx, int64_t timeout_ns);
 
 /* --- context.c --- */
 
-/* For the thread that it is for, and which has none yet; NULL with @errp. */
+/* Called by the context's thread, which has none yet; NULL with @errp. */
 AioContext *aio_context_new(Error **errp);
 /*
- * In its thread: runs what is left (all handlers must be gone) and frees all
- * but the struct, which is for g_free() when nobody looks at it any more.
+ * Called by its thread: runs what is left (all handlers must be gone) and frees
+ * all but the struct, which is freed by g_free() after its last use.
  */
 void aio_context_end(AioContext *ctx);
 
-/* Around publishing something in @ctx and the aio_notify() after it. */
+/* Called before and after publishing work for @ctx and aio_notify(). */
 static inline void aio_send_begin(AioContext *ctx)
 {
     __atomic_fetch_add(&ctx->senders, 1, __ATOMIC_RELAXED);
@@ -240,10 +240,10 @@ typedef struct FileReq {
 ssize_t coroutine_fn file_uring_co(AioContext *ctx, const FileReq *req);
 ssize_t coroutine_fn file_libaio_co(AioContext *ctx, const FileReq *req);
 
-/* The ring for file I/O of @ctx: the loop's, else made now; NULL: none. */
+/* The ring for file I/O of @ctx: the loop's, or one created now; NULL: none. */
 struct FileRing *file_ring_get(AioContext *ctx, Error **errp);
 void file_ring_cleanup(AioContext *ctx);
-/* Submits what was queued since the last wait; only for a ring of our own. */
+/* Submits requests queued since the last wait; only for a separate ring. */
 void file_ring_flush(AioContext *ctx);
 
 bool file_libaio_init(AioContext *ctx, Error **errp);

@@ -3,16 +3,16 @@
  * Bottom halves.
  *
  * Any thread schedules one by pushing it on the context's stack `incoming_bh`;
- * the loop moves it to a list of its scope.  LISTED says that it is on either,
- * so that it is there once only and only the loop frees it.
+ * the loop moves it to a list of its scope.  LISTED means that it is on either,
+ * so that it is not added twice and only the loop frees it.
  */
 #include "qemu/osdep.h"
 #include "aio-int.h"
 
 enum {
     BH_LISTED = 1,
-    BH_SCHEDULED = 2, /* to be run when it is taken off */
-    BH_DELETED = 4,   /* to be freed when it is taken off */
+    BH_SCHEDULED = 2, /* to be run when dequeued */
+    BH_DELETED = 4,   /* to be freed when dequeued */
     BH_ONESHOT = 8,
 };
 
@@ -107,7 +107,7 @@ void aio_bh_harvest(AioContext *ctx)
     }
 }
 
-/* Runs one that was taken off its list; false where it was cancelled. */
+/* Runs a dequeued bottom half; false if it was cancelled. */
 static bool aio_bh_run(AioBH *bh)
 {
     unsigned old = __atomic_fetch_and(&bh->flags, ~(BH_LISTED | BH_SCHEDULED),
@@ -135,7 +135,7 @@ bool aio_run_bhs(AioContext *ctx, AioScope scope)
     TAILQ_FOREACH(bh, list, entry) {
         n++;
     }
-    /* Nested polls add to the list and take from it. */
+    /* Nested polls add to the list and remove from it. */
     while (n-- && (bh = TAILQ_FIRST(list))) {
         TAILQ_REMOVE(list, bh, entry);
         progress |= aio_bh_run(bh);

@@ -17,10 +17,10 @@
 
 static AioContext *main_context;
 static bool main_quit; /* atomic */
-static AioBH *quit_bh; /* set before anybody may ask to quit */
+static AioBH *quit_bh; /* set before a quit can be requested */
 static __thread AioContext *current_context;
 
-/* --- life --- */
+/* --- life cycle --- */
 
 static bool aio_engine_try(AioContext *ctx, const AioEngine *engine,
                            Error **errp)
@@ -182,7 +182,7 @@ void aio_ready_co(AioContext *ctx, Coroutine *co)
     ctx->ready_co_tail = &co->next;
 }
 
-/* Moves what came by co_schedule(), which is latest first, to the list. */
+/* Moves coroutines of co_schedule(), latest first, to the list. */
 static void aio_co_harvest(AioContext *ctx)
 {
     Coroutine *co, *next, *first = NULL, *last;
@@ -208,8 +208,8 @@ static bool aio_run_cos(AioContext *ctx)
     if (ctx->ready_co) {
         last = container_of(ctx->ready_co_tail, Coroutine, next);
     }
-    /* Up to what is last now: the loop gets its turn.  A nested poll may have
-     * taken that one already; then this ends with the list. */
+    /* Stop at the present end of the list, to return to the loop.  If a nested
+     * poll has run that one, this ends with the list. */
     while (ctx->ready_co) {
         Coroutine *co = ctx->ready_co;
 
@@ -251,7 +251,7 @@ static bool aio_has_ready(const AioContext *ctx, AioScope scope)
            !TAILQ_EMPTY(&ctx->ready_bhs[scope]);
 }
 
-/* How long a turn may wait: 0 not at all, < 0 without limit. */
+/* How long an iteration may wait: 0 not at all, < 0 without limit. */
 static int64_t aio_timeout(const AioContext *ctx, bool nested)
 {
     int64_t next = aio_timers_next(ctx, AIO_SCOPE_IO);
@@ -268,12 +268,12 @@ static int64_t aio_timeout(const AioContext *ctx, bool nested)
     if (next == INT64_MAX) {
         return -1;
     }
-    /* In a variable: MAX() evaluates its arguments twice, and time goes on. */
+    /* A variable, as MAX() evaluates its arguments twice and time advances. */
     next -= aio_now_ns();
     return MAX(next, 0);
 }
 
-/* Waits; an I/O thread is outside of its gate meanwhile. */
+/* Waits; an I/O thread is outside its gate meanwhile. */
 static void aio_wait_outside(AioContext *ctx, int64_t timeout)
 {
     if (!ctx->is_main) {
@@ -285,7 +285,7 @@ static void aio_wait_outside(AioContext *ctx, int64_t timeout)
     }
 }
 
-/* Waits, or looks whether there is an event where @timeout is 0. */
+/* Waits, or checks for events if @timeout is 0. */
 static void aio_wait_event(AioContext *ctx, int64_t timeout)
 {
     if (timeout) {
@@ -301,7 +301,7 @@ static void aio_wait_event(AioContext *ctx, int64_t timeout)
     __atomic_store_n(&ctx->waiting, false, __ATOMIC_RELAXED);
 }
 
-/* The same for a @timeout that is not 0, looking for events for a while. */
+/* The same for a @timeout that is not 0, with polling before the wait. */
 static void aio_wait_polling(AioContext *ctx, int64_t timeout)
 {
     int64_t max_ns = __atomic_load_n(&ctx->poll_max_ns, __ATOMIC_RELAXED);
@@ -339,7 +339,7 @@ static void aio_wait(AioContext *ctx, bool nested, bool blocking)
     } else {
         aio_wait_event(ctx, timeout);
     }
-    /* An exchange: what was published before the notification is seen now. */
+    /* An exchange: data published before the notification is visible now. */
     (void)__atomic_exchange_n(&ctx->notified, false, __ATOMIC_SEQ_CST);
     ctx->engine->harvest(ctx);
     aio_co_harvest(ctx);
@@ -355,7 +355,7 @@ static bool aio_run_scope(AioContext *ctx, AioScope scope)
     return progress;
 }
 
-/* Only where there is something to run: others stand still meanwhile. */
+/* Does nothing unless there is something to run, as gates are closed for it. */
 static bool aio_run_main_scope(AioContext *ctx)
 {
     bool progress;

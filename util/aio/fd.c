@@ -15,7 +15,7 @@ static AioNode *aio_node_new(AioContext *ctx, int fd)
     return node;
 }
 
-/* The node of @fd, made where there is none. */
+/* The node of @fd, created if missing. */
 static AioNode *aio_node_get(AioContext *ctx, int fd)
 {
     assert(fd >= 0);
@@ -91,7 +91,7 @@ bool aio_run_dirs(AioContext *ctx, AioScope scope)
         aio_dir_unready(dir);
         aio_node_dirty(dir->node);
         progress = true;
-        /* May remove this node or any other. */
+        /* The handler may remove this node or any other. */
         dir->cb(dir->node->opaque);
     }
     return progress;
@@ -109,13 +109,13 @@ static void aio_node_set(AioNode *node, AioScope scope, AioHandler *const cb[],
     aio_node_dirty(node);
 }
 
-/* After this @fd may be closed, and its number be used anew. */
+/* Afterwards @fd may be closed, and its number reused. */
 static void aio_node_forget(AioContext *ctx, AioNode *node)
 {
     ctx->engine->forget(ctx, node);
     for (int i = 0; i < AIO_DIRS; i++) {
         if (node->dir[i].armed) {
-            /* The engine still refers to it, and will free it. */
+            /* The engine still refers to the node, and will free it. */
             aio_node_clean(node);
             node->orphan = true;
             ctx->nodes[node->fd] = NULL;

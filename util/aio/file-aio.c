@@ -6,14 +6,14 @@
 #include "qemu/osdep.h"
 #include "aio-int.h"
 
-/* Buffered reads up to this are tried in the page cache before a thread. */
+/* Buffered reads up to this size are first tried in the page cache. */
 #define FILE_INLINE_READ_MAX (128 * KiB)
-/* How often the kernel may ask for another try before a thread takes over. */
+/* Retries that the kernel may ask for before a thread takes over. */
 #define FILE_AGAIN_MAX 4
 
 typedef struct FileWork {
     const FileReq *req;
-    ssize_t ret; /* an int would not do for bytes */
+    ssize_t ret; /* an int is too small for bytes */
 } FileWork;
 
 static ssize_t file_sync(const FileReq *r)
@@ -54,8 +54,8 @@ static ssize_t coroutine_fn file_thread_co(const FileReq *req)
 }
 
 /*
- * Reads from the page cache without waiting; -EAGAIN where it would have to.
- * Not with O_DIRECT, where the kernel waits for the device all the same.
+ * Reads from the page cache without waiting; -EAGAIN if that is impossible.
+ * Not with O_DIRECT, where the kernel waits for the device anyway.
  */
 static ssize_t file_try_cached(const FileReq *req, size_t bytes)
 {
@@ -98,7 +98,7 @@ static ssize_t coroutine_fn file_once(const FileReq *req, size_t bytes,
         }
         break;
     case FILE_AIO_NATIVE:
-        /* Few file systems know how to flush by libaio. */
+        /* Few file systems support a flush by libaio. */
         if (file_is_data(req) && file_libaio_init(ctx, NULL)) {
             return file_libaio_co(ctx, req);
         }
@@ -109,7 +109,7 @@ static ssize_t coroutine_fn file_once(const FileReq *req, size_t bytes,
     return file_thread_co(req);
 }
 
-/* Like file_once(), but asks again where the kernel wants that. */
+/* Like file_once(), but retries if the kernel asks for that. */
 static ssize_t coroutine_fn file_transfer(const FileReq *req, size_t bytes,
                                           FileAioEngine engine)
 {
@@ -141,8 +141,8 @@ bool file_aio_supported(FileAioEngine engine, Error **errp)
 }
 
 /*
- * After a short read: is there nothing more?  Asked, since with O_DIRECT the
- * rest may start at an offset that must not be read from.
+ * Is a short read at the end of the file?  A query, as with O_DIRECT the rest
+ * may begin at an unaligned offset.
  */
 static bool file_at_end(int fd, int64_t offset)
 {
@@ -151,7 +151,7 @@ static bool file_at_end(int fd, int64_t offset)
     return end >= 0 && offset >= end;
 }
 
-/* Transfers all of @qiov; @req says which verb, file and offset. */
+/* Transfers all of @qiov; @req has verb, file and offset. */
 static int coroutine_fn file_co_rw(FileReq *req, QEMUIOVector *qiov,
                                    FileAioEngine engine)
 {

@@ -13,7 +13,7 @@
 #define LAIO_MAX 128
 
 typedef struct LaioReq {
-    struct iocb iocb; /* first: what the kernel hands back */
+    struct iocb iocb; /* first: the kernel returns a pointer to it */
     Coroutine *co;
     ssize_t res;
     TAILQ_ENTRY(LaioReq) entry;
@@ -112,14 +112,14 @@ void file_libaio_flush(AioContext *ctx)
         }
         done = io_submit(s->io, n, batch);
         if (done == -EAGAIN && s->in_flight) {
-            return; /* tried again when one has completed */
+            return; /* retried when a request has completed */
         }
         for (int i = 0; i < done; i++) {
             TAILQ_REMOVE(&s->pending, (LaioReq *)batch[i], entry);
             s->in_flight++;
         }
         if (done <= 0) {
-            /* The first one is at fault. */
+            /* The first request has caused the error. */
             req = TAILQ_FIRST(&s->pending);
             TAILQ_REMOVE(&s->pending, req, entry);
             laio_finish(s, req, done ? done : -EIO);

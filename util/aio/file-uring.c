@@ -15,7 +15,7 @@ typedef struct FileUringOp {
     int res;
 } FileUringOp;
 
-/* --- a ring of our own --- */
+/* --- a separate ring --- */
 
 static void file_ring_event(void *opaque)
 {
@@ -91,7 +91,7 @@ void file_ring_flush(AioContext *ctx)
         g_error("io_uring_submit: %s", g_strerror(-ret));
     }
     fr->queued = io_uring_sq_ready(&fr->ring);
-    /* What is in the page cache is done already. */
+    /* Requests on cached pages have completed already. */
     ring_reap(&fr->ring);
 }
 
@@ -109,7 +109,7 @@ static void file_uring_prep(struct io_uring_sqe *sqe, const FileReq *r)
             (r->verb == FILE_READ ? io_uring_prep_readv : io_uring_prep_writev)
                 (sqe, r->fd, v, r->niov, r->offset);
         } else {
-            /* One buffer: the kernel need not copy the vector. */
+            /* With one buffer the kernel need not copy the vector. */
             len = MIN(v->iov_len, 1u << 30);
             if (r->verb == FILE_READ) {
                 io_uring_prep_read(sqe, r->fd, v->iov_base, len, r->offset);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The exclusive main thread: how it stops I/O threads while it changes data.
+ * The exclusive main thread: it stops I/O threads while it changes data.
  *
- * An I/O thread runs its handlers and coroutines inside of a gate, and leaves
- * it to wait for events.  The main thread is *exclusive* while it runs anything
+ * An I/O thread runs its handlers and coroutines inside a gate, and leaves it
+ * to wait for events.  The main thread is *exclusive* while it runs anything
  * but the I/O of its own nodes: then all gates are closed and no thread is
- * inside of one.  So code of the main thread may read and change nodes, jobs
- * and exports of any context, with no lock in the request path, and code in an
- * I/O thread sees no change between two yields.
+ * inside one.  So code of the main thread may read and change nodes, jobs and
+ * exports of any context, with no lock in the request path, and code in an I/O
+ * thread sees no change between two yields.
  *
  *      I/O thread    inside = true; closed? then inside = false, and wait
  *      main thread   closed = true; wait until inside is false in all threads
@@ -31,7 +31,7 @@ static struct {
     bool closed;           /* atomic; written by the main thread, under lock
                               where there are I/O threads */
     int awaited;           /* atomic: the main thread waits for a condition */
-    int depth;             /* main thread: how often it asked to be exclusive */
+    int depth;             /* main thread: depth of exclusive sections */
 } gate = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .opened = PTHREAD_COND_INITIALIZER,
@@ -42,7 +42,7 @@ static struct {
 
 void aio_gate_add(AioContext *ctx)
 {
-    /* The thread may be trying to enter: then `inside` is set for a moment. */
+    /* The thread may try to enter: then `inside` is set briefly. */
     assert(aio_is_exclusive());
     LIST_INSERT_HEAD(&io_contexts, ctx, next);
 }
@@ -88,7 +88,7 @@ void aio_gate_leave(AioContext *ctx)
     if (is_closed()) {
         tell_left();
     }
-    /* The condition may have become true in this iteration. */
+    /* A condition may have become true in this iteration. */
     if (__atomic_load_n(&gate.awaited, __ATOMIC_SEQ_CST)) {
         aio_notify(aio_main_context());
     }
@@ -108,7 +108,7 @@ static void gate_close(void)
     AioContext *ctx;
 
     if (LIST_EMPTY(&io_contexts)) {
-        /* For a thread that may be started from now on. */
+        /* Prepares for a thread that may be started from now on. */
         __atomic_store_n(&gate.closed, true, __ATOMIC_SEQ_CST);
         return;
     }

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest's clock: real time, or a clock that commands move. */
+/* The guest's clock: real time, or a clock that commands advance. */
 #include "qemu/osdep.h"
 #include "qemu/guest-clock.h"
 
 struct GuestTimer {
-    AioTimer *timer; /* while the clock goes by itself */
+    AioTimer *timer; /* while the clock is not held */
     AioHandler *cb;
     void *opaque;
     int64_t when_ns; /* while it is held; -1: not pending */
-    int64_t due_ns;  /* of @timer, while that pends */
+    int64_t due_ns;  /* of @timer, while it is pending */
     LIST_ENTRY(GuestTimer) list;
 };
 
 static LIST_HEAD(, GuestTimer) timers = LIST_HEAD_INITIALIZER(timers);
-static int64_t held_ns = -1; /* -1: it goes by itself */
-static int64_t lent_ns = -1; /* real time since when timers go by that; -1:
-                                they go by the guest's */
+static int64_t held_ns = -1; /* -1: not held */
+static int64_t lent_ns = -1; /* real time since timers follow that; -1: they
+                                follow the guest's clock */
 
 int64_t guest_clock_ns(void)
 {
@@ -93,7 +93,7 @@ void guest_clock_move(int64_t ns)
 
     g_assert(guest_clock_is_held());
     held_ns = MAX(held_ns, ns);
-    /* What is called may set, delete and free timers. */
+    /* Callbacks may set, delete and free timers. */
     while ((t = find_due())) {
         t->when_ns = -1;
         t->cb(t->opaque);

@@ -11,7 +11,7 @@ struct IOThread {
     /* --- set once: by the thread before `started`, by the main thread --- */
     char *name;
     pthread_t thread;
-    AioContext *ctx; /* NULL: it could not be made, and `err` says why */
+    AioContext *ctx; /* NULL: creation failed with `err` */
     int64_t tid;
     Error *err;
 
@@ -45,7 +45,7 @@ static void *iothread_run(void *opaque)
 
     pthread_setname_np(pthread_self(), name);
     t->tid = gettid();
-    /* Here, since a ring may be for one thread only. */
+    /* Created here, as a ring may be for one thread only. */
     t->ctx = ctx = aio_context_new(&t->err);
     tell_started(t);
     if (!ctx) {
@@ -60,7 +60,7 @@ static void *iothread_run(void *opaque)
     return NULL;
 }
 
-/* With all signals blocked: the main thread handles them. */
+/* All signals are blocked: the main thread handles them. */
 static int start_thread(IOThread *t)
 {
     sigset_t all, old;
@@ -123,7 +123,7 @@ void iothread_free(IOThread *t)
     assert(aio_is_exclusive());
     __atomic_store_n(&t->stopping, true, __ATOMIC_SEQ_CST);
     aio_notify(t->ctx);
-    /* The thread ends inside of the gate. */
+    /* The thread ends inside its gate. */
     exclusive = aio_exclusive_leave();
     pthread_join(t->thread, NULL);
     aio_exclusive_return(exclusive);

@@ -2,8 +2,8 @@
 /*
  * The loop's engine if io_uring is not available: epoll.
  *
- * Descriptors are armed for one event (EPOLLONESHOT): one whose handler must
- * not run in a nested poll then cannot make that spin, and one that was closed
+ * Descriptors are armed for one event (EPOLLONESHOT): a handler that must not
+ * run in a nested poll then cannot make that spin, and a descriptor closed
  * after its event causes no further events.
  */
 #include "qemu/osdep.h"
@@ -17,7 +17,7 @@
 typedef struct EpollState {
     int fd;
     bool no_pwait2; /* the kernel lacks timeouts in nanoseconds */
-    int nevents;    /* that the last wait brought */
+    int nevents;    /* of the last wait */
     struct epoll_event events[EPOLL_EVENTS];
 } EpollState;
 
@@ -48,7 +48,7 @@ static void epoll_engine_cleanup(AioContext *ctx)
     g_free(s);
 }
 
-/* Both: the descriptor may have been closed and its number be in use anew. */
+/* Tries both: the descriptor may have been closed and its number reused. */
 static int epoll_set(EpollState *s, AioNode *node, struct epoll_event *ev)
 {
     if (node->in_epoll) {
@@ -88,7 +88,7 @@ static void epoll_engine_arm(AioContext *ctx, AioNode *node)
         }
         return;
     }
-    /* A plain file is always ready; any other failure the user will see. */
+    /* A plain file is always ready; the user will see any other failure. */
     for (int i = 0; i < AIO_DIRS; i++) {
         node->dir[i].armed = false;
         if (wanted[i]) {
@@ -145,7 +145,7 @@ static int epoll_wait_ns(EpollState *s, int64_t timeout_ns)
         s->no_pwait2 = true;
     }
     if (timeout_ns >= 0) {
-        /* Rounded up, lest the timer has not fired yet and we spin. */
+        /* Rounded up, or the loop would spin before the timer expires. */
         ms = MIN(DIV_ROUND_UP(timeout_ns, 1000000), INT_MAX);
     }
     return epoll_wait(s->fd, s->events, EPOLL_EVENTS, ms);

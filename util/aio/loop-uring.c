@@ -14,11 +14,11 @@
 #define RING_ENTRIES 128
 
 typedef struct UringState {
-    FileRing file; /* the loop's ring serves files too */
+    FileRing file; /* the loop's ring is used for files, too */
     RingOp wake_op;
-    uint64_t wake_count; /* what was read from the eventfd */
+    uint64_t wake_count; /* buffer for reads of the eventfd */
     bool wake_armed;
-    int orphans; /* nodes that nobody but the ring knows */
+    int orphans; /* nodes referenced by the ring only */
 } UringState;
 
 /* --- the ring itself --- */
@@ -26,8 +26,8 @@ typedef struct UringState {
 bool ring_init(struct io_uring *ring, Error **errp)
 {
     /*
-     * Best first: completions are prepared only when we ask for them; but who
-     * waits by poll(2), see uring_block(), would not learn of those.
+     * Best first: with DEFER_TASKRUN completions are prepared only on request,
+     * which poll(2), see uring_block(), does not do.
      */
     static const unsigned flags[] = {
 #ifndef __SANITIZE_THREAD__
@@ -129,7 +129,7 @@ static void uring_poll_done(RingOp *op, int res)
             g_free(node);
         }
     } else if (res == -ECANCELED) {
-        /* May be wanted again by now. */
+        /* It may have a handler again. */
         aio_node_dirty(node);
     } else {
         aio_dir_ready(dir);
@@ -168,8 +168,8 @@ static void uring_engine_arm(AioContext *ctx, AioNode *node)
 }
 
 /*
- * A poll in flight holds the file open, so it is cancelled at once; the peer
- * of a socket that is closed after this must notice that.
+ * A poll in flight keeps the file open, so it is cancelled at once; the peer of
+ * a socket that is closed after this must notice that.
  */
 static void uring_engine_forget(AioContext *ctx, AioNode *node)
 {
@@ -213,7 +213,7 @@ static void uring_engine_prepare(AioContext *ctx, int64_t timeout_ns)
 #ifdef __SANITIZE_THREAD__
 /*
  * ThreadSanitizer runs signal handlers when the thread next calls a function of
- * the C library; liburing calls none, and a signal would wait for ever.
+ * the C library; liburing calls none, and a signal would never be handled.
  */
 static int uring_block(struct io_uring *ring, struct __kernel_timespec *ts)
 {

@@ -44,7 +44,7 @@ bool aio_poll_busily(AioContext *ctx, int64_t timeout_ns)
     int64_t end = aio_now_ns() + ctx->poll_ns;
     bool found;
 
-    /* A timer fires in time: the wait for it is not to begin too late. */
+    /* The polling must not delay a timer. */
     if (timeout_ns >= 0 && timeout_ns < ctx->poll_ns) {
         end = aio_now_ns() + timeout_ns;
     }

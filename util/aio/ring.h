@@ -9,20 +9,20 @@
 
 typedef struct FileRing {
     struct io_uring ring;
-    bool own;     /* not the loop's: submitted by file_ring_flush() */
-    int queued;   /* own: since the last flush */
-    int event_fd; /* own: signalled on completion */
+    bool own;     /* a separate one: submitted by file_ring_flush() */
+    int queued;   /* separate ring: since the last flush */
+    int event_fd; /* separate ring: signalled on completion */
 } FileRing;
 
-/* Sets up @ring with the best flags this kernel knows. */
+/* Sets up @ring with the best flags that the kernel supports. */
 bool ring_init(struct io_uring *ring, Error **errp);
-/* An entry to fill, for @op (NULL: nobody waits).  Never NULL. */
+/* An entry to fill, for @op (NULL: no callback).  Never NULL. */
 struct io_uring_sqe *ring_get_sqe(struct io_uring *ring);
 static inline void ring_set_op(struct io_uring_sqe *sqe, RingOp *op)
 {
     io_uring_sqe_set_data(sqe, op);
 }
-/* Completes all operations that are done. */
+/* Runs the callbacks of all completed operations. */
 void ring_reap(struct io_uring *ring);
 
 #endif

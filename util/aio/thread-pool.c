@@ -20,7 +20,7 @@ typedef struct WorkReq {
     void *arg;
     int ret;
     Coroutine *co;
-    /* Of one that may be given up; then, under lock: */
+    /* For requests that may be abandoned; then, under lock: */
     GDestroyNotify free_arg; /* NULL: it may not */
     bool queued, finished, given_up;
     TAILQ_ENTRY(WorkReq) entry;
@@ -28,12 +28,12 @@ typedef struct WorkReq {
 
 static struct {
     QemuMutex lock;
-    QemuCond work;  /* the queue has got an element, or `stopping` is set */
-    QemuCond ended; /* `nthreads` fell */
+    QemuCond work;  /* the queue is not empty, or `stopping` is set */
+    QemuCond ended; /* `nthreads` has decreased */
     /* All under lock. */
     TAILQ_HEAD(, WorkReq) queue;
     int nqueued;
-    int nthreads; /* without those whose request was given up */
+    int nthreads; /* without those whose request was abandoned */
     int nidle;
     int min_threads, max_threads;
     bool stopping;
@@ -45,7 +45,7 @@ static struct {
     .max_threads = 64,
 };
 
-/* Waits for work; false: this worker is to end.  Under lock. */
+/* Waits for work; false: this worker must end.  Under lock. */
 static bool worker_wait(void)
 {
     int64_t end = aio_now_ns() + WORKER_IDLE_NS;
@@ -65,8 +65,8 @@ static bool worker_wait(void)
 }
 
 /*
- * For a worker whose request was given up.  It was replaced if there was work
- * left; only where no thread could be had is it wanted again.
+ * For a worker whose request was abandoned.  A replacement was started if there
+ * was work; it rejoins only if no thread could be started.
  */
 static bool worker_rejoin(void)
 {
@@ -80,8 +80,8 @@ static bool worker_rejoin(void)
 }
 
 /*
- * The function of @req has returned.  False: nobody waits for that, and this
- * worker does not belong to the pool any more.
+ * The function of @req has returned.  False: the request was abandoned, and
+ * this worker is not part of the pool any more.
  */
 static bool worker_finish(WorkReq *req)
 {
@@ -98,7 +98,7 @@ static bool worker_finish(WorkReq *req)
         g_free(req);
         return worker_rejoin();
     }
-    /* The request is gone with this. */
+    /* The request is invalid after this. */
     co_wake(req->co);
     return true;
 }
@@ -126,7 +126,7 @@ static void *worker(void *unused)
     return NULL;
 }
 
-/* Signals are the main thread's business. */
+/* The main thread handles signals. */
 static int worker_start(void)
 {
     pthread_attr_t attr;
@@ -145,8 +145,8 @@ static int worker_start(void)
     return -ret;
 }
 
-/* One more worker, if @queued requests want it and the limit allows it; false
- * where there is none at all.  Under lock. */
+/* Starts a worker if @queued requests need it and the limit allows it; false if
+ * there is none at all.  Under lock. */
 static bool worker_add(int queued)
 {
     if (queued > pool.nidle && pool.nthreads < pool.max_threads &&
@@ -156,7 +156,7 @@ static bool worker_add(int queued)
     return pool.nthreads > 0;
 }
 
-/* Queues @req; false where there is no worker to be had.  */
+/* Queues @req; false if there is no worker. */
 static bool thread_pool_queue(WorkReq *req)
 {
     bool ok;
@@ -178,7 +178,7 @@ int coroutine_fn thread_pool_co_run(ThreadPoolFunc *fn, void *arg)
     WorkReq req = { .fn = fn, .arg = arg, .co = coroutine_self() };
 
     if (!thread_pool_queue(&req)) {
-        /* No thread at all: slow is better than not. */
+        /* Without a thread the call blocks the loop, but completes. */
         return fn(arg);
     }
     coroutine_yield();
@@ -232,11 +232,11 @@ void thread_pool_cancel(ThreadPoolWait *wait)
         req->given_up = true;
         pool.nthreads--;
         qemu_cond_broadcast(&pool.ended);
-        worker_add(pool.nqueued); /* in its place */
+        worker_add(pool.nqueued); /* as a replacement */
     }
     qemu_mutex_unlock(&pool.lock);
     if (finished) {
-        return; /* the coroutine was woken, and will take the result */
+        return; /* the coroutine was woken, and will use the result */
     }
     if (queued) {
         req->free_arg(req->arg);
@@ -252,12 +252,12 @@ void thread_pool_set_limits(int min_threads, int max_threads)
     qemu_mutex_lock(&pool.lock);
     pool.min_threads = min_threads;
     pool.max_threads = max_threads;
-    /* Those that wait look at the limits anew. */
+    /* Waiting workers check the new limits. */
     qemu_cond_broadcast(&pool.work);
     qemu_mutex_unlock(&pool.lock);
 }
 
-/* Ends all workers; no request may be under way. */
+/* Ends all workers; no request may be in flight. */
 void thread_pool_cleanup(void)
 {
     qemu_mutex_lock(&pool.lock);

@@ -37,7 +37,7 @@ AioTimer *aio_timer_new(AioContext *ctx, AioScope scope, AioHandler *cb,
     return timer;
 }
 
-/* Of an I/O thread: by itself, or by the exclusive main thread. */
+/* Called by the thread itself, or by the exclusive main thread. */
 static void assert_may_touch(const AioContext *ctx)
 {
     assert(ctx == aio_current_context() ||
@@ -50,7 +50,7 @@ static void heap_set(AioTimerHeap *heap, int i, AioTimer *timer)
     timer->index = i;
 }
 
-/* Moves @timer from the place @i, which is free, up to where it belongs. */
+/* Moves @timer from the free place @i up to its position. */
 static void heap_up(AioTimerHeap *heap, int i, AioTimer *timer)
 {
     while (i > 0) {
@@ -98,7 +98,7 @@ void aio_timer_del(AioTimer *timer)
     if (last == timer) {
         return;
     }
-    /* The last one fills the gap, from where it may have to move either way. */
+    /* The last timer fills the gap, and may have to move either way. */
     if (i > 0 && heap->item[(i - 1) / 2]->when_ns > last->when_ns) {
         heap_up(heap, i, last);
     } else {
@@ -154,7 +154,7 @@ bool aio_run_timers(AioContext *ctx, AioScope scope)
         return false;
     }
     now = aio_now_ns();
-    /* At most so many as there are now: one may set itself to the past. */
+    /* At most as many as there are now: a timer may set itself to the past. */
     while (n-- && heap->len && heap->item[0]->when_ns <= now) {
         AioTimer *timer = heap->item[0];
 

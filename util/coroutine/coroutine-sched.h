@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of the coroutine code, and the event loop, share. */
+/* Declarations shared by the parts of the coroutine code and the event loop. */
 #ifndef UTIL_COROUTINE_INT_H
 #define UTIL_COROUTINE_INT_H
 
 #include "qemu/coroutine.h"
 
 /*
- * Lives at the top of its own stack:
+ * A coroutine is at the top of its own stack:
  *
  *     stack                                          stack + CO_STACK_BYTES
  *     | guard page |  <- stack grows  . . . frames | struct Coroutine |
  */
 struct Coroutine {
-    void *sp;          /* valid while it does not run */
-    Coroutine *caller; /* who entered it; NULL while it is suspended */
+    void *sp;          /* valid while it is suspended */
+    Coroutine *caller; /* entered it; NULL while suspended */
     CoroutineEntry *entry;
     void *opaque;
     AioContext *ctx; /* atomic; where it ran last, NULL before that */
@@ -27,27 +27,27 @@ struct Coroutine {
     size_t bottom_size;
 #endif
 #ifdef __SANITIZE_THREAD__
-    void *fiber; /* what ThreadSanitizer knows of it; set once */
+    void *fiber; /* ThreadSanitizer's handle; set once */
 #endif
 };
 
-/* One element of a list of waiters; lives on the stack of who waits. */
+/* One element of a list of waiters; on the stack of the waiter. */
 struct CoWaiter {
     Coroutine *co;
     TAILQ_ENTRY(CoWaiter) entry;
 };
 
-/* Adds the caller to @list and yields; who wakes it takes it off the list. */
+/* Adds the caller to @list and yields; the waker removes it. */
 void coroutine_fn co_wait_on(CoWaitList *list);
-/* Takes off and returns the first of @list, which must not be empty. */
+/* Removes and returns the first of @list, which must not be empty. */
 Coroutine *co_waiter_pop(CoWaitList *list);
 
 /*
- * A coroutine with a stack, ready to be entered at @start, which never
- * returns.  From the pool of this thread where that has one.
+ * A coroutine with a stack, ready to be entered at @start, which never returns.
+ * Taken from the pool of this thread if possible.
  */
 Coroutine *co_pool_get(void (*start)(void));
-/* Gives back a coroutine that has ended, or rather waits to run anew. */
+/* Returns a coroutine that has ended, and waits to run again, to the pool. */
 void co_pool_put(Coroutine *co);
 
 /* A stack with its Coroutine at the top, zeroed; aborts without memory. */
@@ -55,11 +55,11 @@ Coroutine *co_stack_new(void (*start)(void));
 void co_stack_free(Coroutine *co);
 
 /*
- * The part that depends on the processor.  Saves the registers that a call
- * keeps on the stack, that stack's pointer in *@save, and goes on at @load.
+ * The processor-specific part.  Pushes the registers that a call preserves,
+ * stores the stack pointer in *@save, and continues at @load.
  */
 void tm_switch_stacks(void **save, void *load);
-/* What to @load so that @start runs on the stack that ends at @top. */
+/* A value for @load, so that @start runs on the stack that ends at @top. */
 void *tm_switch_init(void *bottom, void *top, void (*start)(void));
 
 /* Marks @co as being on a queue; to be there twice is a bug. */

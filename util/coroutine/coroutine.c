@@ -24,15 +24,15 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-/* How many woken ones are entered before the loop gets its turn. */
+/* Number of woken coroutines entered before the loop continues. */
 #define CO_DRAIN_MAX 64
 
 typedef struct CoThread {
     Coroutine leader;
     Coroutine *current;   /* NULL: the leader */
-    Coroutine *ended;     /* handed from the one that ended to its caller */
-    Coroutine *leaving;   /* likewise: to go on in another thread, ... */
-    AioContext *leaving_to; /* ... where it may be entered when it has left */
+    Coroutine *ended;     /* passed from one that has ended to its caller */
+    Coroutine *leaving;   /* likewise: continues in another thread, ... */
+    AioContext *leaving_to; /* ... where it may be entered once suspended */
     Coroutine *wake_head; /* woken by coroutines of this thread */
     Coroutine *wake_tail;
     bool draining;
@@ -52,7 +52,7 @@ static __attribute__((noinline)) CoThread *co_thread(void)
     return t;
 }
 
-/* Goes from @from to @to; @ending: @from will not be resumed. */
+/* Switches from @from to @to; @ending: @from will not be resumed. */
 static inline void co_switch(Coroutine *from, Coroutine *to, bool ending)
 {
 #ifdef __SANITIZE_ADDRESS__
@@ -60,7 +60,7 @@ static inline void co_switch(Coroutine *from, Coroutine *to, bool ending)
                                    to->bottom, to->bottom_size);
 #endif
 #ifdef __SANITIZE_THREAD__
-    /* What @from did is before what @to does: both run in this thread. */
+    /* Actions of @from happen before those of @to, in this thread. */
     __tsan_switch_to_fiber(to->fiber, 0);
 #endif
     tm_switch_stacks(&from->sp, to->sp);
@@ -118,7 +118,7 @@ static Coroutine *co_wake_pop(CoThread *t)
     return co;
 }
 
-/* Enters, at the leader, what coroutines have woken meanwhile. */
+/* In the leader: enters coroutines woken meanwhile. */
 static void co_drain(CoThread *t)
 {
     AioContext *ctx = aio_current_context();

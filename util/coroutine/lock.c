@@ -2,8 +2,8 @@
 /*
  * Mutex for coroutines of one thread.
  *
- * It is handed over: unlocking makes the first waiter the holder before it is
- * woken, so that no other coroutine gets the lock first and none starves.
+ * Ownership is passed on: unlocking makes the first waiter the holder before it
+ * is woken, so that no other coroutine gets the lock first and none starves.
  */
 #include "qemu/osdep.h"
 #include "coroutine-sched.h"

@@ -10,7 +10,7 @@ void co_queue_init(CoQueue *queue)
 
 void coroutine_fn co_queue_wait(CoQueue *queue, CoMutex *mutex)
 {
-    /* Unlocking never yields, so nobody can wake us before we are listed. */
+    /* Unlocking never yields, so no wake-up is lost before we are listed. */
     if (mutex) {
         co_mutex_unlock(mutex);
     }
@@ -33,7 +33,7 @@ void co_queue_wake_all(CoQueue *queue)
 {
     CoWaitList woken = TAILQ_HEAD_INITIALIZER(woken);
 
-    /* One that waits again at once must not be woken again. */
+    /* A coroutine that waits again at once must not be woken again. */
     TAILQ_CONCAT(&woken, &queue->waiters, entry);
     while (!TAILQ_EMPTY(&woken)) {
         co_wake(co_waiter_pop(&woken));

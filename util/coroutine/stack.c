@@ -36,13 +36,13 @@ Coroutine *co_stack_new(void (*start)(void))
                 g_strerror(errno));
     }
 #ifdef __SANITIZE_ADDRESS__
-    /* What was mapped here before may have left red zones. */
+    /* A former mapping may have left red zones here. */
     __asan_unpoison_memory_region(bottom, CO_STACK_BYTES);
 #endif
     top = (top - sizeof(Coroutine)) & ~(uintptr_t)63;
     co = (Coroutine *)top;
     co->stack = stack;
-    /* Else every switch looks like a stack that grew by gigabytes. */
+    /* Otherwise each switch looks like a stack that grew by gigabytes. */
     co->valgrind_id = VALGRIND_STACK_REGISTER(bottom, co);
     co->sp = tm_switch_init(bottom, co, start);
 #ifdef __SANITIZE_ADDRESS__
