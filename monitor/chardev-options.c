@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Character devices as command lines write them, in two ways. */
+/* Character devices in command lines, in two forms. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -37,7 +37,7 @@ static const OptGroup rest_group = {
     "chardev", NULL, chardev_params, true,
 };
 
-/* Kinds that others have and we do not. */
+/* Kinds of other implementations that are not supported. */
 static const char *const missing_kinds[] = {
     "braille", "dbus", "msmouse", "mux", "parallel", "qemu-vdagent",
     "spiceport", "spicevmc", "testdev", "udp", "wctablet", NULL,
@@ -250,7 +250,7 @@ void chardev_print_help(bool monitors_only)
     }
 }
 
-/* --- the short way: tcp:HOST:PORT,server=on --- */
+/* --- the short form: tcp:HOST:PORT,server=on --- */
 
 static struct json_object *opts_new(const char *backend, const char *key,
                                     const char *value)
@@ -274,7 +274,7 @@ static struct json_object *with_backend(struct json_object *opts,
     return opts;
 }
 
-/* HOST:PORT[,OPTIONS]; NULL without an error: it is not that. */
+/* HOST:PORT[,OPTIONS]; NULL without an error: another form. */
 static struct json_object *compat_inet(const char *text, const char *backend,
                                        Error **errp)
 {

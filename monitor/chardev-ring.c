@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A buffer that keeps the latest bytes, fed by commands and by a pipe. */
+/* A buffer for the latest bytes, written by commands and by a pipe. */
 #include "qemu/osdep.h"
 
 #include "monitor/chardev.h"
@@ -12,7 +12,7 @@
 struct ChardevRing {
     uint8_t *bytes;
     uint64_t size, head, tail;
-    int fd; /* what a user of the device writes comes here */
+    int fd; /* a user of the device writes to this */
 };
 
 static void drain_pipe(void *opaque)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Character devices: one connection at a time, handed to the front end. */
+/* Character devices: one connection at a time, passed to the front end. */
 #include "qemu/osdep.h"
 
 #include <poll.h>
@@ -15,23 +15,23 @@
 #include "qemu/sockets.h"
 #include "qemu/yank.h"
 
-/* A terminal tells by looking only whether somebody has opened it. */
+/* Whether a terminal has been opened can only be polled. */
 #define PTY_INTERVAL_NS (50 * 1000 * 1000)
 
 struct Chardev {
     char *id;
     char *description;
-    int pty_fd;         /* our side of a terminal, -1: is none */
+    int pty_fd;         /* our side of a terminal, -1: none */
     AioTimer *pty_timer;
-    int listen_fd;      /* -1: does not listen */
+    int listen_fd;      /* -1: not listening */
     char *unlink_path;  /* of a listening unix socket */
     int in_fd, out_fd;  /* of the connection, -1: none */
-    int stdout_fd;      /* standard output, opened for us alone; -1: is not */
+    int stdout_fd;      /* standard output, opened separately; -1: not */
     bool restore_stdin; /* make it blocking again */
     bool restore_stdout;
     ChardevRing *ring;  /* of a ring buffer */
     YankEntry *yank;    /* of a socket */
-    bool owns_fds;      /* close them (not standard input and output) */
+    bool owns_fds;      /* close them (except standard input and output) */
     ChardevOpened *opened;
     void *opaque;
     LIST_ENTRY(Chardev) list;
@@ -170,7 +170,7 @@ bool chardev_write_out(int fd, GString *out, size_t *sent)
         }
         *sent += n;
     }
-    /* Moving the rest each time would cost its square. */
+    /* Erasing after each write would take quadratic time. */
     if (*sent >= out->len / 2) {
         g_string_erase(out, 0, *sent);
         *sent = 0;
@@ -220,9 +220,9 @@ static bool open_null(Chardev *chr, const ChardevOptions *options,
 }
 
 /*
- * Standard output such that writing does not wait.  Others who have the same
- * pipe or terminal open may rely on waiting there, so it is opened anew where
- * that can be; files never let anybody wait.  -1 with errno.
+ * Standard output in non-blocking mode.  Other processes with the same pipe or
+ * terminal may rely on blocking mode, so it is opened again if possible; files
+ * never block.  -1 with errno.
  */
 static int open_stdout(Chardev *chr)
 {
@@ -307,7 +307,7 @@ static bool open_file(Chardev *chr, const ChardevOptions *options,
     return true;
 }
 
-/* PATH.in and PATH.out where they exist, else PATH both ways. */
+/* PATH.in and PATH.out if they exist, else PATH for both directions. */
 static bool open_pipe(Chardev *chr, const ChardevOptions *options,
                       Error **errp)
 {
@@ -358,7 +358,7 @@ static bool open_serial(Chardev *chr, const ChardevOptions *options,
     return true;
 }
 
-/* The user's side is opened once, so that there is somebody to leave it. */
+/* The user's side is opened and closed once, so that it counts as closed. */
 static bool open_pty(Chardev *chr, const ChardevOptions *options,
                      Error **errp)
 {
@@ -439,7 +439,7 @@ static void wait_for_client(Chardev *chr)
     AIO_WAIT_WHILE(chr->out_fd < 0 && !aio_main_quitting());
 }
 
-/* Whoever reads or writes finds the connection closed, and ends it. */
+/* Readers and writers find the connection closed, and end it. */
 static void cut_connection(void *opaque)
 {
     Chardev *chr = opaque;
@@ -530,7 +530,7 @@ static void chardev_free(Chardev *chr)
     g_free(chr);
 }
 
-/* A device that is not in the list; NULL on failure. */
+/* Creates a device that is not in the list; NULL on failure. */
 static Chardev *create(const ChardevOptions *options, Error **errp)
 {
     Chardev *chr = g_new0(Chardev, 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From the text behind a command's name to its arguments. */
+/* Parsing the text after a command's name into arguments. */
 #include "qemu/osdep.h"
 #include "hmp-int.h"
 #include "qemu/cutils.h"
@@ -39,8 +39,8 @@ bool hmp_name_matches(const char *names, const char *name, size_t len)
 /* --- one argument --- */
 
 /*
- * What is wrong inside of quotes is no part of the answer, which names the
- * argument that could not be read.
+ * Errors inside quotes are printed on stderr; the answer names only the
+ * argument.
  */
 static bool take_escape(const char **text, GString *out)
 {
@@ -131,7 +131,7 @@ static bool take_int(HmpCall *call, const HmpArg *arg, const char **text,
     return true;
 }
 
-/* The length of "+1.5", "0x10" at @text, with one letter as suffix. */
+/* Length of "+1.5" or "0x10" at @text, with one letter as suffix. */
 static size_t size_length(const char *text)
 {
     bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
@@ -235,7 +235,7 @@ bool hmp_parse_args(HmpCall *call, const char *text)
     return false;
 }
 
-/* --- what handlers ask for --- */
+/* --- access by handlers --- */
 
 static const HmpValue *value_of(const HmpCall *call, const char *name)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A line editor: each key changes line or cursor, then the screen is brought
- * up to date.  A changed line is written anew from its beginning, which any
- * terminal can do that knows "cursor left" and "erase to the end".
+ * A line editor: each key changes line or cursor, then the screen is updated.
+ * A changed line is written again from its beginning, which needs only "cursor
+ * left" and "erase to the end" of a terminal.
  */
 #include "qemu/osdep.h"
 #include "hmp-editor.h"
@@ -102,7 +102,7 @@ static void show_history(HmpEditor *ed, guint at)
     ed->stale = true;
 }
 
-/* A line stands in the history once, where it was used last. */
+/* A line is in the history once, at its last use. */
 static void remember(HmpEditor *ed)
 {
     GPtrArray *h = ed->history;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A line editor for terminals: bytes of the user in, bytes for the screen out.
+ * A line editor for terminals: input of the user, output for the screen.
  *
  * Keys: arrows, Home, End, Del, Backspace, Tab; ^A ^E ^D ^W ^L ^P ^N.
  */
@@ -9,15 +9,15 @@
 
 #include "qemu/osdep.h"
 
-#define HMP_LINE_MAX 4095   /* bytes; what is typed beyond is dropped */
+#define HMP_LINE_MAX 4095   /* bytes; further input is dropped */
 #define HMP_HISTORY_MAX 64
 
 typedef struct HmpEditor {
-    GString *out;    /* what the screen is to get; the owner empties it */
+    GString *out;    /* output for the screen; the owner empties it */
     GString *line;
     gsize cursor;    /* in the line */
-    gsize shown;     /* the cursor's place on the screen */
-    bool stale;      /* the screen does not show this line */
+    gsize shown;     /* position of the cursor on the screen */
+    bool stale;      /* the screen shows another line */
     enum { HMP_KEY, HMP_ESCAPE, HMP_CSI, HMP_SS3 } state;
     unsigned number; /* of the escape sequence */
     GPtrArray *history;
@@ -31,11 +31,11 @@ typedef struct HmpEditor {
 void hmp_editor_init(HmpEditor *ed, char **(*complete)(const char *line));
 void hmp_editor_destroy(HmpEditor *ed);
 /*
- * Takes a byte.  Returns a line when that is ended by it, caller frees; the
+ * Processes a byte.  Returns a line if that completes one, caller frees; the
  * screen is then at the beginning of a new line.
  */
 char *hmp_editor_key(HmpEditor *ed, unsigned char key);
-/* Asks for the next line. */
+/* Prompts for the next line. */
 void hmp_editor_prompt(HmpEditor *ed);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The parts of the human monitor among themselves. */
+/* Declarations shared by the parts of the human monitor. */
 #ifndef MONITOR_HMP_INT_H
 #define MONITOR_HMP_INT_H
 
@@ -20,19 +20,19 @@ struct HmpCall {
     bool ended;       /* hmp_end_session() */
 };
 
-/* Has the program set commands? */
+/* Has the program registered commands? */
 bool hmp_have_commands(void);
-/* hmp_run(), which tells whether the user is to be asked for more. */
+/* hmp_run(), with whether the session continues. */
 char *hmp_run_line(const char *line, bool *ended, Error **errp);
 /*
- * Reads the arguments of @call->command from @text.  False: what is wrong has
- * been added to the answer.
+ * Parses the arguments of @call->command from @text.  False: the error was
+ * added to the answer.
  */
 bool hmp_parse_args(HmpCall *call, const char *text);
-/* Takes the next word, ended by white space, from *@text; caller frees. */
+/* Removes the next word, up to white space, from *@text; caller frees. */
 char *hmp_next_word(const char **text);
 /*
- * Evaluates the expression at *@text and moves behind it; false with a short
+ * Evaluates the expression at *@text and moves past it; false with a short
  * message, which the caller frees.
  */
 bool hmp_eval(const char **text, int64_t *value, char **message);

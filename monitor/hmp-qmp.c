@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP commands on behalf of commands of the human monitor. */
+/* QMP commands called by commands of the human monitor. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "monitor/hmp.h"

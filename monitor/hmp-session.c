@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Prompts: a chardev, the line editor, and the commands run for it. */
+/* Sessions: a chardev, the line editor, and the execution of commands. */
 #include "qemu/osdep.h"
 
 #include <termios.h>
@@ -11,16 +11,16 @@
 #include "qapi/qapi-types-control.h"
 #include "qemu/aio.h"
 
-#define OUT_SLOW (1 * MiB) /* take no more commands until this is read */
+#define OUT_SLOW (1 * MiB) /* accept no commands until this is read */
 
 typedef struct HmpMonitor {
     Chardev *chr;
-    int in_fd, out_fd;        /* -1: nobody is connected */
+    int in_fd, out_fd;        /* -1: not connected */
     bool busy;                /* a command runs */
-    bool eof;                 /* nothing comes any more */
+    bool eof;                 /* no more input */
     HmpEditor editor;
-    GByteArray *typed;        /* what came and has not been looked at */
-    struct termios *terminal; /* as it was, to be restored; or NULL */
+    GByteArray *typed;        /* input that was not processed yet */
+    struct termios *terminal; /* former settings, to be restored; or NULL */
     LIST_ENTRY(HmpMonitor) list;
 } HmpMonitor;
 
@@ -74,22 +74,22 @@ static void hang_up(HmpMonitor *mon)
     chardev_close_connection(mon->chr);
 }
 
-/* False where the other side is gone. */
+/* False if the client has disconnected. */
 static bool write_out(HmpMonitor *mon)
 {
     GString *out = mon->editor.out;
     size_t sent = 0;
     bool ok = chardev_write_out(mon->out_fd, out, &sent);
 
-    g_string_erase(out, 0, sent); /* it never is long */
+    g_string_erase(out, 0, sent); /* it is always short */
     return ok;
 }
 
 /* --- commands --- */
 
 /*
- * The loop may run inside of the command, so what is typed meanwhile waits;
- * and the other side may be another one, or gone, when it returns.
+ * The loop may run inside the command, so input meanwhile waits; and the client
+ * may be another one, or have disconnected, when the command returns.
  */
 static void run_command(HmpMonitor *mon, const char *line)
 {
@@ -97,7 +97,7 @@ static void run_command(HmpMonitor *mon, const char *line)
     bool ended = false;
 
     mon->busy = true;
-    write_out(mon); /* what a command prints itself comes after its name */
+    write_out(mon); /* output of the command itself comes after its name */
     update_handlers(mon);
     answer = hmp_run_line(line, &ended, NULL);
     mon->busy = false;
@@ -192,7 +192,7 @@ static void update_handlers(HmpMonitor *mon)
     aio_set_fd_handler(ctx, mon->out_fd, AIO_SCOPE_MAIN, NULL, on_write, mon);
 }
 
-/* --- life --- */
+/* --- life cycle --- */
 
 static void opened(void *opaque, int in_fd, int out_fd)
 {
@@ -207,7 +207,7 @@ static void opened(void *opaque, int in_fd, int out_fd)
                            "information\r\n", TIDEMARK_QEMU_MAJOR,
                            TIDEMARK_QEMU_MINOR, TIDEMARK_QEMU_MICRO);
     hmp_editor_prompt(&mon->editor);
-    write_out(mon); /* one that is gone is noticed when it is read from */
+    write_out(mon); /* a disconnected client is noticed by reading */
     update_handlers(mon);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The human monitor: finding and running commands, help, completion. */
+/* The human monitor: lookup and execution of commands, help, completion. */
 #include "qemu/osdep.h"
 #include "hmp-int.h"
 
@@ -55,7 +55,7 @@ static void print_all(HmpCall *call, const HmpCommand *table,
     }
 }
 
-/* Help for the command that @topic begins with, below @table. */
+/* Help for the command at the beginning of @topic, below @table. */
 static void print_topic(HmpCall *call, const HmpCommand *table,
                         const char *prefix, const char *topic)
 {
@@ -84,7 +84,7 @@ bool hmp_help(HmpCall *call, Error **errp)
     return true;
 }
 
-/* --- running --- */
+/* --- execution --- */
 
 static void execute(HmpCall *call, const char *rest)
 {
@@ -111,7 +111,7 @@ static void execute(HmpCall *call, const char *rest)
     }
 }
 
-/* Finds the command that @line begins with, and executes it. */
+/* Finds the command at the beginning of @line, and executes it. */
 static void run_line(HmpCall *call, const char *line)
 {
     const HmpCommand *table = commands;
@@ -140,7 +140,7 @@ static void run_line(HmpCall *call, const char *line)
     execute(call, rest);
 }
 
-/* With "\r\n" for each "\n". */
+/* Replaces each "\n" by "\r\n". */
 static char *with_returns(const GString *text)
 {
     GString *out = g_string_sized_new(text->len + 16);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Character devices over QMP: a backend becomes what a command line says. */
+/* Character devices over QMP: a backend is converted to ChardevOptions. */
 #include "qemu/osdep.h"
 
 #include "monitor/chardev.h"
@@ -38,7 +38,7 @@ ChardevBackendInfoList *qmp_query_chardev_backends(Error **errp)
 
 /* --- from the backend to the options --- */
 
-/* What is there and nobody has; else false. */
+/* Refuses a member that is not supported; false if absent. */
 static bool refuse(bool given, const char *option, Error **errp)
 {
     if (given) {
@@ -175,7 +175,7 @@ static ChardevOptions *options_of(const char *id,
 
 /* --- commands --- */
 
-/* Creates it, or puts it in the place of the one of that name. */
+/* Creates a device, or replaces that of the same name. */
 static ChardevReturn *make(const char *id, const ChardevBackend *backend,
                            bool change, Error **errp)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Cutting a QMP stream into messages, and writing messages. */
+/* Splitting a QMP stream into messages, and writing messages. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -22,7 +22,7 @@ void qmp_splitter_destroy(QmpSplitter *sp)
     g_byte_array_unref(sp->stack);
 }
 
-/* Forgets the message being received; a large buffer is given back. */
+/* Drops the message being received; a large buffer is freed. */
 static void start_afresh(QmpSplitter *sp)
 {
     if (sp->pending->len > 64 * KiB) {
@@ -85,7 +85,7 @@ static void string_byte(QmpSplitter *sp, char c)
 static void open_bracket(QmpSplitter *sp, char c)
 {
     if (sp->pending->len && !sp->stack->len) {
-        emit(sp); /* something like  true{...}  */
+        emit(sp); /* ends input like  true{...} */
     }
     if (sp->stack->len == QMP_MAX_DEPTH) {
         fail(sp, true, "nesting deeper than %d", QMP_MAX_DEPTH);
@@ -158,7 +158,7 @@ static void feed_byte(QmpSplitter *sp, char c)
     case '\n':
         if (!sp->stack->len) {
             if (sp->pending->len) {
-                emit(sp); /* a number or a word ends here */
+                emit(sp); /* ends a number or a word */
             }
             return;
         }

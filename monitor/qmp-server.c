@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Monitors: a chardev, and the session with whoever is connected to it. */
+/* Monitors: a chardev, and the session with its present client. */
 #include "qemu/osdep.h"
 
 #include "monitor/hmp.h"
@@ -7,18 +7,18 @@
 #include "monitor/qmp-int.h"
 #include "qapi/qapi-types-control.h"
 
-/* For so long the end waits for clients that have not read all. */
+/* How long the end of the program waits for clients that read slowly. */
 #define FLUSH_NS INT64_C(1000000000)
 
 typedef struct Monitor {
     Chardev *chr;
     bool pretty;
-    QmpSession *session; /* NULL: nobody is connected */
+    QmpSession *session; /* NULL: no client */
     LIST_ENTRY(Monitor) list;
 } Monitor;
 
-static int connected;           /* sessions that there are */
-static void (*deserted)(void);  /* called when the last one has gone */
+static int connected;           /* number of sessions */
+static void (*deserted)(void);  /* called when the last session has ended */
 static LIST_HEAD(, Monitor) monitors = LIST_HEAD_INITIALIZER(monitors);
 
 static void monitor_session_closed(void *opaque)

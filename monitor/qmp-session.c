@@ -4,11 +4,11 @@
  *
  * Requests of all sessions are executed one after the other, in the order of
  * arrival, from the outermost loop; only "exec-oob" of a command that allows it
- * overtakes, and where a command has to wait, queries of other sessions.
+ * overtakes, and, if a command has to wait, queries of other sessions.
  *
  * A session stops reading while enough of its requests wait, so that a client
- * cannot fill the memory; one that does not read its answers is not read from
- * either, and is given up when too much waits for it.
+ * cannot fill the memory; the commands of a client that does not read its
+ * answers are not read either, and its session ends when too much output waits.
  */
 #include "qemu/osdep.h"
 
@@ -20,29 +20,29 @@
 #include "qapi/events.h"
 #include "qapi/json.h"
 
-#define QUEUE_MAX_OOB 8              /* requests, as clients may rely on */
+#define QUEUE_MAX_OOB 8              /* requests; clients rely on this */
 #define OUT_SLOW (1 * MiB)           /* do not read more commands */
-#define OUT_MAX (64 * MiB)           /* give the client up */
+#define OUT_MAX (64 * MiB)           /* end the session */
 
 struct QmpSession {
     int refcnt;
     int in_fd, out_fd;
     bool pretty;
-    bool open;       /* the descriptors are there */
-    bool eof;        /* no more input; closes when all is answered */
-    bool ending;     /* it will be closed from the loop */
+    bool open;       /* the descriptors are valid */
+    bool eof;        /* no more input; close after the last answer */
+    bool ending;     /* the loop will close it */
     bool negotiated;
     bool oob;
     int queued;      /* requests that wait or run */
     QmpSplitter splitter;
-    GString *out;    /* not written yet, but for its first `sent` bytes */
+    GString *out;    /* not written yet, except its first `sent` bytes */
     size_t sent;
-    int fd;          /* that came with the input, -1: none */
+    int fd;          /* received with the input, -1: none */
     QmpSessionClosed *closed;
     void *opaque;
 };
 
-/* A request that waits: either @json or what is wrong with it. */
+/* A waiting request: either @json or its error. */
 typedef struct QmpRequest {
     QmpSession *session;
     struct json_object *json;
@@ -54,7 +54,7 @@ static QmpRequest *dispatch_running;
 static AioBH *dispatch_bh;
 static AioBH *reply_bh;
 static AioTimer *overtake_timer;
-static struct json_object *held_reply; /* of the running one */
+static struct json_object *held_reply; /* of the running request */
 static QmpSession *current_session;
 
 /* How long a request waits for the dispatcher before it may overtake. */
@@ -62,7 +62,7 @@ static QmpSession *current_session;
 
 static void update_handlers(QmpSession *session);
 
-/* --- life --- */
+/* --- life cycle --- */
 
 static void session_ref(QmpSession *session)
 {
@@ -99,13 +99,13 @@ static void session_end(QmpSession *session)
     closed(session->opaque);
 }
 
-/* Bytes that the client has not taken yet. */
+/* Bytes that the client has not read yet. */
 static size_t backlog(const QmpSession *session)
 {
     return session->out->len - session->sent;
 }
 
-/* Writes what it can; false where the other side is gone, or asleep. */
+/* Writes as much as possible; false if the client has disconnected or hangs. */
 static bool write_out(QmpSession *session)
 {
     if (!chardev_write_out(session->out_fd, session->out, &session->sent)) {
@@ -127,7 +127,7 @@ static void end_bh(void *opaque)
     qmp_session_unref(session);
 }
 
-/* Ends the session from the loop: not in the middle of somebody's call. */
+/* Ends the session from the loop, not within a call. */
 static void end_later(QmpSession *session)
 {
     if (session->ending) {
@@ -184,7 +184,7 @@ static void request_free(QmpRequest *req)
     g_free(req);
 }
 
-/* Takes @response. */
+/* Consumes @response. */
 static void request_reply(QmpRequest *req, struct json_object *response)
 {
     QmpSession *session = req->session;
@@ -205,15 +205,15 @@ static void request_reply(QmpRequest *req, struct json_object *response)
 
 static void reply_now(void *opaque)
 {
-    aio_threads_turn(); /* where jobs of other threads begin */
+    aio_threads_turn(); /* which run the first steps of jobs in other threads */
     if (held_reply) {
         request_reply(dispatch_running, g_steal_pointer(&held_reply));
     }
 }
 
 /*
- * Takes @response.  What a command has set going tells its first events before
- * the command is answered: clients know that order.
+ * Consumes @response.  Operations that a command has started emit their first
+ * events before the answer: clients rely on that order.
  */
 static void request_done(struct json_object *response, void *opaque)
 {
@@ -228,7 +228,7 @@ static void request_done(struct json_object *response, void *opaque)
 static void request_execute(QmpRequest *req)
 {
     QmpSession *session = req->session;
-    QmpSession *outer = current_session; /* whose command polls the loop */
+    QmpSession *outer = current_session; /* its command polls the loop */
 
     if (req->err) {
         request_done(qmp_error_response(g_steal_pointer(&req->err), NULL),
@@ -236,7 +236,7 @@ static void request_execute(QmpRequest *req)
         return;
     }
     current_session = session;
-    aio_exclusive_begin(); /* one that overtakes comes from a timer */
+    aio_exclusive_begin(); /* overtaking starts in a timer of the I/O scope */
     qmp_dispatch_async(session->negotiated ? qmp_program_table()
                                            : negotiation_table(),
                        req->json, session->oob, request_done, req);
@@ -247,8 +247,8 @@ static void request_execute(QmpRequest *req)
 /* --- overtaking --- */
 
 /*
- * May it be executed while a command of another session waits?  Queries change
- * nothing; and whoever wants the program to end does not want to wait.
+ * May it be executed while a command of another session waits?  Queries have no
+ * side effects, and "quit" must not have to wait.
  */
 static bool may_overtake(const QmpRequest *req)
 {
@@ -256,7 +256,7 @@ static bool may_overtake(const QmpRequest *req)
     const char *name;
 
     if (req->session->queued > 1) {
-        return false; /* each session's in their order */
+        return false; /* requests of one session stay in order */
     }
     if (req->err || !req->session->negotiated) {
         return true;
@@ -284,7 +284,7 @@ static void overtake(void *opaque)
     GList *link, *next;
 
     if (!dispatch_running && !aio_main_nested()) {
-        /* The dispatcher is about to process it. */
+        /* The dispatcher will process it next. */
         if (!g_queue_is_empty(&dispatch_queue)) {
             overtake_later();
         }
@@ -297,7 +297,7 @@ static void overtake(void *opaque)
         if (!aio_main_held() && may_overtake(req)) {
             g_queue_delete_link(&dispatch_queue, link);
             request_execute(req);
-            /* It may have polled the loop: all may be different now. */
+            /* It may have polled the loop: the queue may have changed. */
             next = dispatch_queue.head;
         }
     }
@@ -330,7 +330,7 @@ void qmp_session_cleanup(void)
 
 /* --- input --- */
 
-/* May this request overtake those that wait? */
+/* May this request overtake waiting ones? */
 static bool is_oob(QmpSession *session, struct json_object *json)
 {
     struct json_object *name;
@@ -378,7 +378,7 @@ static void session_eof(QmpSession *session)
     update_handlers(session);
 }
 
-/* Keeps the descriptor that came last; it belongs to the next command. */
+/* Keeps the descriptor received last; it belongs to the next command. */
 static void take_descriptors(QmpSession *session, struct msghdr *msg)
 {
     struct cmsghdr *cmsg;
@@ -459,7 +459,7 @@ static void session_writable(void *opaque)
     update_handlers(session);
 }
 
-/* Reads and writes what the session's state calls for. */
+/* Adds the handlers for reading and writing that the state requires. */
 static void update_handlers(QmpSession *session)
 {
     int limit = session->oob ? QUEUE_MAX_OOB : 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* yank and query-yank: connections are cut. */
+/* yank and query-yank: closing connections. */
 #include "qemu/osdep.h"
 
 #include "qapi/qapi-commands.h"
@@ -13,12 +13,12 @@ static YankEntry *find_instance(const YankInstance *instance)
         return yank_find(YANK_BLOCK_NODE, instance->u.block_node.node_name);
     case YANK_INSTANCE_TYPE_CHARDEV:
         return yank_find(YANK_CHARDEV, instance->u.chardev.id);
-    default: /* nothing migrates */
+    default: /* there is no migration */
         return NULL;
     }
 }
 
-/* All or none. */
+/* All instances or none. */
 bool qmp_yank(YankArg *arg, Error **errp)
 {
     const YankInstanceList *e;
