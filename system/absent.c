@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Questions about parts that this machine does not have. */
+/* Queries about parts that this machine does not have. */
 #include "qemu/osdep.h"
 
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-types-absent.h"
 #include "qemu/error.h"
 
-/* A list of things that are not there. */
+/* An empty list. */
 #define NONE(Type, name)                                                     \
     Type##List *qmp_query_##name(Error **errp)                               \
     {                                                                        \

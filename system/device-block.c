@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is between a device and its BlockBackend. */
+/* The connection between a device and its BlockBackend. */
 #include "qemu/osdep.h"
 
 #include "block/block-backend.h"
@@ -9,7 +9,7 @@
 #include "drive.h"
 #include "guest-io.h"
 
-/* --- what the block layer asks of a device --- */
+/* --- callbacks of the block layer --- */
 
 static bool is_removable(const Device *dev)
 {
@@ -40,7 +40,7 @@ static const BlockDevOps dev_ops = {
 
 /* --- attaching --- */
 
-/* The backend that "drive" names, a new reference. */
+/* The backend that "drive" refers to, a new reference. */
 static BlockBackend *take_backend(const Device *dev, const char *drive,
                                   Error **errp)
 {
@@ -101,7 +101,7 @@ bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
     return blk_set_perm(dev->blk, perm, shared, errp);
 }
 
-/* Permissions for the medium that is there. */
+/* Permissions for the present medium. */
 static bool device_block_apply_perms(Device *dev, Error **errp)
 {
     return device_block_prepare_perms(dev, blk_bs(dev->blk), errp);
@@ -109,7 +109,7 @@ static bool device_block_apply_perms(Device *dev, Error **errp)
 
 /* --- threads --- */
 
-/* A SCSI disk's is that of its controller. */
+/* A SCSI disk uses the thread of its controller. */
 IOThread *device_iothread(const Device *dev)
 {
     const Device *owner = dev->model->bus == BUS_SCSI ? dev->bus->owner : dev;
@@ -118,7 +118,7 @@ IOThread *device_iothread(const Device *dev)
     return path && *path ? iothread_find(path + strlen(IOTHREAD_PATH)) : NULL;
 }
 
-/* From now on the node lives in the device's thread, and others are refused. */
+/* Moves the node to the device's thread; later moves are refused. */
 static bool enter_thread(Device *dev, Error **errp)
 {
     IOThread *thread = device_iothread(dev);
@@ -131,7 +131,7 @@ static bool enter_thread(Device *dev, Error **errp)
     return true;
 }
 
-/* What it has goes back to the main thread, unless others keep it. */
+/* Moves the node back to the main thread, unless other users prevent it. */
 static void leave_thread(Device *dev)
 {
     blk_fix_aio_context(dev->blk, false);
@@ -157,7 +157,7 @@ static bool check_multiple(const Device *dev, const char *name,
     return true;
 }
 
-/* Block sizes that were not given are those of a sector. */
+/* Block sizes default to the size of a sector. */
 static bool settle_sizes(Device *dev, Error **errp)
 {
     int64_t logical = device_prop_int(dev, "logical_block_size") ?: 512;
@@ -214,7 +214,7 @@ static bool check_props(Device *dev, Error **errp)
     return true;
 }
 
-/* What a SCSI disk says of itself, where nobody said otherwise. */
+/* Identification of a SCSI disk, if not given. */
 static void settle_scsi(Device *dev)
 {
     bool cdrom = dev->model->flags & MODEL_CDROM;
@@ -276,7 +276,7 @@ static void apply_policy(Device *dev)
     }
 }
 
-/* auto: as the drive says. */
+/* auto: as the drive options specify. */
 static void apply_accounting(Device *dev)
 {
     BlockAcctStats *stats = blk_get_stats(dev->blk);
@@ -298,7 +298,7 @@ bool device_block_realize(Device *dev, Error **errp)
     if (!check_props(dev, errp) || !(dev->blk = backend_for(dev, errp))) {
         return false;
     }
-    /* First the name: messages about permissions have it. */
+    /* The name comes first, as messages about permissions use it. */
     blk_set_dev_ops(dev->blk, &dev_ops, dev);
     if (!check_medium(dev, errp) || !device_block_apply_perms(dev, errp) ||
         !enter_thread(dev, errp)) {

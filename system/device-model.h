@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Models of devices and the properties they have (device-models.c,
- * device-props.c). */
+/* Models of devices and their properties (device-models.c, device-props.c). */
 #ifndef SYSTEM_DEVICE_MODEL_H
 #define SYSTEM_DEVICE_MODEL_H
 
@@ -23,7 +22,7 @@ typedef enum BusKind {
 typedef enum PropKind {
     PROP_STR,
     PROP_BOOL,
-    PROP_BIT, /* the same, described otherwise */
+    PROP_BIT, /* the same, with another description */
     PROP_ON_OFF_AUTO,
     PROP_INT32,
     PROP_UINT8,
@@ -46,31 +45,31 @@ typedef struct DeviceProp {
     const char *dflt; /* as written; NULL: none */
 } DeviceProp;
 
-/* A value of PROP_IOTHREAD begins so, and ends with an id; or it is empty. */
+/* Prefix of a value of PROP_IOTHREAD, before an id; or the value is empty. */
 #define IOTHREAD_PATH "/objects/"
 
 enum {
-    MODEL_BLOCK = 1 << 0,       /* holds a block backend */
+    MODEL_BLOCK = 1 << 0,       /* has a block backend */
     MODEL_REMOVABLE = 1 << 1,   /* its medium can be exchanged */
     MODEL_TRAY = 1 << 2,
     MODEL_CDROM = 1 << 3,       /* never writes */
     MODEL_NEEDS_WRITE = 1 << 4, /* refuses read-only media */
     MODEL_NO_IOSTATUS = 1 << 5,
-    MODEL_VIRTIO_PROXY = 1 << 6, /* the backend is a part of its own */
+    MODEL_VIRTIO_PROXY = 1 << 6, /* the backend has an object of its own */
     MODEL_USB_SCSI = 1 << 7,     /* likewise */
     MODEL_NEEDS_SERIAL = 1 << 8,
     MODEL_ABSTRACT = 1 << 9,
-    MODEL_VIRTIO = 1 << 10, /* a proxy; the device proper is its part */
+    MODEL_VIRTIO = 1 << 10, /* a proxy for the device */
 };
 
 typedef struct DeviceModel {
     const char *name;
-    const char *parent; /* type it is derived from */
+    const char *parent; /* base type */
     const char *group;  /* "Storage" or "Controller/Bridge/Hub" */
     BusKind bus, provides;
     unsigned flags;
     const DeviceProp *props[10]; /* lists, each ended by a NULL name */
-    const char *refused;        /* why it can not be had, or NULL */
+    const char *refused;        /* why it is not available, or NULL */
 } DeviceModel;
 
 const DeviceModel *device_model_find(const char *name);
@@ -78,10 +77,10 @@ const DeviceModel *device_model_next(const DeviceModel *model);
 const DeviceProp *device_model_prop(const DeviceModel *model,
                                     const char *name);
 const char *bus_kind_name(BusKind kind);
-/* -device help, -device X,help; true where @options asked for it. */
+/* -device help, -device X,help; true if @options requested it. */
 bool device_print_help(const char *options);
 ObjectPropertyInfo *device_prop_info(const DeviceProp *prop, bool dflt);
-/* Is @text a value of @prop of device @id?  *@normal: written anew. */
+/* Is @text a value of @prop of device @id?  *@normal: in canonical form. */
 bool device_prop_check(const DeviceModel *model, const DeviceProp *prop,
                        const char *id, const char *text, char **normal,
                        Error **errp);

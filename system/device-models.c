@@ -518,7 +518,7 @@ static void print_models(const char *group)
     }
 }
 
-/* As the lines are sorted that begin with them. */
+/* Sorts names like the lines that begin with them. */
 static gint compare_props(gconstpointer a, gconstpointer b)
 {
     const DeviceProp *const *one = a, *const *two = b;

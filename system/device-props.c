@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Properties of devices: kept as text, checked and converted by their kind. */
+/* Properties of devices: stored as text, checked and converted by kind. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -127,7 +127,7 @@ static bool check_block_size(const DeviceProp *prop, const char *id,
     return true;
 }
 
-/* The part of @model that has the drive. */
+/* The object of @model that has the drive. */
 static char *drive_owner(const DeviceModel *model)
 {
     return g_strdup(model->flags & MODEL_VIRTIO_PROXY ? "virtio-blk-device"
@@ -147,7 +147,7 @@ static bool check_drive(const DeviceModel *model, const char *text,
     return true;
 }
 
-/* Is there anything else of this name? */
+/* Does any other object have this name? */
 static bool is_other_object(const char *path, const char *id)
 {
     const ObjectOptions *object = NULL;
@@ -160,7 +160,7 @@ static bool is_other_object(const char *path, const char *id)
     return device_find(path) != NULL;
 }
 
-/* The path of the object, or its end; nothing is none. */
+/* The path of the object, or its end; the empty string is none. */
 static bool check_iothread(const char *text, char **normal, Error **errp)
 {
     const char *id = g_str_has_prefix(text, IOTHREAD_PATH)
@@ -240,7 +240,7 @@ static bool check(const DeviceModel *model, const DeviceProp *prop,
     case PROP_UINT16:
         return check_range(prop, text, 0, UINT16_MAX, normal, errp);
     case PROP_UINT32:
-        /* -1 is how users write "choose one". */
+        /* -1 means "choose one". */
         if (!strcmp(text, "-1")) {
             text = "4294967295";
         }

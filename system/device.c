@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Devices and the buses they are attached to: adding, finding, removing. */
+/* Devices and their buses: adding, finding, removing. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -24,17 +24,17 @@ static LIST_HEAD(, DeviceBus) buses = LIST_HEAD_INITIALIZER(buses);
 static int anonymous_count;
 static int bus_count[BUS_ISA + 1];
 
-/* Those without a bus: gone for users, but with requests under way. */
+/* Removed devices with requests in flight; users do not see them. */
 static struct DeviceList leaving = TAILQ_HEAD_INITIALIZER(leaving);
 static AioTimer *leaving_timer;
-/* The machine is complete: what comes and goes now is plugged. */
+/* The machine is complete: devices are plugged and unplugged now. */
 static bool hotplug;
 static int unattached_count;
 
 #define BUS(n, k, ...) { .name = (char *)(n), .kind = (k), __VA_ARGS__ }
 #define IDE_BUS(n, u) BUS(n, BUS_IDE, .units = (u), .fixed = true)
 
-/* What the machines themselves have. */
+/* Buses of the machines themselves. */
 static DeviceBus any_buses[] = {
     BUS("pci.0", BUS_PCI),
     BUS("pcie.0", BUS_PCI),
@@ -73,7 +73,7 @@ static DeviceBus *machine_buses(void)
          : !strcmp(type, "q35") ? q35_buses : any_buses;
 }
 
-/* --- finding --- */
+/* --- lookup --- */
 
 Device *device_next(Device *dev)
 {
@@ -173,7 +173,7 @@ static int devices_on(const DeviceBus *bus)
     return n;
 }
 
-/* The first of the kind that has room; a full one where there is no other. */
+/* The first bus of the kind with room; otherwise a full one. */
 static DeviceBus *bus_by_kind(BusKind kind)
 {
     DeviceBus *bus, *found = NULL, *full = NULL;
@@ -296,7 +296,7 @@ static bool scsi_place(Device *dev, Error **errp)
             dev->scsi_lun++;
         }
     }
-    /* Asked for them, it tells what they are now. */
+    /* The properties report the present values. */
     g_hash_table_insert(dev->props, g_strdup("scsi-id"),
                         g_strdup_printf("%" PRId64, dev->scsi_id));
     g_hash_table_insert(dev->props, g_strdup("lun"),
@@ -341,7 +341,7 @@ static bool unit_place(Device *dev, Error **errp)
     return true;
 }
 
-/* --- adding --- */
+/* --- addition --- */
 
 static void device_free(Device *dev)
 {
@@ -501,7 +501,7 @@ static const char *model_for_drive(const Drive *drive)
     }
 }
 
-/* Where the machine itself puts a drive. */
+/* The place that the machine chooses for a drive. */
 static void place_drive(struct json_object *options, const Drive *drive)
 {
     char bus[16];
@@ -516,7 +516,7 @@ static void place_drive(struct json_object *options, const Drive *drive)
     }
 }
 
-/* Parts of the board are no peripherals. */
+/* Devices of the board are not peripherals. */
 static void make_unattached(Device *dev)
 {
     int first = !strcmp(machine_type(), "q35") ? 16 : 18;
@@ -569,13 +569,13 @@ bool device_add_for_drives(Error **errp)
     return true;
 }
 
-/* --- removing --- */
+/* --- removal --- */
 
 static void remove_children(Device *dev)
 {
     Device *child = TAILQ_FIRST(&devices);
 
-    /* Removing one may remove others: begin anew. */
+    /* Removing one may remove others: restart. */
     while (child && dev->child_bus) {
         if (child->bus == dev->child_bus) {
             device_remove(child);
@@ -612,8 +612,8 @@ static void tell_deleted(const Device *dev)
 }
 
 /*
- * In the order in which they were removed.  The monitors go on meanwhile: it
- * may be one of their commands that a request waits for.
+ * Deletes devices in the order of removal.  The monitors continue meanwhile, as
+ * a request may wait for one of their commands.
  */
 static void leave(void *opaque)
 {
@@ -645,7 +645,7 @@ static bool job_has_node(Job *job, const BlockDriverState *bs)
     return false;
 }
 
-/* A drive goes with its device, and jobs of the disk with the drive. */
+/* A drive is deleted with its device, and jobs of the disk end, too. */
 static void cancel_jobs(const BlockDriverState *bs)
 {
     Job *job = job_next(NULL), *next;

@@ -15,7 +15,7 @@ typedef struct DeviceBus {
     BusKind kind;
     Device *owner; /* NULL: the machine */
     int units;     /* devices that fit, 0: any number */
-    bool fixed;    /* nothing comes or goes while the machine runs */
+    bool fixed;    /* no hotplug while the machine runs */
     LIST_ENTRY(DeviceBus) next;
 } DeviceBus;
 
@@ -23,22 +23,22 @@ struct Device {
     const DeviceModel *model;
     char *id;         /* NULL: none */
     char *path;       /* in the tree of objects */
-    DeviceBus *bus;   /* where it is attached */
-    DeviceBus *child_bus; /* what it provides, or NULL */
-    GHashTable *props;    /* name -> text, of those that were given */
+    DeviceBus *bus;   /* the bus it is attached to */
+    DeviceBus *child_bus; /* the bus it provides, or NULL */
+    GHashTable *props;    /* name -> text, only those that were given */
     BlockBackend *blk;    /* one reference, or NULL */
-    bool hotplugged; /* came while the machine was complete */
+    bool hotplugged; /* was added to the complete machine */
     bool tray_open, locked;
-    bool medium_read_only; /* was or is; media that come later are so, too */
+    bool medium_read_only; /* is or was; later media are so, too */
     int64_t scsi_channel, scsi_id, scsi_lun;
     struct GuestQueue *guest; /* requests of the guest, guest-io.c */
-    int guest_requests; /* that are being performed */
+    int guest_requests; /* in execution */
     TAILQ_ENTRY(Device) next;
 };
 
 /* --- device-props.c --- */
 
-/* The text of a property, its default where it was not given, or NULL. */
+/* The text of a property, or its default if not given, or NULL. */
 const char *device_prop_text(const Device *dev, const char *name);
 int64_t device_prop_int(const Device *dev, const char *name);
 bool device_prop_bool(const Device *dev, const char *name);
@@ -48,25 +48,25 @@ struct json_object *device_prop_json(const Device *dev,
 
 /* --- device.c --- */
 
-/* Tells others which iothreads devices need; once. */
+/* Registers which iothreads devices need; once. */
 void device_init(void);
 /* Adds a device: @options has "driver" and the properties, as JSON. */
 Device *device_add_json(struct json_object *options, Error **errp);
 /* The same from "driver,key=value,..." or JSON text. */
 bool device_add_text(const char *text, Error **errp);
 Device *device_next(Device *dev); /* NULL starts */
-/* By id or path (of itself or of its backend); NULL: there is none. */
+/* By id or path (its own or its backend's); NULL: not found. */
 Device *device_find(const char *id_or_path);
 Device *device_of_backend(const BlockBackend *blk);
 /*
- * Removes it with what is attached to it.  It can not be found any more; its
- * backend goes, and DEVICE_DELETED comes, once no request is under way.
+ * Removes it with all attached devices.  It cannot be found then; when no
+ * request is in flight its backend is released and DEVICE_DELETED is sent.
  */
 void device_remove(Device *dev);
-/* Devices for drives with another interface than none. */
+/* Creates devices for drives with another interface than none. */
 bool device_add_for_drives(Error **errp);
 void device_cleanup(void);
-/* The name by which the BlockBackend's user is known; caller frees. */
+/* The description of the BlockBackend's user; caller frees. */
 char *device_backend_path(const Device *dev);
 
 /* --- device-block.c --- */
@@ -75,12 +75,12 @@ bool device_block_realize(Device *dev, Error **errp);
 void device_block_unrealize(Device *dev);
 /* qom-set of drive: another node under the device, or another backend. */
 bool device_set_drive(Device *dev, const char *value, Error **errp);
-/* Those it would need for @bs, before that becomes its medium. */
+/* Takes the permissions it needs for @bs, before that becomes its medium. */
 bool device_block_prepare_perms(Device *dev, const BlockDriverState *bs,
                                 Error **errp);
-/* The iothread that its requests are performed in; NULL: the main thread. */
+/* The iothread that executes its requests; NULL: the main thread. */
 IOThread *device_iothread(const Device *dev);
-/* Are there requests that its removal has to wait for? */
+/* Are there requests for which its removal has to wait? */
 bool device_block_is_busy(const Device *dev);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What users write after -drive: the drive's own options and the nodes'. */
+/* Options of -drive: the drive's own, and those of the nodes. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -19,7 +19,7 @@ const char *drive_interface_name(DriveInterface interface)
 
 /* --- text --- */
 
-/* Up to a single comma; two are one. */
+/* Up to a single comma; a double one stands for a comma. */
 static char *next_word(const char **text)
 {
     GString *word = g_string_new(NULL);
@@ -76,7 +76,7 @@ struct json_object *drive_parse(const char *text, Error **errp)
     return options;
 }
 
-/* Takes member @key out of @options; NULL: it is not there. */
+/* Removes member @key from @options; NULL: absent. */
 static char *take(struct json_object *options, const char *key)
 {
     struct json_object *value;
@@ -117,7 +117,7 @@ static bool take_int(struct json_object *options, const char *key, int *value,
     return true;
 }
 
-/* Older names of options; giving both is a mistake. */
+/* Older names of options; giving both is an error. */
 static bool rename_old(struct json_object *options, Error **errp)
 {
     static const struct {
@@ -157,7 +157,7 @@ static bool rename_old(struct json_object *options, Error **errp)
     return true;
 }
 
-/* --- the drive's own --- */
+/* --- options of the drive --- */
 
 static bool take_interface(DriveConfig *config, struct json_object *options,
                            Error **errp)
@@ -252,7 +252,7 @@ static bool take_aio(DriveConfig *config, struct json_object *options,
     return true;
 }
 
-/* on and off are other names of unmap and ignore. */
+/* on and off are aliases of unmap and ignore. */
 static void translate_discard(struct json_object *options)
 {
     g_autofree char *text = take(options, "discard");
@@ -396,7 +396,7 @@ static bool take_rate(struct json_object *options, const char *key,
     return true;
 }
 
-/* Takes bps=, throttling.bps-total= and the like. */
+/* Removes bps=, throttling.bps-total= and the like. */
 static bool take_limits(DriveConfig *config, struct json_object *options,
                         Error **errp)
 {
@@ -432,7 +432,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* There are no drivers for reading only: both lines say the same. */
+/* There are no read-only drivers: both lines are equal. */
 static void print_formats(void)
 {
     g_autofree const char **names = NULL;
@@ -456,7 +456,7 @@ bool drive_print_formats(const char *options)
 {
     bool asked = false;
 
-    /* Read on its own: what is wrong in the options is told later, once. */
+    /* Parsed separately: errors in the options are reported later, once. */
     while (*options && !asked) {
         g_autofree char *word = next_word(&options);
 
@@ -468,7 +468,7 @@ bool drive_print_formats(const char *options)
     return asked;
 }
 
-/* --- all of it --- */
+/* --- all options --- */
 
 bool drive_config_take(DriveConfig *config, struct json_object *options,
                        Error **errp)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Drives of the command line: a BlockBackend with a name, and its nodes. */
+/* Drives of the command line: a named BlockBackend, and its nodes. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -46,7 +46,7 @@ Drive *drive_of_backend(const BlockBackend *blk)
 void drive_delete(Drive *drive)
 {
     LIST_REMOVE(drive, next);
-    /* The name is free at once, whoever still uses the backend. */
+    /* The name is free at once, even if the backend has other users. */
     blk_set_name(drive->blk, NULL, &error_abort);
     blk_unref(drive->blk);
     g_free(drive->id);
@@ -74,7 +74,7 @@ static void drive_append(Drive *drive)
     }
 }
 
-/* --- where it is: bus and unit --- */
+/* --- its place: bus and unit --- */
 
 static int units_per_bus(DriveInterface interface)
 {
@@ -161,7 +161,7 @@ static bool merge_json(struct json_object *options, const char *text,
         return false;
     }
     json_object_object_foreach(parsed, key, value) {
-        /* What is said beside the file name counts. */
+        /* Options given beside the file name override it. */
         if (!json_object_object_get_ex(options, key, NULL)) {
             json_object_object_add(options, key, json_object_get(value));
         }
@@ -202,7 +202,7 @@ static void set_default(struct json_object *options, const char *key,
     }
 }
 
-/* "Parameter 'x' is ...", in the words of those who write -drive. */
+/* Translates "Parameter 'x' is ..." to the terms of -drive. */
 static void explain(const DriveConfig *config, Error *err, Error **errp)
 {
     const char *text = error_get_pretty(err);
@@ -247,10 +247,10 @@ static BlockDriverState *open_nodes(struct json_object *options,
     return bs;
 }
 
-/* snapshot=on: what is written goes into a file that nobody sees. */
+/* snapshot=on: writes go to an unlinked temporary file. */
 static BlockDriverState *add_overlay(BlockDriverState *bs, Error **errp)
 {
-    /* It may become as large as the disk: not into a file system in memory. */
+    /* It may grow to the size of the disk: avoid a file system in memory. */
     g_autofree char *path = g_build_filename(g_getenv("TMPDIR") ?: "/var/tmp",
                                              "vl.XXXXXX", NULL);
     g_autoptr(json_object) options = json_object_new_object();
@@ -274,7 +274,7 @@ static BlockDriverState *add_overlay(BlockDriverState *bs, Error **errp)
                            json_object_new_string(path));
     json_object_object_add(options, "backing",
                            json_object_new_string(bs->node_name));
-    /* Nobody will see it again. */
+    /* The file is never opened again. */
     json_object_object_add(options, "cache.no-flush",
                            json_object_new_string("on"));
     top = bdrv_img_create(&create, errp)
@@ -331,7 +331,7 @@ static bool put_in_medium(BlockBackend *blk, struct json_object *options,
     return ok;
 }
 
-/* --- all of it --- */
+/* --- the whole drive --- */
 
 static bool set_up_backend(Drive *drive, const DriveConfig *config,
                            Error **errp)

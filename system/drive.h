@@ -19,37 +19,37 @@ typedef enum DriveInterface {
     DRIVE_IF__MAX,
 } DriveInterface;
 
-/* A drive of the command line: a named BlockBackend that goes with its
+/* A drive of the command line: a named BlockBackend that is deleted with its
  * device, or at the end of the program. */
 typedef struct Drive {
     char *id;
     DriveInterface interface;
     int bus, unit;
     bool cdrom;
-    bool read_only; /* so is a medium that comes later */
-    bool claimed; /* a device was made of it */
+    bool read_only; /* later media are so, too */
+    bool claimed; /* a device uses it */
     BlockBackend *blk; /* one reference */
     LIST_ENTRY(Drive) next;
 } Drive;
 
 /*
- * Makes a drive of "key=value,..." as -drive takes it; @interface is what
- * holds where the options do not say.  NULL on failure.
+ * Creates a drive from "key=value,..." as in -drive; @interface is the default.
+ * NULL on failure.
  */
 Drive *drive_new(const char *options, DriveInterface interface, Error **errp);
-/* From now on snapshot=on is the default (-snapshot). */
+/* Makes snapshot=on the default (-snapshot). */
 void drive_snapshot_all(void);
 Drive *drive_of_backend(const BlockBackend *blk);
 Drive *drive_next(Drive *drive); /* NULL starts; the oldest first */
-/* Drops the drive; the backend lives on while others hold it. */
+/* Deletes the drive; other references keep the backend. */
 void drive_delete(Drive *drive);
 void drive_cleanup(void);
-/* Parses "key=value,..." into an object of strings, nothing nested. */
+/* Parses "key=value,..." into a flat object of strings. */
 struct json_object *drive_parse(const char *options, Error **errp);
 /* format=help or format=? in a -drive: prints the formats; false: neither. */
 bool drive_print_formats(const char *options);
 
-/* What the options of a drive say, beside those of its nodes. */
+/* Options of a drive, without those of its nodes. */
 typedef struct DriveConfig {
     char *id, *file, *format, *serial;
     DriveInterface interface;
@@ -66,7 +66,7 @@ typedef struct DriveConfig {
     char *group;
 } DriveConfig;
 
-/* Takes its own out of @options, leaves those of the node. */
+/* Removes the drive's own options from @options, which leaves the node's. */
 bool drive_config_take(DriveConfig *config, struct json_object *options,
                        Error **errp);
 void drive_config_free(DriveConfig *config);

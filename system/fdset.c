@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* add-fd and its sisters: descriptors that clients send over the monitor. */
+/* add-fd and related commands: descriptors sent by clients over the monitor. */
 #include "qemu/osdep.h"
 
 #include "fdset.h"
@@ -9,7 +9,7 @@
 #include "qemu/fdset.h"
 #include "runstate.h"
 
-/* --- with names --- */
+/* --- named descriptors --- */
 
 static GHashTable *named; /* name -> descriptor */
 
@@ -52,8 +52,8 @@ bool qmp_closefd(ClosefdArg *arg, Error **errp)
 /* --- sets --- */
 
 /*
- * What clients have handed over and nobody uses goes with the last of them:
- * nobody is left who could.
+ * Unused descriptors of clients are closed with the last session, as no client
+ * is left that could use them.
  */
 static void clients_have_gone(void)
 {

@@ -5,7 +5,7 @@
 
 #include "qemu/osdep.h"
 
-/* Descriptors that clients have sent go with them (fdset.c). */
+/* Descriptors that clients have sent are closed with them (fdset.c). */
 void fdset_follow_monitors(void);
 
 #endif

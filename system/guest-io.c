@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Requests as a guest makes them.
+ * Requests of a guest.
  *
- * A request that fails goes by the device's error policy: it is reported to
- * the guest, ignored (the guest hears of success), or it stops the machine and
- * waits until the machine goes on, when it is tried again.
+ * A request that fails follows the device's error policy: it is reported to the
+ * guest, ignored (reported as success), or it stops the machine and waits until
+ * the machine runs again, when it is retried.
  *
- * It is performed in the thread of the device, that of its iothread; all else
- * is done in the main thread.
+ * It is executed in the thread of the device's iothread; all else is done in
+ * the main thread.
  */
 #include "qemu/osdep.h"
 
@@ -20,8 +20,8 @@
 
 typedef struct GuestRequest {
     struct GuestQueue *queue;
-    Device *dev;       /* while it is performed: counted there */
-    BlockBackend *blk; /* likewise, a reference */
+    Device *dev;       /* during execution: counted there */
+    BlockBackend *blk; /* likewise, with a reference */
     BlockAcctCookie acct;
     int ret;           /* written by the device's thread */
     bool is_write;
@@ -33,8 +33,8 @@ typedef struct GuestRequest {
 } GuestRequest;
 
 typedef struct GuestQueue {
-    Device *dev; /* NULL: it is gone */
-    int refcnt;  /* the device's, and one for each request in flight */
+    Device *dev; /* NULL: deleted */
+    int refcnt;  /* of the device, and one for each request in flight */
     TAILQ_HEAD(, GuestRequest) waiting; /* for the machine to run */
 } GuestQueue;
 
@@ -56,7 +56,7 @@ static void finish(GuestRequest *req, int ret)
     queue_unref(queue);
 }
 
-/* The machine runs again: all that wait are tried, in their order. */
+/* The machine runs again: retry the waiting requests in order. */
 static void run_state_changed(void *opaque, bool running)
 {
     GuestQueue *queue = opaque;
@@ -81,7 +81,7 @@ static void stop_bh(void *opaque)
     vm_stop(RUN_STATE_IO_ERROR);
 }
 
-/* Returns false where the request waits for the machine to go on. */
+/* False if the request waits for the machine to run. */
 static bool handle_error(GuestRequest *req, BlockBackend *blk, int *ret)
 {
     BlockErrorAction action = blk_get_error_action(blk, !req->is_write, -*ret);
@@ -90,7 +90,7 @@ static bool handle_error(GuestRequest *req, BlockBackend *blk, int *ret)
         blk_iostatus_set_err(blk, -*ret);
         tell_of_error(blk, req, -*ret, action);
         TAILQ_INSERT_TAIL(&req->queue->waiting, req, next);
-        /* Stopping drains: not from within a request. */
+        /* Stopping drains, which a request must not do. */
         aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, stop_bh, NULL);
         return false;
     }
@@ -109,7 +109,7 @@ static void performed_bh(void *opaque)
     int ret = req->ret;
 
     if (ret >= 0 || !req->queue->dev || handle_error(req, blk, &ret)) {
-        /* One that will be tried again counts then. */
+        /* A request that is retried is counted later. */
         block_acct_done(blk_get_stats(blk), &req->acct, ret);
         finish(req, MIN(ret, 0));
     }

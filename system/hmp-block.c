@@ -13,7 +13,7 @@
 #include "qapi/qapi-types-block-dev.h"
 #include "tools/io/command.h"
 
-/* Adds the error to the answer as it is; for commands that always did so. */
+/* Adds the error to the answer without a prefix, for compatibility. */
 static bool print_error(HmpCall *call, Error *err)
 {
     hmp_print(call, "%s\n%s", error_get_pretty(err),
@@ -22,7 +22,7 @@ static bool print_error(HmpCall *call, Error *err)
     return true;
 }
 
-/* @args with the string argument called @name, where it was given. */
+/* Copies the string argument @name to @args if it was given. */
 static void copy_string(HmpCall *call, struct json_object *args,
                         const char *name)
 {
@@ -48,7 +48,7 @@ static void copy_int(HmpCall *call, struct json_object *args,
 
 /* --- requests --- */
 
-/* What a device has, a reference. */
+/* The backend of a device, a reference. */
 static BlockBackend *backend_of_device(const char *id, Error **errp)
 {
     Device *dev = device_find(id);
@@ -88,7 +88,7 @@ bool hmp_qemu_io(HmpCall *call, Error **errp)
     if (!blk) {
         return false;
     }
-    /* What fails there has been said. */
+    /* The command has reported errors. */
     qemuio_command(blk, hmp_str(call, "command"));
     return true;
 }
@@ -211,8 +211,8 @@ static bool delete_node(const char *name, Error **errp)
 }
 
 /*
- * The medium goes at once, whoever uses it; where a device holds the backend
- * it keeps it, empty and without a name.
+ * The medium is removed at once, despite other users; a device keeps its
+ * backend, empty and without a name.
  */
 static bool delete_drive(BlockBackend *blk, Error **errp)
 {
@@ -227,7 +227,7 @@ static bool delete_drive(BlockBackend *blk, Error **errp)
         blk_remove_bs(blk);
     }
     if (device_of_backend(blk)) {
-        /* Nobody is there who could make the requests succeed later. */
+        /* Requests cannot succeed later: do not stop the machine. */
         blk_set_on_error(blk, BLOCKDEV_ON_ERROR_REPORT,
                          BLOCKDEV_ON_ERROR_REPORT);
     }
@@ -300,7 +300,7 @@ static int commit_all(void)
     return ret;
 }
 
-/* What it says of failures is no error of the monitor's. */
+/* Failures are printed, but are no error of the monitor. */
 bool hmp_commit(HmpCall *call, Error **errp)
 {
     const char *device = hmp_str(call, "device");

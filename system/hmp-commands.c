@@ -7,7 +7,7 @@
 #define DEVICE(name) { HMP_DEVICE, name }
 #define STRING(name) { HMP_STRING, name }
 #define INT(name) { HMP_INT, name }
-/* May be left out: */
+/* Marks an optional argument: */
 #define MAYBE(kind, name) { HMP_##kind, name, .optional = true }
 
 static const HmpCommand info_commands[] = {
@@ -168,7 +168,7 @@ const HmpCommand hmp_commands[] = {
     { "system_wakeup", "", "wakes the guest up", hmp_system_wakeup },
     { "quit|q", "", "ends this program", hmp_quit },
 
-    /* --- known by name, and not there yet --- */
+    /* --- commands that are not supported yet --- */
     { "drive_mirror", "[-n] [-f] device target [format]",
       "copies a device while it is written to",
       .missing = "there is no mirror job yet" },

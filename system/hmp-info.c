@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `info ...`: what the query commands answer, for people. */
+/* `info ...`: the results of query commands as text. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "hmp.h"
@@ -13,7 +13,7 @@
 
 /* --- the machine --- */
 
-/* Member @key, a text; NULL: it is not there. */
+/* Member @key, a text; NULL: absent. */
 static const char *member(struct json_object *obj, const char *key)
 {
     struct json_object *value;
@@ -55,7 +55,7 @@ bool hmp_info_version(HmpCall *call, Error **errp)
     return true;
 }
 
-/* Prints member @key of what @command answers, if it is there. */
+/* Prints member @key of the result of @command, if present. */
 static bool print_member(HmpCall *call, const char *command, const char *key,
                          Error **errp)
 {
@@ -270,7 +270,7 @@ static void print_device(HmpCall *call, const BlockInfo *dev, bool verbose)
     }
 }
 
-/* Devices called @name (NULL: all); returns whether there was one. */
+/* Devices named @name (NULL: all); returns whether there was one. */
 static bool print_devices(HmpCall *call, const BlockInfoList *list,
                           const char *name, bool verbose)
 {
@@ -280,7 +280,7 @@ static bool print_devices(HmpCall *call, const BlockInfoList *list,
         if (name && strcmp(name, e->value->device)) {
             continue;
         }
-        /* A blank line stands before each but the first, shown or not. */
+        /* A blank line precedes each but the first, shown or not. */
         hmp_print(call, "%s", e == list ? "" : "\n");
         print_device(call, e->value, verbose);
         found = true;

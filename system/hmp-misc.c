@@ -10,8 +10,8 @@
 #include "qapi/keyval.h"
 
 /*
- * Code shared with the tools prints; here it is to be heard by the one who
- * asked.  Nothing else prints meanwhile, as there is one thread that does.
+ * Code shared with the tools prints on stdout; here its output is added to the
+ * answer.  There is no other output meanwhile, as only this thread prints.
  */
 void hmp_print_stdout_of(HmpCall *call, void (*fn)(const void *),
                          const void *opaque)
@@ -190,7 +190,7 @@ static struct json_object *inet_address(const char *text, Error **errp)
     return with_string(with_string(NULL, "host", host), "port", colon + 1);
 }
 
-/* As nbd-server-start takes it. */
+/* The address as for nbd-server-start. */
 static struct json_object *server_address(const char *text, Error **errp)
 {
     bool is_unix = g_str_has_prefix(text, "unix:");

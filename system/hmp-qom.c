@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Objects and their properties; and what a machine without parts says. */
+/* Objects and their properties; and information on missing parts. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "hmp.h"
@@ -66,7 +66,7 @@ bool hmp_qom_get(HmpCall *call, Error **errp)
     return true;
 }
 
-/* @text as a value for a property that is now @now; NULL: it is not one. */
+/* @text as a value for a property that is now @now; NULL: it is invalid. */
 static struct json_object *parse_value(const char *text,
                                        struct json_object *now,
                                        const char *property, Error **errp)
@@ -139,7 +139,7 @@ bool hmp_closefd(HmpCall *call, Error **errp)
     return by_name(call, "closefd", errp);
 }
 
-/* --- parts that are not there --- */
+/* --- missing parts --- */
 
 bool hmp_system_powerdown(HmpCall *call, Error **errp)
 {

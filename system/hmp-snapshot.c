@@ -18,7 +18,7 @@ bool hmp_savevm(HmpCall *call, Error **errp)
     return savevm_save(name && *name ? name : NULL, true, NULL, NULL, errp);
 }
 
-/* Where it fails the machine stays where it is, as users know it. */
+/* After a failure the machine stays stopped. */
 bool hmp_loadvm(HmpCall *call, Error **errp)
 {
     bool running = runstate_is_running();
@@ -74,7 +74,7 @@ static void print_line(HmpCall *call, const BdrvSnapshot *sn, bool global)
     g_autofree char *line = NULL;
 
     if (global && info) {
-        /* The IDs on the other disks may be others. */
+        /* The IDs on other disks may differ. */
         g_free(info->id);
         info->id = g_strdup("--");
     }
@@ -93,7 +93,7 @@ static bool is_on_all(const GPtrArray *disks, const char *name)
     return true;
 }
 
-/* Those of @list that are on all disks, or those that are not. */
+/* Snapshots of @list that are on all disks, or those that are not. */
 static GPtrArray *filter(const GPtrArray *disks, const GPtrArray *list,
                          bool global)
 {

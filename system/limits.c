@@ -77,7 +77,7 @@ bool qmp_block_set_io_throttle(BlockIOThrottle *arg, Error **errp)
         blk_io_limits_disable(blk);
         return true;
     }
-    /* A member of a group stays in it unless told otherwise. */
+    /* A member of a group stays in it unless another one is given. */
     if (!arg->group && blk_io_limits_group(blk)) {
         group = blk_io_limits_group(blk);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the machine is, and what it is called. */
+/* The type of the machine, and its name. */
 #include "qemu/osdep.h"
 
 #include "machine.h"
@@ -12,8 +12,8 @@ typedef struct MachineModel {
     const char *name, *alias, *desc;
 } MachineModel;
 
-/* The first is the default.  The others are names that users of other
- * programs write; they all get the same machine. */
+/* The first is the default.  The others are names used by users of other
+ * programs; all of them mean the same machine. */
 static const MachineModel models[] = {
     { "tidemark-1.0", "tidemark", "Devices and no processors" },
     { "pc", NULL, "Devices and no processors" },

@@ -18,7 +18,7 @@
 #include "runstate.h"
 #include "storage-daemon/program.h"
 
-/* The program that has sent the signal; caller frees.  NULL: not known. */
+/* The program that sent the signal; caller frees.  NULL: not known. */
 static char *program_of(pid_t pid)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);

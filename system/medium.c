@@ -11,7 +11,7 @@
 #include "qapi/qapi-events.h"
 #include "qapi/qapi-types-block-dev.h"
 
-/* --- finding --- */
+/* --- lookup --- */
 
 static BlockBackend *not_found(const char *name, Error **errp)
 {
@@ -53,7 +53,7 @@ typedef struct Medium {
     BlockBackend *blk;
     Device *dev;       /* NULL: a drive without device */
     BlockDevState state;
-    const char *name;  /* as the user named it */
+    const char *name;  /* the name that the user gave */
 } Medium;
 
 static bool medium_find(Medium *m, const char *device, const char *id,
@@ -66,7 +66,7 @@ static bool medium_find(Medium *m, const char *device, const char *id,
     }
     m->dev = device_of_backend(m->blk);
     if (!blk_get_device_state(m->blk, &m->state)) {
-        m->state.removable = true; /* nobody holds it */
+        m->state.removable = true; /* no device uses it */
     }
     if (!m->state.removable) {
         error_setg(errp, "Device '%s' is not removable", m->name);
@@ -185,7 +185,7 @@ bool qmp_blockdev_remove_medium(BlockdevRemoveMediumArg *arg, Error **errp)
     return ok;
 }
 
-/* A node that some device has is no loose medium. */
+/* A node used by a device cannot be inserted elsewhere. */
 static bool node_is_taken(const BlockDriverState *bs)
 {
     BlockBackend *blk = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Backends as commands name them, and their media.  Main thread. */
+/* Lookup of the backends that commands name, and their media.  Main thread. */
 #ifndef SYSTEM_MEDIUM_H
 #define SYSTEM_MEDIUM_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* -object and the questions about them. */
+/* -object and its help. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -11,7 +11,7 @@
 #include "qapi/qapi-types-qom.h"
 #include "qemu/iothread.h"
 
-/* Objects of machines that have memory; nothing here would use them. */
+/* Objects of machines with memory, which are not supported. */
 static bool is_ignored(const char *type)
 {
     return g_str_has_prefix(type, "memory-backend-") ||

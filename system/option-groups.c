@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The parameters of options, and the answer to query-command-line-options.
- * Names and types are an interface: management programs look there for what a
- * program of this kind takes, also for what has no effect here.
+ * Names and types are an interface: management programs look there for
+ * supported parameters, including those that have no effect here.
  */
 #include "qemu/osdep.h"
 
@@ -148,7 +148,7 @@ const OptGroup mon_opt_group = { "mon", "chardev", mon_params };
 const OptGroup global_opt_group = { "global", NULL, global_params };
 const OptGroup rtc_opt_group = { "rtc", NULL, rtc_params };
 const OptGroup drive_opt_group = { "drive", NULL, drive_params };
-/* Those that take what their kind has are listed without parameters. */
+/* Groups whose parameters depend on the type are listed without any. */
 const OptGroup object_opt_group = { "object", NULL, no_params };
 const OptGroup accel_opt_group = { "accel", NULL, no_params };
 const OptGroup net_opt_group = { "net", NULL, no_params };

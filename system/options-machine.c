@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Options that describe the machine and the process.  What has no effect on a
- * machine without processors and memory is checked nevertheless: a command line
- * that is wrong elsewhere is wrong here.
+ * Options that describe the machine and the process.  Options without effect on
+ * a machine without processors and memory are checked nevertheless: an invalid
+ * command line is refused.
  */
 #include "qemu/osdep.h"
 
@@ -40,7 +40,7 @@ static bool take_machine_property(const OptionCall *call, const char *key,
         call->options->machine_accel = g_strdup(value);
         return true;
     }
-    /* Those that belong to boards are not listed, but known. */
+    /* Properties of boards are not listed, but accepted. */
     if (!param && strcmp(key, "memory-backend") && strcmp(key, "graphics") &&
         strcmp(key, "smm") && strcmp(key, "hpet") && strcmp(key, "vmport") &&
         strcmp(key, "gic-version")) {
@@ -140,7 +140,7 @@ bool option_msg(const OptionCall *call, Error **errp)
     return true;
 }
 
-/* --- memory and processors, which are not there --- */
+/* --- memory and processors, which do not exist --- */
 
 bool option_memory(const OptionCall *call, Error **errp)
 {
@@ -307,7 +307,7 @@ bool option_rtc(const OptionCall *call, Error **errp)
     return true;
 }
 
-/* --- what happens when --- */
+/* --- actions on events --- */
 
 static bool parse_action(struct json_object *opts, const char *key,
                          int (*parse)(const char *, Error **), int *value,
@@ -379,7 +379,7 @@ static bool check_sandbox(struct json_object *opts, Error **errp)
     return true;
 }
 
-/* Nobody shall believe in a protection that is not there. */
+/* A sandbox that cannot be provided is refused. */
 bool option_sandbox(const OptionCall *call, Error **errp)
 {
     if (!opt_get_bool(call->opts, "enable", false)) {
@@ -400,7 +400,7 @@ static const char *const log_items[] = {
     "nochain", "plugin", "strace", "tid", "vpu", NULL,
 };
 
-/* Nothing here writes any of them. */
+/* None of these logs is written. */
 bool option_log_items(const OptionCall *call, Error **errp)
 {
     g_auto(GStrv) items = g_strsplit(call->value, ",", -1);
@@ -425,7 +425,7 @@ bool option_log_items(const OptionCall *call, Error **errp)
     return true;
 }
 
-/* May hold one %d, which stands for the process. */
+/* May contain one %d for the process id. */
 bool option_log_file(const OptionCall *call, Error **errp)
 {
     const char *percent = strchr(call->value, '%');
@@ -450,7 +450,7 @@ bool option_log_file(const OptionCall *call, Error **errp)
     return true;
 }
 
-/* --- screens, networks: there are none --- */
+/* --- screens and networks, which do not exist --- */
 
 bool option_display(const OptionCall *call, Error **errp)
 {

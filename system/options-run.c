@@ -23,7 +23,7 @@
 #include "savevm.h"
 #include "storage-daemon/program.h"
 
-/* Said here in other words than by object-add. */
+/* The message differs from that of object-add. */
 static bool is_new_object(struct json_object *json, Error **errp)
 {
     const ObjectOptions *object = NULL;
@@ -73,7 +73,7 @@ bool option_drive(const OptionCall *call, Error **errp)
     return drive_new(call->value, DRIVE_IF_IDE, errp) != NULL;
 }
 
-/* -hda FILE and the like: what the file is put into is said by the name. */
+/* -hda FILE and the like: the name of the option implies the drive. */
 bool option_disk(const OptionCall *call, Error **errp)
 {
     static const struct {
@@ -133,7 +133,7 @@ bool option_mon(const OptionCall *call, Error **errp)
     return monitor_add(&options, errp);
 }
 
-/* The chardev of "chardev:ID", or a new one; its id, caller frees. */
+/* The chardev of "chardev:ID", or a new one; returns its id, caller frees. */
 static char *short_chardev(const char *value, const char *new_id, Error **errp)
 {
     g_autoptr(ChardevOptions) chardev = NULL;
@@ -189,8 +189,8 @@ bool option_qtest(const OptionCall *call, Error **errp)
 }
 
 /*
- * -serial, -parallel: nothing is at the machine's end, but the other end may
- * be opened; with "mon:" there is a monitor behind it.
+ * -serial, -parallel: no device is connected, but the chardev is opened; with
+ * "mon:" it gets a monitor.
  */
 bool option_line(const OptionCall *call, Error **errp)
 {
@@ -211,7 +211,7 @@ bool option_line(const OptionCall *call, Error **errp)
         return true;
     }
     if (err) {
-        /* Here the words are wrong without being a "parse error". */
+        /* These errors are reported without the prefix "parse error". */
         if (!g_str_has_prefix(error_get_pretty(err), "parse error: ")) {
             error_report("%s", error_get_pretty(err));
         }
@@ -236,7 +236,7 @@ static bool may_add_fd(int64_t fd, int64_t set, Error **errp)
         error_setg(errp, "fd cannot be a standard I/O stream");
         return false;
     }
-    /* Ours are closed on exec; those that we have been given are not. */
+    /* Our descriptors are closed on exec; inherited ones are not. */
     flags = fd <= INT_MAX ? fcntl(fd, F_GETFD) : -1;
     if (flags < 0 || (flags & FD_CLOEXEC)) {
         error_setg(errp, "fd is not valid or already in use");

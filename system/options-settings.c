@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* -set and -global: parameters of what is given elsewhere. */
+/* -set and -global: parameters for other options. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -10,7 +10,7 @@
 
 /* --- -set GROUP.ID.KEY=VALUE --- */
 
-/* Are the four parts there?  Caller frees them. */
+/* Are all four parts present?  Caller frees them. */
 static bool parse_setting(const char *text, char *parts[4])
 {
     g_autoptr(GRegex) regex = g_regex_new(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line: one table of options.  They are carried out by phase, as
- * things need each other, and within a phase in the order they were written.
+ * The command line: one table of options.  They are executed by phase, in the
+ * order of dependencies, and within a phase in the order they were given.
  */
 #include "qemu/osdep.h"
 
@@ -20,7 +20,7 @@
 
 static void G_GNUC_NORETURN print_help(void);
 
-/* --- flags, and what needs little --- */
+/* --- flags and other short options --- */
 
 static bool option_help(const OptionCall *call, Error **errp)
 {
@@ -89,7 +89,7 @@ static bool option_qtest_log(const OptionCall *call, Error **errp)
     return !strcmp(call->value, "none") || qtest_set_log(call->value, errp);
 }
 
-/* What programs of this kind have, and this one has not. */
+/* Options of other implementations that are not supported. */
 static bool option_missing(const OptionCall *call, Error **errp)
 {
     error_setg(errp, "this option is not supported");
@@ -251,7 +251,7 @@ const SystemOption *option_find(const char *name)
     return NULL;
 }
 
-/* --- carrying out --- */
+/* --- execution --- */
 
 void option_no_location(void)
 {
@@ -285,7 +285,7 @@ static bool run_step(SystemOptions *options, SystemStep *step)
     return ok;
 }
 
-/* Values that are questions end the program at once. */
+/* Requests for help end the program at once. */
 static void answer_question(const char *option, const char *value)
 {
     bool help = !strcmp(value, "help") || !strcmp(value, "?");
@@ -319,7 +319,7 @@ void option_take(SystemOptions *options, const SystemOption *option,
                               option->run == option_qmp ||
                               option->run == option_qmp_pretty;
     if (option->run == option_qtest) {
-        qtest_hold_clock(); /* before anything has looked at it */
+        qtest_hold_clock(); /* before the clock is read */
     }
     if (!run_step(options, &step)) {
         exit(EXIT_FAILURE);
@@ -364,7 +364,7 @@ static bool run_phase(SystemOptions *options, int phase)
     return true;
 }
 
-/* The descriptors of -add-fd have been copied into their sets. */
+/* The descriptors of -add-fd have been duplicated into their sets. */
 static void close_given_fds(SystemOptions *options)
 {
     for (guint i = 0; options->given_fds && i < options->given_fds->len; i++) {

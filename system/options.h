@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The command line: as a whole, and its parts among themselves. */
+/* The command line, and declarations shared by its parts. */
 #ifndef SYSTEM_OPTIONS_H
 #define SYSTEM_OPTIONS_H
 
@@ -15,24 +15,24 @@ typedef struct SystemOptions {
     char *pidfile;
     char *accel;         /* -accel: names between ":", NULL: not given */
     char *machine_accel; /* the same of -machine */
-    int phase;           /* being carried out, a Phase */
+    int phase;           /* being executed, a Phase */
     GArray *given_fds;   /* of -add-fd, to be closed; or NULL */
     GArray *steps;       /* of SystemStep */
 } SystemOptions;
 
 void system_options_parse(SystemOptions *options, int argc, char **argv);
 /*
- * Carries them out, in the order in which things need each other; false at the
- * first that fails, which has been reported.
+ * Executes them, in the order of dependencies; false at the first that fails,
+ * which was reported.
  */
 bool system_options_run(SystemOptions *options);
 void system_options_free(SystemOptions *options);
 
 /* --- its parts --- */
 
-/* When an option is carried out: things need each other. */
+/* When an option is executed, in the order of dependencies. */
 typedef enum Phase {
-    PHASE_NONE, /* taken when it is read, or needs nothing done */
+    PHASE_NONE, /* executed when parsed, or needs no execution */
     PHASE_EARLY,
     PHASE_OBJECT,
     PHASE_CHARDEV,
@@ -49,10 +49,10 @@ typedef struct OptionCall {
     SystemOptions *options;
     const struct SystemOption *option;
     const char *value;        /* "" for a flag */
-    struct json_object *opts; /* the value, where the option has a group */
+    struct json_object *opts; /* the value, if the option has a group */
 } OptionCall;
 
-/* Carries it out; with PHASE_NONE while the command line is read. */
+/* Executes it; with PHASE_NONE during parsing. */
 typedef bool OptionFunc(const OptionCall *call, Error **errp);
 
 typedef struct SystemOption {
@@ -60,25 +60,25 @@ typedef struct SystemOption {
     const char *args; /* NULL: a flag */
     const char *help; /* NULL: accepted, not shown */
     Phase phase;
-    OptionFunc *run;  /* NULL: there is nothing that it could change */
-    const OptGroup *group; /* what its value is checked against, or NULL */
+    OptionFunc *run;  /* NULL: it has no effect */
+    const OptGroup *group; /* checks its value, or NULL */
 } SystemOption;
 
-/* One option with its value, to be carried out. */
+/* One option with its value, to be executed. */
 typedef struct SystemStep {
     const SystemOption *option;
-    char *shown; /* the value as it was written */
-    char *value; /* with what -set has added */
+    char *shown; /* the value as given */
+    char *value; /* with the additions of -set */
     struct json_object *opts; /* NULL: the option has no group */
 } SystemStep;
 
 /* options.c */
 
 const SystemOption *option_find(const char *name);
-/* Reads one option; ends the program where it is wrong. */
+/* Parses one option; ends the program if it is invalid. */
 void option_take(SystemOptions *options, const SystemOption *option,
                  const char *value);
-/* Fails without saying by which option, as there may be several. */
+/* Fails without naming the option, as there may be several. */
 void option_no_location(void);
 
 /* option-groups.c */
@@ -91,23 +91,23 @@ const OptGroup *option_group_find(const char *name);
 
 /* options-settings.c: -set, -global */
 OptionFunc option_set, option_global;
-/* @device with what -global says of its model; caller frees. */
+/* @device with the values of -global for its model; caller frees. */
 char *with_globals(const char *device);
 void settings_cleanup(void);
 
-/* options-run.c: what creates something */
+/* options-run.c: options that create something */
 OptionFunc option_object, option_chardev, option_blockdev, option_drive,
     option_disk, option_mon, option_qmp, option_qmp_pretty, option_monitor,
     option_qtest, option_line, option_device, option_incoming, option_loadvm,
     option_add_fd;
 
-/* options-machine.c: what describes the machine and the process */
+/* options-machine.c: options that describe the machine and the process */
 OptionFunc option_machine, option_accel, option_cpu, option_name, option_memory,
     option_smp, option_boot, option_sandbox, option_msg, option_action,
     option_no_reboot, option_no_shutdown, option_log_items, option_log_file,
     option_display, option_vga, option_rtc, option_only_none,
     option_readconfig;
-/* Accelerators are tried in the order given; false: none of them is there. */
+/* Accelerators are tried in the order given; false: none is available. */
 bool accelerators_settle(const SystemOptions *options);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree of objects as clients see it:
+ * The tree of objects that clients see:
  *
  *     /objects/ID                          what -object made
  *     /machine/peripheral/ID               devices with a name
@@ -107,7 +107,7 @@ static void list_device(ObjectPropertyInfoList ***tail, const Device *dev)
     }
 }
 
-/* The part of a virtio proxy that does the work. */
+/* The device behind a virtio proxy. */
 static void list_backend(ObjectPropertyInfoList ***tail, const Device *dev)
 {
     const DeviceModel *model = backend_model(dev);

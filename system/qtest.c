@@ -3,12 +3,12 @@
  * The qtest protocol, as far as tests of block devices need it: lines of
  * words, each answered with OK, or with FAIL and the reason.
  *
- *     clock_step [NS]    the guest's clock goes on by NS, or until something
- *                        is due; OK and its new time
- *     clock_set NS       it goes on up to NS
+ *     clock_step [NS]  advances the guest's clock by NS, or
+ *                        until the next timer is due; OK and its new time
+ *     clock_set NS       advances it to NS
  *     endianness         OK little
  *     irq_intercept_in, irq_intercept_out, rtas ...   refused
- *     blk_write DEVICE OFFSET BYTES PATTERN   as the guest; ours alone
+ *     blk_write DEVICE OFFSET BYTES PATTERN   by the guest; an extension
  *     blk_read DEVICE OFFSET BYTES            OK and the first byte, or mixed
  *
  * Answers come in the order of the requests that have ended.
@@ -26,11 +26,11 @@
 
 #define LINE_MAX_BYTES 4096
 #define GUEST_MAX_BYTES (64 * MiB)
-#define LATENCY_NS (1000 * 1000) /* of a request, while the clock stands */
+#define LATENCY_NS (1000 * 1000) /* of a request, while the clock is held */
 
 typedef struct Qtest {
     Chardev *chr;
-    int in_fd, out_fd; /* -1: nobody is there */
+    int in_fd, out_fd; /* -1: no client */
     GString *line;
     FILE *log;
 } Qtest;
@@ -51,7 +51,7 @@ static void G_GNUC_PRINTF(1, 2) answer(const char *fmt, ...)
     }
     if (qtest.out_fd >= 0 &&
         dprintf(qtest.out_fd, "%s\n", text) < 0) {
-        /* The other side is gone; reading will tell. */
+        /* The client has disconnected, which reading will report. */
     }
 }
 
@@ -111,8 +111,8 @@ static void guest_call(char **words, guint n, bool is_write)
 /* --- lines --- */
 
 /*
- * Goes on from one thing that is due to the next: what is woken there sets
- * the time of what comes after it, once the loop has let it run.
+ * Advances from timer to timer: coroutines woken by one set the next, once the
+ * loop has run them.
  */
 static void clock_walk(void *opaque)
 {
@@ -218,7 +218,7 @@ static void opened(void *opaque, int in_fd, int out_fd)
 void qtest_hold_clock(void)
 {
     guest_clock_hold(0);
-    guest_clock_lend(); /* nobody can move it before all is set up */
+    guest_clock_lend(); /* it cannot be advanced before the setup is complete */
     block_acct_fix_latency(LATENCY_NS);
 }
 

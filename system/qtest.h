@@ -5,7 +5,7 @@
 
 #include "qemu/error.h"
 
-/* The clock of the guest is moved by qtest only (qemu/guest-clock.h). */
+/* Only qtest commands advance the guest's clock (qemu/guest-clock.h). */
 void qtest_hold_clock(void);
 bool qtest_start(const char *chardev, Error **errp);
 bool qtest_set_log(const char *path, Error **errp);

@@ -36,7 +36,7 @@ static void add_parameter(Section *section, const char *key, const char *value)
                            section->value->len ? "," : "", key, escaped);
 }
 
-/* The option whose parameters stand in group @name; NULL: there is none. */
+/* The option whose parameters are in group @name; NULL: there is none. */
 static const SystemOption *option_of_group(const char *name)
 {
     static const char *const others[][2] = {

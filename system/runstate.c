@@ -18,11 +18,11 @@ typedef struct Listener {
 
 static RunState current = RUN_STATE_PRELAUNCH;
 static bool shutting_down;
-static bool start_when_ready; /* once the other machine's state is here */
+static bool start_when_ready; /* after the other machine's state was received */
 static RebootAction reboot_action = REBOOT_ACTION_RESET;
 static ShutdownAction shutdown_action = SHUTDOWN_ACTION_POWEROFF;
-static int64_t clock_ns;   /* ran so long, up to the last stop */
-static int64_t started_ns; /* when it began to run */
+static int64_t clock_ns;   /* total running time up to the last stop */
+static int64_t started_ns; /* start of the present run */
 static LIST_HEAD(, Listener) listeners = LIST_HEAD_INITIALIZER(listeners);
 
 RunState runstate_get(void)
@@ -86,7 +86,7 @@ void vm_stop(RunState state)
         tell(false);
         qapi_event_send_stop();
     }
-    /* Whoever stops it may rely on this, whatever it did before. */
+    /* Drains in any case, as callers rely on it. */
     bdrv_drain_all_begin();
     bdrv_drain_all_end();
 }
@@ -182,7 +182,7 @@ bool qmp_cont(Error **errp)
     return true;
 }
 
-/* Resetting a machine that does not run brings it to its beginning. */
+/* Resetting a stopped machine returns it to its initial state. */
 bool qmp_system_reset(Error **errp)
 {
     if (reboot_action == REBOOT_ACTION_SHUTDOWN) {
@@ -199,7 +199,7 @@ bool qmp_system_reset(Error **errp)
     return true;
 }
 
-/* What neither a guest nor a watchdog can do needs no action. */
+/* Actions for guests and watchdogs, which do not exist, are ignored. */
 bool qmp_set_action(SetActionArg *arg, Error **errp)
 {
     runstate_set_actions(arg->has_reboot ? &arg->reboot : NULL,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Whether the machine runs, and what follows from it.  Main thread. */
+/* Whether the machine runs, and related events.  Main thread. */
 #ifndef SYSTEM_RUNSTATE_H
 #define SYSTEM_RUNSTATE_H
 
@@ -7,26 +7,26 @@
 
 RunState runstate_get(void);
 bool runstate_is_running(void);
-/* How long the machine ran, in all. */
+/* Total running time of the machine. */
 int64_t runstate_clock_ns(void);
 void runstate_set_clock_ns(int64_t ns);
-/* STOP, and the state; nothing where it does not run already. */
+/* Sends STOP and sets the state; nothing if it does not run. */
 void vm_stop(RunState state);
-/* RESUME, unless it runs already. */
+/* Sends RESUME, unless it runs already. */
 void vm_start(void);
 /*
- * SHUTDOWN is sent at once; then the loop ends, or the machine only stops where
- * that was asked for (-no-shutdown) and nobody ends the program.
+ * Sends SHUTDOWN at once; then the loop ends, or the machine only stops if that
+ * was requested (-no-shutdown) and the cause is no signal or quit.
  */
 void system_shutdown(ShutdownCause cause);
-/* What happens then, and when the machine is reset. */
+/* Sets the actions on shutdown, and on reset of the machine. */
 void runstate_set_actions(const RebootAction *reboot,
                           const ShutdownAction *shutdown);
-/* The machine waits for the state of another one, with state inmigrate. */
+/* Waits for the state of another machine, in state inmigrate. */
 void runstate_await_incoming(void);
-/* Ready to run: starts, or waits for `cont` (-S) with state prelaunch. */
+/* Setup is complete: starts, or waits for `cont` (-S) in state prelaunch. */
 void runstate_begin(bool start);
-/* Called after each change, until removed (guest requests that wait). */
+/* Called after each change, until removed (waiting guest requests). */
 typedef void RunStateChanged(void *opaque, bool running);
 void runstate_add_listener(RunStateChanged *changed, void *opaque);
 void runstate_remove_listener(RunStateChanged *changed, void *opaque);

@@ -8,13 +8,13 @@
  *
  *     bytes 0-7    "TMVMSTAT"
  *     bytes 8-11   version: 1
- *     bytes 12-15  bytes that follow, at most 64 KiB
+ *     bytes 12-15  number of bytes that follow, at most 64 KiB
  *     then         a JSON object: name and UUID of the machine, its run state
  *                  and how long it ran ("vm-clock-ns"); members that are not
  *                  known are ignored
  *
- * All disks get it or none: what was made is deleted where one fails, and a
- * snapshot of that name that was there before goes only when all is done.
+ * All disks get it or none: new snapshots are deleted if one fails, and a
+ * former snapshot of that name is deleted only when all is done.
  */
 #include "qemu/osdep.h"
 
@@ -63,7 +63,7 @@ static GByteArray *state_encode(RunState status)
     return out;
 }
 
-/* The length of the JSON text behind @head, or -1 with @errp. */
+/* Length of the JSON text after @head, or -1 with @errp. */
 static int64_t state_check_head(const uint8_t *head, uint64_t size,
                                 const char *name, Error **errp)
 {
@@ -85,7 +85,7 @@ static int64_t state_check_head(const uint8_t *head, uint64_t size,
     return -1;
 }
 
-/* NULL: it is not ours, or damaged. */
+/* NULL: another format, or damaged. */
 static struct json_object *state_read(BlockDriverState *bs,
                                       const BdrvSnapshot *sn, Error **errp)
 {
@@ -130,7 +130,7 @@ static void state_restore(struct json_object *obj)
 
 /* --- disks --- */
 
-/* Is @bs one that a guest can write, not a part of another? */
+/* Can a guest write @bs, and is it no part of another disk? */
 static bool is_disk(const BlockDriverState *bs)
 {
     const BdrvChild *c = NULL;
@@ -172,7 +172,7 @@ GPtrArray *savevm_disks(void)
     }
     while ((bs = bdrv_next_node(bs))) {
         if (bdrv_is_monitor_owned(bs) && is_disk(bs)) {
-            g_ptr_array_insert(nodes, 0, bs); /* the oldest first */
+            g_ptr_array_insert(nodes, 0, bs); /* oldest first */
         }
     }
     for (guint i = 0; i < nodes->len; i++) {
@@ -181,7 +181,7 @@ GPtrArray *savevm_disks(void)
     return disks;
 }
 
-/* Those named, or all. */
+/* The disks named, or all. */
 static GPtrArray *find_disks(char **devices, Error **errp)
 {
     g_autoptr(GPtrArray) disks = NULL;
@@ -253,7 +253,7 @@ bool savevm_has(BlockDriverState *bs, const char *name, BdrvSnapshot **sn)
 
 /* --- saving --- */
 
-/* A snapshot that is there, of one of the disks. */
+/* An existing snapshot of one of the disks. */
 typedef struct Made {
     BlockDriverState *bs;
     char *id, *name;
@@ -305,7 +305,7 @@ static bool delete_all(const GArray *list, Error **errp)
     return ok;
 }
 
-/* What has the name already; false: there is some, and it may not go. */
+/* Snapshots that have the name already; false: one must not be deleted. */
 static bool find_old(const GPtrArray *disks, const char *name, bool overwrite,
                      GArray *old, Error **errp)
 {
@@ -324,7 +324,7 @@ static bool find_old(const GPtrArray *disks, const char *name, bool overwrite,
     return true;
 }
 
-/* Makes @sn on all @disks, or on none. */
+/* Creates @sn on all @disks, or on none. */
 static bool create_all(const GPtrArray *disks, BlockDriverState *state_bs,
                        const BdrvSnapshot *sn, const GByteArray *state,
                        GArray *made, Error **errp)
@@ -391,8 +391,8 @@ bool savevm_save(const char *name, bool overwrite, const char *vmstate,
 /* --- loading --- */
 
 /*
- * All disks become what the snapshot has, or none: with more than one, each
- * gets a snapshot of what it is now, as long as it takes.
+ * Reverts all disks to the snapshot, or none: with more than one, each gets a
+ * temporary snapshot of its present state.
  */
 static bool goto_all(const GPtrArray *disks, const char *name, Error **errp)
 {
@@ -424,7 +424,7 @@ static bool goto_all(const GPtrArray *disks, const char *name, Error **errp)
             error_report_err(err);
         }
     }
-    (void)delete_all(made, NULL); /* one that stays does no harm */
+    (void)delete_all(made, NULL); /* a remaining one is harmless */
     return ok;
 }
 

@@ -7,21 +7,21 @@
 
 /*
  * @devices (NULL: all that can be written) are names of nodes; @vmstate (NULL:
- * the first) is the one of them that keeps the machine's state.
+ * the first) is the one that stores the machine's state.
  */
 
-/* Stops the machine as long as it takes.  @name NULL: made of the time. */
+/* Stops the machine meanwhile.  @name NULL: derived from the time. */
 bool savevm_save(const char *name, bool overwrite, const char *vmstate,
                  char **devices, Error **errp);
-/* The machine stands still. */
+/* The machine must be stopped. */
 bool savevm_load(const char *name, const char *vmstate, char **devices,
                  Error **errp);
-/* Where a disk has none of that name there is nothing to do. */
+/* Disks without a snapshot of that name are ignored. */
 bool savevm_delete(const char *name, char **devices, Error **errp);
 
 /* The disks of the machine that can be written, a reference to each. */
 GPtrArray *savevm_disks(void);
-/* The one that keeps the machine's state. */
+/* The disk that stores the machine's state. */
 BlockDriverState *savevm_state_disk(const GPtrArray *disks, const char *name,
                                     Error **errp);
 /* Has @bs a snapshot of that name?  @sn (may be NULL) gets a copy, or NULL. */
