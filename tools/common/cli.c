@@ -15,7 +15,7 @@
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
 
-/* ids of the objects made, for cleaning up */
+/* ids of created objects, for deletion */
 static GSList *cli_object_ids;
 
 void cli_usage_error(const char *fmt, ...)
@@ -37,7 +37,7 @@ static bool takes_argument(const CliOption *o)
     return o->kind == CLI_TEXT || o->kind == CLI_CALL;
 }
 
-/* What getopt_long() wants, made from @table. */
+/* Tables for getopt_long(), made from @table. */
 static void getopt_tables(const CliOption *table, GString *letters,
                           struct option *longs)
 {
@@ -94,7 +94,7 @@ int cli_parse(int argc, char **argv, const CliOption *table, void *dest,
 
     getopt_tables(table, letters, longs);
     opterr = 0;
-    optind = 0; /* glibc: start anew */
+    optind = 0; /* glibc: restart */
     while ((c = getopt_long(argc, argv, letters->str, longs, NULL)) != -1) {
         if (c == 'h') {
             help();
@@ -111,7 +111,7 @@ int cli_parse(int argc, char **argv, const CliOption *table, void *dest,
     return optind;
 }
 
-/* @text has the form of a size, whatever its value. */
+/* Does @text have the form of a size?  The value may be out of range. */
 static bool looks_like_size(const char *text)
 {
     size_t n = strspn(text, "0123456789");

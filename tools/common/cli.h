@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Command lines of the tools: a table of options, read into a struct, and the
- * values that several commands take.
+ * Command lines of the tools: a table of options, parsed into a struct, and
+ * values common to several commands.
  */
 #ifndef TOOLS_COMMON_CLI_H
 #define TOOLS_COMMON_CLI_H
 
 #include "qemu/error.h"
 
-/* Takes @arg (NULL where the option has none) into @dest; reports by itself
- * and returns false where it is wrong. */
+/* Parses @arg (NULL if the option has none) into @dest; reports an error and
+ * returns false if it is invalid. */
 typedef bool CliFunc(void *dest, const char *arg);
 
 typedef struct CliOption {
@@ -18,7 +18,7 @@ typedef struct CliOption {
     enum {
         CLI_FLAG, /* sets the bool at @offset */
         CLI_TEXT, /* sets the const char * at @offset to its argument */
-        CLI_CALL, /* hands its argument to @call */
+        CLI_CALL, /* passes its argument to @call */
         CLI_NOTE, /* calls @call without an argument */
     } kind;
     size_t offset;
@@ -28,10 +28,10 @@ typedef struct CliOption {
 #define CLI_LONG_ONLY 256
 
 /*
- * Reads the options of @argv into @dest; returns the index of the first
- * operand.  Operands may stand between options.  An option that is not in the
- * table ends the program with status 1, and so does a refused value;
- * -h/--help calls @help and ends it with 0.
+ * Parses the options of @argv into @dest; returns the index of the first
+ * operand.  Operands may be between options.  An unknown option or an invalid
+ * value ends the program with status 1; -h/--help calls @help and ends it with
+ * 0.
  */
 int cli_parse(int argc, char **argv, const CliOption *table, void *dest,
               void (*help)(void));
@@ -43,9 +43,9 @@ void cli_usage_error(const char *fmt, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
 bool cli_size(const char *what, const char *text, int64_t *bytes);
 /* "human" or "json"; reports anything else.  NULL: human. */
 bool cli_output_format(const char *text, bool *json);
-/* --object: creates it; reports what is wrong.  A CliFunc. */
+/* --object: creates it; reports errors.  A CliFunc. */
 bool cli_object(void *dest, const char *arg);
-/* Deletes what cli_object() made. */
+/* Deletes the objects of cli_object(). */
 void cli_objects_cleanup(void);
 /* Prints name and version of the program. */
 void cli_print_version(void);

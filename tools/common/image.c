@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening images as the tools' options say, and their life cycle. */
+/* Opening images by the tools' options, and the life cycle of a tool. */
 #include "qemu/osdep.h"
 
 #include <signal.h>
@@ -111,7 +111,7 @@ int tool_finish(int status)
 {
     bdrv_close_all();
     if (bdrv_any_close_failed() && status == EXIT_SUCCESS) {
-        status = EXIT_FAILURE; /* why, was said when it failed */
+        status = EXIT_FAILURE; /* it was reported */
     }
     cli_objects_cleanup();
     aio_main_cleanup();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening images as the tools' options say, and their life cycle. */
+/* Opening images by the tools' options, and the life cycle of a tool. */
 #ifndef TOOLS_COMMON_IMAGE_H
 #define TOOLS_COMMON_IMAGE_H
 
@@ -9,13 +9,13 @@ typedef struct ToolImage {
     const char *filename; /* or, with @image_opts, key=value,... */
     const char *format;   /* NULL: probed */
     bool image_opts;
-    bool writethrough;    /* each write is durable when it returns */
+    bool writethrough;    /* each write is durable when it completes */
     int flags;            /* BDRV_O_* */
 } ToolImage;
 
 /*
- * Sets the flags that a cache mode (none, writeback, writethrough, directsync,
- * unsafe) stands for; false where @mode is none.  NULL: writeback.
+ * Sets the flags for a cache mode (none, writeback, writethrough, directsync,
+ * unsafe); false if @mode is invalid.  NULL: writeback.
  */
 bool tool_cache_mode(const char *mode, ToolImage *image);
 
@@ -26,17 +26,17 @@ bool tool_cache_mode(const char *mode, ToolImage *image);
 BlockBackend *tool_open(const ToolImage *image, Error **errp);
 
 /*
- * Sets the program's name (@name; @argv0 is for messages), the main context
- * and handlers for signals; exits where that fails.
+ * Sets the program's name (@name; @argv0 is for messages), the main context and
+ * handlers for signals; exits on failure.
  */
 void tool_init(const char *name, const char *argv0);
 /*
  * Closes all images, which stores their bitmaps, and returns @status, or
- * EXIT_FAILURE instead of success where closing one failed; where SIGINT,
- * SIGTERM or SIGHUP came the program ends by it instead.
+ * EXIT_FAILURE instead of success if closing one failed.  After SIGINT, SIGTERM
+ * or SIGHUP the program is killed by that signal instead.
  */
 int tool_finish(int status);
-/* One of these signals came: long operations are to end soon. */
+/* One of these signals was received: long operations should end soon. */
 bool tool_interrupted(void);
 
 #endif

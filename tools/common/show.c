@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Printing: JSON with indentation, and particulars of an image as text. */
+/* Printing: JSON with indentation, and properties of an image as text. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "qapi/qapi-types-block-image.h"
@@ -77,7 +77,7 @@ void show_json(struct json_object *value)
 
 /* --- as text --- */
 
-/* The order in which people are used to see them; others follow. */
+/* The usual order of members; others follow. */
 static const char *const known_order[] = {
     "compat", "data-file", "data-file-raw", "compression-type",
     "lazy-refcounts", "flags", "name", "granularity", "bitmaps",

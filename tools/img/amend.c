@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img amend: changes options of an image that exists. */
+/* qemu-img amend: changes options of an existing image. */
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "img.h"
@@ -28,11 +28,11 @@ static const CliOption amend_options[] = {
     { 0 },
 };
 
-/* What is wanted, and of which image. */
+/* The requested change, and its image. */
 typedef struct Amend {
     BlockDriverState *bs;
     BdrvAmend change;
-    int64_t size;                  /* -1: stays */
+    int64_t size;                  /* -1: no change */
     char *backing_file, *backing_fmt; /* NULL: not given */
     int ret;
     Error *err;
@@ -264,7 +264,7 @@ static bool change(Amend *a, const AmendArgs *args, BlockBackend *blk,
 {
     bool ok = take_options(a, args->extra, errp) && check_backing(a, errp);
 
-    /* Last what cannot be taken back: version 2 has no zero clusters. */
+    /* The irreversible step comes last: version 2 has no zero clusters. */
     if (ok && a->change.version == 2) {
         return change_size(a, blk, errp) && change_format(a, errp);
     }

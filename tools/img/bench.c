@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img bench: sends requests one after the other and takes the time. */
+/* qemu-img bench: sends requests and measures the time. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/io.h"
@@ -116,9 +116,9 @@ typedef struct Bench {
     uint8_t *buf;       /* all requests use it */
     int64_t image_size;
     int64_t offset;     /* of the next request */
-    int64_t left;       /* requests not yet sent */
+    int64_t left;       /* requests not yet submitted */
     int64_t until_flush;
-    int64_t requests, flushes; /* under way */
+    int64_t requests, flushes; /* in flight */
     bool want_flush;
     int error;          /* the first */
 } Bench;
@@ -140,7 +140,7 @@ static void coroutine_fn bench_flush(void *opaque)
     aio_notify(aio_main_context());
 }
 
-/* Where the next request is to start; it moves on, and around. */
+/* Offset of the next request; it advances, and wraps around. */
 static int64_t next_offset(Bench *b)
 {
     int64_t offset = b->offset;
@@ -166,7 +166,7 @@ static void coroutine_fn bench_send(void *opaque)
     aio_notify(aio_main_context());
 }
 
-/* A flush is due: with --no-drain it goes beside the requests. */
+/* A flush is due: with --no-drain it runs in parallel to the requests. */
 static bool flush_if_due(Bench *b)
 {
     if (!b->want_flush || b->flushes ||
@@ -178,7 +178,7 @@ static bool flush_if_due(Bench *b)
     return b->want_flush && !b->args->no_drain;
 }
 
-/* Sends what may be sent now. */
+/* Submits as many requests as allowed. */
 static void bench_fill(Bench *b)
 {
     while (!b->error && !flush_if_due(b) && b->left > 0 &&

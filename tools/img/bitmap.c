@@ -158,7 +158,7 @@ static int do_steps(const BitmapArgs *args, BlockBackend *blk,
     return EXIT_SUCCESS;
 }
 
-/* Do the options fit together? */
+/* Are the options compatible? */
 static bool check_args(BitmapArgs *args)
 {
     if (!args->verbs) {

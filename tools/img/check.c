@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qemu-img check: looks for inconsistencies of an image, and repairs them.
+ * qemu-img check: finds inconsistencies of an image, and repairs them.
  *
  * Exit status: 0 clean, 1 the check failed, 2 corrupt, 3 only leaks, 63 the
  * format has no check.
@@ -120,7 +120,7 @@ static void print_result_json(const CheckArgs *args, BlockDriverState *bs,
     show_json(qapi_ImageCheck_to_json(&check));
 }
 
-/* Checks once more after repairs; @r keeps the numbers of what was fixed. */
+/* Checks again after repairs; @r keeps the numbers of repaired errors. */
 static int check_again(const CheckArgs *args, BlockDriverState *bs,
                        BdrvCheckResult *r)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qemu-img commit: writes what an image holds into one of its backing files.
+ * qemu-img commit: writes the data of an image into one of its backing files.
  *
- * Each layer above that file is opened by itself, without its backing file, so
- * that only the one that is written to has to be locked for that.
+ * Each layer above that file is opened separately, without its backing file, so
+ * that only the file that is written has to be locked for writing.
  */
 #include "qemu/osdep.h"
 #include "block/commit.h"
@@ -29,7 +29,7 @@ static const CliOption commit_options[] = {
 
 typedef struct Commit {
     const CommitArgs *args;
-    GPtrArray *layers; /* of BlockBackend: the image, then what is below */
+    GPtrArray *layers; /* of BlockBackend: the image, then the layers below */
     BlockBackend *base;
     int64_t size;      /* of the image */
 } Commit;
@@ -53,7 +53,7 @@ static BlockBackend *open_layer(const Commit *c, const char *filename,
     return img_open(&image);
 }
 
-/* Is the backing file @name, which is @path, the one the user means? */
+/* Is the backing file @name, which is @path, the one that the user means? */
 static bool is_base(const CommitArgs *args, const char *name, const char *path)
 {
     return !args->base || !strcmp(args->base, name) ||
@@ -105,7 +105,7 @@ static bool show_progress(void *opaque, int64_t done, int64_t total)
     return !tool_interrupted();
 }
 
-/* The base must hold all of the image. */
+/* The base must be large enough for the image. */
 static bool grow_base(Commit *c)
 {
     Error *err = NULL;
@@ -150,7 +150,7 @@ static bool copy(Commit *c)
     return ret >= 0;
 }
 
-/* What it held is in its backing file now. */
+/* The image's data is in its backing file now. */
 static bool empty(const Commit *c)
 {
     BlockBackend *top = c->layers->pdata[0];

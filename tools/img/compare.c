@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qemu-img compare: do two images hold the same?
+ * qemu-img compare: do two images have the same content?
  *
- * Exit status: 0 identical, 1 different, 2 and above: it could not be told.
+ * Exit status: 0 identical, 1 different, 2 and above: an error.
  */
 #include "qemu/osdep.h"
 #include "block/graph.h"
@@ -11,7 +11,7 @@
 #include "img.h"
 
 #define COMPARE_CHUNK (512 * KiB)
-#define COMPARE_CHUNKS 8 /* at the same time */
+#define COMPARE_CHUNKS 8 /* in flight */
 
 enum {
     COMPARE_SAME = 0,
@@ -43,17 +43,17 @@ typedef struct CompareSide {
     const char *filename;
     BlockBackend *blk;
     int64_t size;
-    int status; /* of the range being looked at: BDRV_BLOCK_* */
+    int status; /* of the present range: BDRV_BLOCK_* */
 } CompareSide;
 
-/* A part of both images, compared beside others. */
+/* A part of both images, compared in parallel to others. */
 typedef struct CompareChunk {
     struct Compare *c;
     int64_t offset, bytes;
     uint8_t *buf[2]; /* COMPARE_CHUNK bytes each */
     HostBatch batch;
     int result;      /* COMPARE_* */
-    int side, error; /* whose read failed; -errno */
+    int side, error; /* the image whose read failed; -errno */
 } CompareChunk;
 
 typedef struct Compare {
@@ -64,7 +64,7 @@ typedef struct Compare {
     int running;   /* coroutines */
 } Compare;
 
-/* Status of the run at @offset; *@bytes is cut to it. */
+/* Status of the run at @offset; *@bytes is reduced to it. */
 static int look(CompareSide *s, int64_t offset, int64_t *bytes)
 {
     int64_t pnum;
@@ -90,7 +90,7 @@ static bool reads_zero(const CompareChunk *k, int side)
     return k->c->side[side].status & BDRV_BLOCK_ZERO;
 }
 
-/* Both buffers are filled, but for zeroes. */
+/* Compares the buffers, which are filled except for zeroes. */
 static int compare_buffers(CompareChunk *k)
 {
     for (int i = 0; i < 2; i++) {
@@ -102,7 +102,7 @@ static int compare_buffers(CompareChunk *k)
                                                   : COMPARE_SAME;
 }
 
-/* In a worker thread. */
+/* Runs in a worker thread. */
 static int compare_run(void *opaque)
 {
     CompareChunk *k = opaque;
@@ -111,7 +111,7 @@ static int compare_run(void *opaque)
     return ret < 0 ? ret : compare_buffers(k);
 }
 
-/* -errno: it has to be done in the general way. */
+/* -errno: use the general path. */
 static int coroutine_fn compare_fast(CompareChunk *k)
 {
     int ret = 0;
@@ -157,7 +157,7 @@ static void coroutine_fn compare_entry(void *opaque)
     aio_notify(aio_main_context());
 }
 
-/* Tells of the first sector that differs. */
+/* Reports the first sector that differs. */
 static void tell_difference(const CompareChunk *k)
 {
     int64_t pos = 0;
@@ -181,7 +181,7 @@ static int tell_result(const CompareChunk *k)
     return k->result;
 }
 
-/* As many chunks as there are; the first that is not the same counts. */
+/* Compares as many chunks as exist; the first that differs counts. */
 static int compare_chunks(Compare *c, int64_t *offset, int64_t end)
 {
     int n, ret = COMPARE_SAME;
@@ -222,7 +222,7 @@ static int compare_range(Compare *c, int64_t offset, int64_t bytes)
     return ret;
 }
 
-/* The part that both images have. */
+/* Compares the part that both images have. */
 static int compare_common(Compare *c, int64_t size)
 {
     int64_t bytes;
@@ -250,7 +250,7 @@ static int compare_common(Compare *c, int64_t size)
     return COMPARE_SAME;
 }
 
-/* What only the longer image has must be zero. */
+/* The additional part of the longer image must be zero. */
 static int compare_tail(Compare *c, int64_t offset)
 {
     int longer = c->side[1].size > c->side[0].size;
@@ -272,7 +272,7 @@ static int compare_tail(Compare *c, int64_t offset)
     return COMPARE_SAME;
 }
 
-/* Sizes count in whole sectors: what a file has more than these is zero. */
+/* Sizes are whole sectors: the part past the end of a file is zero. */
 static bool sizes_differ(const Compare *c)
 {
     return ROUND_UP(c->side[0].size, BDRV_SECTOR_SIZE) !=

@@ -12,7 +12,7 @@ static BlockDriverState *source_node(const Convert *c)
     return blk_bs(c->sources[0].blk);
 }
 
-/* The next bitmap of the source that is to be copied. */
+/* The next bitmap of the source to copy. */
 static BdrvDirtyBitmap *next_bitmap(const Convert *c, BdrvDirtyBitmap *bitmap)
 {
     do {

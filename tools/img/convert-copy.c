@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qemu-img convert: the copying.
+ * qemu-img convert: copying.
  *
- * A walker goes over the sources, one behind the other.  Several pieces are on
- * their way at a time: each is read, waits for its turn (unless the target may
- * be written in any order), gets its place there and is written.  The first
- * failure stops all.
+ * A walker visits the sources, one after the other.  Several pieces are in
+ * flight at a time: each is read, waits for its turn (unless the target may be
+ * written in any order), is allocated and written.  The first failure stops
+ * all.
  *
- * Zeroes are left out in units that the user chooses.  A piece without any goes
- * from host file to host file by a worker thread of the mover, if it can; one
- * with some, and what is no host file, is read first and then written in runs.
+ * Zeroes are skipped in units that the user chooses.  A piece without any is
+ * copied from host file to host file by a worker thread of the mover, if
+ * possible; other pieces are read first and then written in runs.
  */
 #include "qemu/osdep.h"
 #include "block/copier.h"
@@ -20,8 +20,8 @@
 #include "host.h"
 #include "qemu/bufpool.h"
 
-/* After a piece with zeroes in it so many are read first; twice as many where
- * there are some again. */
+/* Number of pieces that are read first after one with zeroes; it is doubled if
+ * they have zeroes again. */
 #define MIN_MIXED 8
 #define MAX_MIXED 64
 
@@ -37,23 +37,23 @@ typedef struct Converter {
     BufPool *pool;     /* of chunks */
     int64_t chunk;     /* bytes of a piece of data */
     int64_t unit;      /* of detection of zeroes, bytes */
-    int64_t written;   /* all before this has its place, where order matters */
+    int64_t written;   /* all before this is allocated, if order matters */
     CoQueue turn;      /* waits for written to grow */
     int64_t done;      /* bytes, for progress */
-    bool offload;      /* try to have the host copy */
+    bool offload;      /* try copy_file_range() */
     bool host;         /* worker threads may write */
-    int mixed;         /* so many pieces more are expected to have zeroes */
-    int next_mixed;    /* so many where that comes true */
+    int mixed;         /* number of pieces that are read first */
+    int next_mixed;    /* the number after another piece with zeroes */
     int64_t cluster;   /* of the target, bytes */
     int ret;
 } Converter;
 
-/* Of a piece that is read first. */
+/* A piece that is read first. */
 typedef struct Buffer {
     Converter *k;
     const Piece *piece;
     uint8_t *data;
-    uint8_t *zero; /* by units of the piece: is it left out, as zeroes? */
+    uint8_t *zero; /* by units of the piece: is it skipped, as zeroes? */
     HostBatch batch;
 } Buffer;
 
@@ -85,11 +85,11 @@ static void fail(Converter *k, int ret, const char *what, int64_t offset)
     co_queue_wake_all(&k->turn);
 }
 
-/* --- what there is --- */
+/* --- kinds of data --- */
 
 /*
- * Is [@offset, +*@bytes) of @bs, or a first part, left to the backing file?
- * @bs has one itself, and says nothing there.
+ * Is [@offset, +*@bytes) of @bs, or its first part, not allocated, so that it
+ * is that of the backing file, which the target has, too?
  */
 static bool coroutine_fn is_in_base(const Convert *c, BlockDriverState *bs,
                                     int64_t offset, int64_t *bytes)
@@ -110,7 +110,7 @@ static bool coroutine_fn is_in_base(const Convert *c, BlockDriverState *bs,
     return true;
 }
 
-/* Kind of the run at @offset of @s, *@bytes cut to it; or -errno. */
+/* Kind of the run at @offset of @s, *@bytes reduced to it; or -errno. */
 static int coroutine_fn run_kind(const Convert *c, const ConvertSource *s,
                                  int64_t offset, int64_t *bytes)
 {
@@ -158,7 +158,7 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
         ret = COPY_DATA;
     }
     run->bytes = bytes;
-    /* What is passed over waits for its turn as zeroes do. */
+    /* Skipped pieces wait for their turn like zeroes. */
     run->kind = ret == COPY_SKIP ? COPY_ZERO : ret;
     run->from = ret == COPY_SKIP ? &in_base : NULL;
     return 0;
@@ -166,7 +166,7 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
 
 /* --- reading --- */
 
-/* After a read error: sector by sector, zeroes for those that fail. */
+/* After a read error: reads sector by sector, with zeroes for failures. */
 static void coroutine_fn salvage(Converter *k, const ConvertSource *s,
                                  int64_t offset, int64_t bytes, uint8_t *buf)
 {
@@ -194,7 +194,7 @@ static int coroutine_fn read_piece(Converter *k, const Piece *p, uint8_t *buf)
     for (int64_t pos = 0; pos < p->bytes; pos += n) {
         const ConvertSource *s = source_at(k->c, p->offset + pos);
         int64_t offset = p->offset + pos - s->start;
-        int64_t there; /* the rest of the slot is zeroes */
+        int64_t there; /* the rest of the slot is zero */
         int ret = 0;
 
         n = MIN(p->bytes - pos, s->slot - offset);
@@ -226,7 +226,7 @@ static void find_zeroes(const Converter *k, const Piece *p, const uint8_t *buf,
     }
 }
 
-/* In a worker thread. */
+/* Runs in a worker thread. */
 static int read_run(void *opaque)
 {
     Buffer *b = opaque;
@@ -238,7 +238,7 @@ static int read_run(void *opaque)
     return ret;
 }
 
-/* False: it is to be read in the general way. */
+/* False: use the general path. */
 static bool coroutine_fn read_fast(Converter *k, const Piece *p, Buffer *b)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
@@ -281,7 +281,7 @@ static int coroutine_fn write_zeroes(Converter *k, int64_t offset,
                                 k->c->args->sparse ? BDRV_REQ_MAY_UNMAP : 0);
 }
 
-/* How many bytes at @pos of the piece, in whole units, are alike? */
+/* How many bytes at @pos of the piece, in whole units, are of one kind? */
 static int64_t alike(const Converter *k, const Piece *p, const uint8_t *zero,
                      int64_t pos, bool *is_zero)
 {
@@ -295,7 +295,7 @@ static int64_t alike(const Converter *k, const Piece *p, const uint8_t *zero,
     return MIN(unit * k->unit, end) - p->offset - pos;
 }
 
-/* Writes [@pos, +@n) of a piece; what workers can write goes to @batch. */
+/* Writes [@pos, +@n) of a piece; runs for worker threads go to @batch. */
 static int coroutine_fn write_run(Converter *k, HostBatch *batch,
                                   int64_t offset, int64_t n, uint8_t *buf)
 {
@@ -310,7 +310,7 @@ static int coroutine_fn write_run(Converter *k, HostBatch *batch,
                                           offset + done, n - done, buf + done)
                        : 0;
         if (!part) {
-            /* From the next cluster on it may be possible. */
+            /* It may be possible from the next cluster on. */
             part = MIN(n - done, odd ? k->cluster - odd : n);
             ret = blk_co_pwrite(k->c->target, offset + done, part, buf + done,
                                 flags);
@@ -332,8 +332,8 @@ static void coroutine_fn pass_turn(Converter *k, const Piece *p)
 }
 
 /*
- * In its turn a piece gets its place; what only worker threads have to do then
- * goes on beside the next pieces'.
+ * A piece is allocated in its turn; the remaining work of worker threads then
+ * runs in parallel to the next pieces.
  */
 static int coroutine_fn write_data(Converter *k, const Piece *p, Buffer *b)
 {
@@ -364,7 +364,7 @@ static int coroutine_fn write_data(Converter *k, const Piece *p, Buffer *b)
     return MIN(ret, ret2);
 }
 
-/* Has the host copy @p; false: it cannot. */
+/* Copies @p by copy_file_range(); false: impossible. */
 static bool coroutine_fn offload(Converter *k, const Piece *p)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
@@ -398,7 +398,7 @@ static void placed(void *opaque)
     pass_turn(at->k, at->p);
 }
 
-/* From host file to host file; false: it is to be read first. */
+/* Copies from host file to host file; false: the piece must be read first. */
 static bool coroutine_fn move_host(Converter *k, const Piece *p)
 {
     const ConvertSource *s = source_at(k->c, p->offset);
@@ -436,7 +436,7 @@ static bool coroutine_fn move_host(Converter *k, const Piece *p)
     return ok;
 }
 
-/* Reads it, and writes what is no zeroes. */
+/* Reads the piece, and writes data that is not zero. */
 static int coroutine_fn move_runs(Converter *k, const Piece *p)
 {
     g_autofree Buffer *b = g_new0(Buffer, 1);
@@ -516,7 +516,7 @@ static const CopierOps copier_ops = {
     .ended = ended,
 };
 
-/* Smallest run of zeroes worth leaving out. */
+/* Smallest run of zeroes worth skipping. */
 static int64_t sparse_unit(const Convert *c)
 {
     const BlockLimits *bl = &blk_bs(c->target)->bl;

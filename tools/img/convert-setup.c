@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img convert: opens the sources, makes and opens the target. */
+/* qemu-img convert: opens the sources, creates and opens the target. */
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -55,7 +55,7 @@ static char *option_value(const char *options, const char *name)
     return NULL;
 }
 
-/* -o without size=, which is that of the sources. */
+/* -o without size=, which is determined by the sources. */
 static char *without_size(const char *options)
 {
     g_auto(GStrv) parts = g_strsplit(options ? options : "", ",", -1);
@@ -141,7 +141,7 @@ static bool check_target(const Convert *c)
     return true;
 }
 
-/* What can be left out because the target shows it already. */
+/* Determines what can be skipped as the target shows it already. */
 static void look_at_target(Convert *c, bool has_base)
 {
     BlockDriverState *bs = blk_bs(c->target);

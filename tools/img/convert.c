@@ -96,7 +96,7 @@ static bool take_values(ConvertArgs *args)
             cli_size("rate limit", args->rate_text, &args->rate));
 }
 
-/* Do the options fit together?  NULL, or what is wrong. */
+/* Are the options compatible?  NULL, or the error. */
 static const char *conflict(const ConvertArgs *args)
 {
     if (args->skip_broken && !args->bitmaps) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qemu-img convert: options, and what the parts of it share.
+ * qemu-img convert: options, and declarations shared by its parts.
  *
  * Sources and target are opened (convert-setup.c), runs of the sources are
  * copied by several coroutines (convert-copy.c), then bitmaps are copied
@@ -30,7 +30,7 @@ typedef struct ConvertArgs {
     int coroutines;
 } ConvertArgs;
 
-/* Sources lie one behind the other. */
+/* Sources are concatenated. */
 typedef struct ConvertSource {
     BlockBackend *blk;
     int64_t start; /* in the target */
@@ -44,12 +44,12 @@ typedef struct Convert {
     int n_sources;
     BlockBackend *target;
     int64_t total;       /* bytes of all sources */
-    bool target_zero;    /* what is not written reads as zeroes */
-    int64_t base_size;   /* of the target's backing file; -1: there is none */
+    bool target_zero;    /* parts that are not written read as zeroes */
+    int64_t base_size;   /* of the target's backing file; -1: none */
     int64_t align;       /* data is copied in whole units of this; >= 1 */
 } Convert;
 
-/* Opens sources and target; what fails is reported. */
+/* Opens sources and target; reports errors. */
 bool convert_setup(Convert *c);
 void convert_cleanup(Convert *c);
 /* Copies; 0 or -errno, reported. */

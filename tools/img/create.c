@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img create: makes an image. */
+/* qemu-img create: creates an image. */
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "img.h"

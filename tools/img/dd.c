@@ -81,8 +81,8 @@ static bool take_operand(DdArgs *args, const char *text)
 /* --- the copy --- */
 
 /*
- * Which part of the input is copied: *@offset to the end that is returned.
- * count= counts from the start of the input, what is skipped included.
+ * The part of the input to copy: from *@offset to the end that is returned.
+ * count= counts from the start of the input, including what is skipped.
  */
 static int64_t dd_range(const DdArgs *args, int64_t size, int64_t *offset)
 {
@@ -137,7 +137,7 @@ static int copy(const DdArgs *args, BlockBackend *in, BlockBackend *out,
         int64_t bytes = MIN(bs, end - offset);
         int64_t there = MIN(size - offset, bytes);
 
-        /* Behind an odd end the last sector is zero. */
+        /* After an odd end the last sector is filled with zeroes. */
         memset(buf + MAX(there, 0), 0, bytes - MAX(there, 0));
         ret = there > 0 ? blk_pread(in, offset, there, buf, 0) : 0;
         if (ret < 0) {

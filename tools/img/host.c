@@ -6,7 +6,7 @@
 #include "host.h"
 #include "qemu/aio.h"
 
-/* @buf is transferred from or to it as it is. */
+/* Can @buf be transferred without a copy? */
 static bool is_aligned(const BdrvHostRange *range, const uint8_t *buf)
 {
     return range->kind == BDRV_HOST_ZERO ||
@@ -15,7 +15,7 @@ static bool is_aligned(const BdrvHostRange *range, const uint8_t *buf)
             IS_ALIGNED((uintptr_t)buf, range->align));
 }
 
-/* Past the end of a file there are zeroes. */
+/* The part past the end of a file is zero. */
 static int read_range(const BdrvHostRange *range, uint8_t *buf)
 {
     int64_t done = 0;

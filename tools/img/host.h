@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ranges of images that worker threads read and write by themselves, many at
- * once: the main thread only finds out where they lie.
+ * Ranges of images that worker threads read and write, many at once: the main
+ * thread only determines their locations.
  */
 #ifndef TOOLS_IMG_HOST_H
 #define TOOLS_IMG_HOST_H
@@ -10,12 +10,12 @@
 
 #define HOST_RANGES 64
 
-/* Ranges that are transferred together.  Zeroed to begin with. */
+/* Ranges that are transferred together.  Initially zeroed. */
 typedef struct HostBatch {
     int n;
     struct {
         BdrvRequest *r;
-        uint8_t *buf; /* r->bytes of it */
+        uint8_t *buf; /* r->bytes bytes */
         int64_t offset; /* in the image */
         int ret;
     } r[HOST_RANGES];
@@ -23,25 +23,23 @@ typedef struct HostBatch {
 
 /*
  * Keeps [@offset, +@bytes) of @child in place until host_read_end(), to be read
- * to @buf.  False: that part of the image must be read in the general way;
- * nothing is kept.
+ * to @buf.  False: use the general path; nothing is kept.
  */
 bool coroutine_fn host_read_begin(HostBatch *b, BdrvChild *child,
                                   int64_t offset, int64_t bytes,
                                   uint8_t *buf);
 void coroutine_fn host_read_end(HostBatch *b);
-/* In a worker thread: reads all ranges.  0 or -errno. */
+/* Runs in a worker thread: reads all ranges.  0 or -errno. */
 int host_read_run(HostBatch *b);
 
 /*
- * Makes room for the start of [@offset, +@bytes), to be written from @buf.
- * Returns how many bytes that are; 0: they are to be written in the general
- * way.
+ * Allocates the start of [@offset, +@bytes), to be written from @buf.  Returns
+ * its length; 0: use the general path.
  */
 int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
                                       int64_t offset, int64_t bytes,
                                       uint8_t *buf);
-/* Writes all of it, in a worker thread.  0, or -errno with *@at, the offset. */
+/* Writes all in a worker thread.  0, or -errno with *@at, the offset. */
 int coroutine_fn host_write(HostBatch *b, int64_t *at);
 
 #endif

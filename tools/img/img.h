@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the commands of qemu-img share. */
+/* Declarations shared by the commands of qemu-img. */
 #ifndef TOOLS_IMG_H
 #define TOOLS_IMG_H
 
 #include "tools/common/cli.h"
 #include "tools/common/image.h"
 
-/* A command: gets its own name as argv[0], returns the exit status. */
+/* A command: argv[0] is its name; returns the exit status. */
 typedef int ImgCommandFunc(int argc, char **argv);
 
 int img_amend(int argc, char **argv);
@@ -25,7 +25,7 @@ int img_rebase(int argc, char **argv);
 int img_resize(int argc, char **argv);
 int img_snapshot(int argc, char **argv);
 
-/* Prints what --help prints. */
+/* Prints the output of --help. */
 void img_help(void);
 
 /* --- options.c --- */
@@ -36,7 +36,7 @@ void img_help(void);
 #define IMG_TEXT(T, letter, name, member) \
     { letter, name, CLI_TEXT, offsetof(T, member) }
 #define IMG_CALL(letter, name, func) { letter, name, CLI_CALL, 0, func }
-/* Those of every command that opens @member, a ToolImage. */
+/* Options of every command that opens @member, a ToolImage. */
 #define IMG_IMAGE_OPTIONS(T, member) \
     IMG_TEXT(T, 'f', "format", member.format), \
     IMG_FLAG(T, CLI_LONG_ONLY, "image-opts", member.image_opts), \
@@ -46,19 +46,19 @@ void img_help(void);
 
 /* Opens, or reports "Could not open 'FILE': ..." and returns NULL. */
 BlockBackend *img_open(const ToolImage *image);
-/* Adds @more ("key=value,...") to *@options, which g_free() frees; reports
- * what is no such list. */
+/* Adds @more ("key=value,...") to *@options, which g_free() frees; reports an
+ * error if it is invalid. */
 bool img_add_options(char **options, const char *more);
 /* Is "help" or "?" among @options (may be NULL)? */
 bool img_wants_help(const char *options);
 /*
- * Lists the creation options of @format; with @with_file those of the file it
- * lies in too.  False, reported, where the format cannot be created.
+ * Lists the creation options of @format; with @with_file those of its file,
+ * too.  False, reported, if the format cannot be created.
  */
 bool img_list_options(const char *format, bool with_file);
 /* Is @option (without "=value") one of those? */
 bool img_knows_option(const char *format, const char *option);
-/* Are the paths those of one file? */
+/* Do the paths refer to the same file? */
 bool img_same_file(const char *a, const char *b);
 /* Prints unless @quiet. */
 void img_say(bool quiet, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
@@ -66,16 +66,16 @@ void img_say(bool quiet, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 /* --- snapshot.c --- */
 
 /*
- * Makes @blk (read-only) show the snapshot that @param names: an ID or name, or
+ * Makes @blk (read-only) show the snapshot @param: an ID or name, or
  * "snapshot.id=ID,snapshot.name=NAME".  False: reported.
  */
 bool img_load_snapshot(BlockBackend *blk, const char *param);
 
-/* --- progress.c: of the operation that runs --- */
+/* --- progress.c: of the running operation --- */
 
-/* @show: print it as it goes; else only when SIGUSR1 comes. */
+/* @show: print it continuously; else only on SIGUSR1. */
 void img_progress_begin(bool show);
-/* @done of @total (any unit) is done. */
+/* Reports that @done of @total (any unit) is done. */
 void img_progress_set(uint64_t done, uint64_t total);
 void img_progress_end(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img info: what an image, or a chain of them, is. */
+/* qemu-img info: properties of an image, or a chain of them. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "block/graph.h"

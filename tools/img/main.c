@@ -125,7 +125,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* One line, which scripts read. */
+/* One line, which scripts parse. */
 static void print_formats(void)
 {
     g_autofree const char **names = NULL;
@@ -182,7 +182,7 @@ static const CliOption global_options[] = {
     { 0 },
 };
 
-/* Where the command is: the first argument that is no global option. */
+/* Finds the command: the first argument that is no global option. */
 static int find_command(int argc, char **argv)
 {
     int i = 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img map: where the data of an image lies. */
+/* qemu-img map: the location of the data of an image. */
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -10,7 +10,7 @@ typedef struct MapArgs {
     ToolImage image;
     const char *output, *start_text, *length_text;
     bool force_share, json;
-    int64_t start, end; /* @end: of what was asked for */
+    int64_t start, end; /* @end: of the requested range */
 } MapArgs;
 
 static const CliOption map_options[] = {
@@ -23,8 +23,8 @@ static const CliOption map_options[] = {
 };
 
 /*
- * The run at @offset: the first layer that says what it holds, else the last
- * one.  Returns 0 or -errno.  The file name belongs to a node.
+ * The run at @offset: the first layer that allocates it, else the last one.
+ * Returns 0 or -errno.  The file name belongs to a node.
  */
 static int map_run(BlockDriverState *bs, int64_t offset, int64_t bytes,
                    MapEntry *e)
@@ -68,7 +68,7 @@ static bool same_file(const MapEntry *a, const MapEntry *b)
            (!a->filename || !strcmp(a->filename, b->filename));
 }
 
-/* Does @b, which follows, go on as @a is? */
+/* Does @b, which follows, have the same properties as @a? */
 static bool continues(const MapEntry *a, const MapEntry *b)
 {
     return a->length && a->zero == b->zero && a->data == b->data &&
@@ -96,7 +96,7 @@ static bool print_json_line(const MapEntry *e, bool last)
     return true;
 }
 
-/* "0x1000", and plain "0" for nothing. */
+/* "0x1000", but "0" for zero. */
 static void print_number(int64_t value)
 {
     printf("%#-16" PRIx64, value);
@@ -172,7 +172,7 @@ static int map_image(MapArgs *args, BlockBackend *blk)
     return ret;
 }
 
-/* --start-offset and --max-length into @args; end -1: no limit. */
+/* Parses --start-offset and --max-length into @args; end -1: no limit. */
 static bool take_range(MapArgs *args)
 {
     int64_t length;

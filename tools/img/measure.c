@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-img measure: how large a new image would be. */
+/* qemu-img measure: the size that a new image would have. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "block/graph.h"
@@ -54,7 +54,7 @@ static bool add_member(json_object *tree, const char *format, const char *part,
     return true;
 }
 
-/* What the driver is told of the image to be; NULL: wrong options. */
+/* Options of the new image for the driver; NULL: invalid options. */
 static BlockdevCreateOptions *creation(const MeasureArgs *args, int64_t size,
                                        Error **errp)
 {
@@ -135,7 +135,7 @@ static bool check_args(const MeasureArgs *args, int n_files)
     return false;
 }
 
-/* NULL, reported, where there is no such driver or it cannot tell. */
+/* NULL, reported, if there is no such driver or it cannot measure. */
 static const BlockDriver *find_driver(const char *format)
 {
     const BlockDriver *drv = bdrv_find_format(format);

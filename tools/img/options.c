@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Options that several commands have. */
+/* Options common to several commands. */
 #include "qemu/osdep.h"
 
 #include <sys/stat.h>
@@ -54,7 +54,7 @@ typedef struct OptionHelp {
     const char *text;
 } OptionHelp;
 
-/* In alphabetical order, those of the file among them. */
+/* In alphabetical order, including those of the file. */
 static const OptionHelp qcow2_help[] = {
     { "backing_file=<str>", "File name of a base image" },
     { "backing_fmt=<str>", "Image format of the base image" },

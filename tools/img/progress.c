@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Progress of a long command, on request or when SIGUSR1 comes. */
+/* Progress of a long command, printed on request or on SIGUSR1. */
 #include "qemu/osdep.h"
 
 #include <signal.h>
 
 #include "img.h"
 
-/* Percent that must be new before it is printed again. */
+/* Minimum increase, in percent, before it is printed again. */
 #define PROGRESS_STEP 2.0
 
 static struct {

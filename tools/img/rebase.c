@@ -2,9 +2,9 @@
 /*
  * qemu-img rebase: gives an image another backing file.
  *
- * What the image shows stays the same: where the old and the new backing file
- * differ and the image holds nothing itself, it gets the old one's data first.
- * With -u only the name in its header changes.
+ * The visible content stays the same: where the old and the new backing file
+ * differ and the image allocates nothing itself, it gets the old one's data
+ * first. With -u only the name in its header changes.
  */
 #include "qemu/osdep.h"
 
@@ -40,15 +40,15 @@ typedef struct Rebase {
     const RebaseArgs *args;
     BlockBackend *blk;
     BlockBackend *base[2];   /* REBASE_*; NULL: zeroes */
-    BlockDriverState *below; /* the new one, where it is in the old chain */
+    BlockDriverState *below; /* the new one, if it is in the old chain */
     uint8_t *buf[2];         /* REBASE_CHUNK bytes each */
     int64_t cluster;         /* of the image */
     int64_t size;
 } Rebase;
 
-/* --- what differs --- */
+/* --- differences --- */
 
-/* What the image holds nothing of, from @offset on; 0: it has that itself. */
+/* Length of the unallocated run at @offset; 0: nothing to compare. */
 static int64_t unallocated(const Rebase *r, int64_t offset, int64_t *skip)
 {
     int64_t bytes = MIN(r->size - offset, REBASE_CHUNK), pnum;
@@ -66,7 +66,7 @@ static int64_t unallocated(const Rebase *r, int64_t offset, int64_t *skip)
     if (!r->below || !r->base[REBASE_OLD]) {
         return bytes;
     }
-    /* Layers that go: what none of them holds is the same afterwards. */
+    /* Data that none of the layers to be removed allocates does not change. */
     ret = bdrv_is_allocated_above(blk_bs(r->base[REBASE_OLD]), r->below, false,
                                   offset, bytes, &pnum);
     pnum = pnum == bytes ? pnum : ROUND_DOWN(pnum, r->cluster);
@@ -77,7 +77,7 @@ static int64_t unallocated(const Rebase *r, int64_t offset, int64_t *skip)
     return ret || pnum == 0 ? bytes : 0;
 }
 
-/* What is past a backing file's end reads as zeroes. */
+/* The part past a backing file's end reads as zeroes. */
 static int read_base(const Rebase *r, int which, int64_t offset, int64_t bytes)
 {
     BlockBackend *blk = r->base[which];
@@ -100,7 +100,7 @@ static int read_base(const Rebase *r, int which, int64_t offset, int64_t bytes)
     return ret;
 }
 
-/* Bytes at @pos, in clusters, that differ, or that are the same. */
+/* Number of bytes at @pos, in clusters, that differ, or that are equal. */
 static int64_t alike(const Rebase *r, int64_t pos, int64_t bytes, bool *same)
 {
     int64_t end = pos;
@@ -118,7 +118,7 @@ static int64_t alike(const Rebase *r, int64_t pos, int64_t bytes, bool *same)
     return end - pos;
 }
 
-/* Zeroes that a later backing file cannot show through; false: not possible. */
+/* Zeroes that hide those of later backing files; false: not possible. */
 static bool keep_zeroes(const Rebase *r, int64_t offset, int64_t bytes)
 {
     int64_t pnum;
@@ -252,9 +252,9 @@ static bool open_bases(Rebase *r)
     return !r->args->base || !*r->args->base || open_new_base(r);
 }
 
-/* --- all of it --- */
+/* --- the whole operation --- */
 
-/* Can the name be changed at all?  Else nothing is copied. */
+/* Can the name be changed at all?  Checked before data is copied. */
 static bool check_change(const Rebase *r)
 {
     const RebaseArgs *args = r->args;
@@ -277,7 +277,7 @@ static bool change_name(const Rebase *r)
 {
     const char *base = r->args->base;
     BlockDriverState *bs = bdrv_skip_filters(blk_bs(r->blk));
-    int ret = blk_flush(r->blk); /* the data, before it is relied upon */
+    int ret = blk_flush(r->blk); /* before the data is relied upon */
 
     if (ret >= 0) {
         ret = base && *base

@@ -101,8 +101,8 @@ static int resize(const ResizeArgs *args, BlockBackend *blk)
 }
 
 /*
- * The size is the last argument and taken off first, as "-1G" would be taken
- * for options.
+ * The size is the last argument and removed first, as "-1G" would be parsed as
+ * options.
  */
 int img_resize(int argc, char **argv)
 {

@@ -70,7 +70,7 @@ static int do_create(BlockDriverState *bs, const char *name)
     Error *err = NULL;
     int ret;
 
-    sn->icount = 0; /* there is no machine: none of its time has passed */
+    sn->icount = 0; /* there is no machine: its clock is at 0 */
     ret = bdrv_snapshot_create(bs, sn, NULL, &err);
     if (ret < 0) {
         error_report("Could not create snapshot '%s': %d (%s)", name, ret,
@@ -144,7 +144,7 @@ int img_snapshot(int argc, char **argv)
 
 /* --- -l of other commands --- */
 
-/* "snapshot.id=..,snapshot.name=.." into the two; NULL: not given. */
+/* Parses "snapshot.id=..,snapshot.name=.."; NULL: not given. */
 static bool parse_param(const char *text, char **id, char **name)
 {
     g_auto(GStrv) parts = g_strsplit(text, ",", -1);

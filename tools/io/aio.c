@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-io: requests that are not waited for. */
+/* qemu-io: asynchronous requests. */
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "io-int.h"
 
-/* The thread of @blk has it while it is performed, the main thread else. */
+/* Belongs to the thread of @blk during execution, else to the main thread. */
 typedef struct AioRequest {
     BlockBackend *blk;  /* a reference */
     IoOptions o;
@@ -18,7 +18,7 @@ typedef struct AioRequest {
     int ret;
 } AioRequest;
 
-/* How many are under way, of all handles. */
+/* Number of requests in flight, of all handles. */
 static unsigned in_flight;
 
 static void aio_request_free(AioRequest *r)
@@ -62,12 +62,12 @@ static void tell(AioRequest *r, int ret)
     io_report(r->is_write ? "wrote" : "read", &r->o, r->offset, r->bytes, ns);
 }
 
-/* Out of coroutines: this may be the last reference to the handle. */
+/* Outside coroutines, as this may drop the last reference to the handle. */
 static void done_bh(void *opaque)
 {
     AioRequest *r = opaque;
 
-    /* Counted as a guest's would be, but for zeroes. */
+    /* Counted like a guest's, except for zeroes. */
     if (!r->o.zero) {
         block_acct_done(blk_get_stats(r->blk), &r->acct, r->ret);
     }
@@ -183,7 +183,7 @@ int io_aio_flush(BlockBackend *blk, int argc, char **argv)
     BlockAcctCookie acct;
 
     block_acct_start(&acct, BLOCK_ACCT_FLUSH, 0);
-    /* Limits do not hold up what is waited for. */
+    /* The drain lets requests pass without limits. */
     bdrv_drain_all_begin();
     bdrv_drain_all_end();
     qemuio_drain();

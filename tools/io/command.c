@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of qemu-io's commands, and how a command line is run. */
+/* The table of qemu-io's commands, and the execution of a command line. */
 #include "qemu/osdep.h"
 
 #include <getopt.h>
@@ -106,7 +106,7 @@ static const QemuIoCommand commands[] = {
     { 0 },
 };
 
-/* Tables, ours and those added. */
+/* Tables of commands: built in and added. */
 static const QemuIoCommand *tables[4] = { commands };
 
 void qemuio_add_commands(const QemuIoCommand *table)
@@ -191,7 +191,7 @@ static int io_help(BlockBackend *blk, int argc, char **argv)
     return 0;
 }
 
-/* --- running a command line --- */
+/* --- execution --- */
 
 static bool check_count(const QemuIoCommand *c, const char *called_as, int n)
 {
@@ -211,7 +211,7 @@ static bool check_count(const QemuIoCommand *c, const char *called_as, int n)
     return false;
 }
 
-/* Takes the permissions that @c needs; they are kept. */
+/* Takes the permissions that @c needs, and keeps them. */
 static bool take_permissions(const QemuIoCommand *c, BlockBackend *blk)
 {
     uint64_t perm, shared;
@@ -233,7 +233,7 @@ static bool take_permissions(const QemuIoCommand *c, BlockBackend *blk)
     return true;
 }
 
-/* Does it look at the node itself?  Others fail by the request they make. */
+/* Does it use the node itself?  Others fail by their request. */
 static bool needs_medium(const QemuIoCommand *c)
 {
     static QemuIoFunc *const those[] = {
@@ -271,7 +271,7 @@ static int run(BlockBackend *blk, int argc, char **argv)
         printf("%s failed: %s\n", argv[0], strerror(ENOMEDIUM));
         return -ENOMEDIUM;
     }
-    optind = 0; /* glibc: getopt() starts anew */
+    optind = 0; /* glibc: restart */
     return c->run(blk, argc, argv);
 }
 
@@ -372,7 +372,7 @@ static bool take_option(int letter, bool is_read, IoOptions *o)
         }
         o->file = optarg;
         return true;
-    default: /* getopt() has said it */
+    default: /* reported by getopt() */
         return false;
     }
 }

@@ -9,7 +9,7 @@
 #include "qemu/cutils.h"
 #include "tools/common/image.h"
 
-/* How often a wait looks whether the program is to end. */
+/* Interval at which a wait checks whether the program must end. */
 #define POLL_NS (100 * INT64_C(1000000))
 
 int io_break(BlockBackend *blk, int argc, char **argv)
@@ -50,7 +50,7 @@ static void on_timer(void *opaque)
     *(bool *)opaque = true;
 }
 
-/* Runs the loop for @ns, or until something happened. */
+/* Runs the loop for @ns, or until an event was handled. */
 static void poll_for(int64_t ns)
 {
     bool over = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the commands of qemu-io share. */
+/* Declarations shared by the commands of qemu-io. */
 #ifndef TOOLS_IO_INT_H
 #define TOOLS_IO_INT_H
 
@@ -10,7 +10,7 @@ QemuIoFunc io_aio_flush, io_flush, io_discard, io_alloc, io_map, io_length;
 QemuIoFunc io_truncate, io_info, io_sleep, io_break, io_remove_break;
 QemuIoFunc io_resume, io_wait_break, io_sigraise, io_abort;
 
-/* --- arguments (command.c); what is wrong is printed --- */
+/* --- arguments (command.c); errors are printed --- */
 
 /* A number of bytes, with suffix; at least 0. */
 bool io_number(const char *text, int64_t *value);
@@ -37,11 +37,11 @@ typedef struct IoOptions {
 } IoOptions;
 
 /*
- * Reads the options that @letters (as for getopt) allows; returns the index of
- * the first operand, or 0 where the command is to fail.
+ * Parses the options in @letters (as for getopt); returns the index of the
+ * first operand, or 0 if the command must fail.
  */
 int io_options(int argc, char **argv, const char *letters, IoOptions *o);
-/* Do the options of a write fit together?  Prints what does not. */
+/* Are the options of a write compatible?  Prints an error if not. */
 bool io_check_write_options(const IoOptions *o);
 /* BDRV_REQ_* for them. */
 int io_write_flags(const IoOptions *o);
@@ -57,10 +57,10 @@ bool io_vector(BlockBackend *blk, QEMUIOVector *qiov, char **argv, int fill,
                void **buf);
 /* Fills @buf with the content of @filename, repeated.  False: printed. */
 bool io_fill_from_file(void *buf, int64_t bytes, const char *filename);
-/* Is [@start, +@length) of @buf all @pattern?  Prints where not. */
+/* Is [@start, +@length) of @buf all @pattern?  Prints where it differs. */
 bool io_verify(const uint8_t *buf, int64_t offset, int64_t start,
                int64_t length, int pattern);
-/* Hexadecimal, sixteen bytes a line. */
+/* Hexadecimal dump, sixteen bytes a line. */
 void io_dump(const uint8_t *buf, int64_t offset, int64_t bytes);
 /* "64 KiB", "1.500 KiB", "3 bytes"; caller frees. */
 char *io_size_text(double bytes);

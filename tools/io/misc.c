@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-io: everything that is neither read nor write. */
+/* qemu-io: commands other than reads and writes. */
 #include "qemu/osdep.h"
 
 #include <getopt.h>
@@ -48,7 +48,7 @@ int io_discard(BlockBackend *blk, int argc, char **argv)
     return 0;
 }
 
-/* --- what is allocated --- */
+/* --- allocation --- */
 
 int io_alloc(BlockBackend *blk, int argc, char **argv)
 {
@@ -118,7 +118,7 @@ int io_map(BlockBackend *blk, int argc, char **argv)
     return 0;
 }
 
-/* --- size and other facts --- */
+/* --- size and other properties --- */
 
 int io_length(BlockBackend *blk, int argc, char **argv)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-io: buffers, what they hold, and reports. */
+/* qemu-io: buffers, their content, and reports. */
 #include "qemu/osdep.h"
 #include "block/io.h"
 #include "io-int.h"
 
-#define MISALIGN 16 /* bytes off */
+#define MISALIGN 16 /* offset in bytes */
 
 static bool misalign;
 
@@ -13,10 +13,10 @@ void qemuio_set_misalign(bool on)
     misalign = on;
 }
 
-/* The pointer to free lies before the buffer. */
+/* The address to free is stored before the buffer. */
 void *io_alloc_buffer(BlockBackend *blk, int64_t bytes, int fill)
 {
-    /* Without a medium the request fails, but not here. */
+    /* Without a medium the request fails later. */
     size_t head = blk_bs(blk) ? MAX(blk_bs(blk)->bl.opt_mem_alignment, 4096)
                               : 4096;
     uint8_t *memory = qemu_memalign(head, head + bytes + MISALIGN);
@@ -155,7 +155,7 @@ char *io_size_text(double bytes)
     return zeroes;
 }
 
-/* "00.02 sec", or "0:01:02.03" where @full or it took a minute. */
+/* "00.02 sec", or "0:01:02.03" if @full or at least a minute. */
 static char *time_text(double seconds, bool full)
 {
     unsigned minutes = seconds / 60;

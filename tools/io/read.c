@@ -3,7 +3,7 @@
 #include "qemu/osdep.h"
 #include "io-int.h"
 
-/* The part to verify, from -s and -l, within @bytes. */
+/* The part to verify, by -s and -l, within @bytes. */
 static bool take_verified_part(IoOptions *o, const char *name, int64_t bytes)
 {
     if ((o->has_start || o->has_length) && !o->has_pattern) {

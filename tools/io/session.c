@@ -82,7 +82,7 @@ bool io_open_prepare(IoOpen *o)
     return take_aio(o) && take_discard(o);
 }
 
-/* The tree that "open -o options [name]" describes, as key=value text. */
+/* The options that "open -o options [name]" gives, as key=value text. */
 static char *options_text(const IoOpen *o, Error **errp)
 {
     g_autoptr(json_object) tree = keyval_parse(o->options, NULL, NULL, errp);
@@ -103,7 +103,7 @@ static char *options_text(const IoOpen *o, Error **errp)
                            *o->options ? "," : "", name);
 }
 
-/* Puts a copy-on-read filter over what is open. */
+/* Inserts a copy-on-read filter above the open image. */
 static bool add_copy_on_read(Error **errp)
 {
     g_autofree char *options = NULL;
@@ -159,7 +159,7 @@ bool io_session_open(const IoOpen *o)
     return session_blk != NULL;
 }
 
-/* Takes one option of "open"; false: there is no such one. */
+/* Handles one option of "open"; false: it does not exist. */
 static bool open_option(IoOpen *o, int letter)
 {
     switch (letter) {
@@ -212,9 +212,9 @@ static int io_quit(BlockBackend *blk, int argc, char **argv)
 /* --- reopen --- */
 
 typedef struct IoReopen {
-    int access;          /* 'r', 'w' or 0: as it is */
+    int access;          /* 'r', 'w' or 0: unchanged */
     const char *cache, *options;
-    ToolImage mode;      /* what @cache stands for */
+    ToolImage mode;      /* the flags of @cache */
 } IoReopen;
 
 /* A copy of @value in which all scalars are strings, as in key=value text. */
@@ -280,7 +280,7 @@ static void change_common(json_object *tree, const IoReopen *r)
     }
 }
 
-/* The options of @bs changed as @r says; @r->options only where @top. */
+/* The options of @bs changed by @r; @r->options only if @top. */
 static BlockdevOptions *changed_options(BlockDriverState *bs,
                                         const IoReopen *r, bool top,
                                         Error **errp)
@@ -301,7 +301,7 @@ static BlockdevOptions *changed_options(BlockDriverState *bs,
     return qapi_BlockdevOptions_from_json(tree, QAPI_INPUT_OPTIONS, errp);
 }
 
-/* Reopens @bs and what is below its primary child. */
+/* Reopens @bs and the nodes below its primary child. */
 static bool reopen_tree(BlockDriverState *bs, const IoReopen *r, Error **errp)
 {
     g_autoptr(BlockdevOptionsList) list = NULL;
@@ -322,7 +322,7 @@ static bool reopen_tree(BlockDriverState *bs, const IoReopen *r, Error **errp)
     return bdrv_reopen_multiple(list, errp);
 }
 
-/* A handle that writes would forbid that the node becomes read-only. */
+/* Write permission of the handle would prevent a read-only node. */
 static bool drop_write(BlockBackend *blk, Error **errp)
 {
     uint64_t perm, shared;

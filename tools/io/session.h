@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The image that qemu-io has open, and the commands that change which. */
+/* The image that qemu-io has open, and the commands that change it. */
 #ifndef TOOLS_IO_SESSION_H
 #define TOOLS_IO_SESSION_H
 
 #include "tools/common/image.h"
 
-/* How to open; what is 0 or NULL is left as it is usual. */
+/* Parameters of opening; 0 or NULL: the default. */
 typedef struct IoOpen {
     ToolImage image;      /* file name, format, key=value text or not */
     const char *options;  /* key=value,... besides the file name; or NULL */
@@ -13,11 +13,11 @@ typedef struct IoOpen {
     bool read_only, nocache, native_aio, copy_on_read, snapshot, force_share;
 } IoOpen;
 
-/* Turns the names in @o into flags; reports what is no such name. */
+/* Converts the names in @o to flags; reports unknown names. */
 bool io_open_prepare(IoOpen *o);
-/* Opens for all following commands; reports what fails. */
+/* Opens the image for all following commands; reports errors. */
 bool io_session_open(const IoOpen *o);
-/* Closes, after all requests are done. */
+/* Closes the image after all requests have completed. */
 void io_session_close(void);
 /* The open image, NULL: none. */
 BlockBackend *io_session_blk(void);

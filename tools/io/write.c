@@ -14,7 +14,7 @@ static int tell(const char *what, const char *verb, int ret,
     return 0;
 }
 
-/* Compressed data has to be whole sectors. */
+/* Compressed data must be whole sectors. */
 static bool check_aligned(const char *text, int64_t value, const char *what)
 {
     if (value % BDRV_SECTOR_SIZE) {
@@ -24,7 +24,7 @@ static bool check_aligned(const char *text, int64_t value, const char *what)
     return true;
 }
 
-/* What is to be written; NULL: printed, or nothing to write (@o->zero). */
+/* The data to write; NULL: error printed, or no data (@o->zero). */
 static void *source_buffer(BlockBackend *blk, const IoOptions *o,
                            int64_t bytes)
 {

@@ -6,7 +6,7 @@
 
 static int saved_stderr = -1;
 
-/* The parent's part: shows what the child has to say until it is ready. */
+/* The parent relays the child's output until that is ready. */
 static void G_GNUC_NORETURN relay(int fd)
 {
     bool said_anything = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* qemu-nbd -L: what another server exports. */
+/* qemu-nbd -L: the exports of another server. */
 #include "qemu/osdep.h"
 
 #include "nbd.h"

@@ -2,8 +2,8 @@
 /*
  * qemu-nbd: serves one image over NBD.
  *
- * It ends when the last client has gone, unless told to persist, or by a
- * signal.
+ * It ends when the last client has disconnected, unless --persistent is given,
+ * or by a signal.
  */
 #include "qemu/osdep.h"
 
@@ -17,7 +17,7 @@
 #include "qemu/cutils.h"
 
 #define DEFAULT_PORT "10809"
-#define FIRST_SOCKET_FD "3" /* as systemd passes it */
+#define FIRST_SOCKET_FD "3" /* of socket activation */
 
 static void on_signal(int sig)
 {
@@ -33,7 +33,7 @@ static void setup_signals(void)
     sigaction(SIGHUP, &quit, NULL);
 }
 
-/* Was it started with a socket that listens already? */
+/* Was it started with a listening socket? */
 static bool socket_activated(void)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -53,7 +53,7 @@ static bool socket_activated(void)
     return true;
 }
 
-/* Where to listen, or what to list.  Nothing is copied. */
+/* The address to listen on, or to list.  Nothing is copied. */
 static SocketAddress address(const NbdArgs *args)
 {
     SocketAddress addr = { .type = SOCKET_ADDRESS_TYPE_INET };
@@ -93,12 +93,12 @@ static bool load_snapshot(BlockDriverState *bs, const char *text, Error **errp)
     if (id || name) {
         return bdrv_snapshot_load_tmp(bs, id, name, errp) == 0;
     }
-    /* An id or a name: one after the other. */
+    /* Try it as an id, then as a name. */
     return bdrv_snapshot_load_tmp(bs, text, NULL, NULL) == 0 ||
            bdrv_snapshot_load_tmp(bs, NULL, text, errp) == 0;
 }
 
-/* A node that shows @bs from args->offset on; takes over nothing. */
+/* A node that shows @bs from args->offset on; consumes nothing. */
 static BlockDriverState *add_offset(BlockDriverState *bs, const NbdArgs *args,
                                     Error **errp)
 {
@@ -204,7 +204,7 @@ static int serve(const NbdArgs *args, const SocketAddress *addr)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Threads and rings do not survive a fork: it comes before all else. */
+/* Threads and rings do not survive a fork: it comes first. */
 static bool wants_fork(int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The parts of qemu-nbd among themselves. */
+/* Declarations shared by the parts of qemu-nbd. */
 #ifndef TOOLS_NBD_H
 #define TOOLS_NBD_H
 
@@ -24,21 +24,21 @@ typedef struct NbdArgs {
     BlockDirtyBitmapOrStrList *bitmaps;
 } NbdArgs;
 
-/* options.c: reads the command line; mistakes end the program. */
+/* options.c: parses the command line; errors end the program. */
 void nbd_args_parse(NbdArgs *args, int argc, char **argv);
 void nbd_args_free(NbdArgs *args);
 
-/* list.c: -L: prints what the server at @addr exports; the exit status. */
+/* list.c: -L: prints the exports at @addr; returns the exit status. */
 int nbd_list(const SocketAddress *addr);
 
 /*
- * background.c: --fork.  The parent shows what the child says on stderr and
- * exits with 0 when that ends, or with 1 where there was anything.
+ * background.c: --fork.  The parent relays the child's stderr and exits with 0
+ * when that ends, or with 1 if there was output.
  */
 void nbd_background(void);
-/* The server runs: lets the parent go; @verbose: goes on with its stderr. */
+/* The server is ready: ends the parent; @verbose: stderr stays open. */
 void nbd_background_ready(bool verbose);
-/* Writes the process id to @path; reported where it fails. */
+/* Writes the process id to @path; reports errors. */
 bool nbd_write_pid_file(const char *path);
 
 #endif

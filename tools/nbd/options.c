@@ -250,7 +250,7 @@ static void G_GNUC_NORETURN wrong_number(const char *argv0)
     exit(EXIT_FAILURE);
 }
 
-/* What cannot be, alone or together. */
+/* Refuses invalid options and combinations. */
 static void check(const NbdArgs *args)
 {
     if (args->connect && access(args->connect, R_OK | W_OK) < 0) {
