@@ -3,7 +3,7 @@
 #include "qemu/osdep.h"
 #include "type-int.h"
 
-/* Makes what the copied slot at @slot points to a copy too. */
+/* Copies the value that the copied slot at @slot points to. */
 static void clone_slot(const QapiType *type, void *slot)
 {
     struct json_object *copy = NULL;

@@ -9,7 +9,7 @@
 #include "qemu/aio.h"
 #include "qemu/coroutine.h"
 
-/* One command on its way. */
+/* One command in execution. */
 typedef struct QmpCall {
     const QmpCommand *command;
     struct json_object *id; /* NULL: no id, or null; see has_id */
@@ -122,7 +122,7 @@ struct json_object *qmp_error_response(Error *err, struct json_object *id)
     return response;
 }
 
-/* Says the id back, null too. */
+/* Returns the id of the request, even null. */
 static void add_id(const QmpCall *call, struct json_object *response)
 {
     if (call->has_id) {
@@ -130,7 +130,7 @@ static void add_id(const QmpCall *call, struct json_object *response)
     }
 }
 
-/* The answer of a command that succeeded; consumes @ret. */
+/* The response of a command that succeeded; consumes @ret. */
 static struct json_object *answer_to_json(const QmpCommand *command,
                                           void *ret)
 {
@@ -156,9 +156,9 @@ static struct json_object *answer_to_json(const QmpCommand *command,
     }
 }
 
-/* --- the call --- */
+/* --- calls --- */
 
-/* Runs the handler and sets the response; in a coroutine where it is one. */
+/* Runs the handler, if necessary in a coroutine, and sets the response. */
 static void call_handler(QmpCall *call)
 {
     const QmpCommand *command = call->command;
@@ -171,7 +171,7 @@ static void call_handler(QmpCall *call)
                                answer_to_json(command, ret));
     } else {
         if (!err) {
-            /* A handler that breaks the rules must not take us down. */
+            /* A faulty handler must not crash the program. */
             error_setg(&err, "Command '%s' failed", command->name);
         }
         call->response = qmp_error_response(err, NULL);
@@ -262,7 +262,7 @@ static bool prepare_call(QmpCall *call, const QmpCommandTable *table,
     return convert_arguments(call, request, errp);
 }
 
-/* Prepares the call, or sets its response where the request is at fault. */
+/* Prepares the call, or sets its response if the request is invalid. */
 static bool begin_call(QmpCall *call, const QmpCommandTable *table,
                        struct json_object *request, bool oob_enabled)
 {

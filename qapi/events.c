@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Events: built once, handed to every emitter. */
+/* Events: built once, passed to every emitter. */
 #include "qemu/osdep.h"
 #include "qapi/events.h"
 #include "qemu/aio.h"
@@ -60,7 +60,7 @@ static void emit(struct json_object *event)
     json_object_put(event);
 }
 
-/* --- from I/O threads: in order, before those that come later --- */
+/* --- from I/O threads: emitted in order, before later ones --- */
 
 static struct {
     pthread_mutex_t lock;

@@ -13,7 +13,7 @@
 #include "qemu/cutils.h"
 #include "type-int.h"
 
-/* Where we are, for error messages: a member or an element, up to the top. */
+/* A member or an element with its parents, for error messages. */
 typedef struct Path {
     const struct Path *up;
     const char *name; /* NULL: element @index, or the nameless top */
@@ -40,7 +40,7 @@ static void path_append(GString *text, const Path *path)
     }
 }
 
-/* The path as text; @type's name where it is empty. */
+/* The path as text; @type's name if it is empty. */
 static char *path_str(const Path *path, const QapiType *type)
 {
     GString *text = g_string_new(NULL);
@@ -52,8 +52,7 @@ static char *path_str(const Path *path, const QapiType *type)
     return g_string_free(text, false);
 }
 
-/* Clients know the values of an enum, and which alternate it may be, by the
- * member's name alone. */
+/* For enums and alternates messages name the member without a path. */
 static const char *last_name(const Path *path)
 {
     return path->name ? path->name : "null";
@@ -83,7 +82,7 @@ static bool is_string(struct json_object *obj)
     return json_object_is_type(obj, json_type_string);
 }
 
-/* True, and the text, where scalars of this kind come as strings. */
+/* True, and the text, if scalars of this kind are given as strings. */
 static const char *keyval_text(struct json_object *obj, const Path *path)
 {
     return path->mode != QAPI_INPUT_STRICT && is_string(obj)
@@ -110,7 +109,7 @@ static bool input_bool(const QapiType *type, struct json_object *obj,
     return true;
 }
 
-/* A text to a whole number. */
+/* Converts a text to an integer. */
 static bool parse_signed(const char *text, const Path *path, int64_t *v)
 {
     return parse_int64(text, v, NULL) ||
@@ -156,7 +155,7 @@ static bool input_int(const QapiType *type, struct json_object *obj,
     return true;
 }
 
-/* A text to an unsigned number; sizes may have a suffix. */
+/* Converts a text to an unsigned number; sizes may have a suffix. */
 static bool parse_unsigned(const QapiType *type, const char *text,
                            const Path *path, uint64_t *v, Error **errp)
 {
@@ -350,7 +349,7 @@ static bool input_members(const QapiType *type, struct json_object *obj,
     return true;
 }
 
-/* Refuses what neither @type nor its @branch knows. */
+/* Refuses members that neither @type nor its @branch has. */
 static bool check_unexpected(const QapiType *type, const QapiType *branch,
                              struct json_object *obj, const Path *path,
                              Error **errp)
@@ -398,7 +397,7 @@ fail:
     return false;
 }
 
-/* Whether branch @type of an alternate takes a JSON value of type @json. */
+/* Does branch @type of an alternate accept a JSON value of type @json? */
 static bool branch_takes(const QapiType *type, enum json_type json,
                          QapiInputMode mode)
 {
@@ -422,7 +421,7 @@ static bool branch_takes(const QapiType *type, enum json_type json,
     }
 }
 
-/* The branch for @json; one that takes strings as such goes first. */
+/* The branch for @json; one that accepts strings as such has precedence. */
 static int choose_branch(const QapiType *type, enum json_type json,
                          QapiInputMode mode)
 {

@@ -2,9 +2,8 @@
 /*
  * The JSON parser: recursive descent, building json-c values.
  *
- * json-c's own parser takes more than JSON and, of numbers that are too
- * large, silently the largest; a client's mistake must not become another
- * request than it wrote.
+ * json-c's own parser accepts more than JSON and silently clamps numbers that
+ * are too large; an invalid request must not be executed as another one.
  */
 #include "qemu/osdep.h"
 #include <math.h>
@@ -67,7 +66,7 @@ static bool parse_hex4(JsonParser *p, unsigned *v)
     return true;
 }
 
-/* What follows \u; a surrogate takes its other half along. */
+/* The character after \u, including the other half of a surrogate pair. */
 static bool parse_unicode(JsonParser *p, GString *text)
 {
     unsigned v, low;
@@ -167,7 +166,7 @@ static size_t span_digits(const char *text)
     return strspn(text, "0123456789");
 }
 
-/* True where @text is a number as JSON writes it; @integer without . and e. */
+/* True if @text is a number in JSON; @integer: without . and e. */
 static bool is_number(const char *text, bool *integer)
 {
     size_t n;
@@ -245,7 +244,7 @@ static bool parse_word(JsonParser *p, struct json_object **out)
     while (p->pos < p->end && is_word_char(*p->pos)) {
         p->pos++;
     }
-    /* A long run of digits is no number anybody means. */
+    /* A very long run of digits is refused. */
     if (p->pos == start || p->pos - start > 400) {
         return fail_expecting(p, "expecting value");
     }
@@ -275,7 +274,7 @@ static bool parse_pair(JsonParser *p, struct json_object *object)
     if (peek(p) != '"' && peek(p) != '\'') {
         fail_expecting(p, "key is not a string in object");
     } else if (!parse_text(p, key)) {
-        /* has failed */
+        /* it has failed */
     } else if (peek(p) != ':') {
         fail_expecting(p, "missing : in object pair");
     } else if (json_object_object_get_ex(object, key->str, NULL)) {

@@ -8,7 +8,7 @@
 #include "qapi/json.h"
 #include "qapi/keyval.h"
 
-/* Length of the part of a key at @s, 0 where it is none. */
+/* Length of the part of a key at @s, 0 if it is invalid. */
 static size_t part_length(const char *s, bool first)
 {
     size_t n = 0;
@@ -28,7 +28,7 @@ static size_t part_length(const char *s, bool first)
     return n <= KEYVAL_MAX_KEY ? n : 0;
 }
 
-/* The parts of @key; NULL where one is malformed or there are too many. */
+/* The parts of @key; NULL if one is malformed or there are too many. */
 static char **split_key(const char *key)
 {
     g_autoptr(GPtrArray) parts = g_ptr_array_new_with_free_func(g_free);
@@ -63,7 +63,7 @@ static bool fail_inconsistent(char **parts, int n, Error **errp)
     return false;
 }
 
-/* Puts @value where @key says. */
+/* Stores @value at the place of @key. */
 static bool put_value(struct json_object *top, const char *key,
                       const char *value, Error **errp)
 {
@@ -113,7 +113,7 @@ static bool is_help(const char *text, size_t len)
 }
 
 /*
- * Parses one parameter at *@pos.  @implied is the implied key where this is the
+ * Parses one parameter at *@pos.  @implied is the implied key if this is the
  * first parameter.
  */
 static bool take_param(struct json_object *top, const char **pos,
@@ -150,7 +150,7 @@ static bool take_param(struct json_object *top, const char **pos,
 static struct json_object *listify(struct json_object *obj, const char *path,
                                    Error **errp);
 
-/* Replaces the members of @obj that should be arrays, all the way down. */
+/* Replaces members of @obj that should be arrays, recursively. */
 static bool listify_members(struct json_object *obj, const char *path,
                             Error **errp)
 {
@@ -174,13 +174,13 @@ static bool listify_members(struct json_object *obj, const char *path,
         if (!list) {
             return false;
         }
-        /* The value of a key that exists: the table does not change. */
+        /* The value of an existing key: the table does not change. */
         json_object_object_add(obj, key, list);
     }
     return true;
 }
 
-/* @obj (a new reference), or the array it stands for. */
+/* @obj (a new reference), or the array that it represents. */
 static struct json_object *listify(struct json_object *obj, const char *path,
                                    Error **errp)
 {

@@ -38,7 +38,7 @@ static bool check_size(const char *key, const char *value, Error **errp)
     size_t digits = strspn(value, "0123456789");
     int64_t size;
 
-    /* A part of a byte is no size. */
+    /* Sizes are whole bytes. */
     if (!digits || (value[digits] == '.' &&
                     g_ascii_isdigit(value[strlen(value) - 1]))) {
         return fail_size(key, errp);
@@ -93,7 +93,7 @@ bool optgroup_check(const OptGroup *group, const char *key, const char *value,
 
 /* --- the text --- */
 
-/* "key" alone: what it stands for. */
+/* The value of a "key" without "=". */
 static void short_form(const OptGroup *group, char **key, char **value)
 {
     bool negated = g_str_has_prefix(*key, "no");
@@ -110,7 +110,7 @@ static void short_form(const OptGroup *group, char **key, char **value)
     }
 }
 
-/* Takes one parameter at *@pos; @first: it may be the implied one. */
+/* Parses one parameter at *@pos; @first: it may be the implied one. */
 static void take_param(const OptGroup *group, const char **pos, bool first,
                        char **key, char **value)
 {
@@ -130,7 +130,7 @@ static void take_param(const OptGroup *group, const char **pos, bool first,
     }
 }
 
-/* The id comes first: the others belong to something that has it. */
+/* The id comes first: other parameters belong to it. */
 static bool find_id(const char *text, char **id, Error **errp)
 {
     const char *pos = text;

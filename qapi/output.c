@@ -6,7 +6,7 @@
 
 /*
  * A string; NULL is written as an empty one.  File names need not be UTF-8 but
- * JSON text must: what is not becomes U+FFFD.
+ * JSON text must: invalid sequences become U+FFFD.
  */
 static struct json_object *string_to_json(const char *text)
 {
@@ -62,7 +62,7 @@ static bool member_present(const QapiMember *m, const void *obj)
     if (has) {
         return *has;
     }
-    /* Mandatory strings and lists may be NULL: empty.  Nothing else may. */
+    /* Mandatory strings and lists may be NULL: empty.  Other values may not. */
     if (qapi_type_is_pointer(m->type) &&
         !qapi_pointer_at(qapi_member_slot(m, obj))) {
         return !(m->flags & QAPI_MEMBER_OPTIONAL);

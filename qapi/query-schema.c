@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a monitor answers about itself: its commands and its schema. */
+/* The queries of a monitor's own commands and schema. */
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-control.h"
 
 /*
- * The text lies in the program file and is parsed for each query: that takes
- * a millisecond, and no memory while nobody asks.
+ * The text is part of the program file and is parsed for each query: that takes
+ * a millisecond, and no memory in between.
  */
 struct json_object *qmp_query_qmp_schema(Error **errp)
 {

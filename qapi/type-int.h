@@ -11,7 +11,7 @@ static inline void *qapi_member_slot(const QapiMember *m, const void *obj)
     return (char *)(uintptr_t)obj + m->offset;
 }
 
-/* The has_ flag of member @m, NULL where it has none. */
+/* The has_ flag of member @m, NULL if it has none. */
 static inline bool *qapi_member_has(const QapiMember *m, const void *obj)
 {
     if (!(m->flags & QAPI_MEMBER_HAS)) {
@@ -49,12 +49,12 @@ int64_t qapi_int_at(const QapiType *type, const void *slot);
 void qapi_set_int(const QapiType *type, void *slot, int64_t v);
 
 /*
- * The branch that the discriminator of the union @obj selects, NULL where
- * it adds no members, and *@slot: where it lies.
+ * The branch selected by the discriminator of the union @obj, NULL if it adds
+ * no members, and *@slot: its place.
  */
 const QapiType *qapi_union_branch(const QapiType *type, const void *obj,
                                   void **slot);
-/* The branch that is in the alternate @obj. */
+/* The branch stored in the alternate @obj. */
 const QapiMember *qapi_alternate_branch(const QapiType *type,
                                         const void *obj);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Walkers over schema types: freeing, and what all walkers share. */
+/* Walkers over schema types: freeing, and functions that all walkers share. */
 #include "qemu/osdep.h"
 #include "type-int.h"
 
@@ -77,7 +77,7 @@ const QapiMember *qapi_alternate_branch(const QapiType *type, const void *obj)
     return &type->members[v];
 }
 
-/* Frees what hangs on the struct at @obj, not @obj itself. */
+/* Frees the members of the struct at @obj, but not @obj itself. */
 static void free_members(const QapiType *type, void *obj)
 {
     const QapiType *branch;
