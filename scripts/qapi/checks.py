@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What a schema must not contain; each rule has a fixture in
-# tests/qapi-schema/ with the message it gives.
+# Rules that a schema must obey; each has a fixture in tests/qapi-schema/ with
+# its message.
 import re
 
 from .error import SchemaError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The one exception of the generator: a fault of the schema, with its place.
+# The exception of the generator: an error in the schema, with its position.
 
 
 class SchemaError(Exception):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # qapi-commands.h and qapi-commands.c: prototypes of the command handlers and
-# the table that the dispatcher looks them up in.
+# the table that the dispatcher uses.
 from .gen_types import HEAD, declarations
 from .names import c_name, c_string
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# How names of the schema become names in C.
+# Conversion of names of the schema to names in C.
 import re
 
 # Keywords of C, and macros that compilers and libc define with small letters.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The schema as objects, and what makes it valid.
+# The schema as objects, and its checks.
 from . import checks
 from .error import SchemaError
 from .names import camel, upper

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long HBitmap's operations take on a large disk, each beside a memcpy of
- * the bytes of its lowest level on the same machine in the same minute.
+ * Times of HBitmap's operations on a large disk, each compared with a memcpy of
+ * the bytes of its lowest level, measured alternately.
  */
 #include "qemu/osdep.h"
 #include "qemu/hbitmap.h"
@@ -15,7 +15,7 @@ typedef struct Result {
     const char *name;
     double ms;              /* median */
     double memcpy_ms;       /* median, measured in turn with it */
-    double ns_each;         /* per call, 0 where it is one call */
+    double ns_each;         /* per call, 0 if it is a single call */
 } Result;
 
 typedef struct Bench {
@@ -24,12 +24,12 @@ typedef struct Bench {
     int runs;
     size_t bytes;           /* of the lowest level */
     uint8_t *from, *to;     /* for memcpy */
-    HBitmap *one, *half;    /* 1 % and 50 % of the granules, at random */
-    HBitmap *half2;         /* other 50 % */
+    HBitmap *one, *half;    /* 1 % and 50 % of the granules, random */
+    HBitmap *half2;         /* the other 50 % */
     HBitmap *coarse;        /* 50 % at COARSE */
     int64_t *offsets;       /* RANDOM_SETS of them */
 
-    /* What the operation at work writes to */
+    /* Targets of the present operation */
     HBitmap *hb;
     uint8_t *buf;
     int64_t sum;            /* keeps results alive */
@@ -119,7 +119,7 @@ static void measure(Bench *b, const char *name, Step *prepare, Step *work,
     fflush(stdout);
 }
 
-/* What is measured, and what goes before it */
+/* Operations measured, and their preparation */
 
 static void fresh(Bench *b)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Power loss, simulated: what is on disk when the power goes at any moment, and
- * whether that is what guests were promised.
+ * Simulated power loss: the possible states of disks after a loss at any
+ * moment, and whether they are what guests were promised.
  *
  *      guest: several coroutines at once, whose requests are in a CrashModel
  *        |
@@ -13,20 +13,18 @@
  *        |
  *      a fresh node over each: checked, read, compared with the model
  *
- * Time is a count of recorded events; the disks' and the guest's are of one
- * clock, so that "before" means the same to all of them.
+ * Time is a count of recorded events; disks and guest share one clock, so that
+ * "before" is well defined.
  *
- * What a loss of power leaves (log.c).  A flush makes durable what was complete
- * when it *began*; it has done so when it is complete.  All the rest may be
- * there or not, each sector of 512 bytes for itself.  Of requests on one
- * sector those that came one after the other are there in their order: the
- * later one never without the earlier one.  What shrinks a file is there before
- * what makes it grow again.
+ * State after a power loss (log.c).  A completed flush has made durable what
+ * was complete when it *began*.  All other requests may be lost, each sector of
+ * 512 bytes on its own.  Of consecutive requests on one sector the later one is
+ * never there without the earlier one.  A change that shrinks a file is there
+ * before one that makes it grow again.
  *
- * What a disk may show (model.c), per unit of 64 bytes: what was written last
- * of all that a successful flush of the guest covered, or anything written, or
- * being written, since then.  What a discard leaves is the old content or
- * zeroes.
+ * Valid content of a disk (model.c), per unit of 64 bytes: the last write that
+ * a successful flush of the guest covers, or any write completed, or in flight,
+ * since then.  A discard leaves the old content or zeroes.
  *
  * Offsets and lengths are bytes.  Nothing here is thread safe.
  */
@@ -47,7 +45,7 @@
 typedef uint32_t CrashTime;
 #define CRASH_NEVER UINT32_MAX
 
-/* --- log.c: what was done to disks, and what may be left of it --- */
+/* --- log.c: operations on disks, and possible states after a loss --- */
 
 typedef enum CrashOpKind {
     CRASH_OP_WRITE,    /* also of zeroes, and discards */
@@ -75,7 +73,7 @@ CrashLog *crash_log_new(void);
 void crash_log_free(CrashLog *log);
 /* Each event has a time of its own, from 1 on. */
 CrashTime crash_log_tick(CrashLog *log);
-/* The content of @disk before all that is logged (copied). */
+/* Sets the content of @disk before all logged operations (copied). */
 void crash_log_set_base(CrashLog *log, unsigned disk, const uint8_t *data,
                         size_t bytes);
 /* A request begins; @data (copied, NULL: zeroes) only for writes.  The log owns
@@ -84,10 +82,10 @@ CrashOp *crash_log_begin(CrashLog *log, CrashOpKind kind, unsigned disk,
                          int64_t offset, int64_t bytes, const uint8_t *data);
 /* It is complete.  @size: the file's before it. */
 void crash_log_end(CrashLog *log, CrashOp *op, int64_t size);
-/* Makes @disk what it is after @op, all of it. */
+/* Makes @disk the state after @op. */
 void crash_op_apply(const CrashOp *op, GByteArray *disk);
 
-/* How much of a request is left. */
+/* The part of a request that is left. */
 typedef enum CrashPick {
     CRASH_LOST,
     CRASH_WHOLE,
@@ -98,30 +96,30 @@ typedef enum CrashPick {
 typedef struct CrashReplay {
     CrashLog *log; /* not owned */
     CrashTime cut;
-    GByteArray *base[CRASH_DISKS]; /* all that is durable */
+    GByteArray *base[CRASH_DISKS]; /* all durable content */
     guint applied;      /* of log->done */
-    GPtrArray *pending; /* CrashOp *: the others, in their order */
+    GPtrArray *pending; /* CrashOp *: the others, in order */
 } CrashReplay;
 
 CrashReplay *crash_replay_new(CrashLog *log);
 void crash_replay_free(CrashReplay *r);
-/* Goes on to the moment after the event @cut; never back. */
+/* Advances to the moment after the event @cut; never back. */
 void crash_replay_seek(CrashReplay *r, CrashTime cut);
 /*
- * The disks if of the pending requests that is left which @picks (one each)
- * says; @seed decides about torn ones.  @disks: CRASH_DISKS arrays that are
- * overwritten.
+ * The disks after a loss if @picks (one each) determines what is left of the
+ * pending requests; @seed decides about torn ones.  @disks: CRASH_DISKS arrays
+ * that are overwritten.
  */
 void crash_replay_build(const CrashReplay *r, const uint8_t *picks,
                         uint32_t seed, GByteArray **disks);
 /* "write disk 0 0x10000+512 (12..14), torn"; caller frees. */
 char *crash_op_describe(const CrashOp *op, CrashPick pick);
 
-/* --- pick.c: which moments and which disks are looked at --- */
+/* --- pick.c: choosing moments and disks --- */
 
 /*
- * Says whether the disks are as they may be; false: @why is told what is wrong.
- * It may change @disks, if it likes.
+ * Returns whether the disks are in a valid state; false: @why gets the error.
+ * It may change @disks.
  */
 typedef bool CrashCheck(void *opaque, CrashTime cut, GByteArray **disks,
                         GString *why);
@@ -129,7 +127,7 @@ typedef bool CrashCheck(void *opaque, CrashTime cut, GByteArray **disks,
 typedef struct CrashSearch {
     CrashLog *log;
     GRand *rand;
-    unsigned budget; /* states to look at, about */
+    unsigned budget; /* approximate number of states to check */
     CrashCheck *check;
     void *opaque;
     /* out */
@@ -138,21 +136,21 @@ typedef struct CrashSearch {
 } CrashSearch;
 
 /*
- * Looks at moments from the first event to the last one, and at each of them
- * at disks with none of the pending requests, all, each alone, all but one,
- * and random ones of them, torn or whole.  False: one was wrong; @why has what
- * was wrong and which requests must be left for it, no more than needed.
+ * Checks moments from the first event to the last one, and at each of them
+ * disks with none of the pending requests, all, each alone, all but one, and
+ * random ones of them, torn or whole.  False: one was wrong; @why has the error
+ * and a minimal set of requests that causes it.
  */
 bool crash_search(CrashSearch *s, GString *why);
 
-/* --- model.c: what a guest was promised --- */
+/* --- model.c: promises to the guest --- */
 
 typedef struct CrashGuestOp {
     CrashTime start, end; /* end CRASH_NEVER: in flight */
     bool ok;
-    bool weak;   /* need not have an effect: a discard */
-    bool wild;   /* leaves anything: what is cut off */
-    bool atomic; /* all of it or nothing; nothing else meanwhile */
+    bool weak;   /* an effect is optional: a discard */
+    bool wild;   /* any content is valid: a range that is cut off */
+    bool atomic; /* all of it or nothing, and no other request meanwhile */
     int64_t offset, bytes;
     uint8_t value;
     uint8_t *values; /* owned, one a unit, or NULL: all are @value */
@@ -176,16 +174,16 @@ CrashModel *crash_model_new(CrashLog *log, int64_t capacity, int64_t size,
 void crash_model_free(CrashModel *m);
 /* A value that the last 200 writes did not have. */
 uint8_t crash_model_new_value(CrashModel *m);
-/* A request begins; returns its number for ..._end().  What @op does not say
- * (start, end, ok) is filled in; op->values is taken over. */
+/* A request begins; returns its number for ..._end().  Fields that are not set
+ * in @op (start, end, ok) are filled in; op->values is consumed. */
 guint crash_model_begin(CrashModel *m, const CrashGuestOp *op);
 /* @ret 0, or -errno: then it may have been done in part. */
 void crash_model_end(CrashModel *m, guint op, int ret);
 guint crash_model_begin_flush(CrashModel *m);
 void crash_model_end_flush(CrashModel *m, guint flush, int ret);
 /*
- * May the disk, opened after a loss of power after the event @cut, be @bytes
- * long and hold @data?
+ * May the disk, opened after a power loss after the event @cut, be @bytes long
+ * and contain @data?
  */
 bool crash_model_allows(const CrashModel *m, CrashTime cut,
                         const uint8_t *data, int64_t bytes, GString *why);
@@ -193,8 +191,7 @@ bool crash_model_allows(const CrashModel *m, CrashTime cut,
 bool crash_model_allows_read(const CrashModel *m, CrashTime start,
                              int64_t offset, const uint8_t *data,
                              int64_t bytes, GString *why);
-/* Units that anything was written to by the event @cut, one byte each; caller
- * frees. */
+/* Units written by the event @cut, one byte each; caller frees. */
 uint8_t *crash_model_touched(const CrashModel *m, CrashTime cut);
 
 /* --- recorder.c: disks in memory, under the driver "file" --- */
@@ -208,12 +205,12 @@ typedef struct CrashMachine {
     unsigned slow;     /* percent of requests that take long */
 } CrashMachine;
 
-/* The one whose disks are opened by the names "disk0", "disk1" ... */
+/* The machine whose disks are opened by the names "disk0", "disk1" ... */
 extern CrashMachine *crash_machine;
-/* An empty one, not live. */
+/* An empty machine, not live. */
 CrashMachine *crash_machine_new(void);
 void crash_machine_free(CrashMachine *m);
-/* From now on its disks are recorded; what they hold is durable. */
+/* From now on its disks are recorded; their content is durable. */
 void crash_machine_go_live(CrashMachine *m, CrashLog *log, uint32_t seed);
 extern const BlockDriver crash_recorder;
 
@@ -224,15 +221,15 @@ BlockDriverState *crash_open(int flags, Error **errp, const char *text, ...)
     G_GNUC_PRINTF(3, 4);
 /* A new qcow2 image on "disk@disk"; create->file is not used. */
 void crash_create(unsigned disk, const BlockdevCreateOptionsQcow2 *create);
-/* All of @bs; caller frees.  NULL with @why. */
+/* The content of @bs; caller frees.  NULL with @why. */
 uint8_t *crash_read(BlockDriverState *bs, int64_t *bytes, GString *why);
-/* A node that must be without errors but may have leaks. */
+/* Checks a node: it must be without errors but may have leaks. */
 bool crash_check_node(BlockDriverState *bs, GString *why);
 /* Values of @bytes of @data, one each unit, which must be uniform. */
 uint8_t *crash_values(const uint8_t *data, int64_t bytes);
-/* What is printed from now on is kept from the terminal (or shown again). */
+/* Hides output from the terminal from now on (or shows it again). */
 void crash_quiet(bool quiet);
-/* What the installed qemu-img says of disk0; true where there is none. */
+/* Checks disk0 by the installed qemu-img; true if there is none. */
 bool crash_peer_check(GString *why);
 
 /* --- guest.c: random requests --- */
@@ -252,15 +249,15 @@ typedef struct CrashGuest {
     /* private */
     unsigned running;
     int steps;
-    GString *error; /* what went wrong; empty: nothing */
+    GString *error; /* the error; empty: none */
 } CrashGuest;
 
 /* Starts @steps requests, by g->workers coroutines. */
 void crash_guest_start(CrashGuest *g, int steps);
-/* Until all are done. */
+/* Waits until all are done. */
 void crash_guest_wait(CrashGuest *g);
 
-/* --- run.c: programs, seeds, and what they found --- */
+/* --- run.c: programs, seeds, and results --- */
 
 typedef struct CrashProgram CrashProgram;
 
@@ -268,24 +265,24 @@ typedef struct CrashProgram CrashProgram;
 typedef struct CrashRun {
     const CrashProgram *program;
     uint32_t seed;
-    int steps;    /* about how many requests */
+    int steps;    /* approximate number of requests */
     GRand *rand;
     CrashMachine *machine;
     CrashLog *log;
     CrashModel *model;  /* of disk0, from crash_go_live() on */
     CrashGuest guest;
-    BlockdevCreateOptionsQcow2 image; /* how disk0 is made */
-    CrashTime closed;   /* when disk0 was closed; 0: it is not */
+    BlockdevCreateOptionsQcow2 image; /* creation options of disk0 */
+    CrashTime closed;   /* when disk0 was closed; 0: it is open */
     void *opaque;       /* the program's */
 } CrashRun;
 
-/* A program, and what it was promised. */
+/* A program, and its promises. */
 struct CrashProgram {
     const char *name;
     CrashMix mix;
-    /* Changes r->image as it was drawn, makes other disks; NULL: nothing. */
+    /* Changes the random r->image, creates other disks; NULL: nothing. */
     void (*prepare)(CrashRun *r);
-    /* Works; disk0 is made and filled.  Goes live, and closes all. */
+    /* Runs; disk0 exists with content.  Goes live, and closes all. */
     void (*run)(CrashRun *r);
     /* The machine's disks after a loss of power. */
     bool (*check)(CrashRun *r, CrashTime cut, GString *why);
@@ -297,41 +294,41 @@ struct CrashProgram {
 
 /* Adds a test for @program, "/crash/NAME". */
 void crash_add(const CrashProgram *program);
-/* Initialises, runs the tests that @add adds, and sums up; main()'s result. */
+/* Initialises, runs the tests of @add, and sums up; main()'s result. */
 int crash_main(int argc, char **argv, void (*add)(void));
 
-/* --- scenario.c: what programs have in common --- */
+/* --- scenario.c: functions common to programs --- */
 
-/* An image of any kind: version, cluster size, refcount width ... */
+/* A random image: version, cluster size, refcount width ... */
 void crash_draw_image(CrashRun *r);
 /* A qcow2 image on "disk@disk" with random content, values 201 on, about as
  * large as disk0; @backing may be NULL. */
 void crash_make_base(CrashRun *r, unsigned disk, const char *backing);
-/* disk0 is to have disk1 as its backing file, that maybe disk2: for prepare. */
+/* Gives disk0 the backing file disk1, and that maybe disk2: for prepare. */
 void crash_make_chain(CrashRun *r, unsigned disks);
-/* Opens disk0 as a guest would, with options drawn; the nodes are "node0" and
- * those of @disks disks of its chain, with "node1" on (0: by the header). */
+/* Opens disk0 for a guest, with random options; the nodes are "node0" and those
+ * of @disks disks of its chain, from "node1" on (0: by the header). */
 BlockDriverState *crash_open_guest(CrashRun *r, unsigned disks);
 /* A guest writes to disk0 while nothing is recorded. */
 void crash_fill(CrashRun *r, int steps);
 /*
- * From now on all is recorded.  The model begins with what disk0 shows, and can
- * follow it up to @capacity (0: its size).
+ * Starts recording.  The model begins with the content of disk0, and can follow
+ * it up to @capacity (0: its size).
  */
 void crash_go_live(CrashRun *r, int64_t capacity);
-/* The guest uses @bs (its reference is taken over) until crash_detach(). */
+/* The guest uses @bs (whose reference is consumed) until crash_detach(). */
 void crash_attach(CrashRun *r, BlockDriverState *bs);
-/* It stops; disk0 is closed. */
+/* The guest stops; disk0 is closed. */
 void crash_detach(CrashRun *r);
-/* Once disk0 is closed: power is lost, at a moment that is drawn.  The disks
- * are what is left; crash_go_live() begins anew. */
+/* After disk0 was closed: loses power at a random moment.  The disks are in the
+ * state after it; crash_go_live() restarts. */
 void crash_lose(CrashRun *r);
 /* The image on disk0, for reading or for writing.  NULL with @why. */
 BlockDriverState *crash_open_after(bool writable, GString *why);
 /*
- * disk0 and its chain must be without errors but for leaks, and show what the
- * model allows; sometimes it is then opened for writing, written and looked at
- * again.
+ * disk0 and its chain must be without errors but for leaks, and have valid
+ * content by the model; sometimes it is then opened for writing, written and
+ * checked again.
  */
 bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why);
 

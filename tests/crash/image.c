@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Nodes over a machine's disks: made, opened, checked and read. */
+/* Nodes over a machine's disks: creation, opening, checks, reads. */
 #include "crash.h"
 
 #include <glib/gstdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Instead of the worker threads: a seed is to give the same run each time. */
+/* Replaces the worker threads, so that a seed gives the same run each time. */
 #include "qemu/aio.h"
 
 int coroutine_fn __wrap_thread_pool_co_run(ThreadPoolFunc *fn, void *arg);

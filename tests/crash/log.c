@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What was done to disks, and what a loss of power leaves of it. */
+/* Operations on disks, and their possible states after a power loss. */
 #include "crash.h"
 
 /* --- recording --- */
@@ -209,7 +209,7 @@ void crash_replay_seek(CrashReplay *r, CrashTime cut)
     r->cut = cut;
 }
 
-/* --- what is left --- */
+/* --- states --- */
 
 /* Per disk: when the latest request that is there began. */
 typedef struct Latest {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a disk may show: the requests of a guest, and which of them count. */
+/* Valid content of a disk: the requests of a guest, and which of them count. */
 #include "crash.h"
 
 #define MAX_VALUE 200 /* of writes; images may begin with larger ones */
@@ -81,7 +81,7 @@ void crash_model_end_flush(CrashModel *m, guint flush, int ret)
     end(m, m->flushes, flush, ret);
 }
 
-/* --- what is allowed --- */
+/* --- valid content --- */
 
 /* The question: requests that began by @cut count; those that are good and were
  * complete before @covered have had their effect. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which moments, and which of the many disks there may be then. */
+/* Choosing moments, and some of the many possible disks. */
 #include "crash.h"
 
 typedef struct State {
@@ -17,9 +17,9 @@ static bool look(State *s, GString *why)
     return s->search->check(s->search->opaque, s->replay->cut, s->disks, why);
 }
 
-/* --- the least that is wrong --- */
+/* --- minimisation --- */
 
-/* Is it still wrong with that pick? Then it stays so. */
+/* Is it still wrong with that pick?  Then the pick is kept. */
 static void try_pick(State *s, guint i, CrashPick pick)
 {
     g_autoptr(GString) why = g_string_new("");

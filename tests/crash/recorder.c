@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Disks in memory under the driver "file".  While the machine is live each
- * request waits for its turn, which is drawn, so that they overtake each other;
- * it takes effect when it is complete.  One request completes in a turn of the
- * loop, and turns in which none is due are left out: nobody waits for a clock,
- * and the same seed gives the same order.
+ * request waits for a random time, so that requests overtake each other; it
+ * takes effect when it completes.  One request completes in a turn of the loop,
+ * and turns in which none is due are skipped: no clock is involved, and the
+ * same seed gives the same order.
  */
 #include "crash.h"
 
@@ -151,7 +151,7 @@ static int coroutine_fn rec_preadv(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
-/* Any change of the disk: recorded, and done after a while. */
+/* Any change of the disk: recorded, and completed after a while. */
 static int coroutine_fn change(BlockDriverState *bs, CrashOpKind kind,
                                int64_t offset, int64_t bytes,
                                const uint8_t *data)

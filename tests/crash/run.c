@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Runs programs with seeds, and loses power.  In the environment:
+ * Runs programs with seeds, and simulates power losses.  In the environment:
  *
  *   CRASH_SEEDS=N    seeds 1 to N, for each program
  *   CRASH_SEED=N     this one only
  *   CRASH_BUDGET=N   states to look at, for each seed
  *   CRASH_STEPS=N    requests of a guest: the same ones, but fewer (or more)
- *   CRASH_COUNT=1    goes on after a fault, and counts seeds that have one
+ *   CRASH_COUNT=1    continues after a fault, and counts seeds that have one
  *   CRASH_SAVE=DIR   writes the disks that were wrong there
  */
 #include "crash.h"
 
-/* So that a run of all tests takes about as long. */
+/* The defaults limit the duration of a run of all tests. */
 #ifdef __SANITIZE_ADDRESS__
 #define SEEDS(n) DIV_ROUND_UP(n, 4)
 #else

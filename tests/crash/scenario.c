@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What programs have in common: disk0, its guest, and how it is looked at. */
+/* Functions common to programs: disk0, its guest, and its checks. */
 #include "crash.h"
 
 #define PERM_RW (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE)
@@ -211,7 +211,7 @@ static bool shows_allowed(CrashRun *r, BlockDriverState *bs, CrashTime cut,
     return data && crash_model_allows(r->model, cut, data, bytes, why);
 }
 
-/* What is added is zeroes, whatever there was once. */
+/* The added range is zero, whatever it contained before. */
 static bool grows_with_zeroes(BlockBackend *blk, int64_t size, int64_t more,
                               GString *why)
 {
@@ -234,7 +234,7 @@ static bool grows_with_zeroes(BlockBackend *blk, int64_t size, int64_t more,
     return false;
 }
 
-/* It must be of use: nothing that is written harms something else. */
+/* The disk must be usable: writes must not damage other data. */
 static bool go_on(CrashRun *r, CrashTime cut, GString *why)
 {
     BlockDriverState *bs = crash_open_after(true, why);
@@ -270,8 +270,8 @@ static bool go_on(CrashRun *r, CrashTime cut, GString *why)
 }
 
 /*
- * Others must be able to read it, too.  That costs a process, so some are
- * looked at; which, the disk says, so that the same is wrong again.
+ * Other programs must be able to read it, too.  That costs a process, so only
+ * some are checked; the disk decides which, so that failures are reproducible.
  */
 static bool check_by_peer(GString *why)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Losses of power while jobs work on chains of images, and after they ended. */
+/* Power losses while jobs work on chains of images, and after they ended. */
 #include "crash.h"
 
 #include "block/backup.h"
@@ -15,7 +15,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_copy_before_write, NULL,
 };
 
-/* When users are told that the job is over, well or not. */
+/* When users are notified of the end of the job, successful or not. */
 static CrashTime told;
 static int told_result;
 
@@ -58,7 +58,7 @@ static void run_beside(CrashRun *r, void (*start)(CrashRun *))
     crash_guest_wait(&r->guest);
 }
 
-/* --- chains: whatever happens, disk0 shows what it should --- */
+/* --- chains: disk0 must always show the right content --- */
 
 static void prepare_chain(CrashRun *r)
 {
@@ -112,7 +112,7 @@ static void run_commit(CrashRun *r)
     crash_detach(r);
 }
 
-/* Once a user was told that images are not needed, he may delete them. */
+/* After the notification that images are not needed, a user may delete them. */
 static bool check_chain(CrashRun *r, CrashTime cut, GString *why)
 {
     for (unsigned disk = 1; cut >= told && disk <= dropped; disk++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The library itself: what may be left on disks, and what may be shown. */
+/* Tests of the library itself: possible states of disks, and valid content. */
 #include "crash.h"
 
 const BlockDriver *const bdrv_drivers[] = { &crash_recorder, NULL };

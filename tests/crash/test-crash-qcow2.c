@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Losses of power while a guest uses a qcow2 image. */
+/* Power losses while a guest uses a qcow2 image. */
 #include "crash.h"
 
 #include "block/dirty-bitmap.h"

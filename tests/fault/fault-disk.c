@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Files in memory, and when they fail. */
+/* Files in memory, and injected failures. */
 #include "qemu/osdep.h"
 
 #include "fault-disk.h"

@@ -4,9 +4,9 @@
  * allocations that fail on demand.
  *
  * One fault is armed at a time: the @n-th operation of a kind from then on
- * fails.  Tests raise n until the fault does not come any more; so each point
- * where something can fail is met, without a list of them.  Main thread, but
- * for allocations, which are counted in all threads.
+ * fails.  Tests increase n until the fault does not occur; so each point that
+ * can fail is tested, without a list of them.  Main thread, but for
+ * allocations, which are counted in all threads.
  */
 #ifndef FAULT_DISK_H
 #define FAULT_DISK_H
@@ -18,28 +18,28 @@ typedef enum FaultKind {
     FAULT_READ,
     FAULT_WRITE, /* data, zeroes, discard, size */
     FAULT_FLUSH,
-    FAULT_ALLOC, /* of memory that the caller may be refused */
+    FAULT_ALLOC, /* of memory that the caller can do without */
     FAULT__MAX,
 } FaultKind;
 
 extern const char *const fault_kind_names[FAULT__MAX];
 
-/* The @n-th (from 1) operation of @kind fails; @stays: and all after it. */
+/* Fails the @n-th (from 1) operation of @kind; @stays: and later ones. */
 void fault_arm(FaultKind kind, unsigned n, bool stays);
 /* No more faults. */
 void fault_disarm(void);
-/* Between the two nothing fails and nothing is counted. */
+/* Between these calls nothing fails and nothing is counted. */
 void fault_suspend(void);
 void fault_resume(void);
-/* Did it come, since it was armed? */
+/* Has the fault occurred since it was armed? */
 bool fault_fired(void);
 
 /* The driver, to be put into bdrv_drivers[]. */
 extern const BlockDriver fault_file;
 
 /*
- * From now on a request takes as many turns of the loop as @rand says, below
- * @turns; NULL: one turn.  @rand stays the caller's.
+ * From now on a request takes a random number of turns of the loop below
+ * @turns; NULL: one turn.  The caller keeps @rand.
  */
 void fault_disks_slow(GRand *rand, int turns);
 /* Removes all files. */

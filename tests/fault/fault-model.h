@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a disk may hold and what bitmaps must say after requests some of which
- * failed.  Knows no block layer.  Units of FAULT_UNIT bytes.
+ * Valid content of a disk and of bitmaps after requests some of which failed.
+ * Independent of the block layer.  Units of FAULT_UNIT bytes.
  */
 #ifndef FAULT_MODEL_H
 #define FAULT_MODEL_H
@@ -25,8 +25,8 @@ typedef struct FaultBitmap {
 } FaultBitmap;
 
 typedef struct FaultModel {
-    FaultValues now[FAULT_UNITS];     /* what a reader may find */
-    FaultValues durable[FAULT_UNITS]; /* ... after all caches were lost */
+    FaultValues now[FAULT_UNITS];     /* possible results of a read */
+    FaultValues durable[FAULT_UNITS]; /* ... after the loss of all caches */
     FaultBitmap bitmaps[8];
     int n_bitmaps;
 } FaultModel;
@@ -36,7 +36,7 @@ void fault_model_init(FaultModel *m);
 /* A write of @value (zeroes: 0) ended with @ret.  Whole units. */
 void fault_model_write(FaultModel *m, int64_t offset, int64_t bytes,
                        uint8_t value, int ret);
-/* The unit at @offset changed: what records now must say so. */
+/* The unit at @offset changed: recording bitmaps must have it. */
 void fault_model_changed(FaultModel *m, int64_t offset);
 /* A flush that the guest asked for succeeded. */
 void fault_model_flushed(FaultModel *m);

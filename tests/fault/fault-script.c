@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Scripts that are run with faults: see fault-script.h. */
+/* Runs scripts with faults: see fault-script.h. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>
@@ -17,11 +17,11 @@
 /* More turns of the loop than any script needs. */
 #define MAX_TURNS 200000
 
-/* A backup with a bitmap that is under way. */
+/* A backup with a bitmap, in progress. */
 typedef struct TrackedJob {
     char id[16], bitmap[32], target[32];
     BitmapSyncMode mode;
-    bool selects; /* copies what the bitmap says */
+    bool selects; /* copies the dirty ranges of the bitmap */
     bool before[FAULT_UNITS];
     bool since[FAULT_UNITS];
     uint8_t start[FAULT_DISK_BYTES]; /* the disk when it began */
@@ -66,8 +66,8 @@ static void read_all(BlockBackend *blk, uint8_t *buf)
 }
 
 /*
- * What was written is to be dirty, and so is what failed where it is on the
- * disk all the same.  @before: the disk then.
+ * A write is dirty, and so is a failed one whose data is on the disk
+ * nevertheless.  @before: the former disk.
  */
 static void guest_wrote(Run *run, int64_t offset, int64_t bytes,
                         const uint8_t *before, uint8_t value, int ret)
@@ -125,7 +125,7 @@ static bool guest_discard(Run *run, int64_t offset, int64_t bytes,
     }
     read_all(run->guest, before);
     ret = blk_pdiscard(run->guest, offset, bytes);
-    /* It may hold what it held, or read as zeroes. */
+    /* It may have its former content, or read as zeroes. */
     guest_wrote(run, offset, bytes, before, 0, -EAGAIN);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "discard failed");
@@ -145,7 +145,7 @@ static bool guest_flush(Run *run, Error **errp)
     return true;
 }
 
-/* --- what commands do to bitmaps --- */
+/* --- effects of commands on bitmaps --- */
 
 static const char *member(struct json_object *obj, const char *name)
 {
@@ -258,7 +258,7 @@ static bool unit_is_dirty(const HBitmap *bits, int unit)
     return hbitmap_get(bits, (int64_t)unit * FAULT_UNIT);
 }
 
-/* Is the bitmap as if the job had never been? */
+/* Is the bitmap in its state before the job? */
 static bool knows_all(const TrackedJob *job, const HBitmap *bits)
 {
     for (int i = 0; i < FAULT_UNITS; i++) {
@@ -270,8 +270,8 @@ static bool knows_all(const TrackedJob *job, const HBitmap *bits)
 }
 
 /*
- * A failed backup with mode "always" forgets what it copied, or nothing: what
- * it forgot must be on the target.
+ * A failed backup with mode "always" clears bits of copied data, or none: data
+ * whose bits are cleared must be on the target.
  */
 static void check_forgotten(Run *run, const TrackedJob *job)
 {

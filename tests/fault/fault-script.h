@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Runs scripts of QMP commands and of a guest's requests, one of whose
- * operations below fails, and compares what is left with a model.
+ * operations in the layers below fails, and compares the result with a model.
  *
  * A script has three parts, separated by lines "---":
  *
- *   made once, without faults; all is closed then, the files are kept
- *   made before each run, without faults
- *   run with a fault: the n-th operation of its kind fails
+ *   executed once, without faults; then all is closed and the files are kept
+ *   executed before each run, without faults
+ *   executed with a fault: the n-th operation of its kind fails
  *
  * Lines:
  *
@@ -21,10 +21,10 @@
  *   flush                      the guest
  *   check NODE                 repairs the image
  *
- * A line that fails says why in one sentence, and the next one is run.  At the
- * end everything is closed and opened again: there is no corruption in any
- * image, the guest's disk holds what was written, and each bitmap of it says
- * of all that was written that it changed, or that it cannot be trusted.
+ * A line that fails reports one sentence, and the next one is executed.  At the
+ * end everything is closed and opened again: no image is corrupt, the guest's
+ * disk has the data written, and each of its bitmaps records all changes or is
+ * inconsistent.
  */
 #ifndef FAULT_SCRIPT_H
 #define FAULT_SCRIPT_H
@@ -36,7 +36,7 @@ typedef struct FaultScript {
     const char *text;
 } FaultScript;
 
-/* How many faults came, for all kinds.  Aborts where something is wrong. */
+/* Returns the number of faults of all kinds.  Aborts on an error. */
 unsigned fault_script_run(const FaultScript *script, FaultKind kind,
                           bool stays);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything that can fail does: scripts of commands, jobs and guest I/O are
- * run again and again while the first, second, third ... open, read, write,
- * flush or allocation fails, until none does any more.
+ * Each operation that can fail does: scripts of commands, jobs and guest I/O
+ * are repeated while the first, second, third ... open, read, write, flush or
+ * allocation fails, until none does.
  */
 #include "qemu/osdep.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A protocol driver that keeps its one file in memory, in place of "file": no
- * system calls, no threads, so that each run of an input is the same.
+ * A protocol driver with one file in memory, in place of "file": no system
+ * calls, no threads, so that runs of an input are reproducible.
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Images in memory: what the targets that fuzz image formats have in common. */
+/* Images in memory, for all targets that fuzz image formats. */
 #ifndef TESTS_FUZZ_IMAGE_H
 #define TESTS_FUZZ_IMAGE_H
 
@@ -10,16 +10,16 @@
 #define FUZZ_IMAGE_MAX (4 * MiB) /* to what size an image may grow */
 
 /*
- * The one file there is, called "image"; it is what driver "file" opens.  Set
- * it up between closing and opening only.
+ * The only file, called "image"; the driver "file" opens it.  To be set up only
+ * while it is closed.
  */
 extern GByteArray *fuzz_image;
 
 /* The loop and an empty image; once. */
 void fuzz_image_init(void);
-/* Opens it as qcow2, named "disk", with BDRV_O_*; NULL where it is refused. */
+/* Opens it as qcow2, named "disk", with BDRV_O_*; NULL if it is refused. */
 BlockBackend *fuzz_image_open(bool writable, int flags);
-/* Closes it, and sees that nothing stays open. */
+/* Closes it, and checks that no node remains. */
 void fuzz_image_close(BlockBackend *blk);
 
 #endif

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Options as users write them on a command line: key=value,... or JSON, down
- * to the C types they are for.
+ * Options of a command line: key=value,... or JSON, converted to C types.
  *
- * What must hold: a value or an error, never both; an escaped value comes back
- * as it was.
+ * Invariants: a value or an error, never both; an escaped value is parsed to
+ * the original.
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>

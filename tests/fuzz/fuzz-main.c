@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Runs a fuzz target over given files, or all files of given folders. */
+/* Runs a fuzz target on given files, or on all files of given folders. */
 #include "qemu/osdep.h"
 #include "fuzz.h"
 

@@ -2,9 +2,9 @@
 /*
  * Bytes from an NBD server: handshake, replies to requests in flight, lists.
  *
- * What must hold: no request is answered with more or less than was asked for,
- * and when the server has gone nothing waits.  The first byte says what the
- * client does: 0 lists exports, else it enters one.
+ * Invariants: no request is answered with more or less than was requested, and
+ * after the server has disconnected nothing waits.  The first byte selects the
+ * client's action: 0 lists exports, else it enters one.
  */
 #include "qemu/osdep.h"
 #include <sys/socket.h>

@@ -3,9 +3,9 @@
  * Bytes from an NBD client: handshake, options, requests; against a server
  * with a writable and a read-only export in memory.
  *
- * What must hold: no operation reaches an export outside of its range, nor a
- * change the read-only one; the connection ends when the client has, and
- * leaves nothing behind.
+ * Invariants: no operation reaches an export outside its range, and no change
+ * the read-only one; the connection ends when the client has disconnected, and
+ * leaks nothing.
  */
 #include "qemu/osdep.h"
 #include <sys/socket.h>

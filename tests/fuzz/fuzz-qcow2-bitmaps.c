@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Stored bitmaps that somebody has tampered with.  A valid image with three
- * bitmaps is made once; an input is a list of changes to what describes them:
+ * Stored bitmaps with manipulated metadata.  A valid image with three bitmaps
+ * is made once; an input is a list of changes to their metadata:
  *
  *     position (2 bytes, little-endian)  n (1 byte)  n bytes
  *
@@ -9,9 +9,9 @@
  * with its extensions, the bitmap directory, the bitmap tables, and the
  * clusters with the bits.
  *
- * What must hold: the image is refused, or opened with bitmaps that can be
- * used or are inconsistent; and what was opened for writing and closed opens
- * again, read-only at least.
+ * Invariants: the image is refused, or opened with bitmaps that are usable or
+ * inconsistent; and an image that was opened for writing and closed can be
+ * opened again, at least read-only.
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>

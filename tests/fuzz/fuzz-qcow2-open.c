@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An image as a stranger made it: opened as qcow2, looked at in every way that
- * needs no permission, read, checked; a second time written, a third repaired.
+ * An untrusted image: opened as qcow2, queried without permissions, read,
+ * checked; a second time written, a third time repaired.
  *
- * What must hold: it is refused, or used without harm; an image that opens
- * still opens after it was only read.
+ * Invariants: it is refused, or used without damage; an image that opens still
+ * opens after it was only read.
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
@@ -83,7 +83,7 @@ static void try_write(BlockBackend *blk)
     try_read(blk);
 }
 
-/* A repair says what the next look finds, and that is no more than before. */
+/* A repair reports what the next check finds, which is no more than before. */
 static void try_repair(BlockBackend *blk)
 {
     int all = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS;
@@ -108,10 +108,7 @@ static bool marked_corrupt(void)
            (fuzz_image->data[79] & 2);
 }
 
-/*
- * What was repaired to the end is written to without doing damage, and without
- * finding any.
- */
+/* A completely repaired image can be written without damage or corruption. */
 static void try_write_repaired(void)
 {
     BdrvCheckResult result = {0};

@@ -3,9 +3,9 @@
  * Bytes from a QMP client: cut into messages, parsed, checked as requests and
  * turned into the C types of commands' arguments; no command is executed.
  *
- * What must hold: the stream is cut the same way however it arrives; what is
- * accepted as a value of a type is accepted again when written out, with the
- * same outcome.
+ * Invariants: the split of the stream does not depend on how it arrives; an
+ * accepted value of a type, converted back to text, is accepted again with the
+ * same result.
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What each fuzz target offers.
+ * The interface of a fuzz target.
  *
- * A target is linked twice: with libFuzzer, which feeds it bytes of its own
- * making, and with fuzz-main.c, which feeds it the files of its corpus, so that
- * what was once found is tested ever after.  Input that breaks a promise ends
- * the program: by a sanitizer, or by g_assert().
+ * A target is linked twice: with libFuzzer, which generates inputs, and with
+ * fuzz-main.c, which passes it the files of its corpus, so that former findings
+ * are always tested.  Input that breaks an invariant ends the program: by a
+ * sanitizer, or by g_assert().
  */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H

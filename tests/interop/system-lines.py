@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Command lines of the machine, good and bad: those that it answers as the
-# installed peer does, word for word. What differs for a reason (other devices,
-# no processors, no network) is not here; see system-command-lines.
+# Command lines of the machine, valid and invalid, with the same output as the
+# installed peer, word for word. Lines with intended differences (other devices,
+# no processors, no network) are not here; see system-command-lines.
 
 OFTEN = 'abcdefghijklmnopqrstuvwxyz' * 5
 

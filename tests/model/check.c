@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is against what must be. */
+/* Comparison of the actual state with the model. */
 #include "qemu/osdep.h"
 
 #include "model.h"
@@ -58,7 +58,7 @@ static bool any(const bool *set, int first, int n)
 }
 
 /*
- * What must be dirty is, and what is may be; @left (may be NULL): and this.
+ * Bits that must be set are set, and set bits may be; @left (may be NULL): too.
  */
 static void check_bits(const char *name, const HBitmap *bits,
                        const bool *must, const bool *may, const bool *left)
@@ -138,8 +138,8 @@ static void add(bool *to, const bool *from)
     }
 }
 
-/* After failure with mode "always": what it does not say any more was copied;
- * what it says it must go on to say. */
+/* After failure with mode "always": data whose bits are cleared was copied;
+ * ranges that were to be copied are dirty or copied. */
 static void take_left(const ModelBackup *j, ModelBitmap *b, bool *copied)
 {
     static const bool none[MODEL_SECTORS];

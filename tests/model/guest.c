@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The guest: writers that never write to the same sectors. */
+/* The guest: writers, each with sectors of its own. */
 #include "qemu/osdep.h"
 
 #include "model.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A disk and its bitmaps as they must be, beside those that are: a guest writes
- * all the time while random commands change the graph under it.
+ * A model of a disk and its bitmaps, compared with the real ones: a guest
+ * writes continuously while random commands change the graph below it.
  *
  *   guest.c     the guest: some coroutines, each with sectors of its own
  *   ops.c       the commands, drawn at random, over QMP
@@ -10,7 +10,7 @@
  *
  * The model.  A sector holds the number that was written last.  For a bitmap
  * there are two sets: `must`, sectors written since it began, and `may`, which
- * has those too whose writes were under way when it began.
+ * also has those whose writes were in flight when it began.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -32,11 +32,11 @@ typedef struct ModelBitmap {
     bool used, persistent, recording;
     bool busy;    /* a job has it */
     bool written; /* the guest still writes to its node */
-    bool loose;   /* a commit does: it may say anything more */
+    bool loose;   /* a commit writes to its node: any bit may be set */
     bool must[MODEL_SECTORS], may[MODEL_SECTORS];
 } ModelBitmap;
 
-/* A backup under way. */
+/* A backup in progress. */
 typedef struct ModelBackup {
     char id[16], target[32];
     bool used, whole;

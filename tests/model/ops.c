@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Random commands, and what they do to the model. */
+/* Random commands, and their effect on the model. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A disk that is a chain of images, its clients, and the model of all of it:
-# what the disk holds, what each bitmap must hold and may, what the internal
-# snapshots show.
+# A disk that is a chain of images, its clients, and the model of it: content of
+# the disk, bits that each bitmap must and may have, content of the internal
+# snapshots.
 
 import os
 import socket

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What the runner tells a test: programs, folders, the image format and how
-# images are opened. A test that is started by hand gets the defaults.
+# The environment that the runner passes to a test: programs, folders, the image
+# format and options of opening. A test started by hand gets defaults.
 
 import atexit
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# An NBD server that breaks the rules in one chosen way, for tests of clients.
+# An NBD server with one chosen violation of the protocol, for tests of clients.
 
 import os
 import socket

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What the tests share: logging with filters, the storage daemon as a context
-# manager, jobs, scratch files, the tools, a guest disk, the main function.
+# Functions shared by tests: logging with filters, the storage daemon as a
+# context manager, jobs, scratch files, the tools, a guest disk, the main
+# function.
 
 import json
 import os

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A disk of a machine as its guest sees it, and the model of what it holds.
+# A disk of a machine from the guest's view, and the model of its content.
 
 from iotests import (MIB, DiskModel, check, imgfmt, qemu_img_create, qemu_io)
 

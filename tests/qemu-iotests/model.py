@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Naive models of a disk and of its dirty bitmaps: what a test believes the
-# block layer should know. A bitmap is a set of granule numbers.
+# Naive models of a disk and of its dirty bitmaps: the expected state of the
+# block layer. A bitmap is a set of granule numbers.
 
 import hashlib
 

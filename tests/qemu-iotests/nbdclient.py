@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # A small NBD client: fixed newstyle, simple replies, one request at a time.
-# Tests use it as the guest that writes to a disk, and as the base of clients
-# that misbehave.
+# Tests use it as the guest that writes to a disk, and as the base of
+# misbehaving clients.
 
 import struct
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # A QMP client for tests: commands, an event queue, time limits, and failures
-# that say what was sent, what came back and which events were seen.
+# with the command, the response and the events received.
 
 import collections
 import json

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What a test needs and whether it is there: formats, protocols, drivers, ways
-# to open images; and the main functions that look before they run a test.
+# Requirements of a test and their checks: formats, protocols, drivers, options
+# of opening; and main functions that check before they run a test.
 
 import functools
 import io

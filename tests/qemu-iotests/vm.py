@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A machine for tests that need devices: ours, which has no processors, or the
-# peer's, whose processor is put to sleep by a firmware that does nothing else.
+# A machine for tests that need devices: ours, without processors, or the
+# peer's, whose processor is halted by a minimal firmware.
 
 import os
 import socket

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Clients that write to a disk side by side, and what the disk may hold at a
-# moment between two looks. The disk that they are given has: qsd, node (the
-# name of its export), gate, lock, data, size, clients, stripes, may_fail, and
-# writers.
+# Clients that write to a disk concurrently, and its valid content between two
+# checks. The disk passed to them has: qsd, node (the name of its export), gate,
+# lock, data, size, clients, stripes, may_fail, and writers.
 
 import random
 import socket

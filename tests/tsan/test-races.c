@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Does ThreadSanitizer see what it is there for?
+ * Does ThreadSanitizer detect what it should?
  *
- * Each function below runs in a process of its own.  Those under "race" break
- * the rules in one way each, and a report must come; those under "ordered" are
- * right, and none may.  So it is noticed where the build or the annotation of
- * coroutines hides races, or where what orders threads is not seen any more.
+ * Each function below runs in a process of its own.  Each of those under "race"
+ * breaks the rules in one way, and must cause a report; those under "ordered"
+ * are correct, and must not.  So the test fails if the build or the annotation
+ * of coroutines hides races, or if synchronisation is not recognised.
  *
  * "Later" is arranged by relaxed atomics, which make nothing visible, so that
  * the result does not depend on which thread is faster.
@@ -19,8 +19,8 @@ typedef struct Shared {
     QemuMutex lock;
     QemuCond cond;
     /*
-     * ThreadSanitizer remembers the last four accesses to each eight bytes;
-     * those who wait for their turn must not make it forget.
+     * ThreadSanitizer stores the last four accesses to each eight bytes;
+     * threads that wait for their turn must not evict these.
      */
     int64_t data; /* what the threads race for */
     int64_t turn; /* relaxed: whose turn it is; tells nothing of `data` */

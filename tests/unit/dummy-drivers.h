@@ -2,8 +2,8 @@
 /*
  * Drivers without storage, for tests of the graph: the leaves "file" and
  * "null-co", the formats "raw" and "qcow2" (with backing files), the filters
- * "compress" and "copy-on-read", which lets no child change.  What they are to
- * do and what was done is in `dummy`.
+ * "compress" and "copy-on-read", which lets no child change.  `dummy` controls
+ * them and counts calls.
  */
 #ifndef DUMMY_DRIVERS_H
 #define DUMMY_DRIVERS_H
@@ -60,7 +60,7 @@ static int dummy_open_leaf(BlockDriverState *bs,
 static void dummy_close(BlockDriverState *bs)
 {
     dummy.closed++;
-    /* A drain that a close falls into has no end. */
+    /* A drain during which a node closes has no end. */
     dummy.drain_ends += bdrv_node(bs)->quiesce_counter > 0;
 }
 
@@ -322,7 +322,7 @@ static void assert_error(Error **err, const char *text)
     *err = NULL;
 }
 
-/* Nothing is left over of the test. */
+/* No node or user of the test remains. */
 G_GNUC_UNUSED
 static void dummy_reset(void)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A disk in memory, for tests of copying: each request lets others run first,
- * the n-th one can fail, or all that touch bad places, and what was written is
- * recorded per 4 KiB.
+ * A disk in memory, for tests of copying: each request yields, the n-th one can
+ * fail, or all on bad ranges, and writes are recorded per 4 KiB.
  */
 #ifndef MEMORY_DRIVER_H
 #define MEMORY_DRIVER_H

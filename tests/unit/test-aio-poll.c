@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Looking for events before the wait. */
+/* Polling for events before the wait. */
 #include "qemu/osdep.h"
 #include "qemu/iothread.h"
 #include "../../util/aio/aio-int.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Padding, splitting and bouncing: how many requests a driver gets. */
+/* Padding, splitting and bouncing: the requests that a driver gets. */
 #include "test-disk.h"
 
 #define DISK_BYTES (64 * KiB)

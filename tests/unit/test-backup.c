@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Backups of disks in memory against a model: what the target holds and what
- * the bitmap says afterwards, for every sync and bitmap mode, with guest
- * writes before, during and after, and jobs that succeed, fail and are
- * cancelled.
+ * Backups of disks in memory against a model: the content of the target and the
+ * final state of the bitmap, for every sync and bitmap mode, with guest writes
+ * before, during and after, and jobs that succeed, fail and are cancelled.
  */
 #include "qemu/osdep.h"
 #include "block/backup.h"
@@ -61,7 +60,7 @@ static void guest_write(Case *c)
 
     memset(buf, g_rand_int_range(c->rand, 0, 256), bytes);
     ret = blk_pwrite(c->guest, offset, bytes, buf, 0);
-    /* Where the old data cannot be saved the write is refused. */
+    /* If the old data cannot be saved the write is refused. */
     g_assert(ret == 0 || (c->in_job && ret == -EIO));
     if (ret == 0) {
         mark_units(c->in_job ? c->since : c->before, offset, bytes,
@@ -69,7 +68,7 @@ static void guest_write(Case *c)
     }
 }
 
-/* --- what must be --- */
+/* --- expected results --- */
 
 static bool selects(const Case *c)
 {
@@ -424,8 +423,8 @@ static void coroutine_fn late_write(void *opaque)
     w->ret = blk_co_pwrite(w->guest, 2 * MiB, sizeof(buf), buf, 0);
 }
 
-/* What is being saved while the job is cancelled, in vain, stays dirty; and the
- * guest does not have to bear that it failed. */
+/* Data that cannot be saved while the job is cancelled stays dirty; the guest's
+ * write succeeds nevertheless. */
 static void test_cancelled_while_saving(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
@@ -488,7 +487,7 @@ static BlockDriverState *insert_cbw(Case *c)
     return bdrv_ref(bdrv_insert_node(c->source, &options, &error_abort));
 }
 
-/* Who reads while the snapshot breaks elsewhere gets no new data. */
+/* A reader gets no new data if the snapshot breaks elsewhere meanwhile. */
 static void test_read_while_breaking(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
@@ -538,7 +537,7 @@ static void coroutine_fn long_status(int64_t offset)
     take_long(offset, 0);
 }
 
-/* A write waits for who asks for the status, as for who reads. */
+/* A write waits for status queries, as for reads. */
 static void test_status_while_writing(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
@@ -559,7 +558,7 @@ static void test_status_while_writing(void)
     g_assert_cmpint(q.ret, ==, -EINPROGRESS);
     g_assert_cmpint(blk_pwrite_zeroes(c->guest, MiB, 64 * KiB, 0), ==, 0);
     g_assert_cmpint(q.ret, ==, BDRV_BLOCK_DATA);
-    /* From now on it is the target that is asked. */
+    /* From now on queries go to the target. */
     memory_disk(c->target)->tells_zeroes = true;
     coroutine_enter(coroutine_create(snapshot_status, &q));
     AIO_WAIT_WHILE(q.ret == -EINPROGRESS);
@@ -604,7 +603,7 @@ static void test_flush(void)
         }
         g_assert_cmpint(t->flushes, >, 0);
         g_assert_cmpint(job->ret, ==, fail ? -EIO : 0);
-        /* What may be lost is not forgotten. */
+        /* Bits of data that may be lost are not cleared. */
         c->outcome = fail ? FAIL_WRITE : SUCCEED;
         if (fail) {
             c->mode = BITMAP_SYNC_MODE_ON_SUCCESS;

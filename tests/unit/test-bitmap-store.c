@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Stores of bitmaps: a second one beside that of qcow2, which keeps bitmaps in
- * the test's memory for a raw disk; the core and the commands treat it as they
- * treat the first.
+ * the test's memory for a raw disk; core and commands handle both in the same
+ * way.
  */
 #include "qemu/osdep.h"
 
@@ -357,7 +357,7 @@ static void test_life(void)
     g_assert_cmpint(hbitmap_count(stored_find("a")->bits), ==, 8192);
 }
 
-/* What was begun and not saved is not trusted. */
+/* A bitmap that began and was not saved is inconsistent. */
 static void test_crash(void)
 {
     BlockDriverState *bs = open_disk(false);

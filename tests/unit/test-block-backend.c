@@ -259,7 +259,7 @@ static void test_accounting(void)
     fixture_init(&f);
     guest_clock_hold(1000);
     s = blk_get_stats(f.blk);
-    /* What goes through the handle is not the guest's by itself. */
+    /* Requests of the handle do not count as the guest's by default. */
     blk_pread(f.blk, 0, 512, buf, 0);
     g_assert_cmpuint(s->ops[BLOCK_ACCT_READ], ==, 0);
     count(f.blk, BLOCK_ACCT_READ, 512, 10, 0);
@@ -277,7 +277,7 @@ static void test_accounting(void)
     g_assert_cmpuint(s->invalid[BLOCK_ACCT_WRITE], ==, 1);
     g_assert_cmpuint(s->time_ns[BLOCK_ACCT_UNMAP], ==, 0);
     g_assert_cmpint(s->last_access_ns, ==, 1035);
-    /* Where time stands still, requests take what is said of them. */
+    /* With a fixed latency each request counts with that. */
     block_acct_fix_latency(7);
     count(f.blk, BLOCK_ACCT_FLUSH, 0, 0, 0);
     g_assert_cmpuint(s->time_ns[BLOCK_ACCT_FLUSH], ==, 7);
@@ -339,7 +339,7 @@ static void coroutine_fn thread_write_entry(void *opaque)
     __atomic_store_n(&w->done, true, __ATOMIC_SEQ_CST);
 }
 
-/* It is known of at every moment: before it begins, and when it is woken. */
+/* The request is counted at every moment: before it begins, and when woken. */
 static void test_enter_co(void)
 {
     g_autoptr(IOThread) thread = iothread_new("t", &error_abort);

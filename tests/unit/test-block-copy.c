@@ -61,7 +61,7 @@ static BlockCopyCall *start(Fixture *f, int max_workers, int64_t max_chunk)
     return block_copy_async(f->s, &params);
 }
 
-/* Runs it to its end; 0 or -errno. */
+/* Runs the call to its end; 0 or -errno. */
 static int finish_with(BlockCopyCall *call, BlockCopyError *error)
 {
     int ret;
@@ -145,7 +145,7 @@ static void test_cluster_size(void)
     tear_down(&f);
 }
 
-/* What failed is left, nothing else; a second call copies it. */
+/* Only failed clusters are left; a second call copies them. */
 static void test_failure(void)
 {
     for (int n = 1; n <= 8; n++) {
@@ -217,7 +217,7 @@ static void coroutine_fn guest_copy(void *opaque)
     g->done = true;
 }
 
-/* It waits for its own cluster only, not for the job. */
+/* A guest write waits for its own cluster only, not for the job. */
 static void test_guest(void)
 {
     GuestCopy g = {.offset = 3 * MiB, .bytes = 64 * KiB};
@@ -242,7 +242,7 @@ static void test_guest(void)
     tear_down(&f);
 }
 
-/* It waits for who copies its cluster; if that fails it tries itself. */
+/* It waits for another copy of its cluster, and retries if that fails. */
 static void test_guest_conflict(void)
 {
     GuestCopy g = {.offset = 64 * KiB, .bytes = 64 * KiB};
@@ -266,7 +266,7 @@ static void test_guest_conflict(void)
     tear_down(&f);
 }
 
-/* What is on its way while its source changes is not taken for a copy. */
+/* An area whose source changes meanwhile does not count as copied. */
 static void test_spoiled(void)
 {
     BlockCopyCall *call;
@@ -291,9 +291,11 @@ static void test_spoiled(void)
 #define CLUSTER (64 * KiB)
 #define CLUSTERS DIV_ROUND_UP(MEMORY_BYTES, CLUSTER)
 
-/* Some clusters of the first chunk are bad: they are left, and the first of
- * them is named.  The chunks after it are not begun.  From host file to host
- * file, copied by the kernel, and in the general way. */
+/*
+ * Some clusters of the first chunk are bad: they are left, and the error names
+ * the first.  Later chunks are not begun.  From host file to host file, by the
+ * kernel, and in the general path.
+ */
 static void test_bad_clusters(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(5);
@@ -352,7 +354,7 @@ static void test_bad_end(void)
 
 static MemoryDisk *dead_disk;
 
-/* What is tried again fails in another way. */
+/* A retry fails in another way. */
 static void coroutine_fn next_error(int64_t offset, int64_t bytes)
 {
     if (bytes == CLUSTER) {
@@ -360,7 +362,7 @@ static void coroutine_fn next_error(int64_t offset, int64_t bytes)
     }
 }
 
-/* Not each cluster of a target that is dead is tried. */
+/* Not every cluster of a dead target is retried. */
 static void test_dead(void)
 {
     static const int workers[] = {1, 64};
@@ -385,7 +387,7 @@ static void test_dead(void)
     }
 }
 
-/* An error that does not come again is told of; but nothing is left. */
+/* A transient error is reported, but nothing is left. */
 static void test_once(void)
 {
     GuestCopy g = {.bytes = MiB};
@@ -401,7 +403,7 @@ static void test_once(void)
     g_assert_cmpint(error.bytes, ==, MiB);
     g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
                     ==, MiB);
-    /* A guest's write goes on, as its old data was saved. */
+    /* A guest's write continues if its old data was saved. */
     memory_disk(f.target)->fail_write = 1;
     g.offset = MiB;
     coroutine_enter(coroutine_create(guest_copy, &g));
@@ -409,7 +411,7 @@ static void test_once(void)
     g_assert_cmpint(g.ret, ==, 0);
     g_assert_cmpint(hbitmap_next_dirty(block_copy_todo(f.s), 0, INT64_MAX),
                     ==, 2 * MiB);
-    /* But not where a cluster cannot be saved. */
+    /* But not if one cluster cannot be saved. */
     memory_disk(f.target)->bad[2 * MiB / MEMORY_UNIT + 100] = true;
     g.offset = 2 * MiB;
     g.done = false;
@@ -430,7 +432,7 @@ static void coroutine_fn cancel_in_retry(int64_t offset, int64_t bytes)
     }
 }
 
-/* Who is told to stop does not go through all clusters first. */
+/* A cancelled call does not retry all clusters first. */
 static void test_cancel_in_retry(void)
 {
     BlockCopyError error;
@@ -507,7 +509,7 @@ static void test_cancel(void)
 
 static int n_status;
 
-/* Asked first, it is looked how far the data goes; then for what follows. */
+/* The status is queried at first, and then again after each run. */
 static void coroutine_fn third_status_yields(int64_t offset)
 {
     if (++n_status == 3) {

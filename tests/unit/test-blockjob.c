@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Jobs that hold nodes: which jobs they are, and what they keep others from. */
+/* Jobs that hold nodes: their identification, and the operations they block. */
 #include "qemu/osdep.h"
 #include "block/blockjob.h"
 #include "dummy-drivers.h"
@@ -10,7 +10,7 @@ static int coroutine_fn no_work(Job *job, Error **errp)
     return 0;
 }
 
-/* With a set_speed of its own: what a job is does not depend on callbacks. */
+/* The kind of a job does not depend on its callbacks. */
 static void own_set_speed(Job *job, int64_t speed)
 {
     block_job_set_speed(job, speed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The store of buffers: reuse, bound, threads. */
+/* The pool of buffers: reuse, bound, threads. */
 #include "qemu/osdep.h"
 #include "qemu/bufpool.h"
 

@@ -114,7 +114,7 @@ static void coroutine_fn requeue_entry(void *unused)
     left--;
 }
 
-/* Who waits anew is not woken by the same call. */
+/* A coroutine that waits again is not woken by the same call. */
 static void test_queue_again(void)
 {
     co_queue_init(&queue);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who is asked before the graph changes, and what becomes of the answers. */
+/* Consent: parents are asked before the graph changes. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
 #include "block/dirty-bitmap.h"
@@ -74,7 +74,7 @@ static void replace_refused(Graph *g, BdrvContent content, const char *text)
 
 /* --- asking --- */
 
-/* A driver that says nothing of it gets no other child, whatever it shows. */
+/* A driver without child_change keeps its child. */
 static void test_default(void)
 {
     Graph g = graph_open("{'driver':'copy-on-read','node-name':'f',"
@@ -88,7 +88,7 @@ static void test_default(void)
     graph_close(&g);
 }
 
-/* One says yes, another no: all is as it was, and the first is told. */
+/* If one of two parents refuses nothing changes; the other is notified. */
 static void test_abort(void)
 {
     Graph g = graph_open("{'driver':'compress','node-name':'f','file':'a'}");
@@ -129,7 +129,7 @@ static void test_stay(void)
     graph_close(&g);
 }
 
-/* Those above are asked where other data shows, not where a filter comes. */
+/* Parents are asked if other data shows, not if a filter is inserted. */
 static void test_above(void)
 {
     Graph g = graph_open("{'driver':'copy-on-read','node-name':'f','file':"
@@ -145,7 +145,7 @@ static void test_above(void)
     graph_close(&g);
 }
 
-/* An image's tables belong to its file; its backing file is the user's word. */
+/* Tables belong to the image's file; its backing file is up to the user. */
 static void test_format(void)
 {
     Graph g = graph_open("{'driver':'qcow2','node-name':'q','file':'a',"
@@ -168,7 +168,7 @@ static void test_format(void)
     graph_close(&g);
 }
 
-/* --- those who rely on the data --- */
+/* --- parents that depend on the data --- */
 
 static void test_job(void)
 {
@@ -183,8 +183,8 @@ static void test_job(void)
     graph_close(&g);
 }
 
-/* What a bitmap recorded is not true of other data; a backing file is the
- * user's word. */
+/* Bits of a bitmap are not true of other data; a backing file is the user's
+ * choice. */
 static void test_bitmap(void)
 {
     Graph g = graph_open(
@@ -238,7 +238,7 @@ static void test_size(void)
     graph_close(&g);
 }
 
-/* A user that is moved to another node learns of its size, too. */
+/* A user that moves to another node is notified of its size. */
 static void test_moved(void)
 {
     Graph g = graph_open(LEAF("unused"));

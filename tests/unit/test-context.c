@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Trees of nodes in threads: moving, draining and ending them under load. */
+/* Trees of nodes in threads: moves, drains and ends under load. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
@@ -153,7 +153,7 @@ static void test_move(void)
     bench_end(&b);
 }
 
-/* A handle that cannot move holds all that is connected with it. */
+/* A handle that cannot move prevents a move of all connected nodes. */
 static void test_fixed(void)
 {
     Bench b;

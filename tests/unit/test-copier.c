@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The pacer alone, and the copier with a mover that only notes what it did. */
+/* The pacer alone, and the copier with a mover that only records areas. */
 #include "qemu/osdep.h"
 #include "block/copier.h"
 #include "qemu/aio.h"
@@ -60,7 +60,7 @@ static void test_room(void)
     g_assert(copy_pacer_must_stop(&p) && !p.cancelled);
 }
 
-/* It sleeps until it is told that the speed is another one. */
+/* It sleeps until the speed changes. */
 static void test_speed(void)
 {
     RateLimit limit = {0};
@@ -188,7 +188,7 @@ static void test_all(void)
     }
 }
 
-/* All but what is bad is copied around it, and what is bad is left. */
+/* Data around bad units is copied, and bad units are left. */
 static void test_bad(void)
 {
     for (int span = 0; span < 2; span++) {
@@ -213,7 +213,7 @@ static void test_bad(void)
     }
 }
 
-/* Cancelled, it ends with what is on its way, and goes on where it was. */
+/* After a cancel it waits for areas in flight, and can continue later. */
 static void test_cancel(void)
 {
     for (int span = 0; span < 2; span++) {
@@ -233,7 +233,7 @@ static void test_cancel(void)
     }
 }
 
-/* One that keeps a speed of nearly nothing ends when it is told to. */
+/* A run with a very low speed ends when cancelled. */
 static void test_cancel_asleep(void)
 {
     Fixture f;

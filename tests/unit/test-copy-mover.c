@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The mover alone, between two disks in memory: each of its ways. */
+/* The mover alone, between two disks in memory: each of its methods. */
 #include "qemu/osdep.h"
 #include "block/copy-mover.h"
 #include "memory-driver.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is left to copy, in areas of one kind. */
+/* Ranges that are left to copy, in areas of one kind. */
 #include "qemu/osdep.h"
 #include "block/copy-walker.h"
 
@@ -83,7 +83,7 @@ static void test_refilled(void)
     hbitmap_set(bits, UNIT, 4 * UNIT);
     copy_walker_init_bits(&w, bits, 0, SIZE);
     check_next(&w, COPY_DATA, UNIT, 2 * UNIT);
-    hbitmap_reset(bits, 3 * UNIT, UNIT); /* somebody has taken it */
+    hbitmap_reset(bits, 3 * UNIT, UNIT); /* taken by another call */
     check_next(&w, COPY_DATA, 4 * UNIT, UNIT);
     copy_walker_put_back(&w, &area);
     hbitmap_set(bits, 0, UNIT);

@@ -200,7 +200,7 @@ static void coroutine_fn sleep_long_entry(void *opaque)
 static void wake_sleeper(void *opaque)
 {
     co_sleep_wake(opaque);
-    co_sleep_wake(opaque); /* nobody sleeps any more: nothing */
+    co_sleep_wake(opaque); /* no coroutine sleeps any more: no effect */
 }
 
 static void test_sleep_wake(void)

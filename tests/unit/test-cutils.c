@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Numbers and sizes as text, both ways. */
+/* Numbers and sizes as text, in both directions. */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 

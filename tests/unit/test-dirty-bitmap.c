@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Dirty bitmaps: the tables of states walked in full, and random lives of
- * bitmaps beside naive ones.
+ * Dirty bitmaps: all entries of the tables of states, and random operations on
+ * bitmaps compared with naive ones.
  */
 #include "qemu/osdep.h"
 
@@ -321,7 +321,7 @@ static void told(BlockDriverState *bs, const char *expected)
     g_assert_cmpstr(text->str, ==, expected);
 }
 
-/* What jobs keep is told, too, in the order of age. */
+/* Bitmaps of jobs are listed, too, in the order of creation. */
 static void test_shown(void)
 {
     BlockDriverState *bs = open_disk("disk");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Disks in memory for tests of the request path: driver "null-co" with any
- * alignment and limits, which checks that the core keeps to them; driver
+ * alignment and limits, which checks that the core respects them; driver
  * "qcow2" as an overlay with a map of what is allocated; filter "compress"
  * without callbacks.
  */
@@ -18,7 +18,7 @@
 #define TEST_DISK_CLUSTER 4096
 
 typedef struct TestDisk {
-    /* what it is to be */
+    /* options */
     int64_t size;
     BlockLimits bl;
     bool no_zeroes;      /* pwrite_zeroes: -ENOTSUP */
@@ -28,15 +28,15 @@ typedef struct TestDisk {
     bool check_marked;   /* before a write all bitmaps must be dirty */
     void (*in_write)(BlockDriverState *bs, void *opaque);
     void *opaque;
-    /* what it holds */
+    /* content */
     uint8_t *data;
     uint8_t *map; /* overlay: allocated clusters */
-    /* what was done */
+    /* counters */
     int reads, writes, zeroes, discards, flushes, inside, most_inside;
     BdrvRequestFlags last_flags;
 } TestDisk;
 
-/* The disk that the next node to open gets; with its size. */
+/* The disk for the next node to be opened, with its size. */
 static TestDisk *test_disk_next;
 
 static TestDisk *test_disk(BlockDriverState *bs)

@@ -2,8 +2,8 @@
 /*
  * Draining: random graphs with dummy users that have requests in flight.
  *
- * After every step each user was told exactly what holds for its node, and
- * each node's counter is what its own drains and those of its children make.
+ * After every step the notifications of each user must match the state of its
+ * node, and the counter of each node its own drains and those of its children.
  */
 #include "qemu/osdep.h"
 #include "dummy-drivers.h"
@@ -102,7 +102,7 @@ static void test_waits(void)
     bdrv_drained_end(top);
     g_assert_false(user.quiesced);
 
-    /* What is below is left alone. */
+    /* Nodes below are not drained. */
     bdrv_drained_begin(top);
     g_assert_cmpint(bdrv_node(low)->quiesce_counter, ==, 0);
     bdrv_drained_end(top);
@@ -139,7 +139,7 @@ static void test_all(void)
     user_send(&user);
     bdrv_drain_all_begin();
     g_assert_cmpint(user.busy, ==, 0);
-    /* Born in the middle: drained as well. */
+    /* A node created during a drain is drained as well. */
     b = dummy_open("{'driver':'null-co'}");
     g_assert_cmpint(bdrv_node(b)->quiesce_counter, ==, 1);
     bdrv_drain_all_end();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Errors: what is set, copied, handed on, and ends the program. */
+/* Errors: setting, copying, propagating, and ending the program. */
 #include "qemu/osdep.h"
 #include "qemu/error.h"
 

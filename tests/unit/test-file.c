@@ -15,7 +15,7 @@
 #include "qapi/qapi-types-block-stats.h"
 #include "qemu/aio.h"
 
-/* Only these are there. */
+/* The only drivers. */
 const BlockDriver *const bdrv_drivers[] = {
     &bdrv_file, &bdrv_host_device, NULL,
 };
@@ -374,7 +374,7 @@ static void test_reopen(void)
     g_assert_true(bdrv_is_read_only(bs));
     g_assert_true(bdrv_reopen_set_read_only(bs, false, &error_abort));
     g_assert_cmpint(access_mode(bs), ==, O_RDWR);
-    /* Replaced by another file: not to be taken for ours. */
+    /* Another file at this path must not be mistaken for the original. */
     g_unlink(path);
     g_free(new_file("reopen", 4096));
     g_assert_false(bdrv_reopen_set_read_only(bs, true, NULL));
@@ -447,7 +447,7 @@ static void test_create(void)
     aio_run_co(aio_main_context(), create_entry, &call);
     g_assert_cmpint(call.ret, ==, 0);
     g_assert_cmpint(blocks_of(path), >=, MiB);
-    /* In use by somebody who does not share resizing: stays as it is. */
+    /* In use by a process that does not share resizing: it must not change. */
     other = open(path, O_RDWR);
     lock_byte(other, F_OFD_SETLK, 203, F_RDLCK);
     call.options.u.file.size = 0;

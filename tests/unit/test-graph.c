@@ -9,7 +9,7 @@
 #define FILE_NODE(name) \
     "{'driver':'file','node-name':'" name "','filename':'/d/" name "'}"
 
-/* --- life --- */
+/* --- life cycle --- */
 
 static void test_names(void)
 {
@@ -70,7 +70,7 @@ static char *block_reason(BdrvChild *child)
                            (char *)child->opaque);
 }
 
-/* A user that has the node for itself. */
+/* A user with exclusive permissions. */
 static const BdrvChildClass blocking_class = {
     .block_reason = block_reason,
 };
@@ -188,7 +188,7 @@ static void test_insert_refused(void)
     dummy_reset();
 }
 
-/* Where permissions of the new place conflict, nobody is moved. */
+/* If permissions conflict at the new place, no user is moved. */
 static void test_replace_refused(void)
 {
     BlockDriverState *a = dummy_open(FILE_NODE("a"));
@@ -254,8 +254,7 @@ static void test_set_backing(void)
 }
 
 /*
- * An overlay, which is larger, comes and goes; who was above it before stays
- * there.
+ * A larger overlay is added and removed; former parents of the node stay there.
  */
 static void test_append(void)
 {
@@ -366,7 +365,7 @@ static void test_reopen_refused(void)
     g_assert_false(reopen("{'driver':'file','node-name':'low','filename':"
                           "'/d/low','locking':'off','read-only':true}", &err));
     assert_error(&err, "Cannot change the option 'locking'");
-    /* Saying the default is no change. */
+    /* Giving the default value is no change. */
     g_assert_true(reopen("{'driver':'file','node-name':'low','filename':"
                          "'/d/low','locking':'auto','read-only':true}",
                          &error_abort));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* HBitmap beside a model: one byte per granule, and loops that are plain. */
+/* HBitmap compared with a model: one byte per granule, and simple loops. */
 #include "qemu/osdep.h"
 #include "qemu/hbitmap.h"
 

@@ -4,7 +4,7 @@
 #include "monitor/hmp-editor.h"
 #include "monitor/hmp-int.h"
 
-/* Tells what it got. */
+/* Prints its arguments. */
 static bool run_probe(HmpCall *call, Error **errp)
 {
     const HmpArg *args = call->command->args;

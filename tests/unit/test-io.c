@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The request path against a naive disk: random requests on disks with random
- * demands; what is read must be what was written, and every byte that changed
- * must be dirty in the bitmaps, and no more than the aligned requests.
+ * The request path compared with a naive disk: random requests on disks with
+ * random requirements; reads must return the data written, and every changed
+ * byte must be dirty in the bitmaps, and no more than the aligned requests.
  */
 #include "block/node-int.h"
 #include "test-disk.h"
@@ -302,7 +302,7 @@ static void clear_bitmap(BlockDriverState *bs, void *opaque)
     bdrv_dirty_bitmap_clear(opaque);
 }
 
-/* Somebody takes the dirty bit while the write is under way. */
+/* The dirty bit is cleared while the write is in flight. */
 static void test_marked_after(void)
 {
     uint8_t buf[4096] = { 1 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* I/O threads, and the main thread alone. */
+/* I/O threads, and the exclusive main thread. */
 #include "qemu/osdep.h"
 #include "qemu/iothread.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Scatter lists against one flat buffer. */
+/* Scatter lists compared with one flat buffer. */
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 

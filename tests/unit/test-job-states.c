@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tables of job states, walked, and a reference interpreter beside a real
- * job under random verbs.
+ * All entries of the tables of job states, and a reference interpreter compared
+ * with a real job under random verbs.
  */
 #include "qemu/osdep.h"
 #include "job/job.h"
@@ -58,7 +58,7 @@ static void test_verbs(void)
     }
 }
 
-/* --- a job that does nothing until told --- */
+/* --- a job that waits for instructions --- */
 
 typedef struct TestJob {
     Job job;

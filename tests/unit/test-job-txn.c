@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Groups of jobs: all succeed, or all roll back, whoever ends how and when. */
+/* Groups of jobs: all succeed, or all roll back, in any order of ends. */
 #include "qemu/osdep.h"
 #include "job/job.h"
 
@@ -139,7 +139,7 @@ static void test_grouped(void)
     }
 }
 
-/* The one that failed is told of first. */
+/* The failed job is reported first. */
 static void test_order(void)
 {
     run_group(3, 1, -EIO, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* key=value parsing: what it accepts, what it refuses and with which words. */
+/* key=value parsing: accepted input, refused input and its messages. */
 #include "qemu/osdep.h"
 #include "qapi/keyval.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The NBD client against scripted servers: replies of every form. */
+/* The NBD client with scripted servers: replies of every form. */
 #include "qemu/osdep.h"
 
 #include <signal.h>

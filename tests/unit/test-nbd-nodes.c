@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* An export in one thread and the node of its client in another, moving. */
+/* An export in one thread and its client's node in another, both moving. */
 #include "qemu/osdep.h"
 
 #include <glib/gstdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The NBD server against a client written out here byte by byte: handshake,
- * requests, and clients that break the rules.
+ * The NBD server with a client written byte by byte: handshake, requests, and
+ * clients that violate the protocol.
  */
 #include "qemu/osdep.h"
 
@@ -632,7 +632,7 @@ static void coroutine_fn t_pipeline_slow_disk(Fixture *f)
     g_assert_cmpuint(f->disk.most, >, 8);
 }
 
-/* A client that asks for much and reads late gets all of it, in time. */
+/* A client with many requests that reads late gets all of its replies. */
 static void coroutine_fn t_late_reader(Fixture *f)
 {
     g_autofree uint8_t *buf = g_malloc(MiB);
@@ -670,7 +670,7 @@ static void coroutine_fn t_never_reads(Fixture *f)
         send_request(f, REQ(READ, .len = MiB), NULL);
     }
     co_sleep_ns(5 * 1000 * 1000);
-    /* Only hanging up helps against such a one. */
+    /* The server can only disconnect such a client. */
     nbd_export_shutdown(f->rw);
 }
 

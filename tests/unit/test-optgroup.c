@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Options of one level: what is accepted, and what is refused in which way. */
+/* Options of one level: accepted and refused input. */
 #include "qemu/osdep.h"
 
 #include <json-c/json.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From what users write to a tree of nodes, and back to a name. */
+/* From the options of users to a tree of nodes, and back to a name. */
 #include "qemu/osdep.h"
 #include "dummy-drivers.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Permissions: defaults, conflicts and roll-back; random graphs beside a
+/* Permissions: defaults, conflicts and roll-back; random graphs compared with a
  * naive evaluation. */
 #include "qemu/osdep.h"
 #include "dummy-drivers.h"
@@ -92,7 +92,7 @@ static void test_read_only(void)
     dummy_reset();
 }
 
-/* A lock that is not to be had far below undoes all above it. */
+/* A lock that cannot be acquired far below undoes all changes above. */
 static void test_driver_refuses(void)
 {
     BlockDriverState *top = dummy_open(
@@ -115,7 +115,7 @@ static void test_driver_refuses(void)
     g_assert_true(blk_set_perm(blk, CR | WR, CR, &error_abort));
     g_assert_cmphex(raw->file->perm, ==, CR | WR);
     g_assert_cmpint(dummy.checks, ==, checks + 1);
-    /* No change below: nobody is asked. */
+    /* No change below: no parent is asked. */
     g_assert_true(bdrv_refresh_perms(top, NULL, &error_abort));
     g_assert_cmpint(dummy.checks, ==, checks + 1);
     blk_unref(blk);
@@ -124,7 +124,7 @@ static void test_driver_refuses(void)
     dummy_reset();
 }
 
-/* One of two leaves refuses: the other, asked already, is told. */
+/* One of two leaves refuses: the other, which was asked before, is notified. */
 static void test_driver_abort(void)
 {
     BlockDriverState *q = dummy_open(
@@ -184,7 +184,7 @@ static void model_need(const ModelNode *n, bool is_backing, uint64_t perm,
     }
 }
 
-/* Do the users' wishes fit together?  Top down, all edges in one array. */
+/* Are the users' permissions compatible? */
 static bool model_fits(const Model *m)
 {
     ModelEdge edges[NODES * 2 + USERS];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The answer to query-qmp-schema is whole: every type in it is explained. */
+/* The answer to query-qmp-schema is complete: it has every type it uses. */
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/qapi-introspect.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Values of schema types to JSON, copies, and the way there and back. */
+/* Values of schema types to JSON, copies, and round trips. */
 #include "qemu/osdep.h"
 #include "qapi/json.h"
 #include "qapi/qapi-types-block-bitmap.h"

@@ -381,7 +381,7 @@ static void test_shrink_and_grow(void)
     stored_is("new", "2+18");
 }
 
-/* What is remembered goes where the bits go. */
+/* The recorded cut ends follow the bits. */
 static void test_cut_moves(void)
 {
     BlockDriverState *bs;
@@ -408,7 +408,7 @@ static void test_cut_moves(void)
     stored_is("on", "");
 }
 
-/* A job that is done begins anew; one that is not, goes on. */
+/* A successful job resets the record; a failed one keeps it. */
 static void test_cut_and_jobs(void)
 {
     BlockDriverState *bs;
@@ -426,7 +426,7 @@ static void test_cut_and_jobs(void)
     stored_is("off", "4+12");
 }
 
-/* Whoever does not know the notes makes them void. */
+/* A program that does not know the notes invalidates them. */
 static void test_cut_and_peer(void)
 {
     BlockDriverState *bs;
@@ -451,7 +451,7 @@ static void test_cut_and_peer(void)
     g_free(peer("qemu-img resize -q --shrink %s 10M", path));
     RESIZE(12 * MiB);
     both_are("10+2");
-    /* A header with our notes, written anew by the peer. */
+    /* A header with notes, rewritten by the peer. */
     RESIZE(3 * MiB);
     g_free(peer("qemu-img amend -o lazy_refcounts=on %s", path));
     g_assert_cmpint(extensions(), ==, 1);
@@ -461,7 +461,7 @@ static void test_cut_and_peer(void)
     both_are("3+37");
 }
 
-/* A header that has no room: then nothing is known. */
+/* A header without room: the cut ends are unknown then. */
 static void test_no_room(void)
 {
     BlockDriverState *bs;
@@ -483,7 +483,7 @@ static void test_no_room(void)
     stored_is("b29", "4+16");
 }
 
-/* Notes that make no sense are as good as none. */
+/* Invalid notes count as none. */
 static void test_bad_notes(void)
 {
     g_autofree char *data = NULL;

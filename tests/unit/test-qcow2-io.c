@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2 against a naive disk: random requests on random kinds of images,
- * reopened in between; checked by our own check and, where it is installed, by
- * the peer's.
+ * qcow2 compared with a naive disk: random requests on random kinds of images,
+ * reopened in between; checked by our own check and, if it is installed, by the
+ * peer's.
  */
 #include "qemu/osdep.h"
 
@@ -507,7 +507,7 @@ static void coroutine_fn slow_read_entry(void *opaque)
     r->ret = blk_co_pread(r->img->blk, 0, sizeof(r->buf), r->buf, 0);
 }
 
-/* Reads a cluster that is discarded meanwhile, and its place used again. */
+/* Reads a cluster that is discarded and reused meanwhile. */
 static void read_discarded(Image *img, bool compressed)
 {
     g_autofree uint8_t *data = g_malloc(64 * KiB);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The order in which what qcow2 writes becomes durable, request by request.
+ * The order in which qcow2's writes become durable, request by request.
  *
  * A filter below the format records each write and flush with its begin and
- * end, and can hold a write.  Power is then lost at every step, with all that
- * is flushed and, of the rest, nothing, or any single write, or all but any
- * single write.  Whatever is left must be consistent and show, sector by
- * sector, what the guest's last completed flush covers or what was written
- * since.
+ * end, and can hold a write.  Power is then lost at every step: all flushed
+ * writes are there and, of the others, none, any single one, or all but any
+ * single one.  Each result must be consistent and contain, sector by sector,
+ * the data that the guest's last completed flush covers or data written since.
  */
 #include "qemu/osdep.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Internal snapshots of qcow2 images against a naive disk that keeps copies:
- * random programs; the n-th write or flush fails.  Losses of power are in
+ * Internal snapshots of qcow2 images compared with a naive disk that keeps
+ * copies: random programs; the n-th write or flush fails.  Power losses are in
  * tests/crash/.
  */
 #include "qemu/osdep.h"

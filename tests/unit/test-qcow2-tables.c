@@ -88,7 +88,7 @@ static void test_bad_headers(void)
     BAD(backing_offset, 65537, "Invalid backing file name");
 }
 
-/* What an image can be read without: taken, and marked. */
+/* Damage with which an image can be read: accepted, and recorded. */
 static void test_dispensable(void)
 {
     Qcow2Header h = good_header();

@@ -225,7 +225,7 @@ static void test_async(void)
                 "'desc':'The command x has not been found'}}");
 }
 
-/* A coroutine command answers when it is done; its id lives until then. */
+/* A coroutine command answers on completion; its id is valid until then. */
 static void test_wait(void)
 {
     struct json_object *response = NULL;

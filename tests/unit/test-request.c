@@ -8,9 +8,9 @@
  *     mid    "compress": a filter without callbacks
  *     disk   "null-co": a disk in memory, of an anonymous file
  *
- * Each callback writes down what it is and, for top, mid and disk, whether a
- * request is in flight there: "-" none, "r" one, "m" one and its range is
- * marked.  "Rule N" is in block/request.h.
+ * Each callback records its name and, for top, mid and disk, whether a request
+ * is in flight there: "-" none, "r" one, "m" one and its range is marked.
+ * "Rule N" is in block/request.h.
  */
 #include "qemu/osdep.h"
 #include "block/bitmap-store.h"
@@ -343,7 +343,7 @@ static int coroutine_fn disk_intent(BdrvBitmapStore *store, int64_t offset,
     return ret;
 }
 
-/* Nothing persistent is made here. */
+/* No store exists here. */
 static bool store_can_store(BdrvBitmapStore *store, const char *name,
                             uint64_t granularity, Error **errp)
 {
@@ -739,7 +739,7 @@ static void test_truncate_first(void)
     tree_free();
 }
 
-/* Who only wants more room does not cut off what others have got meanwhile. */
+/* A request for more space does not cut off space added meanwhile. */
 static void test_grown_meanwhile(void)
 {
     BlockBackend *blk = slow_disk(BLK_PERM_WRITE | BLK_PERM_RESIZE);
@@ -759,7 +759,7 @@ static void test_grown_meanwhile(void)
     tree_free();
 }
 
-/* What is cut off is not being written to. */
+/* No write is in flight on a range that is cut off. */
 static void test_write_first(void)
 {
     BlockBackend *blk = slow_disk(BLK_PERM_WRITE | BLK_PERM_RESIZE);
@@ -824,14 +824,14 @@ static void test_status_waits(void)
     g_assert_cmpint(inside.ret, ==, 1);
     wait_all();
 
-    /* It is not held up by what lies further on (rule 8). */
+    /* It does not wait for ranges further on (rule 8). */
     start(&write);
     start(&before);
     g_assert_cmpstr(t.trace->str, ==, "disk.write:--m disk.status:--m");
     AIO_WAIT_WHILE(t.running > 0);
     wait_all();
 
-    /* And who serialises waits for queries. */
+    /* And serialising requests wait for queries. */
     start(&inside);
     start(&write);
     g_assert_cmpstr(t.trace->str, ==, "disk.status:--r");
@@ -860,7 +860,7 @@ static void coroutine_fn release_entry(void *opaque)
     bdrv_co_host_read_end(held);
 }
 
-/* Who serialises on the lowest level waits for a reader by the highest. */
+/* Serialising requests on the lowest level wait for reads on the highest. */
 static void test_host_held(void)
 {
     BlockBackend *blk = slow_disk(BLK_PERM_WRITE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests that overlap: who waits for whom, and that none waits forever. */
+/* Overlapping requests: which waits for which, and that none waits forever. */
 #include "block/node-int.h"
 #include "test-disk.h"
 

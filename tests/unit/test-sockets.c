@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sockets: listening, connecting, transfers that have to wait. */
+/* Sockets: listening, connecting, transfers that must wait. */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
 #include "qemu/sockets.h"
@@ -97,7 +97,7 @@ static void test_unix_errors(void)
     expect_error(g_steal_pointer(&err), "empty");
     g_assert_cmpint(sock_connect_unix("/nonexistent/s", &err), ==, -1);
     expect_error(g_steal_pointer(&err), "/nonexistent/s");
-    /* What is no socket is not removed to make place for one. */
+    /* Files that are not sockets are not removed. */
     g_assert(g_file_set_contents(file, "x", 1, NULL));
     g_assert_cmpint(sock_listen_unix(file, &err), ==, -1);
     expect_error(g_steal_pointer(&err), file);

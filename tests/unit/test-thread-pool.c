@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Worker threads: results, limits, many requests at once, giving up. */
+/* Worker threads: results, limits, many requests, abandoned requests. */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
 #include "qemu/thread.h"
@@ -76,7 +76,7 @@ static void test_limits(void)
     thread_pool_set_limits(0, 64);
 }
 
-/* --- giving up --- */
+/* --- abandoned requests --- */
 
 static QemuMutex gate = QEMU_MUTEX_INITIALIZER;
 static int freed; /* atomic */
@@ -87,7 +87,7 @@ typedef struct Stuck {
     bool over;
 } Stuck;
 
-/* Comes back when the gate is open. */
+/* Returns when the gate is open. */
 static int get_stuck(void *unused)
 {
     qemu_mutex_lock(&gate);
@@ -119,13 +119,13 @@ static void start_stuck(Stuck *s)
 static void give_up(Stuck *s)
 {
     thread_pool_cancel(&s->wait);
-    thread_pool_cancel(&s->wait); /* nobody waits any more */
+    thread_pool_cancel(&s->wait); /* the request is abandoned */
     AIO_WAIT_WHILE(!s->over);
     g_assert_cmpint(s->ret, ==, -ECANCELED);
 }
 
-/* The only worker there may be is stuck: who waits for it goes on once its
- * request is given up. */
+/* The only worker allowed is stuck: other requests continue once its request is
+ * abandoned. */
 static void test_give_up(void)
 {
     int left = 1;
@@ -151,7 +151,7 @@ static void test_give_up(void)
         g_usleep(1000);
     }
 
-    /* One that is not given up is the caller's, with its result. */
+    /* A request that is not abandoned is returned with its result. */
     start_stuck(&done);
     AIO_WAIT_WHILE(!done.over);
     thread_pool_cancel(&done.wait);

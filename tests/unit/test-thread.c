@@ -4,7 +4,7 @@
 #include "qemu/aio.h"
 #include "qemu/thread.h"
 
-/* A box of one number: filled by one thread, emptied by another. */
+/* A box for one number: filled by one thread, emptied by another. */
 typedef struct Box {
     QemuMutex lock;
     QemuCond changed;

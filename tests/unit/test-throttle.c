@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Throttling, by a clock that is moved by hand. */
+/* Throttling, with a clock that the test advances. */
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
@@ -178,7 +178,7 @@ static void new_group(uint64_t ops)
     g_assert_nonnull(throttle_group_new("g", &c, &error_abort));
 }
 
-/* The guest's time goes on to @until_ns, with all that is due on the way. */
+/* Advances the guest's clock to @until_ns, running all due timers. */
 static void walk_to(int64_t until_ns)
 {
     while (throttle_groups_waking() ||
@@ -262,7 +262,7 @@ static void test_drain(void)
     guest_clock_hold(-1);
 }
 
-/* New limits hold for those who wait already. */
+/* New limits apply to waiting requests, too. */
 static void test_set_config(void)
 {
     BlockDriverState *bs;
@@ -287,7 +287,7 @@ static void test_set_config(void)
     guest_clock_hold(-1);
 }
 
-/* Where nobody holds the clock it goes by itself. */
+/* Without a held clock the time is real time. */
 static void test_real_time(void)
 {
     BlockDriverState *bs;

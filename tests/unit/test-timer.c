@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Timers against a naive model, and against the clock. */
+/* Timers compared with a naive model, and with the clock. */
 #include "qemu/osdep.h"
 #include "qemu/aio.h"
 

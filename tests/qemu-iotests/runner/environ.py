@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What every test finds in its environment, and what the programs run under.
+# The environment of every test, and tools under which the programs run.
 
 import os
 import shlex

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What a test's exit status, its output and the reports of sanitizers and
-# valgrind amount to.
+# The verdict from a test's exit status, its output and the reports of
+# sanitizers and valgrind.
 
 import difflib
 import os

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# How long each test took when it last passed, for each format, protocol and
-# way of running; kept beside the programs.
+# The duration of each test when it last passed, for each format, protocol and
+# mode; stored beside the programs.
 
 import json
 import os

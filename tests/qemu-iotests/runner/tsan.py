@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What programs built with ThreadSanitizer need around them.
+# Settings for programs built with ThreadSanitizer.
 
 import ctypes
 import os
