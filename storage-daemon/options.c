@@ -65,7 +65,7 @@ static const DaemonOption option_table[] = {
     { "version", 'V', NULL, "", "show the version and exit" },
     { "blockdev", 0, program_add_blockdev,
       "[driver=]DRIVER[,node-name=NAME][,OPTION=VALUE...]",
-      "add a node, like blockdev-add; JSON is taken too" },
+      "add a node, like blockdev-add; or as JSON" },
     { "chardev", 0, program_add_chardev,
       "socket|stdio|file|pipe|pty|serial|null,id=ID[,OPTION=VALUE...] | help",
       "add a character device, for a monitor" },
@@ -75,7 +75,7 @@ static const DaemonOption option_table[] = {
       "export a node, like block-export-add" },
     { "monitor", 0, run_monitor,
       "[chardev=]ID[,mode=control][,pretty=on|off]",
-      "speak QMP on a character device" },
+      "start a QMP monitor on a character device" },
     { "nbd-server", 0, run_nbd_server,
       "addr.type=unix,addr.path=PATH | "
       "addr.type=inet,addr.host=HOST,addr.port=PORT[,max-connections=N]",
@@ -85,7 +85,7 @@ static const DaemonOption option_table[] = {
     { "pidfile", 0, NULL, "PATH",
       "write the process id to a file once all is set up" },
     { "trace", 'T', program_trace, "[[enable=]EVENT][,events=FILE]",
-      "taken; there are no events to trace" },
+      "accepted; there are no events to trace" },
 };
 
 enum { OPT_HELP, OPT_VERSION, OPT_CHARDEV = 3, OPT_DAEMONIZE, OPT_PIDFILE = 9 };

@@ -418,7 +418,7 @@ bool option_log_items(const OptionCall *call, Error **errp)
     if (!known) {
         printf("Log items (comma separated):\n");
         for (int i = 0; log_items[i]; i++) {
-            printf("%-15s nothing: taken, never written\n", log_items[i]);
+            printf("%-15s accepted; never written\n", log_items[i]);
         }
         exit(EXIT_FAILURE);
     }

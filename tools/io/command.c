@@ -20,16 +20,16 @@ static const QemuIoCommand commands[] = {
     { "aio_flush", NULL, io_aio_flush, 0, 0, false, 0, NULL,
       "waits for all asynchronous requests" },
     { "aio_read", NULL, io_aio_read, 2, -1, false, 0,
-      "[-Ciqv] [-P pattern] " OFF_LENS, "reads, without waiting for it",
-      "The result is printed when it is there; aio_flush waits for it.\n"
+      "[-Ciqv] [-P pattern] " OFF_LENS, "reads asynchronously",
+      "The result is printed on completion; aio_flush waits for that.\n"
       "  -C  report as comma separated values\n"
-      "  -P  compare what was read with this byte\n"
+      "  -P  compare the data with this byte\n"
       "  -i  make the request invalid\n"
-      "  -v  print what was read\n"
+      "  -v  dump the data\n"
       "  -q  report nothing\n" },
     { "aio_write", NULL, io_aio_write, 2, -1, false, BLK_PERM_WRITE,
-      "[-Cfiquz] [-P pattern] " OFF_LENS, "writes, without waiting for it",
-      "The result is printed when it is there; aio_flush waits for it.\n"
+      "[-Cfiquz] [-P pattern] " OFF_LENS, "writes asynchronously",
+      "The result is printed on completion; aio_flush waits for that.\n"
       "  -P  the byte to write (0xcd)\n"
       "  -C  report as comma separated values\n"
       "  -f  be durable when done\n"
@@ -38,19 +38,19 @@ static const QemuIoCommand commands[] = {
       "  -u  with -z: allow to deallocate\n"
       "  -z  write zeroes, as a request of its own\n" },
     { "alloc", "a", io_alloc, 1, 2, false, 0, "offset [count]",
-      "tells how much is allocated" },
+      "prints how much is allocated" },
     { "break", NULL, io_break, 2, 2, false, 0, "event tag",
-      "stops the request that next comes to the event, under the tag" },
+      "makes the next request with the event wait under the tag" },
     { "discard", "d", io_discard, 2, -1, false, BLK_PERM_WRITE,
-      "[-Cq] off len", "tells that a range is not needed any more",
+      "[-Cq] off len", "discards a range",
       "  -C  report as comma separated values\n"
       "  -q  report nothing\n" },
     { "flush", "f", io_flush, 0, 0, false, 0, NULL,
-      "makes durable what was written" },
+      "makes written data durable" },
     { "help", "?", io_help, 0, 1, true, 0, "[command]",
       "help for one or all commands" },
     { "info", "i", io_info, 0, 0, false, 0, NULL,
-      "prints what is known of the image" },
+      "prints information on the image" },
     { "length", "l", io_length, 0, 0, false, 0, NULL,
       "prints the size of the image" },
     { "map", NULL, io_map, 0, 0, false, 0, NULL,
@@ -58,32 +58,32 @@ static const QemuIoCommand commands[] = {
     { "read", "r", io_read, 2, -1, false, 0,
       "[-bCqv] [-P pattern [-s off] [-l len]] off len", "reads a range",
       "  -C  report as comma separated values\n"
-      "  -P  compare what was read with this byte\n"
-      "  -s  from this offset in what was read (with -P)\n"
+      "  -P  compare the data with this byte\n"
+      "  -s  from this offset of the data (with -P)\n"
       "  -l  for so many bytes (with -P)\n"
       "  -p  ignored\n"
       "  -q  report nothing\n"
-      "  -v  print what was read\n"
+      "  -v  dump the data\n"
       "  -b  from the VM state: not supported\n" },
     { "readv", NULL, io_readv, 2, -1, false, 0,
       "[-Cqv] [-P pattern] " OFF_LENS, "reads a range into several buffers",
       "  -C  report as comma separated values\n"
-      "  -P  compare what was read with this byte\n"
-      "  -v  print what was read\n"
+      "  -P  compare the data with this byte\n"
+      "  -v  dump the data\n"
       "  -q  report nothing\n" },
     { "remove_break", NULL, io_remove_break, 1, 1, false, 0, "tag",
-      "removes a breakpoint and lets its requests go" },
+      "removes a breakpoint and resumes its requests" },
     { "resume", NULL, io_resume, 1, 1, false, 0, "tag",
-      "lets the request go that was stopped under the tag" },
+      "resumes the request that waits under the tag" },
     { "sigraise", NULL, io_sigraise, 1, 1, true, 0, "signal",
       "sends a signal to this program" },
     { "sleep", NULL, io_sleep, 1, 1, true, 0, "milliseconds",
-      "waits, while requests go on" },
+      "waits, while requests continue" },
     { "truncate", "t", io_truncate, 1, 3, false,
       BLK_PERM_WRITE | BLK_PERM_RESIZE, "[-m prealloc_mode] off",
       "changes the size of the image" },
     { "wait_break", NULL, io_wait_break, 1, 1, false, 0, "tag",
-      "waits until a request is stopped under the tag" },
+      "waits until a request waits under the tag" },
     { "write", "w", io_write, 2, -1, false, BLK_PERM_WRITE,
       "[-bcCfnquz] [-P pattern | -s source_file] off len", "writes a range",
       "  -P  the byte to write (0xcd)\n"
