@@ -221,7 +221,7 @@ static bool fetch_node(BlockBackend *blk, BlockDriverState *bs,
     g_autofree char *desc = ok ? NULL : blk_desc(blk);
 
     if (!ok) {
-        error_prepend(errp, "%s cannot have its node in its thread: ", desc);
+        error_prepend(errp, "%s cannot move its node to its thread: ", desc);
     }
     return ok;
 }

@@ -137,8 +137,8 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
                           MIN((int64_t)min_cluster_size,
                               BLOCK_COPY_CLUSTER_SIZE_MAX));
     if (!make_bitmaps(s)) {
-        error_setg(errp, "No memory to take note of what of node '%s' is "
-                   "copied", source->bs->node_name);
+        error_setg(errp, "Not enough memory to track the copy of node '%s'",
+                   source->bs->node_name);
         g_free(s);
         return NULL;
     }

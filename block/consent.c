@@ -25,8 +25,8 @@ BdrvConsent bdrv_child_change_refuse(BlockDriverState *bs,
                                      Error **errp)
 {
     if (change->old_bs == change->new_bs) {
-        error_setg(errp, "Node '%s' (driver '%s') cannot bear that the data of "
-                   "its '%s' child '%s' is replaced", bs->node_name,
+        error_setg(errp, "Node '%s' (driver '%s') cannot have the data of its "
+                   "'%s' child '%s' replaced", bs->node_name,
                    bs->drv->format_name, change->name,
                    change->old_bs->node_name);
     } else if (change->new_bs) {
@@ -104,7 +104,7 @@ static bool bitmaps_bear_it(BlockDriverState *bs, Error **errp)
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
         if (bdrv_dirty_bitmap_recording(bitmap)) {
             error_setg(errp, "The data of node '%s' cannot be replaced: dirty "
-                       "bitmap '%s' would not tell of it", bs->node_name,
+                       "bitmap '%s' would not record that", bs->node_name,
                        bdrv_dirty_bitmap_name(bitmap));
             return false;
         }

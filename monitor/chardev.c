@@ -471,7 +471,7 @@ static bool open_socket(Chardev *chr, const ChardevOptions *options,
                     chr->description);
         wait_for_client(chr);
         if (chr->out_fd < 0) {
-            error_setg(errp, "No client came to chardev '%s'", chr->id);
+            error_setg(errp, "No client connected to chardev '%s'", chr->id);
             return false;
         }
     }

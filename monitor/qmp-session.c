@@ -112,8 +112,7 @@ static bool write_out(QmpSession *session)
         return false;
     }
     if (backlog(session) > OUT_MAX) {
-        warn_report("a QMP client does not read what it is sent: its session "
-                    "ends");
+        warn_report("a QMP client does not read its output: the session ends");
         return false;
     }
     return true;

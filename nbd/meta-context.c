@@ -156,7 +156,7 @@ int coroutine_fn nbd_opt_meta_context(NBDClient *client, const NBDOption *opt)
     name = query.name;
     if (wrong || !client->structured) {
         return nbd_refuse(client, opt, NBD_REP_ERR_INVALID, wrong ? wrong :
-                          "structured replies must be agreed upon first");
+                          "structured replies must be negotiated first");
     }
     exp = nbd_export_find(client->server, name);
     if (!exp) {

@@ -71,7 +71,7 @@ static int64_t state_check_head(const uint8_t *head, uint64_t size,
 
     if (memcmp(head, STATE_MAGIC, 8)) {
         error_setg(errp, "Snapshot '%s' has the state of a machine with "
-                   "processors and memory, which this one has not", name);
+                   "processors and memory, which this one lacks", name);
         error_append_hint(errp, "Revert to it offline using qemu-img\n");
     } else if (ld32_be(head + 8) != STATE_VERSION) {
         error_setg(errp, "The machine's state in snapshot '%s' has version %"

@@ -224,7 +224,7 @@ static bool parse_lines(BlkdebugRules *rules, char **lines, Error **errp)
                 break;
             }
         } else if (!section) {
-            error_setg(errp, "'%s' stands in no section", line);
+            error_setg(errp, "'%s' is not in a section", line);
             ok = false;
         } else {
             ok = add_member(members, line, errp);

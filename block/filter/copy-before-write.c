@@ -420,7 +420,7 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
     s->access = hbitmap_try_new(size, cluster);
     s->done = hbitmap_try_new(size, cluster);
     if (!s->access || !s->done) {
-        error_setg(errp, "No memory to take note of what node '%s' has saved",
+        error_setg(errp, "Not enough memory to track what node '%s' has saved",
                    bs->node_name);
         return false;
     }

@@ -18,7 +18,7 @@ static int snapshot_open(BlockDriverState *bs, const BlockdevOptions *options,
         return -EINVAL;
     }
     if (!cbw_has_snapshot(bs->file->bs)) {
-        error_setg(errp, "Node '%s' does not keep its snapshot any more",
+        error_setg(errp, "Node '%s' has no snapshot any more",
                    bs->file->bs->node_name);
         return -EINVAL;
     }

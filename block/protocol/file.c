@@ -233,7 +233,7 @@ static int prepare_fd(FileState *s, int flags, Error **errp)
         return fd;
     }
     if (fstat(fd, &st) < 0 || st.st_dev != s->dev || st.st_ino != s->ino) {
-        error_setg(errp, "'%s' is not the file any more that was opened",
+        error_setg(errp, "'%s' was replaced by another file",
                    s->path);
         close(fd);
         return -ESTALE;

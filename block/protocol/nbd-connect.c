@@ -89,7 +89,7 @@ static int coroutine_fn open_socket(NBDState *s, Error **errp)
     d->addr = qapi_clone_SocketAddress(addr);
     d->fd = -1;
     if (thread_pool_co_run_cancellable(dial, d, dial_free, &s->dialing) < 0) {
-        error_setg(errp, "Connecting was given up");
+        error_setg(errp, "The connection attempt was cancelled");
         return -1;
     }
     fd = d->fd;
@@ -138,7 +138,7 @@ static void on_break(void *opaque, const char *rule)
     if (rule) {
         g_autofree char *name = nbd_server_name(s->options->server);
 
-        error_report("NBD server '%s' broke the protocol: it sent %s", name,
+        error_report("NBD server '%s' violated the protocol: it sent %s", name,
                      rule);
     }
 }

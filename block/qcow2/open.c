@@ -519,7 +519,7 @@ static bool coroutine_mixed_fn repair_refcounts(BlockDriverState *bs,
     }
     if (damage) {
         warn_report("The refcount table of node '%s' is damaged (%s): it is "
-                    "built anew", bs->node_name, damage);
+                    "rebuilt", bs->node_name, damage);
     }
     if (!qcow2_repair_opened(bs, dirty ? "dirty" : "damaged", errp)) {
         s->broken = true;

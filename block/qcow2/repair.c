@@ -75,8 +75,8 @@ static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
     if (!c->s->bitmaps.nb_bitmaps || c->bitmaps_bad) {
         return 0;
     }
-    qcow2_check_say(c, "Marking the bitmaps as inconsistent: they do not say "
-                    "what was lost");
+    qcow2_check_say(c, "Marking the bitmaps as inconsistent: they do not "
+                    "record what was lost");
     while ((bitmap = bdrv_dirty_bitmap_next(c->bs, bitmap))) {
         if (bdrv_dirty_bitmap_busy(bitmap)) {
             return -EBUSY;
@@ -185,7 +185,7 @@ static void coroutine_mixed_fn lower_counts(Qcow2Check *c)
     }
     if (kept) {
         qcow2_check_say(c, "Not freeing leaked clusters: they may belong to "
-                        "what is damaged");
+                        "damaged parts");
     }
 }
 
@@ -298,7 +298,7 @@ static int coroutine_mixed_fn rebuild(Qcow2Check *c)
     if (c->cut || c->res->check_errors) {
         /* New clusters would take the place of those that are missing. */
         qcow2_check_say(c, "Not rebuilding the refcount structure: %s",
-                        c->cut ? "the image refers to what is past the end of "
+                        c->cut ? "the image refers to data past the end of "
                                  "its file"
                                : "parts of the image cannot be read");
         return 0;

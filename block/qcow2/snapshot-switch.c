@@ -535,7 +535,7 @@ static int coroutine_fn write_header_part(Qcow2Switch *sw, Error **errp)
          * only if nothing is written any more.
          */
         s->broken = true;
-        error_append_hint(errp, "The image is not written to any more.\n");
+        error_append_hint(errp, "No more writes to the image are possible.\n");
     }
     return ret;
 }

@@ -136,8 +136,7 @@ static void test_above(void)
                          "{'driver':'raw','node-name':'r','file':'a'}}");
 
     replace_refused(&g, BDRV_CONTENT_OTHER, "Node 'f' (driver 'copy-on-read') "
-                    "cannot bear that the data of its 'file' child 'r' is "
-                    "replaced");
+                    "cannot have the data of its 'file' child 'r' replaced");
     g_assert_cmpint(dummy.asked_aborts, ==, 1);
     g_assert_true(bdrv_replace_node(g.a, g.b, BDRV_CONTENT_SAME,
                                     &error_abort));
@@ -196,7 +195,7 @@ static void test_bitmap(void)
                                                     &error_abort);
 
     replace_refused(&g, BDRV_CONTENT_OTHER, "The data of node 'r' cannot be "
-                    "replaced: dirty bitmap 'b0' would not tell of it");
+                    "replaced: dirty bitmap 'b0' would not record that");
     bdrv_dirty_bitmap_release(bitmap);
     bitmap = bdrv_dirty_bitmap_new(g.top, 65536, "b1", &error_abort);
     g_assert_true(bdrv_set_backing(q, g.b, BDRV_CONTENT_OTHER, &error_abort));

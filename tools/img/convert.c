@@ -130,8 +130,8 @@ static const char *conflict(const ConvertArgs *args)
         return "No support for concatenating multiple snapshot";
     }
     if (args->snapshot && args->bitmaps) {
-        return "--bitmaps cannot be used with -l: the bitmaps tell of the "
-               "disk as it is, not of the snapshot";
+        return "--bitmaps cannot be used with -l: the bitmaps "
+               "describe the present disk, not the snapshot";
     }
     return NULL;
 }
