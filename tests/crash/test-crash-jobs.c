@@ -281,7 +281,7 @@ static uint8_t *dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes)
     return units;
 }
 
-/* The target has the requested units; after a failure, those with clear bits. */
+/* The target has the requested units; after a failure, those not dirty. */
 static void settle(Backup *b, const uint8_t *asked,
                    const BdrvDirtyBitmap *after)
 {
