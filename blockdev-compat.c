@@ -6,7 +6,7 @@
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 
-/* The backing file of a new target, or NULL: the target has all data. */
+/* Creates the target if requested, and opens it; a new reference or NULL. */
 static BlockDriverState *get_target(const DriveBackup *arg,
                                     BlockDriverState *source, Error **errp)
 {

@@ -5,7 +5,7 @@
 #include "block/graph.h"
 #include "blockdev-int.h"
 
-/* The image that a new target shows through, or NULL: it holds all. */
+/* The backing file of a new target, or NULL: the target has all data. */
 static BlockDriverState *target_backing(MirrorSyncMode sync,
                                         BlockDriverState *source)
 {
@@ -40,7 +40,7 @@ static bool create_target(const BlockdevTarget *t, BlockDriverState *source,
         backing_name = bdrv_image_filename(backing);
         create.base_filename = backing_name;
         create.base_format = bdrv_get_format_name(bdrv_skip_filters(backing));
-        create.unsafe_base = true; /* it is open here */
+        create.unsafe_base = true; /* it is open already */
     }
     return bdrv_img_create(&create, errp);
 }

@@ -194,7 +194,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
 
 /* --- steering --- */
 
-/* The old data is not complete any more, so copying is pointless. */
+/* The old data has become incomplete, so copying is pointless. */
 static void backup_broken(void *opaque)
 {
     BackupJob *s = opaque;

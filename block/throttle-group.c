@@ -47,7 +47,7 @@ struct ThrottleGroup {
 
 static LIST_HEAD(, ThrottleGroup) groups = LIST_HEAD_INITIALIZER(groups);
 
-/* Atomic.  The program ends: no request waits any more. */
+/* Atomic.  The program ends: all requests pass. */
 static bool released;
 
 /* --- life --- */

@@ -65,7 +65,7 @@ void nbd_connect_detach(NBDState *s);
 void nbd_connect_attach(NBDState *s);
 /* For s->attach_bh: moves the connection to the node's context. */
 void nbd_connect_follow(void *opaque);
-/* For s->delay_timer: requests do not wait any more. */
+/* For s->delay_timer: ends the wait of requests. */
 void nbd_delay_over(void *opaque);
 /* For s->silence_timer: stops the connection to a silent server. */
 void nbd_silence_over(void *opaque);

@@ -16,7 +16,7 @@
  *     then may anything be allocated (a new table of snapshots).
  *  4. Refcounts that are too high fall last, and only where every reference
  *     could be followed: what is not referred to may belong to what is damaged.
- *  5. What was repaired is what a second look does not find any more.
+ *  5. An error counts as repaired if a second look does not find it.
  */
 #ifndef QCOW2_CHECK_INT_H
 #define QCOW2_CHECK_INT_H

@@ -176,7 +176,7 @@ void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap,
 /* These are events: asserted to be possible in the bitmap's state. */
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap);
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap);
-/* Clears all bits, and forgets cut_end. */
+/* Clears all bits, and resets cut_end. */
 void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap);
 /*
  * The same; *@backup gets the old content, for bdrv_dirty_bitmap_restore() or

@@ -23,8 +23,8 @@ bool blockdev_object_help(const char *value);
 /* Is there an iothread object of this name? */
 bool blockdev_find_iothread(const char *id);
 /*
- * Who, beside nodes and handles, needs the iothread object @id?  For a message,
- * the caller frees it; NULL: nobody.  Set by a program that has such users.
+ * Describes a user of the iothread object @id other than nodes and handles, for
+ * a message; the caller frees it; NULL: none.  Set by programs with such users.
  */
 extern char *(*blockdev_iothread_user)(const char *id);
 /* Removes all objects, which must be unused: for the end of a program. */

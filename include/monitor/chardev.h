@@ -13,7 +13,7 @@ typedef struct ChardevOptions ChardevOptions;
 typedef struct Chardev Chardev;
 
 /*
- * Somebody is at the other side: @in_fd (-1: nothing can be read) and @out_fd
+ * A connection was opened: @in_fd (-1: nothing can be read) and @out_fd
  * are non-blocking, may be the same, and stay the chardev's.
  */
 typedef void ChardevOpened(void *opaque, int in_fd, int out_fd);
@@ -91,7 +91,7 @@ ChardevRing *chardev_ring(const Chardev *chr);
 ChardevRing *chardev_ring_new(uint64_t size, int *fd, Error **errp);
 /* NULL is allowed. */
 void chardev_ring_free(ChardevRing *ring);
-/* Forgets the oldest bytes where there is no room. */
+/* Drops the oldest bytes if there is no room. */
 void chardev_ring_write(ChardevRing *ring, const uint8_t *bytes, size_t len);
 /* Takes out the oldest bytes, @max at most; *@len of them, caller frees. */
 uint8_t *chardev_ring_read(ChardevRing *ring, uint64_t max, size_t *len);

@@ -133,7 +133,7 @@ static void committed_clear(void *opaque)
     g_free(((Committed *)opaque)->data);
 }
 
-/* While nobody uses the image; the disk shows the same before and after. */
+/* While the image has no users; the disk's content does not change. */
 static void run_commit_sync(CrashRun *r)
 {
     GArray *list = r->opaque = g_array_new(FALSE, FALSE, sizeof(Committed));
@@ -281,7 +281,7 @@ static uint8_t *dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes)
     return units;
 }
 
-/* What was asked for; or what the bitmap does not ask for any more. */
+/* The target has the requested units; after a failure, those not dirty. */
 static void settle(Backup *b, const uint8_t *asked,
                    const BdrvDirtyBitmap *after)
 {

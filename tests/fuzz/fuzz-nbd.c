@@ -145,7 +145,7 @@ static void coroutine_fn client_receive(void *opaque)
     g_autofree uint8_t *buf = g_malloc(64 * KiB);
 
     while (sock_co_read_some(c->fd, buf, 64 * KiB) > 0) {
-        /* Nobody looks at the answers. */
+        /* The answers are ignored. */
     }
     c->running--;
 }

@@ -405,7 +405,7 @@ static void op_reopen(Model *m)
            model_draw(m, 2) ? "true" : "false", backing, top(m));
 }
 
-/* A throttle that nobody uses, added and removed. */
+/* Adds and removes a throttle node without users. */
 static void op_throttle(Model *m)
 {
     g_autofree char *id = g_strdup_printf("t%d", m->serial++);

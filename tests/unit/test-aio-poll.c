@@ -145,7 +145,7 @@ static void test_exclusive(void)
         g_assert_true(aio_is_exclusive());
     }
     g_assert_cmpint(events_of(&l), ==, 0);
-    /* Told not to look any more, it waits. */
+    /* With polling disabled, it waits. */
     aio_context_set_polling(l.ctx, 0, 0, 0);
     aio_notify(l.ctx);
     AIO_WAIT_WHILE(!__atomic_load_n(&l.ctx->waiting, __ATOMIC_SEQ_CST));

@@ -276,7 +276,7 @@ static void test_spoiled(void)
     set_up(&f, 0, 0);
     call = start(&f, 1, 0); /* the first MiB is on its way */
     block_copy_spoil(f.s, 100, 1);
-    block_copy_spoil(f.s, 3 * MiB, 64 * KiB); /* nobody is at it */
+    block_copy_spoil(f.s, 3 * MiB, 64 * KiB); /* not in flight */
     block_copy_call_cancel(call);
     g_assert_cmpint(finish(call, &is_read), ==, 0);
     g_assert(hbitmap_get(block_copy_todo(f.s), 0));

@@ -147,7 +147,7 @@ static void test_move(void)
         wait_for_requests(&u);
     }
     user_end(&u);
-    /* Nobody uses it any more. */
+    /* It has no users now. */
     g_assert_true(bs->ctx == b.ctx[0]);
     g_clear_pointer(&bs, bdrv_unref);
     bench_end(&b);
@@ -286,7 +286,7 @@ static void test_throttle(void)
     }
     for (int i = 0; i < 20; i++) {
         for (int j = 0; j < 3; j++) {
-            wait_for_requests(&u[j]); /* nobody starves */
+            wait_for_requests(&u[j]); /* no user starves */
         }
     }
     for (int i = 0; i < 3; i++) {

@@ -143,7 +143,7 @@ static void test_many(void)
     }
 }
 
-/* --- for who looks for zeroes of another size --- */
+/* --- with a unit of zeroes of another size --- */
 
 typedef struct HostCall {
     Fixture *f;

@@ -87,7 +87,7 @@ static void test_wake_is_queued(void)
     t.a = coroutine_create(log_a, &t);
     coroutine_enter(t.a);
     g_assert_cmpstr(t.log->str, ==, "b1 a1 a2 b2 ");
-    co_wake(t.a); /* at once, as nobody runs */
+    co_wake(t.a); /* at once, as no coroutine runs */
     g_assert_cmpstr(t.log->str, ==, "b1 a1 a2 b2 a3 ");
     g_string_free(t.log, TRUE);
 }

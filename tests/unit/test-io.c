@@ -147,7 +147,7 @@ static void coroutine_fn do_zeroes(Model *m, int64_t offset, int64_t bytes)
     memset(m->bytes + offset, 0, bytes);
 }
 
-/* The disk zeroes what it is told to discard: whole granules. */
+/* The disk zeroes discarded ranges: whole granules. */
 static void coroutine_fn do_discard(Model *m, int64_t offset, int64_t bytes)
 {
     int64_t align = MAX(m->bs->bl.pdiscard_alignment,

@@ -36,7 +36,7 @@ static void test_run(void)
     g_assert_cmpint(seen.n, ==, 1);
 }
 
-/* What is scheduled when the thread is told to end still runs. */
+/* Work scheduled before the thread is asked to end still runs. */
 static void test_end(void)
 {
     for (int i = 0; i < 50; i++) {

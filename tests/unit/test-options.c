@@ -109,7 +109,7 @@ static void test_probing(void)
     dummy_reset();
 }
 
-/* A reference in place of a file is probed where it stands. */
+/* A reference in place of a file is probed as it is. */
 static void test_probing_reference(void)
 {
     BlockDriverState *low = dummy_open(

@@ -561,7 +561,7 @@ static void test_flush_begun(void)
     }
 }
 
-/* The header forgets the backing file after all that was copied from it. */
+/* The header drops the backing file when all data copied from it is durable. */
 static void test_backing_file_gone(void)
 {
     const Case c = { .backing = true };

@@ -147,7 +147,7 @@ static void test_guard(void)
     g_assert_cmpint(blk_pwrite(blk, 0, 1024, buf, 0), ==, 0);
     blk_unref(blk);
     bdrv_unref(bs);
-    /* who names the format is trusted */
+    /* an explicit format is trusted */
     buf[0] = 'F';
     bs = bdrv_open_file(path, "raw", BDRV_O_RDWR, &error_abort);
     blk = user(bs);

@@ -150,7 +150,7 @@ static void test_no_deadlock(void)
             };
         }
         run(&f, r, 24);
-        /* every byte is of somebody who wrote there, or of nobody */
+        /* every byte is of a writer of that range, or unwritten */
         for (int64_t b = 0; b < DISK_BYTES; b++) {
             bool found = !f.disk->data[b];
 

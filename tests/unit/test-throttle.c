@@ -228,7 +228,7 @@ static void test_fair(void)
     guest_clock_hold(-1);
 }
 
-/* A drain does not wait for the limits: time stands still here. */
+/* A drain does not wait for the limits: the clock is held here. */
 static void test_drain(void)
 {
     BlockDriverState *bs;
