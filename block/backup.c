@@ -164,18 +164,15 @@ static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
 }
 
 /*
- * Data copied before the flush began is durable after it.  Data that guest
- * writes have saved since is not, and counts as left: those ranges were
- * written, so most of them are dirty anyway.
+ * What was copied before the flush began is durable after it.  What guests
+ * have saved since is not, and counts as left: they wrote there, so most of it
+ * is dirty anyhow.  If the flush fails, all is left.
  */
 static void coroutine_fn make_durable(BackupJob *s)
 {
-    HBitmap *left = block_copy_left(s->copy);
-
-    if (bdrv_co_flush(s->target) == 0) {
-        s->left = left;
-    } else {
-        hbitmap_free(left);
+    s->left = block_copy_left(s->copy);
+    if (s->flush_failed || bdrv_co_flush(s->target) < 0) {
+        hbitmap_set_all(s->left);
     }
 }
 
@@ -185,7 +182,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     int ret;
 
     ret = backup_copy(s, errp);
-    if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
+    if (!s->left && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
         make_durable(s);
     }
@@ -220,10 +217,14 @@ static void backup_commit(Job *job)
     job_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
 }
 
+<<<<<<< HEAD
 /*
  * The bitmap is restored as if a job that never ran, or all of whose work may
  * be lost, had not existed.
  */
+=======
+/* A job that never ran is as if it had never been. */
+>>>>>>> refs/h/mbench
 static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
