@@ -164,9 +164,9 @@ static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
 }
 
 /*
- * What was copied before the flush began is durable after it.  What guests
- * have saved since is not, and counts as left: they wrote there, so most of it
- * is dirty anyhow.  If the flush fails, all is left.
+ * Data copied before the flush began is durable after it.  Data that guest
+ * writes have saved since is not, and counts as left: those ranges were
+ * written, so most of them are dirty anyway.  If the flush fails, all is left.
  */
 static void coroutine_fn make_durable(BackupJob *s)
 {
@@ -217,14 +217,7 @@ static void backup_commit(Job *job)
     job_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
 }
 
-<<<<<<< HEAD
-/*
- * The bitmap is restored as if a job that never ran, or all of whose work may
- * be lost, had not existed.
- */
-=======
 /* A job that never ran is as if it had never been. */
->>>>>>> refs/h/mbench
 static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
