@@ -283,6 +283,24 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
 bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
                    const GPtrArray *moved, Error **errp);
 
+/*
+ * Makes @bs one more child of @parent, whose driver allows for that
+ * (next_child_name).  The user guarantees that it fits what @parent shows.
+ */
+bool bdrv_add_child(BlockDriverState *parent, BlockDriverState *bs,
+                    Error **errp);
+/*
+ * Removes the child called @name of such a node.  If nothing else uses the
+ * child its requests in flight are given up, and that first.
+ */
+bool bdrv_del_child(BlockDriverState *parent, const char *name, Error **errp);
+/*
+ * May @to_replace be replaced by another node that shows what @bs does: is it
+ * @bs, below it by filters only, or does a driver on the way allow for it?
+ */
+bool bdrv_recurse_can_replace(BlockDriverState *bs,
+                              BlockDriverState *to_replace);
+
 /* --- the backing chain (chain.c) --- */
 
 BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
