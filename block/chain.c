@@ -35,17 +35,6 @@ bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs)
     return top != NULL;
 }
 
-bool bdrv_recurse_can_replace(BlockDriverState *bs,
-                              BlockDriverState *to_replace)
-{
-    BdrvChild *c;
-
-    while (bs != to_replace && (c = bdrv_filter_child(bs))) {
-        bs = c->bs;
-    }
-    return bs == to_replace;
-}
-
 bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,
                        Error **errp)
 {

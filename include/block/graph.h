@@ -105,6 +105,13 @@ bool bdrv_driver_is_leaf(const char *format_name);
  */
 BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
                                         Error **errp);
+/*
+ * Complete options for @filename; @format NULL: probe, and *@probed tells that
+ * raw is a guess.  @flags BDRV_O_PROTOCOL: those of the protocol node.
+ */
+BlockdevOptions *bdrv_options_from_filename(const char *filename,
+                                            const char *format, int flags,
+                                            bool *probed, Error **errp);
 /* Name by which the tree can be opened again: a path or json:{...}. */
 void bdrv_refresh_filename(BlockDriverState *bs);
 /*
@@ -279,16 +286,30 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
 bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
                    const GPtrArray *moved, Error **errp);
 
+/*
+ * Makes @bs one more child of @parent, whose driver allows for that
+ * (next_child_name).  The user guarantees that it fits what @parent shows.
+ */
+bool bdrv_add_child(BlockDriverState *parent, BlockDriverState *bs,
+                    Error **errp);
+/*
+ * Removes the child called @name of such a node.  If nothing else uses the
+ * child its requests in flight are given up, and that first.
+ */
+bool bdrv_del_child(BlockDriverState *parent, const char *name, Error **errp);
+/*
+ * May @to_replace be replaced by another node that shows what @bs does: is it
+ * @bs, below it by filters only, or does a driver on the way allow for it?
+ */
+bool bdrv_recurse_can_replace(BlockDriverState *bs,
+                              BlockDriverState *to_replace);
+
 /* --- the backing chain (chain.c) --- */
 
 BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
 /* The node below @bs in the chain, filters skipped; NULL at the end. */
 BlockDriverState *bdrv_backing_chain_next(BlockDriverState *bs);
 bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs);
-/* Is it certain that @to_replace, @bs or a node below it, shows the same data
- * as @bs? */
-bool bdrv_recurse_can_replace(BlockDriverState *bs,
-                              BlockDriverState *to_replace);
 /* Forbids / allows again changes of the edges from @top down to @base. */
 bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,
                        Error **errp);
@@ -402,6 +423,12 @@ typedef struct BdrvEventHooks {
                             uint64_t exceeded);
     void (*io_error)(BlockBackend *blk, bool is_read, int error,
                      BlockErrorAction action);
+    /* Too few children of the quorum @bs agree, or work at all. */
+    void (*quorum_failure)(BlockDriverState *bs, int64_t offset,
+                           int64_t bytes);
+    /* Child @bs of a quorum failed with @error, or (0) lost a vote. */
+    void (*quorum_report_bad)(QuorumOpType type, BlockDriverState *bs,
+                              int error, int64_t offset, int64_t bytes);
 } BdrvEventHooks;
 extern BdrvEventHooks bdrv_event_hooks;
 
