@@ -310,11 +310,11 @@ def concluded(events):
 
 
 def run_line(program, command, arguments):
-    """The answer; a creation is waited for."""
+    """The answer; jobs that work on images are waited for."""
     program.events = []
     answer = program.call(command, arguments)
-    while command == 'blockdev-create' and 'return' in answer and \
-            not concluded(program.events):
+    waits = command in ('blockdev-create', 'x-blockdev-amend')
+    while waits and 'return' in answer and not concluded(program.events):
         event = program.read(5)
         if event is None:
             break
