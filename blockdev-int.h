@@ -11,6 +11,7 @@
 #include "job/job.h"
 #include "qapi/qapi-types-block-job.h"
 #include "qapi/qapi-types-transaction.h"
+#include "qapi/type.h"
 #include "qemu/transactions.h"
 
 typedef struct IothreadProperties IothreadProperties;
@@ -43,6 +44,9 @@ bool blockdev_run_action(TransactionAction *action, Error **errp);
 
 /* blockdev-object.c; NULL: no such object. */
 ObjectOptions *blockdev_find_object(const char *id);
+/* blockdev-qom-types.c */
+/* As properties of objects have it: "string", "int" or the schema's name. */
+const char *blockdev_qom_type_name(const QapiType *type);
 /* blockdev-iothread.c */
 /* Starts the thread; @props get defaults if they have no value. */
 bool blockdev_iothread_add(const char *id, IothreadProperties *props,

@@ -41,21 +41,6 @@ bool blockdev_find_iothread(const char *id)
 
 /* --- help --- */
 
-static const char *type_name(const QapiType *type)
-{
-    switch (type->kind) {
-    case QAPI_STR:
-        return "string";
-    case QAPI_BOOL:
-        return "bool";
-    case QAPI_INT:
-    case QAPI_UINT:
-        return "int";
-    default:
-        return type->name;
-    }
-}
-
 static int compare_lines(gconstpointer a, gconstpointer b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -71,7 +56,8 @@ static void print_properties(ObjectType type)
 
         if (strcmp(member->name, "loaded")) { /* it has no effect */
             g_ptr_array_add(lines, g_strdup_printf("  %s=<%s>", member->name,
-                                                   type_name(member->type)));
+                                                   blockdev_qom_type_name(
+                                                       member->type)));
         }
     }
     g_ptr_array_sort(lines, compare_lines);

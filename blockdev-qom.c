@@ -2,9 +2,12 @@
 /*
  * The tree of objects that clients see:
  *
- *     /objects/ID     what object-add made; ID alone is taken, too
+ *     /objects/ID     what object-add made
  *     /chardevs       shown empty
  *     /NAME/...       a part of the program's own
+ *
+ * A path that does not begin with a slash is the end of a path, if there is
+ * only one such object.
  */
 #include "qemu/osdep.h"
 
@@ -22,8 +25,8 @@ const BlockdevQomPart *blockdev_qom_part;
 
 static ObjectOptions *object_at(const char *path)
 {
-    return blockdev_find_object(g_str_has_prefix(path, "/objects/")
-                                ? path + strlen("/objects/") : path);
+    return g_str_has_prefix(path, "/objects/")
+        ? blockdev_find_object(path + strlen("/objects/")) : NULL;
 }
 
 static bool is_container(const char *path)
@@ -37,10 +40,76 @@ static bool part_knows(const char *path)
     return blockdev_qom_part && blockdev_qom_part->knows(path);
 }
 
-static void not_found(const char *path, Error **errp)
+static bool exists(const char *path)
 {
-    error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found",
-              path);
+    return is_container(path) || part_knows(path) || object_at(path);
+}
+
+/* @path without empty parts, and without a slash at its begin. */
+static char *plain_path(const char *path)
+{
+    g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+    g_autoptr(GPtrArray) kept = g_ptr_array_new();
+
+    for (int i = 0; parts[i]; i++) {
+        if (*parts[i]) {
+            g_ptr_array_add(kept, parts[i]);
+        }
+    }
+    g_ptr_array_add(kept, NULL);
+    return g_strjoinv("/", (char **)kept->pdata);
+}
+
+/* What a path without a slash at its begin may be the end of. */
+static char *complete_path(const char *end, bool *ambiguous)
+{
+    const BlockdevQomPart *part = blockdev_qom_part;
+    char *paths[] = {
+        g_strdup_printf("/%s", end),
+        g_strdup_printf("/objects/%s", end),
+        g_strdup_printf("/%s/%s", part ? part->name : "", end),
+        part ? part->path_of(end) : NULL,
+    };
+    char *found = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        if (!paths[i] || !exists(paths[i])) {
+            g_free(paths[i]);
+        } else if (found) {
+            *ambiguous = true;
+            g_free(paths[i]);
+        } else {
+            found = paths[i];
+        }
+    }
+    return found;
+}
+
+/*
+ * The full path of an object that there is, or NULL; the caller frees.
+ * @tell: say so if there are several.
+ */
+static char *resolve(const char *path, bool tell, Error **errp)
+{
+    g_autofree char *plain = plain_path(path);
+    bool ambiguous = !*plain && *path != '/';
+    g_autofree char *full = NULL;
+
+    if (*path == '/') {
+        full = g_strdup_printf("/%s", plain);
+    } else if (!ambiguous) {
+        full = complete_path(plain, &ambiguous);
+    }
+    if (ambiguous && tell) {
+        error_setg(errp, "Path '%s' is ambiguous", path);
+        return NULL;
+    }
+    if (ambiguous || !full || !exists(full)) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found",
+                  path);
+        return NULL;
+    }
+    return g_steal_pointer(&full);
 }
 
 /* --- objects --- */
@@ -72,6 +141,28 @@ static struct json_object *limits_of(const ObjectOptions *object)
     return limits;
 }
 
+static void add_default(struct json_object *all, const char *name,
+                        struct json_object *value)
+{
+    if (json_object_object_get_ex(all, name, NULL)) {
+        json_object_put(value);
+    } else {
+        json_object_object_add(all, name, value);
+    }
+}
+
+/* The values of properties of a secret that were not given. */
+static void add_secret_defaults(struct json_object *all)
+{
+    static const char *const texts[] = { "data", "file", "iv", "keyid" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        add_default(all, texts[i], json_object_new_string(""));
+    }
+    add_default(all, "format", json_object_new_string("raw"));
+    json_object_object_add(all, "loaded", json_object_new_boolean(true));
+}
+
 /* All properties except the type; a new reference. */
 static struct json_object *object_values(const ObjectOptions *object)
 {
@@ -87,34 +178,33 @@ static struct json_object *object_values(const ObjectOptions *object)
         }
         json_object_object_add(all, "limits", limits);
     }
+    if (object->qom_type == OBJECT_TYPE_SECRET) {
+        add_secret_defaults(all);
+    }
     json_object_object_del(all, "qom-type");
     json_object_object_del(all, "id");
     return all;
 }
 
-static const char *value_type(struct json_object *value)
+/* @value, with what it does not say as it is now; NULL: it is none. */
+static ThrottleLimits *merge_limits(const ObjectOptions *object,
+                                    struct json_object *value, Error **errp)
 {
-    switch (json_object_get_type(value)) {
-    case json_type_object:
-        return "ThrottleLimits";
-    case json_type_int:
-        return "int";
-    case json_type_boolean:
-        return "bool";
-    default:
-        return "string";
-    }
-}
+    ThrottleLimits *limits = NULL;
+    struct json_object *all;
 
-static void list_object(ObjectPropertyInfoList ***tail,
-                        const ObjectOptions *object)
-{
-    struct json_object *all = object_values(object);
-
-    json_object_object_foreach(all, key, value) {
-        blockdev_qom_append(tail, key, value_type(value));
+    if (!qapi_type_input(&qapi_type_ThrottleLimits, value, "limits",
+                         QAPI_INPUT_STRICT, &limits, errp)) {
+        return NULL;
     }
+    qapi_free_ThrottleLimits(limits);
+    all = limits_of(object);
+    json_object_object_foreach(value, key, limit) {
+        json_object_object_add(all, key, json_object_get(limit));
+    }
+    limits = qapi_ThrottleLimits_from_json(all, QAPI_INPUT_STRICT, errp);
     json_object_put(all);
+    return limits;
 }
 
 static bool set_limits(const ObjectOptions *object, struct json_object *value,
@@ -125,8 +215,7 @@ static bool set_limits(const ObjectOptions *object, struct json_object *value,
     ThrottleGroup *group = throttle_group_find(object->id);
     ThrottleConfig config;
 
-    props->limits = qapi_ThrottleLimits_from_json(value, QAPI_INPUT_STRICT,
-                                                  errp);
+    props->limits = merge_limits(object, value, errp);
     return props->limits && throttle_config_from_qapi(&config, props, errp) &&
            throttle_group_set_config(group, &config, errp);
 }
@@ -141,6 +230,8 @@ static bool refuse_to_set(const ObjectOptions *object, const char *property,
         error_setg(errp, "Property '%s.type' is not writable", type);
     } else if (!json_object_object_get_ex(all, property, NULL)) {
         error_setg(errp, "Property '%s.%s' not found", type, property);
+    } else if (!strcmp(property, "loaded")) {
+        error_setg(errp, "Property '%s.loaded' is not writable", type);
     } else {
         error_setg(errp, "Property cannot be set after initialization");
     }
@@ -202,24 +293,41 @@ static void list_container(const char *path, ObjectPropertyInfoList ***tail)
     }
 }
 
-ObjectPropertyInfoList *qmp_qom_list(QomListArg *arg, Error **errp)
+/* @path is one that there is. */
+static ObjectPropertyInfoList *list_at(const char *path)
 {
     ObjectPropertyInfoList *list = NULL, **tail = &list;
 
-    if (!is_container(arg->path) && !part_knows(arg->path) &&
-        !object_at(arg->path)) {
-        not_found(arg->path, errp);
-        return NULL;
-    }
     blockdev_qom_append(&tail, "type", "string");
-    if (is_container(arg->path)) {
-        list_container(arg->path, &tail);
-    } else if (part_knows(arg->path)) {
-        blockdev_qom_part->list(arg->path, &tail);
+    if (is_container(path)) {
+        list_container(path, &tail);
+    } else if (part_knows(path)) {
+        blockdev_qom_part->list(path, &tail);
     } else {
-        list_object(&tail, object_at(arg->path));
+        blockdev_qom_list_type(ObjectType_str(object_at(path)->qom_type),
+                               &tail);
     }
     return list;
+}
+
+ObjectPropertyInfoList *qmp_qom_list(QomListArg *arg, Error **errp)
+{
+    g_autofree char *path = resolve(arg->path, true, errp);
+
+    return path ? list_at(path) : NULL;
+}
+
+/* Is @name a part of the object at @path? */
+static bool has_child(const char *path, const char *name)
+{
+    g_autoptr(ObjectPropertyInfoList) list = list_at(path);
+
+    for (ObjectPropertyInfoList *e = list; e; e = e->next) {
+        if (!strcmp(e->value->name, name)) {
+            return g_str_has_prefix(e->value->type, "child<");
+        }
+    }
+    return false;
 }
 
 /* --- values --- */
@@ -242,35 +350,75 @@ static struct json_object *get_object(const ObjectOptions *object,
     return value;
 }
 
+static struct json_object *get_container(const char *property, Error **errp)
+{
+    if (!strcmp(property, "type")) {
+        return json_object_new_string("container");
+    }
+    error_setg(errp, "Property 'container.%s' not found", property);
+    return NULL;
+}
+
+static struct json_object *get_at(const char *path, const char *property,
+                                  Error **errp)
+{
+    if (has_child(path, property)) {
+        g_autofree char *child = g_strdup_printf(
+            "%s/%s", strcmp(path, "/") ? path : "", property);
+
+        return json_object_new_string(child);
+    }
+    if (is_container(path)) {
+        return get_container(property, errp);
+    }
+    return part_knows(path)
+        ? blockdev_qom_part->get(path, property, errp)
+        : get_object(object_at(path), property, errp);
+}
+
 struct json_object *qmp_qom_get(QomGetArg *arg, Error **errp)
 {
-    if (part_knows(arg->path)) {
-        return blockdev_qom_part->get(arg->path, arg->property, errp);
+    g_autofree char *path = resolve(arg->path, false, errp);
+
+    return path ? get_at(path, arg->property, errp) : NULL;
+}
+
+/* Neither parts of objects nor their types can be changed. */
+static bool refuse_child(const char *path, const char *property, Error **errp)
+{
+    struct json_object *type = get_at(path, "type", &error_abort);
+
+    error_setg(errp, "Property '%s.%s' is not writable",
+               json_object_get_string(type), property);
+    json_object_put(type);
+    return false;
+}
+
+static bool set_container(const char *path, const char *property, Error **errp)
+{
+    struct json_object *value = get_container(property, errp);
+
+    if (value) {
+        json_object_put(value);
+        refuse_child(path, property, errp);
     }
-    if (is_container(arg->path)) {
-        if (!strcmp(arg->property, "type")) {
-            return json_object_new_string("container");
-        }
-        error_setg(errp, "Property 'container.%s' not found", arg->property);
-        return NULL;
-    }
-    if (!object_at(arg->path)) {
-        not_found(arg->path, errp);
-        return NULL;
-    }
-    return get_object(object_at(arg->path), arg->property, errp);
+    return false;
 }
 
 bool qmp_qom_set(QomSetArg *arg, Error **errp)
 {
-    ObjectOptions *object = object_at(arg->path);
+    g_autofree char *path = resolve(arg->path, false, errp);
 
-    if (object) {
-        return set_object(object, arg, errp);
-    }
-    if (!part_knows(arg->path)) {
-        not_found(arg->path, errp);
+    if (!path) {
         return false;
     }
-    return blockdev_qom_part->set(arg->path, arg->property, arg->value, errp);
+    if (has_child(path, arg->property)) {
+        return refuse_child(path, arg->property, errp);
+    }
+    if (is_container(path)) {
+        return set_container(path, arg->property, errp);
+    }
+    return part_knows(path)
+        ? blockdev_qom_part->set(path, arg->property, arg->value, errp)
+        : set_object(object_at(path), arg, errp);
 }

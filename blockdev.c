@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP commands for nodes: adding, removing, changing and creating them. */
 #include "qemu/osdep.h"
+#include "block/amend-job.h"
 #include "block/block-backend.h"
 #include "block/create-job.h"
 #include "block/graph.h"
@@ -98,6 +99,13 @@ bool qmp_x_blockdev_change(XBlockdevChangeArg *arg, Error **errp)
 bool qmp_blockdev_create(BlockdevCreateArg *arg, Error **errp)
 {
     return create_job_start(arg->job_id, arg->options, errp);
+}
+
+bool qmp_x_blockdev_amend(XBlockdevAmendArg *arg, Error **errp)
+{
+    BlockDriverState *bs = bdrv_lookup_bs(NULL, arg->node_name, errp);
+
+    return bs && amend_job_start(arg->job_id, bs, arg->options, errp);
 }
 
 /* This handle is not quiesced by the drain, unlike other users. */

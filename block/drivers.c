@@ -4,6 +4,7 @@
 #include "block/driver.h"
 
 extern const BlockDriver bdrv_blkdebug;
+extern const BlockDriver bdrv_blklogwrites;
 extern const BlockDriver bdrv_blkverify;
 extern const BlockDriver bdrv_compress;
 extern const BlockDriver bdrv_copy_before_write;
@@ -13,6 +14,7 @@ extern const BlockDriver bdrv_host_device;
 extern const BlockDriver bdrv_nbd;
 extern const BlockDriver bdrv_null_aio;
 extern const BlockDriver bdrv_null_co;
+extern const BlockDriver bdrv_preallocate;
 extern const BlockDriver bdrv_qcow2;
 extern const BlockDriver bdrv_quorum;
 extern const BlockDriver bdrv_raw;
@@ -31,10 +33,12 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_raw,
     /* filters */
     &bdrv_blkdebug,
+    &bdrv_blklogwrites,
     &bdrv_blkverify,
     &bdrv_compress,
     &bdrv_copy_before_write,
     &bdrv_copy_on_read,
+    &bdrv_preallocate,
     &bdrv_quorum,
     &bdrv_snapshot_access,
     &bdrv_throttle,

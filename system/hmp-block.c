@@ -249,20 +249,33 @@ bool hmp_drive_del(HmpCall *call, Error **errp)
            print_error(call, err);
 }
 
-bool hmp_drive_backup(HmpCall *call, Error **errp)
+/* The arguments that both kinds of copies have. */
+static struct json_object *copy_arguments(HmpCall *call)
 {
     struct json_object *args = json_object_new_object();
 
     copy_string(call, args, "device");
     copy_string(call, args, "target");
     copy_string(call, args, "format");
-    copy_flag(call, args, "compress");
     json_object_object_add(args, "sync", json_object_new_string(
                                hmp_flag(call, "full") ? "full" : "top"));
     json_object_object_add(args, "mode", json_object_new_string(
                                hmp_flag(call, "reuse") ? "existing"
                                                        : "absolute-paths"));
+    return args;
+}
+
+bool hmp_drive_backup(HmpCall *call, Error **errp)
+{
+    struct json_object *args = copy_arguments(call);
+
+    copy_flag(call, args, "compress");
     return hmp_qmp_do("drive-backup", args, errp);
+}
+
+bool hmp_drive_mirror(HmpCall *call, Error **errp)
+{
+    return hmp_qmp_do("drive-mirror", copy_arguments(call), errp);
 }
 
 bool hmp_snapshot_blkdev(HmpCall *call, Error **errp)

@@ -79,6 +79,12 @@ const HmpCommand hmp_commands[] = {
       hmp_drive_backup,
       { FLAG('n', "reuse"), FLAG('f', "full"), FLAG('c', "compress"),
         DEVICE("device"), STRING("target"), MAYBE(STRING, "format") } },
+    { "drive_mirror", "[-n] [-f] device target [format]",
+      "copies a device to a new image, and all later writes, until the job is "
+      "completed (-n: to an existing image, -f: including backing files)",
+      hmp_drive_mirror,
+      { FLAG('n', "reuse"), FLAG('f', "full"), DEVICE("device"),
+        STRING("target"), MAYBE(STRING, "format") } },
     { "snapshot_blkdev", "[-n] device [new-image-file] [format]",
       "installs a new image as overlay of a device's image (-n: an existing "
       "one)", hmp_snapshot_blkdev,
@@ -166,10 +172,5 @@ const HmpCommand hmp_commands[] = {
       hmp_system_powerdown },
     { "system_wakeup", "", "wakes the guest up", hmp_system_wakeup },
     { "quit|q", "", "ends this program", hmp_quit },
-
-    /* --- commands that are not supported yet --- */
-    { "drive_mirror", "[-n] [-f] device target [format]",
-      "copies a device while it is written to",
-      .missing = "there is no mirror job yet" },
     { 0 },
 };

@@ -18,8 +18,8 @@ HmpFunc hmp_info_block_jobs, hmp_info_blockstats, hmp_info_iothreads;
 HmpFunc hmp_info_block;
 /* hmp-block.c */
 HmpFunc hmp_qemu_io, hmp_block_resize, hmp_block_set_io_throttle, hmp_eject;
-HmpFunc hmp_change, hmp_drive_add, hmp_drive_del, hmp_drive_backup,
-    hmp_snapshot_blkdev, hmp_commit, hmp_block_stream;
+HmpFunc hmp_change, hmp_drive_add, hmp_drive_del, hmp_drive_backup;
+HmpFunc hmp_drive_mirror, hmp_snapshot_blkdev, hmp_commit, hmp_block_stream;
 /* hmp-misc.c */
 HmpFunc hmp_stop, hmp_cont, hmp_system_reset, hmp_quit;
 HmpFunc hmp_device_add, hmp_device_del, hmp_object_add, hmp_object_del;

@@ -91,12 +91,18 @@ static bool is_backend_path(const Device *dev, const char *path)
            g_str_has_suffix(path, "/virtio-backend");
 }
 
-static void list_device(ObjectPropertyInfoList ***tail, const Device *dev)
+/* What all devices have. */
+static void append_common(ObjectPropertyInfoList ***tail)
 {
     append(tail, "parent_bus", "link<bus>");
     append(tail, "realized", "bool");
     append(tail, "hotplugged", "bool");
     append(tail, "hotpluggable", "bool");
+}
+
+static void list_device(ObjectPropertyInfoList ***tail, const Device *dev)
+{
+    append_common(tail);
     for (int set = 0; dev->model->props[set]; set++) {
         for (const DeviceProp *p = dev->model->props[set]; p->name; p++) {
             QAPI_LIST_APPEND(*tail, device_prop_info(p, false));
@@ -112,10 +118,7 @@ static void list_backend(ObjectPropertyInfoList ***tail, const Device *dev)
 {
     const DeviceModel *model = backend_model(dev);
 
-    append(tail, "parent_bus", "link<bus>");
-    append(tail, "realized", "bool");
-    append(tail, "hotplugged", "bool");
-    append(tail, "hotpluggable", "bool");
+    append_common(tail);
     for (int set = 0; model->props[set]; set++) {
         for (const DeviceProp *p = model->props[set]; p->name; p++) {
             QAPI_LIST_APPEND(*tail, device_prop_info(p, false));
@@ -131,6 +134,13 @@ static bool machine_knows(const char *path)
         }
     }
     return device_find(path) != NULL;
+}
+
+static char *machine_path_of(const char *id)
+{
+    const Device *dev = device_find(id);
+
+    return dev ? g_strdup(dev->path) : NULL;
 }
 
 static void machine_list(const char *path, ObjectPropertyInfoList ***tail)
@@ -265,90 +275,103 @@ static bool machine_set(const char *path, const char *property,
     return set_device(dev, property, value, errp);
 }
 
-static const BlockdevQomPart machine_part = {
-    .name = "machine",
-    .type = machine_type,
-    .knows = machine_knows,
-    .list = machine_list,
-    .get = machine_get,
-    .set = machine_set,
-};
-
-void qom_init(void)
-{
-    blockdev_qom_part = &machine_part;
-}
-
 /* --- types --- */
 
-static ObjectPropertyInfoList *model_properties(const DeviceModel *model)
+static void append_model(ObjectPropertyInfoList ***tail,
+                         const DeviceModel *model)
 {
-    ObjectPropertyInfoList *list = NULL, **tail = &list;
-
     for (int set = 0; model->props[set]; set++) {
         for (const DeviceProp *p = model->props[set]; p->name; p++) {
-            QAPI_LIST_APPEND(tail, device_prop_info(p, true));
+            QAPI_LIST_APPEND(*tail, device_prop_info(p, true));
         }
     }
-    return list;
 }
 
 ObjectPropertyInfoList *
 qmp_device_list_properties(DeviceListPropertiesArg *arg, Error **errp)
 {
     const DeviceModel *model = device_model_find(arg->typename);
+    ObjectPropertyInfoList *list = NULL, **tail = &list;
 
     if (!model) {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
                   "Device '%s' not found", arg->typename);
         return NULL;
     }
-    return model_properties(model);
-}
-
-ObjectPropertyInfoList *
-qmp_qom_list_properties(QomListPropertiesArg *arg, Error **errp)
-{
-    const DeviceModel *model = device_model_find(arg->typename);
-    ObjectPropertyInfoList *list;
-    ObjectPropertyInfo *type;
-
-    if (!model) {
-        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
-                  "Class '%s' not found", arg->typename);
-        return NULL;
-    }
-    list = model_properties(model);
-    type = g_new0(ObjectPropertyInfo, 1);
-    type->name = g_strdup("type");
-    type->type = g_strdup("string");
-    QAPI_LIST_PREPEND(list, type);
+    append_model(&tail, model);
     return list;
 }
 
-static bool implements(const DeviceModel *model, const char *type)
-{
-    return !type || !strcmp(type, "device") || !strcmp(type, "object") ||
-           !strcmp(type, model->name) || !strcmp(type, model->parent) ||
-           (model->bus == BUS_SCSI && !strcmp(type, "scsi-device")) ||
-           (model->bus == BUS_PCI && !strcmp(type, "pci-device"));
-}
+/* What device models are derived from. */
+static const BlockdevQomType ancestors[] = {
+    { "device", "object", true },
+    { "pci-device", "device", true },
+    { "virtio-pci", "pci-device", true },
+    { "virtio-blk-pci-base", "virtio-pci", true },
+    { "virtio-scsi-pci-base", "virtio-pci", true },
+    { "pci-ide", "pci-device", true },
+    { "megasas-base", "pci-device", true },
+    { "pci-ehci-usb", "pci-device", true },
+    { "pci-xhci", "pci-device", true },
+    { "base-pci-bridge", "pci-device", true },
+    { "pcie-port", "base-pci-bridge", true },
+    { "pcie-slot", "pcie-port", true },
+    { "pcie-root-port-base", "pcie-slot", true },
+    { "ccw-device", "device", true },
+    { "virtio-ccw-device", "ccw-device", true },
+    { "virtio-device", "device", true },
+    { "virtio-scsi-common", "virtio-device", true },
+    { "scsi-device", "device", true },
+    { "scsi-disk-base", "scsi-device", true },
+    { "ide-device", "device", true },
+    { "isa-device", "device", true },
+    { "usb-device", "device", true },
+    { "usb-storage-dev", "usb-device", true },
+};
 
-ObjectTypeInfoList *qmp_qom_list_types(QomListTypesArg *arg, Error **errp)
+static bool machine_type_at(unsigned index, BlockdevQomType *type)
 {
-    ObjectTypeInfoList *list = NULL, **tail = &list;
     const DeviceModel *model = NULL;
 
-    while ((model = device_model_next(model))) {
-        ObjectTypeInfo *info;
-
-        if (!implements(model, arg->implements)) {
-            continue;
-        }
-        info = g_new0(ObjectTypeInfo, 1);
-        info->name = g_strdup(model->name);
-        info->parent = g_strdup(model->parent);
-        QAPI_LIST_APPEND(tail, info);
+    if (index < ARRAY_SIZE(ancestors)) {
+        *type = ancestors[index];
+        return true;
     }
-    return list;
+    index -= ARRAY_SIZE(ancestors);
+    do {
+        model = device_model_next(model);
+    } while (model && index-- > 0);
+    if (!model) {
+        return false;
+    }
+    *type = (BlockdevQomType) { model->name, model->parent, false };
+    return true;
+}
+
+static void machine_list_type(const char *name,
+                              ObjectPropertyInfoList ***tail)
+{
+    const DeviceModel *model = device_model_find(name);
+
+    append_common(tail);
+    if (model) {
+        append_model(tail, model);
+    }
+}
+
+static const BlockdevQomPart machine_part = {
+    .name = "machine",
+    .type = machine_type,
+    .knows = machine_knows,
+    .path_of = machine_path_of,
+    .list = machine_list,
+    .get = machine_get,
+    .set = machine_set,
+    .type_at = machine_type_at,
+    .list_type = machine_list_type,
+};
+
+void qom_init(void)
+{
+    blockdev_qom_part = &machine_part;
 }

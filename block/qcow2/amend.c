@@ -2,6 +2,7 @@
 /* Changing the version of an image that exists, and its lazy refcounts. */
 #include "qemu/osdep.h"
 
+#include "block/dirty-bitmap.h"
 #include "block/io.h"
 #include "block/qcow2/alloc-int.h"
 #include "block/qcow2/header-int.h"
@@ -10,6 +11,20 @@
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
+
+/* In the image, or to be stored there when it is closed. */
+static bool has_persistent_bitmaps(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_persistent(bitmap)) {
+            return true;
+        }
+    }
+    return s->bitmaps.nb_bitmaps > 0;
+}
 
 /* Features that version 2 lacks and that are not converted are refused. */
 static bool check_downgrade(BlockDriverState *bs, Error **errp)
@@ -21,7 +36,7 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
     } else if (s->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
         error_setg(errp, "Cannot downgrade an image with incompatible "
                    "features set");
-    } else if (s->bitmaps.nb_bitmaps) {
+    } else if (has_persistent_bitmaps(bs)) {
         error_setg(errp, "Cannot downgrade an image with persistent dirty "
                    "bitmaps: version 2 cannot keep them");
     } else if (s->nb_snapshots) {

@@ -127,11 +127,13 @@ static const BlockDriver fuzz_memory = {
     .getlength = memory_getlength,
 };
 
-extern const BlockDriver bdrv_qcow2, bdrv_raw;
+extern const BlockDriver bdrv_blklogwrites, bdrv_null_co, bdrv_qcow2, bdrv_raw;
 extern const BlockDriver *const bdrv_drivers[];
 
 const BlockDriver *const bdrv_drivers[] = {
     &fuzz_memory,
+    &bdrv_blklogwrites,
+    &bdrv_null_co,
     &bdrv_qcow2,
     &bdrv_raw,
     NULL,
@@ -146,11 +148,9 @@ void fuzz_image_init(void)
     fuzz_image = g_byte_array_new();
 }
 
-BlockBackend *fuzz_image_open(bool writable, int flags)
+BlockBackend *fuzz_image_open_as(const char *json, bool writable, int flags)
 {
-    struct json_object *options = json_tokener_parse(
-        "{\"driver\": \"qcow2\", \"node-name\": \"disk\","
-        " \"file\": {\"driver\": \"file\", \"filename\": \"image\"}}");
+    struct json_object *options = json_tokener_parse(json);
     g_autoptr(Error) err = NULL;
     BlockDriverState *bs;
     BlockBackend *blk;
@@ -176,6 +176,14 @@ BlockBackend *fuzz_image_open(bool writable, int flags)
     }
     bdrv_unref(bs);
     return blk;
+}
+
+BlockBackend *fuzz_image_open(bool writable, int flags)
+{
+    return fuzz_image_open_as(
+        "{\"driver\": \"qcow2\", \"node-name\": \"disk\","
+        " \"file\": {\"driver\": \"file\", \"filename\": \"image\"}}",
+        writable, flags);
 }
 
 void fuzz_image_close(BlockBackend *blk)

@@ -19,6 +19,8 @@ extern GByteArray *fuzz_image;
 void fuzz_image_init(void);
 /* Opens it as qcow2, named "disk", with BDRV_O_*; NULL if it is refused. */
 BlockBackend *fuzz_image_open(bool writable, int flags);
+/* The same by options that refer to it; the node is writable or not. */
+BlockBackend *fuzz_image_open_as(const char *json, bool writable, int flags);
 /* Closes it, and checks that no node remains. */
 void fuzz_image_close(BlockBackend *blk);
 

@@ -35,7 +35,7 @@ SKIPPED = {
     'system_powerdown', 'system_reset', 'system_wakeup', 'stop', 'cont',
     'human-monitor-command', 'inject-nmi', 'query-version', 'query-cpus-fast',
     'query-machines', 'query-command-line-options', 'device-list-properties',
-    'qom-list-types', 'qom-list-properties', 'query-chardev-backends',
+    'query-chardev-backends',
 }
 
 # What is known to differ: how the command with its arguments begins, and why.
@@ -310,11 +310,11 @@ def concluded(events):
 
 
 def run_line(program, command, arguments):
-    """The answer; a creation is waited for."""
+    """The answer; jobs that work on images are waited for."""
     program.events = []
     answer = program.call(command, arguments)
-    while command == 'blockdev-create' and 'return' in answer and \
-            not concluded(program.events):
+    waits = command in ('blockdev-create', 'x-blockdev-amend')
+    while waits and 'return' in answer and not concluded(program.events):
         event = program.read(5)
         if event is None:
             break
