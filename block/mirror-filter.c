@@ -50,10 +50,14 @@ static int coroutine_fn write_source(MirrorState *m, const MirrorWrite *w)
     }
 }
 
+/* A unit of which a part is written is no longer known to be zero. */
 static void note_written(MirrorState *m, const MirrorWrite *w)
 {
+    int64_t start = ROUND_DOWN(w->offset, m->p.unit);
+    int64_t end = MIN(ROUND_UP(w->offset + w->bytes, m->p.unit), m->len);
+
     if (m->zeroed && w->kind == WRITE_DATA) {
-        hbitmap_reset(m->zeroed, w->offset, w->bytes);
+        hbitmap_reset(m->zeroed, start, end - start);
     }
 }
 
