@@ -17,7 +17,9 @@
  *
  * A mirror also copies the writes since its start.  So after a success nothing
  * is dirty (except with mode never: reclaim); after a failure, always leaves
- * what the target still lacks, and the other modes reclaim.
+ * what the target still lacks, and the other modes reclaim.  Where it is not
+ * known what the target lacks, a bitmap that selected all that was to be copied
+ * is reclaimed, and else all becomes dirty.
  */
 #include "qemu/osdep.h"
 #include "block/dirty-bitmap.h"
@@ -191,6 +193,24 @@ static void keep_common(HBitmap *bits, const HBitmap *left)
     }
 }
 
+/*
+ * Of a bitmap that holds what it did, and the writes since if it records: if it
+ * does not, or had not selected what was copied, other ranges may differ, too.
+ */
+static void leave_differing(JobBitmap *b, const HBitmap *left)
+{
+    bool more = !b->selects || !bdrv_dirty_bitmap_recording(b->bitmap);
+
+    if (left) {
+        keep_common(bdrv_dirty_bitmap_bits(b->bitmap), left);
+    }
+    if (more && left) {
+        bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
+    } else if (more) {
+        hbitmap_set_all(bdrv_dirty_bitmap_bits(b->bitmap)); /* all may */
+    }
+}
+
 void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
 {
     if (!b->bitmap) {
@@ -205,11 +225,8 @@ void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
         /* as it was, and the writes since */
     } else if (success) {
         bdrv_dirty_bitmap_clear(b->bitmap);
-    } else if (b->mode == BITMAP_SYNC_MODE_ALWAYS && left) {
-        keep_common(bdrv_dirty_bitmap_bits(b->bitmap), left);
-        if (!b->selects) {
-            bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
-        }
+    } else if (b->mode == BITMAP_SYNC_MODE_ALWAYS) {
+        leave_differing(b, left);
     }
     b->bitmap = NULL;
 }
