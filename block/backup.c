@@ -29,6 +29,7 @@ typedef struct BackupJob {
     int64_t len;
     int max_workers;
     int64_t max_chunk;
+    bool ran;
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -184,6 +185,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     BackupJob *s = to_backup(job);
     int ret;
 
+    s->ran = true;
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
@@ -220,15 +222,16 @@ static void backup_commit(Job *job)
     job_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
 }
 
-/*
- * The bitmap is restored as if a job that never ran, or all of whose work may
- * be lost, had not existed.
- */
+/* The bitmap is restored as if a job that never ran had not existed. */
 static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
 
-    job_bitmap_finish(&s->bitmap, false, s->left);
+    if (s->ran && !s->left) {
+        job_bitmap_lose(&s->bitmap);
+    } else {
+        job_bitmap_finish(&s->bitmap, false, s->left);
+    }
 }
 
 static void backup_clean(Job *job)
