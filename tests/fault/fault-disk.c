@@ -127,8 +127,17 @@ static GHashTable *copy_table(GHashTable *from)
     return to;
 }
 
+static GByteArray *broken; /* of files; compared only; atomic */
+
+void fault_disk_break(const char *name)
+{
+    g_atomic_pointer_set(&broken, name && files
+                         ? g_hash_table_lookup(files, name) : NULL);
+}
+
 void fault_disks_clear(void)
 {
+    fault_disk_break(NULL);
     g_clear_pointer(&files, g_hash_table_unref);
     g_clear_pointer(&saved, g_hash_table_unref);
 }
@@ -185,6 +194,12 @@ static GByteArray *find_file(const char *path)
 static File *file_of(BlockDriverState *bs)
 {
     return bs->opaque;
+}
+
+/* Counts a request; true: it is to fail. */
+static bool request_fails(BlockDriverState *bs, FaultKind kind)
+{
+    return file_of(bs)->data == g_atomic_pointer_get(&broken) || comes(kind);
 }
 
 static int set_size(GByteArray *data, int64_t size)
@@ -273,7 +288,7 @@ static int coroutine_fn fault_co_preadv(BlockDriverState *bs, int64_t offset,
                                         BdrvRequestFlags flags)
 {
     const GByteArray *data = file_of(bs)->data;
-    bool fails = comes(FAULT_READ);
+    bool fails = request_fails(bs, FAULT_READ);
     int64_t n;
 
     take_time();
@@ -291,7 +306,7 @@ static int coroutine_fn fault_co_preadv(BlockDriverState *bs, int64_t offset,
 /* Room for a change up to @end, or the fault. */
 static int coroutine_fn begin_change(BlockDriverState *bs, int64_t end)
 {
-    bool fails = comes(FAULT_WRITE);
+    bool fails = request_fails(bs, FAULT_WRITE);
 
     take_time();
     if (fails) {
@@ -341,7 +356,7 @@ static int coroutine_fn fault_co_pdiscard(BlockDriverState *bs,
 
 static int coroutine_fn fault_co_flush(BlockDriverState *bs)
 {
-    bool fails = comes(FAULT_FLUSH);
+    bool fails = request_fails(bs, FAULT_FLUSH);
 
     take_time();
     return fails ? -EIO : 0;

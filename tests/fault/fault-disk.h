@@ -34,6 +34,12 @@ void fault_resume(void);
 /* Has the fault occurred since it was armed? */
 bool fault_fired(void);
 
+/*
+ * From now on each request to the file @name fails, and is not counted; NULL:
+ * to none.  A file of that name need not exist.
+ */
+void fault_disk_break(const char *name);
+
 /* The driver, to be put into bdrv_drivers[]. */
 extern const BlockDriver fault_file;
 

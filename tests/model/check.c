@@ -88,6 +88,11 @@ static BdrvDirtyBitmap *find(const ModelBitmap *b)
     return bitmap;
 }
 
+const HBitmap *model_bits(const ModelBitmap *b)
+{
+    return bdrv_dirty_bitmap_hbitmap(find(b));
+}
+
 static const bool *all_sectors(void)
 {
     static bool all[MODEL_SECTORS];
@@ -131,7 +136,7 @@ static void check_copied(const ModelBackup *j, const bool *copied)
     }
 }
 
-static void add(bool *to, const bool *from)
+void model_add(bool *to, const bool *from)
 {
     for (int i = 0; i < MODEL_SECTORS; i++) {
         to[i] |= from[i];
@@ -163,12 +168,12 @@ static void take_back(const ModelBackup *j, ModelBitmap *b, bool ok)
     memset(b->must, 0, sizeof(b->must));
     memset(b->may, 0, sizeof(b->may));
     if (b->recording) {
-        add(b->must, j->since_must);
-        add(b->may, j->since_may);
+        model_add(b->must, j->since_must);
+        model_add(b->may, j->since_may);
     }
     if (!forgets) {
-        add(b->must, j->must);
-        add(b->may, j->may);
+        model_add(b->must, j->must);
+        model_add(b->may, j->may);
     }
     check_bits(b->name, bdrv_dirty_bitmap_hbitmap(find(b)), b->must, b->may,
                NULL);
@@ -196,4 +201,87 @@ void model_backup_ended(Model *m, int ret)
         }
     }
     check_copied(j, copied);
+}
+
+/* --- mirrors --- */
+
+/* Sectors of the target are those of the disk, but for @other and what is dirty
+ * in @bits (may be NULL). */
+static void check_same(const Model *m, const bool *other, const HBitmap *bits)
+{
+    const ModelMirror *j = &m->mirror;
+    g_autofree uint8_t *buf = g_malloc(MODEL_BYTES);
+
+    read_node(j->target, buf);
+    for (int i = 0; i < MODEL_SECTORS; i++) {
+        if (!(other && other[i]) &&
+            !(bits && hbitmap_get(bits, (int64_t)i * MODEL_SECTOR)) &&
+            !sector_is(buf, i, m->disk[i])) {
+            g_error("%s: sector %d of the target holds %d, should be %d",
+                    j->id, i, buf[(size_t)i * MODEL_SECTOR], m->disk[i]);
+        }
+    }
+}
+
+/* What the bitmap must and may say now. */
+static void expect_bits(const ModelMirror *j, ModelBitmap *b, bool ok,
+                        bool pivoted)
+{
+    bool forgets = ok && j->mode != BITMAP_SYNC_MODE_NEVER;
+
+    memset(b->must, 0, sizeof(b->must));
+    memset(b->may, 0, sizeof(b->may));
+    if (!forgets) {
+        model_add(b->must, j->must);
+        model_add(b->may, j->may);
+        if (b->recording) {
+            model_add(b->must, j->since_must);
+            model_add(b->may, j->since_may);
+        }
+    } else if (b->recording && !pivoted) {
+        model_add(b->may, j->after_may);
+    }
+}
+
+/*
+ * "always" after a failure: what the bitmap does not say is the same on both,
+ * or was written after the failure to a disk that the bitmap does not record.
+ * It says any sectors if the target could not be flushed.
+ */
+static void check_differs(const Model *m, ModelBitmap *b)
+{
+    const ModelMirror *j = &m->mirror;
+    static const bool none[MODEL_SECTORS];
+    const HBitmap *bits = model_bits(b);
+
+    check_bits(b->name, bits, none, j->selects && b->recording ? j->may
+                                                            : all_sectors(),
+               j->since_may);
+    for (int i = 0; i < MODEL_SECTORS; i++) {
+        b->must[i] = b->may[i] = hbitmap_get(bits, (int64_t)i * MODEL_SECTOR);
+    }
+    check_same(m, b->recording ? NULL : j->late, bits);
+}
+
+void model_mirror_ended(Model *m, int ret, bool pivoted)
+{
+    ModelMirror *j = &m->mirror;
+    ModelBitmap *b = j->bitmap;
+    bool knows = ret < 0 && j->mode == BITMAP_SYNC_MODE_ALWAYS;
+
+    if (b) {
+        b->busy = false;
+    }
+    if (b && knows) {
+        check_differs(m, b);
+    } else if (b) {
+        expect_bits(j, b, ret == 0, pivoted);
+        check_bits(b->name, model_bits(b), b->must, b->may, NULL);
+    }
+    if (ret == 0 && !pivoted && !j->commit) {
+        check_same(m, j->after_may, NULL);
+        if (b && b->recording) {
+            check_same(m, NULL, model_bits(b));
+        }
+    }
 }

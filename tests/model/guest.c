@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "model.h"
+#include "job/job.h"
 
 /* Blocks of this many sectors go to the writers in turn: some share a cluster
  * of the image. */
@@ -16,6 +17,11 @@ int model_draw(Model *m, int n)
 static void mark(bool *set, const ModelWriter *w)
 {
     memset(set + w->sector, true, w->sectors);
+}
+
+bool model_guest_writes(const Model *m, const char *name)
+{
+    return !strcmp(bdrv_skip_filters(blk_bs(m->guest))->node_name, name);
 }
 
 /* The write can be on the disk from now on. */
@@ -33,8 +39,25 @@ static void write_begins(ModelWriter *w)
     if (m->backup.used && m->backup.written) {
         mark(m->backup.since_may, w);
     }
+    if (m->mirror.used) {
+        mark(m->mirror.since_may, w);
+        mark(m->mirror.after_may, w);
+    }
 }
 
+/* It may have, or will when its node is drained. */
+static bool mirror_has_ended(const Model *m)
+{
+    const Job *job = job_get(m->mirror.id);
+
+    return !job || job->status == JOB_STATUS_ABORTING ||
+           job->status == JOB_STATUS_CONCLUDED;
+}
+
+/*
+ * A mirror that has been completed may have moved the guest to another node,
+ * and not been noticed yet.
+ */
 static void write_ended(ModelWriter *w, int ret)
 {
     Model *m = w->m;
@@ -44,14 +67,23 @@ static void write_ended(ModelWriter *w, int ret)
     for (int i = 0; i < MODEL_BITMAPS; i++) {
         ModelBitmap *b = &m->bitmaps[i];
 
-        if (b->used && b->recording && b->written) {
-            mark(b->must, w);
+        if (b->used && b->recording && model_guest_writes(m, b->node)) {
             mark(b->may, w);
+            if (!w->missed[i]) {
+                mark(b->must, w);
+            }
         }
     }
-    if (m->backup.used && m->backup.written) {
+    if (m->backup.used && m->backup.bitmap &&
+        model_guest_writes(m, m->backup.bitmap->node)) {
         mark(m->backup.since_must, w);
         mark(m->backup.since_may, w);
+    }
+    if (m->mirror.used && model_guest_writes(m, m->mirror.source)) {
+        mark(m->mirror.since_must, w);
+    }
+    if (m->mirror.used && mirror_has_ended(m)) {
+        mark(m->mirror.late, w);
     }
     w->sectors = 0;
     m->writes++;
@@ -64,6 +96,7 @@ static void choose_write(ModelWriter *w)
     int stripe = model_draw(m, stripes) * MODEL_WRITERS + w->index;
     int first = model_draw(m, STRIPE);
 
+    memset(w->missed, 0, sizeof(w->missed));
     w->sector = stripe * STRIPE + first;
     w->sectors = 1 + model_draw(m, STRIPE - first);
     w->value = model_draw(m, 4) ? 1 + model_draw(m, 255) : 0;

@@ -5,7 +5,8 @@
  *
  *   guest.c     the guest: some coroutines, each with sectors of its own
  *   ops.c       the commands, drawn at random, over QMP
- *   check.c     disk, bitmaps and backups against the model
+ *   mirror.c    mirrors and commits of the active image, drawn at random
+ *   check.c     disk, bitmaps and targets against the model
  *   test-model.c  seeds
  *
  * The model.  A sector holds the number that was written last.  For a bitmap
@@ -19,6 +20,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "qapi/qapi-types-block-job.h"
+#include "qemu/hbitmap.h"
 
 #define MODEL_BYTES (1 * MiB)
 #define MODEL_SECTOR 512
@@ -49,12 +51,34 @@ typedef struct ModelBackup {
     bool since_must[MODEL_SECTORS], since_may[MODEL_SECTORS];
 } ModelBackup;
 
+/*
+ * A mirror, or a commit of the active image, under way.  The target is made
+ * such that it is the disk when the job has succeeded.
+ */
+typedef struct ModelMirror {
+    char id[16], target[32];
+    char source[32];  /* the node */
+    bool used;
+    bool commit;      /* to a node of the chain */
+    bool manual;      /* finalized by a command */
+    ModelBitmap *bitmap; /* or NULL */
+    BitmapSyncMode mode;
+    bool selects;        /* only what is dirty is copied */
+    bool must[MODEL_SECTORS], may[MODEL_SECTORS];   /* of the bitmap, then */
+    bool since_must[MODEL_SECTORS], since_may[MODEL_SECTORS];
+    bool after_may[MODEL_SECTORS]; /* since it was cancelled */
+    bool late[MODEL_SECTORS];      /* since it failed */
+} ModelMirror;
+
 typedef struct ModelWriter {
     struct Model *m;
     int index;
     bool running;
     int64_t sector, sectors; /* of the write under way; 0: none */
     uint8_t value;
+    /* The write began before the bitmap did, under a mirror that also writes
+     * the target: the bitmap may have missed it. */
+    bool missed[MODEL_BITMAPS];
 } ModelWriter;
 
 typedef struct Model {
@@ -65,13 +89,15 @@ typedef struct Model {
     uint8_t disk[MODEL_SECTORS];
     ModelBitmap bitmaps[MODEL_BITMAPS];
     ModelBackup backup;
+    ModelMirror mirror;
     ModelWriter writers[MODEL_WRITERS];
     bool stop; /* writers end when they see it */
+    bool leaks; /* a write to an image has failed: it may have lost clusters */
     int serial;               /* of names */
-    char *nodes[MODEL_IMAGES]; /* the chain, base first */
+    char *nodes[MODEL_IMAGES + 1]; /* the chain, base first */
     int n_nodes;
     char *job; /* a stream or commit, or NULL */
-    unsigned writes, commands, refused, checks;
+    unsigned writes, commands, refused, checks, pivots;
 } Model;
 
 /* A number in [0, @n). */
@@ -81,6 +107,8 @@ int model_draw(Model *m, int n);
 void model_guest_start(Model *m);
 /* Returns when no write is under way. */
 void model_guest_stop(Model *m);
+/* Is what the guest writes now written to node @name? */
+bool model_guest_writes(const Model *m, const char *name);
 
 /* --- check.c: abort where something differs --- */
 
@@ -90,6 +118,12 @@ void model_check_all(Model *m);
 void model_check_node(const char *name, const uint8_t *disk);
 /* The backup ended. */
 void model_backup_ended(Model *m, int ret);
+/* The mirror ended; nothing is being written. */
+void model_mirror_ended(Model *m, int ret, bool pivoted);
+/* What the bitmap says. */
+const HBitmap *model_bits(const ModelBitmap *b);
+/* @to |= @from */
+void model_add(bool *to, const bool *from);
 
 /* --- ops.c --- */
 
@@ -102,5 +136,14 @@ void model_run_loop(Model *m, int turns);
 /* Ends jobs, closes everything and opens it again. */
 void model_restart(Model *m);
 void model_end(Model *m);
+
+/* --- mirror.c: random commands --- */
+
+void model_op_mirror(Model *m);
+void model_op_active_commit(Model *m);
+/* One command to the job. */
+void model_op_mirror_verb(Model *m);
+/* It is concluded, and dismissed. */
+void model_mirror_noticed(Model *m, int ret);
 
 #endif

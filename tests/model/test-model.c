@@ -71,7 +71,7 @@ static void test_random(void)
     int one = number("MODEL_SEED", 0);
     int first = one ? one : number("MODEL_FIRST", 1);
     int n = one ? 1 : number("MODEL_SEEDS", SEEDS);
-    unsigned writes = 0, commands = 0, refused = 0, checks = 0;
+    unsigned writes = 0, commands = 0, refused = 0, checks = 0, pivots = 0;
 
     for (int i = 0; i < n; i++) {
         g_autofree Model *m = run_seed(first + i);
@@ -80,9 +80,11 @@ static void test_random(void)
         commands += m->commands;
         refused += m->refused;
         checks += m->checks;
+        pivots += m->pivots;
     }
     g_test_message("%d seeds: %u commands (%u refused), %u writes, %u "
-                   "comparisons", n, commands, refused, writes, checks);
+                   "comparisons, %u pivots", n, commands, refused, writes,
+                   checks, pivots);
 }
 
 int main(int argc, char **argv)
