@@ -143,6 +143,24 @@ void mirror_commit(Job *job)
 }
 
 /*
+ * What the target may lack, or NULL: all that the bitmap had, and the writes
+ * since.  Where the job copies more than the bitmap has, that would be too
+ * little after a flush that failed, or where not all that is to be copied was
+ * found: a mirror by the bitmap could not repair it.
+ */
+static const HBitmap *what_is_left(MirrorJob *s, bool started)
+{
+    if (s->durable) {
+        return s->m->todo;
+    }
+    if (!started || s->bitmap.selects) {
+        return NULL;
+    }
+    hbitmap_set_all(s->m->todo);
+    return s->m->todo;
+}
+
+/*
  * A job that never ran, or whose work may be lost, is as if it had not been.
  * One that ended and then failed, or was cancelled, has not flushed its target.
  */
@@ -156,12 +174,11 @@ void mirror_abort(Job *job)
     }
     bdrv_cancel_in_flight(s->target, NULL);
     drain_source(s);
-    if (!s->durable && job->started &&
+    if (!s->durable && s->found &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
         s->durable = bdrv_flush(s->target) == 0;
     }
-    job_bitmap_finish_mirror(&s->bitmap, false,
-                             s->durable ? s->m->todo : NULL);
+    job_bitmap_finish_mirror(&s->bitmap, false, what_is_left(s, job->started));
 }
 
 void mirror_clean(Job *job)

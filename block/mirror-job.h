@@ -25,6 +25,7 @@ typedef struct MirrorJob {
     MirrorCopyMode copy_mode;
     bool should_complete; /* and replace the source */
     bool waiting;         /* for something to do, ready */
+    bool found;           /* all that is to be copied at first is in todo */
     bool durable;         /* what is not left is on stable storage */
     BlockDriverState *drained; /* the source, from the end to clean */
 } MirrorJob;

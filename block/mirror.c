@@ -102,13 +102,15 @@ static int coroutine_fn fill(MirrorJob *s)
     BlockCopyError error = {.is_read = true};
 
     if (s->sync != MIRROR_SYNC_MODE_TOP) {
-        return 0; /* known since the start */
+        s->found = true; /* since the start */
+        return 0;
     }
     do {
         error.ret = mirror_fill_allocated(s->m, base, may_go_on,
                                           &s->common.job);
     } while (error.ret < 0 && !job_is_cancelled(&s->common.job) &&
              block_job_forgive(&s->common, s->on_source_error, &error));
+    s->found = error.ret == 0 && !job_is_cancelled(&s->common.job);
     return error.ret;
 }
 
@@ -191,7 +193,8 @@ static void describe(BlockJob *job, const BlockCopyError *error, Error **errp)
 static void coroutine_fn give_up(MirrorJob *s)
 {
     mirror_set_mode(s->m, MIRROR_RECORD);
-    if (s->bitmap.bitmap && s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
+    if (s->bitmap.bitmap && s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS &&
+        s->found) {
         /* Active writes in flight set their bits again, as the mode changed. */
         s->durable = bdrv_co_flush(s->target) == 0;
     }
