@@ -380,7 +380,7 @@ void nbd_connect_cancel(NBDState *s, Coroutine *co)
     }
     aio_exclusive_begin();
     LIST_FOREACH(use, &s->uses, list) {
-        if (!co || use->co == co) {
+        if (!co || co_is_part_of(use->co, co)) {
             /* Includes requests that the server has yet to answer. */
             use->cancelled = true;
             use->urgent |= !co;

@@ -206,7 +206,8 @@ struct BlockDriver {
     /*
      * Requests in flight that wait for an event that may never happen (for a
      * lost server) fail at once, and others as soon as they would have to wait
-     * for it.  @co: only those submitted by this coroutine.  NULL: all, and
+     * for it.  @co: only those submitted by this coroutine, or by a part of it
+     * (co_is_part_of()).  NULL: all, and
      * later ones until the server is back; also called while the driver's open
      * polls the loop, which shall fail then, and before a node without users is
      * closed.  Must not wait.

@@ -58,6 +58,19 @@ void coroutine_fn co_yield_to_loop(void);
  */
 void coroutine_fn co_move_to(AioContext *ctx);
 
+/*
+ * Runs @entry for each of the @n elements of @size bytes at @items, all at
+ * once, in coroutines that are part of the caller; the last one in the caller
+ * itself.  Returns when all have ended.
+ */
+void coroutine_fn co_run_all(CoroutineEntry *entry, void *items, size_t n,
+                             size_t size);
+/*
+ * Is @co @whole, or does @whole wait for it in co_run_all(), if only through
+ * others?  In the thread of both, or the exclusive main thread.
+ */
+bool co_is_part_of(const Coroutine *co, const Coroutine *whole);
+
 /* --- mutex: fair, for coroutines of one thread; held across yields --- */
 typedef struct CoWaiter CoWaiter;
 typedef TAILQ_HEAD(CoWaitList, CoWaiter) CoWaitList;

@@ -246,6 +246,82 @@ static void test_many(void)
     g_assert_cmpint(sum, ==, 100);
 }
 
+/* --- parts --- */
+
+typedef struct Part {
+    Coroutine *whole;
+    int yields;     /* through the loop, before it ends */
+    int *in_flight; /* of all parts */
+    int most;       /* in flight when it ended */
+    bool done;
+} Part;
+
+static void coroutine_fn part_entry(void *opaque)
+{
+    Part *part = opaque;
+
+    g_assert_true(co_is_part_of(coroutine_self(), part->whole));
+    ++*part->in_flight;
+    for (int i = 0; i < part->yields; i++) {
+        co_yield_to_loop();
+    }
+    part->most = (*part->in_flight)--;
+    part->done = true;
+}
+
+static void coroutine_fn all_entry(void *opaque)
+{
+    bool *done = opaque;
+    int in_flight = 0;
+
+    /* The one that takes longest is the first, in the middle, the last. */
+    for (int longest = 0; longest < 5; longest++) {
+        Part parts[5] = {};
+
+        for (int i = 0; i < 5; i++) {
+            parts[i].whole = coroutine_self();
+            parts[i].in_flight = &in_flight;
+            parts[i].yields = i == longest ? 9 : 1 + i;
+        }
+        co_run_all(part_entry, parts, 5, sizeof(parts[0]));
+        g_assert_cmpint(in_flight, ==, 0);
+        g_assert_cmpint(parts[longest].most, ==, 1);
+        for (int i = 0; i < 5; i++) {
+            g_assert_true(parts[i].done);
+            g_assert_true(i == longest || parts[i].most > 1);
+        }
+    }
+    co_run_all(part_entry, NULL, 0, 0);
+    *done = true;
+}
+
+/* None of them yields: they run one after the other. */
+static void coroutine_fn at_once_entry(void *opaque)
+{
+    int in_flight = 0;
+    Part parts[3] = {};
+
+    for (int i = 0; i < 3; i++) {
+        parts[i] = (Part) { coroutine_self(), 0, &in_flight };
+    }
+    co_run_all(part_entry, parts, 3, sizeof(parts[0]));
+    for (int i = 0; i < 3; i++) {
+        g_assert_true(parts[i].done);
+    }
+    *(bool *)opaque = true;
+}
+
+static void test_run_all(void)
+{
+    bool done = false;
+
+    coroutine_enter(coroutine_create(at_once_entry, &done));
+    g_assert_true(done);
+    done = false;
+    aio_run_co(aio_main_context(), all_entry, &done);
+    g_assert_true(done);
+}
+
 static void coroutine_fn forever_entry(void *opaque)
 {
     bool *stop = opaque;
@@ -299,6 +375,7 @@ int main(int argc, char **argv)
     g_test_add_func("/coroutine/sleep", test_sleep);
     g_test_add_func("/coroutine/sleep-wake", test_sleep_wake);
     g_test_add_func("/coroutine/many", test_many);
+    g_test_add_func("/coroutine/run-all", test_run_all);
     if (g_test_perf()) {
         g_test_add_func("/coroutine/speed", test_speed);
     }

@@ -16,6 +16,7 @@ struct Coroutine {
     Coroutine *caller; /* entered it; NULL while suspended */
     CoroutineEntry *entry;
     void *opaque;
+    Coroutine *part_of; /* that waits for it in co_run_all(), or NULL */
     AioContext *ctx; /* atomic; where it ran last, NULL before that */
     Coroutine *next; /* in the pool or in the one queue it is on */
     bool queued;     /* atomic; on a queue of coroutines to be entered */

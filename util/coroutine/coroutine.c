@@ -105,6 +105,7 @@ Coroutine *coroutine_create(CoroutineEntry *entry, void *opaque)
 
     co->entry = entry;
     co->opaque = opaque;
+    co->part_of = NULL;
     co->ctx = NULL;
     return co;
 }
