@@ -71,6 +71,30 @@ BdrvChild *bdrv_primary_child(const BlockDriverState *bs)
     return bs->file;
 }
 
+/* The length of the name of the list in "LIST.N"; 0: it is none. */
+static size_t list_prefix(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot ? dot - name : 0;
+}
+
+char *bdrv_child_option_name(const BdrvChild *child)
+{
+    size_t n = list_prefix(child->name);
+    const BdrvChild *older = child;
+    unsigned index = 0;
+
+    if (!n || !child->klass->parent_is_bs) {
+        return g_strdup(child->name);
+    }
+    while ((older = LIST_NEXT(older, next))) {
+        index += list_prefix(older->name) == n &&
+                 !strncmp(older->name, child->name, n);
+    }
+    return g_strdup_printf("%.*s.%u", (int)n, child->name, index);
+}
+
 bool bdrv_is_below(BlockDriverState *top, const BlockDriverState *bs)
 {
     BdrvChild *c;

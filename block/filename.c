@@ -172,6 +172,30 @@ static json_object *collect_strong(const BlockDriverState *bs)
     return strong;
 }
 
+static json_object *full_options(const BlockDriverState *bs, bool image);
+
+/* Adds @value as @name, or where that is LIST.N, in front of array LIST. */
+static void add_child(json_object *options, const char *name,
+                      json_object *value)
+{
+    const char *dot = strrchr(name, '.');
+    g_autofree char *list = dot ? g_strndup(name, dot - name) : NULL;
+    json_object *old, *array;
+
+    if (!list) {
+        json_object_object_add(options, name, value);
+        return;
+    }
+    array = json_object_new_array();
+    json_object_array_add(array, value);
+    old = json_object_object_get(options, list);
+    for (size_t i = 0; old && i < json_object_array_length(old); i++) {
+        json_object_array_add(
+            array, json_object_get(json_object_array_get_idx(old, i)));
+    }
+    json_object_object_add(options, list, array);
+}
+
 static json_object *full_options(const BlockDriverState *bs, bool image)
 {
     json_object *options = collect_strong(bs);
@@ -180,11 +204,11 @@ static json_object *full_options(const BlockDriverState *bs, bool image)
 
     json_object_object_add(options, "driver",
                            json_object_new_string(bs->drv->format_name));
+    /* The youngest first: that is the last one of its list. */
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (!(c->role & BDRV_CHILD_COW) || overridden) {
-            json_object_object_add(
-                options, c->name,
-                full_options(named_node(c->bs, image), image));
+            add_child(options, c->name,
+                      full_options(named_node(c->bs, image), image));
         }
     }
     if (overridden && !bs->backing) {

@@ -116,27 +116,33 @@ typedef struct BdrvMode {
 /* Fills in @options that a parent in @mode passes to a child of @role. */
 void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
                           BlockdevOptions *options);
-/*
- * Complete options for @filename; @format NULL: probe, and *@probed tells that
- * raw is a guess.
- */
-BlockdevOptions *bdrv_options_from_filename(const char *filename,
-                                            const char *format, int flags,
-                                            bool *probed, Error **errp);
 /* The schema's description of @driver's own options. */
 const QapiType *bdrv_options_branch(BlockdevDriver driver);
-/* Does it describe a child? */
+/* Does it describe a child, or a list of children? */
 bool bdrv_option_is_child(const QapiMember *member);
-/* A member of a node's options that is a child. */
+/* A child in a node's options: a member, or element N of a list of them, whose
+ * name is LIST.N. */
 typedef struct BdrvOptionsChild {
-    const char *name;
+    char name[32];
     bool present;
     BlockdevOptions *definition; /* one of the two, or none: null */
     const char *reference;
 } BdrvOptionsChild;
-/* Walks these members, absent ones too; *@pos begins as 0.  False: no more. */
-bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
-                             BdrvOptionsChild *child);
+typedef struct BdrvOptionsPos {
+    unsigned member;
+    const void *element; /* of the list that this member is; NULL: the first */
+    unsigned index;      /* of that element */
+} BdrvOptionsPos;
+/* Walks them, members that are absent too; *@pos begins as zeroes.  False: no
+ * more. */
+bool bdrv_options_next_child(const BlockdevOptions *options,
+                             BdrvOptionsPos *pos, BdrvOptionsChild *child);
+/*
+ * The name of the option that stands for @child: that of the edge; but children
+ * of a list can come and go, and the option is named by the position that the
+ * child has now among those of the list, from the oldest on.  The caller frees.
+ */
+char *bdrv_child_option_name(const BdrvChild *child);
 
 /* --- open.c --- */
 

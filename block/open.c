@@ -199,7 +199,7 @@ static BdrvChild *attach_opened(BlockDriverState *bs,
 static BdrvOptionsChild backing_option(const BlockdevOptions *options)
 {
     BdrvOptionsChild child;
-    unsigned pos = 0;
+    BdrvOptionsPos pos = {};
 
     while (bdrv_options_next_child(options, &pos, &child)) {
         if (!strcmp(child.name, "backing")) {
@@ -350,7 +350,7 @@ BlockDriverState *bdrv_open(const BlockdevOptions *options, int flags,
 BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
                            const char *name, BdrvChildRole role, Error **errp)
 {
-    BdrvOptionsChild option = {.name = name, .present = true};
+    BdrvOptionsChild option = {.present = true};
     int flags = bs->open_flags & BDRV_O_NO_IO;
     BlockDriverState *child_bs;
 

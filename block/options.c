@@ -17,14 +17,24 @@ const QapiType *bdrv_options_branch(BlockdevDriver driver)
     return qapi_type_BlockdevOptions.branches[driver];
 }
 
-bool bdrv_option_is_child(const QapiMember *member)
+static bool type_is_child(const QapiType *type)
 {
-    return member->type == &qapi_type_BlockdevRef ||
-           member->type == &qapi_type_BlockdevRefOrNull;
+    return type == &qapi_type_BlockdevRef ||
+           type == &qapi_type_BlockdevRefOrNull;
 }
 
-static void options_child_read(const QapiMember *member, const void *slot,
-                               BdrvOptionsChild *child)
+static bool is_child_list(const QapiMember *member)
+{
+    return member->type->kind == QAPI_LIST &&
+           type_is_child(member->type->element);
+}
+
+bool bdrv_option_is_child(const QapiMember *member)
+{
+    return type_is_child(member->type) || is_child_list(member);
+}
+
+static void options_child_read(const void *slot, BdrvOptionsChild *child)
 {
     const BlockdevRefOrNull *ref = *(void *const *)slot;
 
@@ -33,7 +43,9 @@ static void options_child_read(const QapiMember *member, const void *slot,
                     (int)BLOCKDEV_REF_OR_NULL_KIND_DEFINITION);
     G_STATIC_ASSERT((int)BLOCKDEV_REF_KIND_REFERENCE ==
                     (int)BLOCKDEV_REF_OR_NULL_KIND_REFERENCE);
-    *child = (BdrvOptionsChild){.name = member->name, .present = ref};
+    child->present = ref;
+    child->definition = NULL;
+    child->reference = NULL;
     if (ref && ref->type == BLOCKDEV_REF_OR_NULL_KIND_DEFINITION) {
         child->definition = ref->u.definition;
     } else if (ref && ref->type == BLOCKDEV_REF_OR_NULL_KIND_REFERENCE) {
@@ -41,18 +53,44 @@ static void options_child_read(const QapiMember *member, const void *slot,
     }
 }
 
-bool bdrv_options_next_child(const BlockdevOptions *options, unsigned *pos,
-                             BdrvOptionsChild *child)
+/* The next element of the list at @slot; false: there is none. */
+static bool options_next_element(const QapiMember *member, const void *slot,
+                                 BdrvOptionsPos *pos, BdrvOptionsChild *child)
+{
+    /* A list node is the pointer to the next one, then the value. */
+    const void *element = pos->element ? *(void *const *)pos->element
+                                       : *(void *const *)slot;
+
+    if (!element) {
+        return false;
+    }
+    pos->index = pos->element ? pos->index + 1 : 0;
+    pos->element = element;
+    g_snprintf(child->name, sizeof(child->name), "%s.%u", member->name,
+               pos->index);
+    options_child_read((const char *)element + QAPI_LIST_VALUE_OFFSET, child);
+    return true;
+}
+
+bool bdrv_options_next_child(const BlockdevOptions *options,
+                             BdrvOptionsPos *pos, BdrvOptionsChild *child)
 {
     const QapiType *branch = bdrv_options_branch(options->driver);
     const char *base = (const char *)options +
                        qapi_type_BlockdevOptions.u_offset;
 
-    while (branch && *pos < branch->n_members) {
-        const QapiMember *member = &branch->members[(*pos)++];
+    for (; branch && pos->member < branch->n_members; pos->member++) {
+        const QapiMember *member = &branch->members[pos->member];
 
-        if (bdrv_option_is_child(member)) {
-            options_child_read(member, base + member->offset, child);
+        if (is_child_list(member) &&
+            options_next_element(member, base + member->offset, pos, child)) {
+            return true;
+        }
+        pos->element = NULL;
+        if (type_is_child(member->type)) {
+            g_strlcpy(child->name, member->name, sizeof(child->name));
+            options_child_read(base + member->offset, child);
+            pos->member++;
             return true;
         }
     }
@@ -105,7 +143,7 @@ void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
 static void options_set_aio(BlockdevOptions *options, BlockdevAioOptions aio)
 {
     BdrvOptionsChild child;
-    unsigned pos = 0;
+    BdrvOptionsPos pos = {};
 
     if ((options->driver == BLOCKDEV_DRIVER_FILE ||
          options->driver == BLOCKDEV_DRIVER_HOST_DEVICE) &&
@@ -159,6 +197,21 @@ static void bdrv_options_apply_flags(BlockdevOptions *options, int flags)
 
 /* --- trees of JSON objects --- */
 
+static bool tree_unflatten(json_object *tree, Error **errp);
+
+static bool value_unflatten(json_object *value, Error **errp)
+{
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            if (!value_unflatten(json_object_array_get_idx(value, i), errp)) {
+                return false;
+            }
+        }
+    }
+    return !json_object_is_type(value, json_type_object) ||
+           tree_unflatten(value, errp);
+}
+
 /* Converts {"a.b": v} to {"a": {"b": v}}, as nested as needed. */
 static bool tree_unflatten(json_object *tree, Error **errp)
 {
@@ -190,8 +243,7 @@ static bool tree_unflatten(json_object *tree, Error **errp)
     }
     json_object_object_foreach(tree, name, value) {
         (void)name;
-        if (json_object_is_type(value, json_type_object) &&
-            !tree_unflatten(value, errp)) {
+        if (!value_unflatten(value, errp)) {
             return false;
         }
     }
@@ -217,6 +269,19 @@ static json_object *tree_array(json_object *obj)
     return array;
 }
 
+static void tree_make_arrays(json_object *tree);
+
+static void elements_make_arrays(json_object *array)
+{
+    for (size_t i = 0; i < json_object_array_length(array); i++) {
+        json_object *element = json_object_array_get_idx(array, i);
+
+        if (json_object_is_type(element, json_type_object)) {
+            tree_make_arrays(element);
+        }
+    }
+}
+
 /* Converts {"a": {"0": x, "1": y}} to {"a": [x, y]}. */
 static void tree_make_arrays(json_object *tree)
 {
@@ -227,6 +292,9 @@ static void tree_make_arrays(json_object *tree)
         json_object *member = (json_object *)lh_entry_v(entry);
         json_object *array;
 
+        if (json_object_is_type(member, json_type_array)) {
+            elements_make_arrays(member);
+        }
         if (!json_object_is_type(member, json_type_object) ||
             !json_object_object_length(member)) {
             continue;
@@ -310,7 +378,11 @@ static BlockDriverState *tree_open_for_probe(json_object *file, bool keyval,
     return bdrv_open_node(options, NULL, 0, false, errp);
 }
 
-static bool tree_probe(json_object *tree, bool keyval, bool *probed,
+/*
+ * @guessed: a set of the trees whose node is raw only because no other format
+ * matched.
+ */
+static bool tree_probe(json_object *tree, bool keyval, GHashTable *guessed,
                        Error **errp)
 {
     json_object *file = json_object_object_get(tree, "file");
@@ -322,7 +394,9 @@ static bool tree_probe(json_object *tree, bool keyval, bool *probed,
         return false;
     }
     tree_set_string(tree, "driver", drv->format_name);
-    *probed = !strcmp(drv->format_name, "raw");
+    if (!strcmp(drv->format_name, "raw")) {
+        g_hash_table_add(guessed, tree);
+    }
     return true;
 }
 
@@ -373,43 +447,85 @@ static bool driver_parses_filename(const char *format_name)
            !driver_has_option(format_name, "filename");
 }
 
-/*
- * Adds the missing drivers of @tree and of its children.  *@probed: whether the
- * format of @tree itself was guessed to be raw.
- */
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
-                          bool *probed, Error **errp)
+                          GHashTable *guessed, Error **errp);
+
+static bool complete_child(json_object *child, bool keyval, bool is_storage,
+                           GHashTable *guessed, Error **errp)
+{
+    return !json_object_is_type(child, json_type_object) ||
+           tree_complete(child, keyval, is_storage, guessed, errp);
+}
+
+/* @list: an array, or an object whose keys are the numbers from 0 on. */
+static bool complete_children(json_object *list, bool keyval,
+                              GHashTable *guessed, Error **errp)
+{
+    if (json_object_is_type(list, json_type_object)) {
+        json_object_object_foreach(list, key, child) {
+            (void)key;
+            if (!complete_child(child, keyval, false, guessed, errp)) {
+                return false;
+            }
+        }
+    } else if (json_object_is_type(list, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+            if (!complete_child(json_object_array_get_idx(list, i), keyval,
+                                false, guessed, errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool complete_all_children(json_object *tree, bool keyval,
+                                  GHashTable *guessed, Error **errp)
 {
     static const struct {
         const char *name;
         bool is_storage;
     } children[] = {
-        {"file", true}, {"image", true}, {"data-file", true},
-        {"backing", false}, {"target", false},
+        {"file", true}, {"image", true}, {"data-file", true}, {"raw", true},
+        {"backing", false}, {"target", false}, {"test", false},
     };
-    const char *driver;
 
     for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
-        json_object *child = json_object_object_get(tree, children[i].name);
-        bool unused;
-
-        if (json_object_is_type(child, json_type_object) &&
-            !tree_complete(child, keyval, children[i].is_storage, &unused,
-                           errp)) {
+        if (!complete_child(json_object_object_get(tree, children[i].name),
+                            keyval, children[i].is_storage, guessed, errp)) {
             return false;
         }
     }
+    return complete_children(json_object_object_get(tree, "children"), keyval,
+                             guessed, errp);
+}
+
+/* Must @tree, a node at the bottom, go by a file name for more options? */
+static bool needs_filename(json_object *tree, bool is_storage)
+{
+    const char *driver = tree_string(tree, "driver");
+
     if (json_object_object_get(tree, "driver")) {
-        driver = tree_string(tree, "driver"); /* otherwise refused later */
-        return !driver || !tree_string(tree, "filename") ||
-               !driver_parses_filename(driver) ||
-               tree_take_filename(tree, errp);
+        /* One that is not a string is refused later. */
+        return driver && tree_string(tree, "filename") &&
+               driver_parses_filename(driver);
+    }
+    return is_storage && !json_object_object_get(tree, "file");
+}
+
+/* Adds the missing drivers of @tree and of its children. */
+static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
+                          GHashTable *guessed, Error **errp)
+{
+    if ((needs_filename(tree, is_storage) && !tree_take_filename(tree, errp)) ||
+        !complete_all_children(tree, keyval, guessed, errp)) {
+        return false;
+    }
+    if (json_object_object_get(tree, "driver")) {
+        return true;
     }
     if (json_object_object_get(tree, "file")) {
-        return tree_probe(tree, keyval, probed, errp);
-    }
-    if (is_storage) {
-        return tree_take_filename(tree, errp);
+        return tree_probe(tree, keyval, guessed, errp);
     }
     error_setg(errp, "Must specify either driver or file");
     return false;
@@ -428,11 +544,11 @@ static bool tree_check_driver(json_object *tree, Error **errp)
 
 /* Completes and converts @tree, which is changed. */
 static BlockdevOptions *tree_to_options(json_object *tree, bool keyval,
-                                        bool is_storage, bool *probed,
+                                        bool is_storage, GHashTable *guessed,
                                         Error **errp)
 {
     if (!tree_unflatten(tree, errp) || !tree_check_driver(tree, errp) ||
-        !tree_complete(tree, keyval, is_storage, probed, errp)) {
+        !tree_complete(tree, keyval, is_storage, guessed, errp)) {
         return NULL;
     }
     tree_make_arrays(tree);
@@ -485,6 +601,7 @@ static json_object *driver_parse_filename(const BlockDriver *drv,
 {
     g_autoptr(BlockdevOptions) options = g_new0(BlockdevOptions, 1);
     int driver = BlockdevDriver_parse(drv->format_name, errp);
+    json_object *tree, *child;
 
     if (driver < 0) {
         return NULL;
@@ -493,7 +610,15 @@ static json_object *driver_parse_filename(const BlockDriver *drv,
     if (!drv->parse_filename(filename, options, errp)) {
         return NULL;
     }
-    return qapi_BlockdevOptions_to_json(options);
+    tree = qapi_BlockdevOptions_to_json(options);
+    if (drv->probed_child) {
+        child = json_object_new_object();
+        json_object_object_add(
+            child, "file",
+            json_object_get(json_object_object_get(tree, drv->probed_child)));
+        json_object_object_add(tree, drv->probed_child, child);
+    }
+    return tree;
 }
 
 static json_object *driver_tree(const BlockDriver *drv, const char *filename,
@@ -579,14 +704,40 @@ BlockdevOptions *bdrv_options_from_filename(const char *filename,
                                             bool *probed, Error **errp)
 {
     g_autoptr(json_object) tree = any_tree(filename, format, flags, errp);
+    g_autoptr(GHashTable) guessed = g_hash_table_new(NULL, NULL);
+    BlockdevOptions *options = NULL;
 
-    *probed = false;
-    return tree ? tree_to_options(tree, is_json(filename),
-                                  flags & BDRV_O_PROTOCOL, probed, errp)
-                : NULL;
+    if (tree) {
+        options = tree_to_options(tree, is_json(filename),
+                                  flags & BDRV_O_PROTOCOL, guessed, errp);
+    }
+    *probed = tree && g_hash_table_contains(guessed, tree);
+    return options;
 }
 
 /* --- opening with these options --- */
+
+/* What @tree has for the option @name, which may be an element of a list. */
+static json_object *tree_child(json_object *tree, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    g_autofree char *list = dot ? g_strndup(name, dot - name) : NULL;
+    json_object *array = list ? json_object_object_get(tree, list) : NULL;
+
+    return json_object_is_type(array, json_type_array)
+        ? json_object_array_get_idx(array, strtoul(dot + 1, NULL, 10))
+        : json_object_object_get(tree, name);
+}
+
+/* The tree by which @c was opened together with its parent, or NULL. */
+static json_object *opened_with(const BdrvChild *c, json_object *tree)
+{
+    g_autofree char *name = bdrv_child_option_name(c);
+    json_object *sub = tree_child(tree, name);
+
+    return json_object_is_type(sub, json_type_object) &&
+           bdrv_node(c->bs)->inherits_from == c->opaque ? sub : NULL;
+}
 
 /* Stores in @bs and the nodes opened with it how the options were written. */
 static void remember_given(BlockDriverState *bs, json_object *tree)
@@ -595,12 +746,29 @@ static void remember_given(BlockDriverState *bs, json_object *tree)
 
     bdrv_node(bs)->given = json_object_get(tree);
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
-        json_object *sub = json_object_object_get(tree, c->name);
+        json_object *sub = opened_with(c, tree);
 
-        if (json_object_is_type(sub, json_type_object) &&
-            !bdrv_node(c->bs)->given &&
-            bdrv_node(c->bs)->inherits_from == bs) {
+        if (sub && !bdrv_node(c->bs)->given) {
             remember_given(c->bs, sub);
+        }
+    }
+}
+
+/* ... and which of the formats are raw by guess. */
+static void remember_guessed(BlockDriverState *bs, json_object *tree,
+                             GHashTable *guessed)
+{
+    BdrvChild *c;
+
+    if (!bs->probed && g_hash_table_contains(guessed, tree)) {
+        bs->probed = true;
+        bdrv_refresh_limits(bs, NULL, NULL); /* raw aligns what it guards */
+    }
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
+        json_object *sub = opened_with(c, tree);
+
+        if (sub) {
+            remember_guessed(c->bs, sub, guessed);
         }
     }
 }
@@ -620,8 +788,8 @@ static void bdrv_open_by_name(void *opaque)
     OpenByName *open = opaque;
     g_autoptr(BlockdevOptions) options = NULL;
     g_autoptr(json_object) tree = NULL;
+    g_autoptr(GHashTable) guessed = g_hash_table_new(NULL, NULL);
     bool written = open->tree || is_json(open->filename);
-    bool probed = false;
 
     if (open->tree) {
         json_object_deep_copy(open->tree, &tree, NULL);
@@ -631,7 +799,7 @@ static void bdrv_open_by_name(void *opaque)
     }
     if (tree) {
         options = tree_to_options(tree, open->tree ? open->keyval : written,
-                                  open->flags & BDRV_O_PROTOCOL, &probed,
+                                  open->flags & BDRV_O_PROTOCOL, guessed,
                                   open->errp);
     }
     if (options) {
@@ -640,8 +808,12 @@ static void bdrv_open_by_name(void *opaque)
             options->node_name = g_strdup(open->node_name);
         }
         bdrv_options_apply_flags(options, open->flags);
-        open->bs = bdrv_open_node(options, NULL, open->flags, probed,
+        open->bs = bdrv_open_node(options, NULL, open->flags,
+                                  g_hash_table_contains(guessed, tree),
                                   open->errp);
+    }
+    if (open->bs) {
+        remember_guessed(open->bs, tree, guessed);
     }
     if (open->bs && written) {
         remember_given(open->bs, tree);

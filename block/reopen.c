@@ -94,7 +94,7 @@ static const BlockdevOptions *find_definition(const BlockdevOptions *options,
                                               const char *name)
 {
     BdrvOptionsChild child;
-    unsigned pos = 0;
+    BdrvOptionsPos pos = {};
 
     while (bdrv_options_next_child(options, &pos, &child)) {
         if (!strcmp(child.name, name)) {
@@ -114,9 +114,10 @@ static void queue_children(ReopenQueue *queue, ReopenEntry *entry)
     BdrvChild *c;
 
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
+        g_autofree char *name = bdrv_child_option_name(c);
         const BlockdevOptions *given =
             entry->keep_children
-                ? NULL : find_definition(entry->explicit_options, c->name);
+                ? NULL : find_definition(entry->explicit_options, name);
 
         if ((!given && bdrv_node(c->bs)->inherits_from != bs) ||
             queue_find(queue, c->bs)) {
@@ -240,12 +241,11 @@ static bool prepare_mode(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
 
 static bool is_child_option(const BlockdevOptions *options, const char *name)
 {
-    BdrvOptionsChild child;
-    unsigned pos = 0;
+    const QapiType *branch = bdrv_options_branch(options->driver);
 
-    while (bdrv_options_next_child(options, &pos, &child)) {
-        if (!strcmp(child.name, name)) {
-            return true;
+    for (unsigned i = 0; i < branch->n_members; i++) {
+        if (!strcmp(branch->members[i].name, name)) {
+            return bdrv_option_is_child(&branch->members[i]);
         }
     }
     return false;
@@ -339,11 +339,26 @@ static bool prepare_options(ReopenEntry *entry, Error **errp)
 
 /* --- prepare: children --- */
 
+/* The child that the option @name stands for, or NULL. */
+static BdrvChild *find_option_child(BlockDriverState *bs, const char *name)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
+        g_autofree char *option = bdrv_child_option_name(c);
+
+        if (!strcmp(option, name)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
 /* Replaces child @option->name as the options specify. */
 static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
                           const BdrvOptionsChild *option, Error **errp)
 {
-    BdrvChild *child = bdrv_find_child(bs, option->name);
+    BdrvChild *child = find_option_child(bs, option->name);
     bool is_backing = !strcmp(option->name, "backing");
     BlockDriverState *old_bs, *new_bs = NULL;
 
@@ -372,7 +387,7 @@ static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
 static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
                           const BdrvOptionsChild *option, Error **errp)
 {
-    BdrvChild *child = bdrv_find_child(bs, option->name);
+    BdrvChild *child = find_option_child(bs, option->name);
 
     if (option->definition) {
         /* The child is reopened separately; it may not become another node. */
@@ -398,15 +413,42 @@ static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
     return replace_child(queue, bs, option, errp);
 }
 
+/* A list of children is as long as it was. */
+static bool check_list_child(BlockDriverState *bs, const BdrvChild *child,
+                             const BlockdevOptions *options, Error **errp)
+{
+    g_autofree char *name = bdrv_child_option_name(child);
+    BdrvOptionsChild option;
+    BdrvOptionsPos pos = {};
+
+    while (bdrv_options_next_child(options, &pos, &option)) {
+        if (!strcmp(option.name, name)) {
+            return true;
+        }
+    }
+    error_setg(errp, "Cannot change the option '%s'", name);
+    return false;
+}
+
 static bool prepare_children(ReopenQueue *queue, ReopenEntry *entry,
                              Error **errp)
 {
+    BlockDriverState *bs = entry->state.bs;
     BdrvOptionsChild option;
-    unsigned pos = 0;
+    BdrvOptionsPos pos = {};
+    BdrvChild *c;
 
-    while (!entry->keep_children &&
-           bdrv_options_next_child(entry->state.options, &pos, &option)) {
-        if (!prepare_child(queue, entry->state.bs, &option, errp)) {
+    if (entry->keep_children) {
+        return true;
+    }
+    while (bdrv_options_next_child(entry->state.options, &pos, &option)) {
+        if (!prepare_child(queue, bs, &option, errp)) {
+            return false;
+        }
+    }
+    LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
+        if (strchr(c->name, '.') &&
+            !check_list_child(bs, c, entry->state.options, errp)) {
             return false;
         }
     }

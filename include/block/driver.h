@@ -139,6 +139,9 @@ struct BlockDriver {
     bool (*parse_filename)(const char *filename, BlockdevOptions *options,
                            Error **errp);
     /* The reverse: a name equivalent to @strong, the strong options that are
+    /* The child whose storage is what parse_filename says, so that the format
+     * of the child is probed; NULL: there is none. */
+    const char *probed_child;
      * set (without children), or NULL if there is none.  Caller frees. */
     char *(*short_filename)(const BlockDriverState *bs,
                             struct json_object *strong);

@@ -105,6 +105,13 @@ bool bdrv_driver_is_leaf(const char *format_name);
  */
 BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
                                         Error **errp);
+/*
+ * Complete options for @filename; @format NULL: probe, and *@probed tells that
+ * raw is a guess.  @flags BDRV_O_PROTOCOL: those of the protocol node.
+ */
+BlockdevOptions *bdrv_options_from_filename(const char *filename,
+                                            const char *format, int flags,
+                                            bool *probed, Error **errp);
 /* Name by which the tree can be opened again: a path or json:{...}. */
 void bdrv_refresh_filename(BlockDriverState *bs);
 /*

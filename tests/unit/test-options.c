@@ -125,6 +125,27 @@ static void test_probing_reference(void)
     dummy_reset();
 }
 
+/* The guess counts where it was made, also below other nodes. */
+static void test_probing_child(void)
+{
+    BlockDriverState *bs =
+        open_file("json:{\"driver\":\"qcow2\",\"file.filename\":\"/d/x\","
+                  "\"backing\":{\"file.filename\":\"/d/b\"}}", NULL,
+                  BDRV_O_RDWR);
+
+    g_assert_false(bs->probed || bs->file->bs->probed);
+    g_assert_cmpstr(bdrv_get_format_name(bs->backing->bs), ==, "raw");
+    g_assert_true(bs->backing->bs->probed);
+    g_assert_false(bs->backing->bs->file->bs->probed);
+    bdrv_unref(bs);
+    bs = open_file("json:{\"driver\":\"qcow2\",\"file.filename\":\"/d/x\","
+                   "\"backing\":{\"driver\":\"raw\",\"file.filename\":"
+                   "\"/d/b\"}}", NULL, BDRV_O_RDWR);
+    g_assert_false(bs->backing->bs->probed);
+    bdrv_unref(bs);
+    dummy_reset();
+}
+
 static void test_keyval(void)
 {
     json_object *tree = json_tokener_parse(
@@ -330,6 +351,7 @@ int main(int argc, char **argv)
     g_test_add_func("/options/bad-json", test_bad_json);
     g_test_add_func("/options/probing", test_probing);
     g_test_add_func("/options/probing-reference", test_probing_reference);
+    g_test_add_func("/options/probing-child", test_probing_child);
     g_test_add_func("/options/keyval", test_keyval);
     g_test_add_func("/options/flags", test_flags);
     g_test_add_func("/options/combinations", test_combinations);
