@@ -35,6 +35,24 @@ bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs)
     return top != NULL;
 }
 
+bool bdrv_recurse_can_replace(BlockDriverState *bs,
+                              BlockDriverState *to_replace)
+{
+    BdrvChild *c;
+
+    while (bs != to_replace) {
+        if (bs->drv && bs->drv->recurse_can_replace) {
+            return bs->drv->recurse_can_replace(bs, to_replace);
+        }
+        c = bdrv_filter_child(bs);
+        if (!c) {
+            return false;
+        }
+        bs = c->bs;
+    }
+    return true;
+}
+
 bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,
                        Error **errp)
 {

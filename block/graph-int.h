@@ -120,7 +120,7 @@ void bdrv_options_inherit(const BdrvMode *mode, BdrvChildRole role,
                           BlockdevOptions *options);
 /* The schema's description of @driver's own options. */
 const QapiType *bdrv_options_branch(BlockdevDriver driver);
-/* Does it describe a child? */
+/* Does it describe a child, or a list of children? */
 bool bdrv_option_is_child(const QapiMember *member);
 /* A child in a node's options: a member, or element N of a list of them, whose
  * name is LIST.N. */

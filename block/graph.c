@@ -401,21 +401,3 @@ bool bdrv_del_child(BlockDriverState *parent, const char *name, Error **errp)
     return change_child(parent, (BdrvChildLike){ own_name, child->role }, NULL,
                         child->bs, errp);
 }
-
-bool bdrv_recurse_can_replace(BlockDriverState *bs,
-                              BlockDriverState *to_replace)
-{
-    BdrvChild *child;
-
-    if (!bs->drv) {
-        return false;
-    }
-    if (bs == to_replace) {
-        return true;
-    }
-    if (bs->drv->recurse_can_replace) {
-        return bs->drv->recurse_can_replace(bs, to_replace);
-    }
-    child = bdrv_filter_child(bs);
-    return child && bdrv_recurse_can_replace(child->bs, to_replace);
-}

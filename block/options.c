@@ -447,10 +447,6 @@ static bool driver_parses_filename(const char *format_name)
            !driver_has_option(format_name, "filename");
 }
 
-/*
- * Adds the missing drivers of @tree and of its children.  *@probed: whether the
- * format of @tree itself was guessed to be raw.
- */
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
                           GHashTable *guessed, Error **errp);
 

@@ -297,12 +297,6 @@ bool bdrv_add_child(BlockDriverState *parent, BlockDriverState *bs,
  * child its requests in flight are given up, and that first.
  */
 bool bdrv_del_child(BlockDriverState *parent, const char *name, Error **errp);
-/*
- * May @to_replace be replaced by another node that shows what @bs does: is it
- * @bs, below it by filters only, or does a driver on the way allow for it?
- */
-bool bdrv_recurse_can_replace(BlockDriverState *bs,
-                              BlockDriverState *to_replace);
 
 /* --- the backing chain (chain.c) --- */
 
@@ -310,6 +304,13 @@ BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
 /* The node below @bs in the chain, filters skipped; NULL at the end. */
 BlockDriverState *bdrv_backing_chain_next(BlockDriverState *bs);
 bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs);
+/*
+ * May @to_replace be replaced by a node that shows what @bs does?  It is @bs or
+ * below it with only filters between, and so shows the same data; or a driver
+ * on the way allows for it (recurse_can_replace).
+ */
+bool bdrv_recurse_can_replace(BlockDriverState *bs,
+                              BlockDriverState *to_replace);
 /* Forbids / allows again changes of the edges from @top down to @base. */
 bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,
                        Error **errp);
