@@ -279,7 +279,7 @@ static void mirror_child_perm(BlockDriverState *bs, BdrvChild *child,
         *nperm = BLK_PERM_WRITE;
         *nshared = BLK_PERM_WRITE_UNCHANGED;
         if (m->p.commit) {
-            *nshared |= BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE;
+            *nshared |= BLK_PERM_CONSISTENT_READ;
         }
     }
 }
