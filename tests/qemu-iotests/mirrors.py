@@ -2,8 +2,13 @@
 #
 # Mirror jobs, step by step: what the tests in mirror/ share.
 
+import iotests
 from environment import IOTHREAD
-from iotests import QmpError, check_equal, plain_error
+from iotests import (KIB, MIB, QmpError, check_equal, plain_error,
+                     qemu_img_create, qemu_io, scratch)
+
+SIZE = 4 * MIB
+CLUSTER = 64 * KIB
 
 MODES = ('background', 'write-blocking')
 OVER = ('BLOCK_JOB_COMPLETED', 'BLOCK_JOB_CANCELLED')
@@ -107,3 +112,57 @@ class Mirror:
         except QmpError as e:
             return e.desc
         return None
+
+
+class Pair:
+    """A disk over a base, with a guest, and an empty target."""
+
+    def __init__(self, qsd, fmt='qcow2', size=SIZE, target_size=SIZE,
+                 **options):
+        self.qsd = qsd
+        self.base, self.disk = scratch('base.qcow2'), scratch('disk.qcow2')
+        self.target = scratch('target.img')
+        self.fmt = fmt
+        qemu_img_create('qcow2', self.base, size)
+        qemu_io(self.base, 'write -P 1 0 300k', 'write -P 2 2M 64k')
+        qemu_img_create('qcow2', self.disk, backing=self.base)
+        qemu_img_create(fmt, self.target, target_size, **options)
+        model = iotests.DiskModel(size)
+        model.write(0, b'\x01' * (300 * KIB))
+        model.write(2 * MIB, b'\x02' * CLUSTER)
+        qsd.add_file_node('base', self.base, read_only=True)
+        qsd.add_file_node('disk', self.disk, backing='base')
+        self.guest = iotests.GuestDisk(qsd, 'disk', size, model)
+        self.guest.write(100 * KIB, 30 * KIB)
+        self.guest.write(MIB, 200 * KIB)
+        self.guest.zero(2 * MIB + 8 * KIB, 16 * KIB)
+
+    def add_target(self, **options):
+        self.qsd.add_file_node('target', self.target, fmt=self.fmt,
+                               **options)
+        to_other_thread(self.qsd, 'target')
+        return self
+
+    def mirror(self, **args):
+        return Mirror(self.qsd).start({'device': 'disk', 'target': 'target',
+                                       'sync': 'full', **args})
+
+    def finish(self, job, what):
+        """Writes, the pivot, writes; and the target is the disk."""
+        job.ready()
+        self.guest.write(3 * MIB + 512, 5 * KIB)
+        check_equal(job.complete().end(), None, what)
+        self.guest.write(3 * MIB, 512)
+        self.guest.check_content(what)
+        self.guest.nbd.disconnect()
+
+    def finish_from_ready(self, job):
+        self.guest.write(3 * MIB, 512)
+        check_equal(job.complete().end(), None, 'the job')
+        self.guest.check_content('the disk')
+        self.guest.nbd.disconnect()
+
+    def check_target(self, what):
+        iotests.check_content(self.target, self.guest.model.snapshot(), what,
+                              fmt=self.fmt)
+        iotests.check_image(self.target, fmt=self.fmt)
