@@ -29,6 +29,7 @@ typedef struct BackupJob {
     int64_t len;
     int max_workers;
     int64_t max_chunk;
+    bool ran;
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -166,13 +167,16 @@ static int coroutine_fn backup_copy(BackupJob *s, Error **errp)
 /*
  * Data copied before the flush began is durable after it.  Data that guest
  * writes have saved since is not, and counts as left: those ranges were
- * written, so most of them are dirty anyway.  If the flush fails, all is left.
+ * written, so most of them are dirty anyway.
  */
 static void coroutine_fn make_durable(BackupJob *s)
 {
-    s->left = block_copy_left(s->copy);
-    if (s->flush_failed || bdrv_co_flush(s->target) < 0) {
-        hbitmap_set_all(s->left);
+    HBitmap *left = block_copy_left(s->copy);
+
+    if (bdrv_co_flush(s->target) == 0) {
+        s->left = left;
+    } else {
+        hbitmap_free(left);
     }
 }
 
@@ -181,8 +185,9 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     BackupJob *s = to_backup(job);
     int ret;
 
+    s->ran = true;
     ret = backup_copy(s, errp);
-    if (!s->left && s->bitmap.bitmap &&
+    if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
         make_durable(s);
     }
@@ -217,12 +222,16 @@ static void backup_commit(Job *job)
     job_bitmap_finish(&to_backup(job)->bitmap, true, NULL);
 }
 
-/* A job that never ran is as if it had never been. */
+/* The bitmap is restored as if a job that never ran had not existed. */
 static void backup_abort(Job *job)
 {
     BackupJob *s = to_backup(job);
 
-    job_bitmap_finish(&s->bitmap, false, s->left);
+    if (s->ran && !s->left) {
+        job_bitmap_lose(&s->bitmap);
+    } else {
+        job_bitmap_finish(&s->bitmap, false, s->left);
+    }
 }
 
 static void backup_clean(Job *job)

@@ -13,7 +13,8 @@
  *     incremental   as bitmap with on-success
  *
  * abdicate: it has the writes since the start.  reclaim: those and its former
- * bits.
+ * bits.  A full or top backup of which it is not known what was copied, or
+ * whose target could not be flushed, leaves all dirty with always.
  *
  * A mirror also copies the writes since its start.  So after a success nothing
  * is dirty (except with mode never: reclaim); after a failure, always leaves
@@ -175,6 +176,18 @@ void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
     b->bitmap = NULL;
 }
 
+void job_bitmap_lose(JobBitmap *b)
+{
+    BdrvDirtyBitmap *bitmap = b->bitmap;
+    bool all = bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects;
+
+    job_bitmap_finish(b, false, NULL);
+    if (all) {
+        bdrv_dirty_bitmap_set(bitmap, 0,
+                              hbitmap_size(bdrv_dirty_bitmap_bits(bitmap)));
+    }
+}
+
 /* Clears the granules of @bits in which nothing of @left is set. */
 static void keep_common(HBitmap *bits, const HBitmap *left)
 {
@@ -207,7 +220,8 @@ static void leave_differing(JobBitmap *b, const HBitmap *left)
     if (more && left) {
         bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
     } else if (more) {
-        hbitmap_set_all(bdrv_dirty_bitmap_bits(b->bitmap)); /* all may */
+        bdrv_dirty_bitmap_set(b->bitmap, 0,
+                              hbitmap_size(bdrv_dirty_bitmap_bits(b->bitmap)));
     }
 }
 

@@ -34,8 +34,11 @@ const HBitmap *job_bitmap_bits(const JobBitmap *b);
 /* From now on new writes are recorded in a successor. */
 bool job_bitmap_freeze(JobBitmap *b, Error **errp);
 /* At the end of a backup; @left: what was not copied (NULL: no copying was
- * tried, or none of it is durable). */
+ * tried). */
 void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left);
+/* At the end of a backup that ran and failed: what was copied is not known, or
+ * may be lost. */
+void job_bitmap_lose(JobBitmap *b);
 /*
  * At the end of a mirror, with the node drained; @left: where the target
  * differs (NULL: not known).  After a success it differs nowhere.
