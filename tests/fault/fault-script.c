@@ -16,10 +16,14 @@
 
 /* More turns of the loop than any script needs. */
 #define MAX_TURNS 200000
+/* How often a job that an error has paused is resumed. */
+#define MAX_RESUMED 3
 
-/* A backup with a bitmap, in progress. */
+/* A backup or mirror that is in progress. */
 typedef struct TrackedJob {
-    char id[16], bitmap[32], target[32];
+    char id[16], target[32];
+    char bitmap[32]; /* empty: none */
+    bool mirror;     /* or a commit of the active image */
     BitmapSyncMode mode;
     bool selects; /* copies the dirty ranges of the bitmap */
     bool before[FAULT_UNITS];
@@ -157,21 +161,23 @@ static bool flag(struct json_object *obj, const char *name)
     return json_object_get_boolean(json_object_object_get(obj, name));
 }
 
-static void track_backup(Run *run, struct json_object *args)
+static TrackedJob *track_job(Run *run, struct json_object *args)
+{
+    const char *target = member(args, "target");
+    TrackedJob *job = run->job = g_new0(TrackedJob, 1);
+
+    g_strlcpy(job->id, member(args, "job-id"), sizeof(job->id));
+    g_strlcpy(job->target, target ? target : "base", sizeof(job->target));
+    return job;
+}
+
+static void track_bitmap(Run *run, TrackedJob *job, struct json_object *args)
 {
     const char *mode = member(args, "bitmap-mode");
     const char *sync = member(args, "sync");
     FaultBitmap *b;
-    TrackedJob *job;
 
-    if (!member(args, "bitmap")) {
-        return;
-    }
-    g_assert(!run->job);
-    run->job = job = g_new0(TrackedJob, 1);
-    g_strlcpy(job->id, member(args, "job-id"), sizeof(job->id));
     g_strlcpy(job->bitmap, member(args, "bitmap"), sizeof(job->bitmap));
-    g_strlcpy(job->target, member(args, "target"), sizeof(job->target));
     job->mode = !mode || !strcmp(mode, "on-success")
         ? BITMAP_SYNC_MODE_ON_SUCCESS
         : !strcmp(mode, "never") ? BITMAP_SYNC_MODE_NEVER
@@ -180,6 +186,30 @@ static void track_backup(Run *run, struct json_object *args)
     b = fault_model_bitmap(&run->model, job->bitmap);
     memcpy(job->before, b->must, sizeof(b->must));
     read_all(run->guest, job->start);
+}
+
+static void track_start(Run *run, const char *command,
+                        struct json_object *args)
+{
+    bool mirror = strcmp(command, "blockdev-backup") != 0;
+    TrackedJob *job;
+
+    if (!mirror && !member(args, "bitmap")) {
+        return;
+    }
+    g_assert(!run->job);
+    job = track_job(run, args);
+    job->mirror = mirror;
+    if (member(args, "bitmap")) {
+        track_bitmap(run, job, args);
+    }
+}
+
+/* Is it a commit of the active image, or another job that ends with a pivot? */
+static bool starts_mirror(const char *command, struct json_object *args)
+{
+    return !strcmp(command, "blockdev-mirror") ||
+           (!strcmp(command, "block-commit") && !member(args, "top"));
 }
 
 static void track_merge(Run *run, struct json_object *args)
@@ -227,8 +257,9 @@ static void track(Run *run, const char *command, struct json_object *args)
              i < run->model.n_bitmaps; i++) {
             run->model.bitmaps[i].recording = false;
         }
-    } else if (!strcmp(command, "blockdev-backup")) {
-        track_backup(run, args);
+    } else if (!strcmp(command, "blockdev-backup") ||
+               starts_mirror(command, args)) {
+        track_start(run, command, args);
     } else if (!strcmp(command, "transaction")) {
         struct json_object *list = json_object_object_get(args, "actions");
 
@@ -258,7 +289,7 @@ static bool unit_is_dirty(const HBitmap *bits, int unit)
     return hbitmap_get(bits, (int64_t)unit * FAULT_UNIT);
 }
 
-/* Is the bitmap in its state before the job? */
+/* Does the bitmap say all that it would if the job had never been? */
 static bool knows_all(const TrackedJob *job, const HBitmap *bits)
 {
     for (int i = 0; i < FAULT_UNITS; i++) {
@@ -269,70 +300,158 @@ static bool knows_all(const TrackedJob *job, const HBitmap *bits)
     return true;
 }
 
+static uint8_t *read_node(const char *name)
+{
+    uint8_t *buf = g_malloc(FAULT_DISK_BYTES);
+    BlockBackend *blk;
+
+    fault_suspend();
+    blk = blk_new_with_bs(bdrv_find_node(name), BLK_PERM_CONSISTENT_READ,
+                          BLK_PERM_ALL, &error_abort);
+    read_all(blk, buf);
+    blk_unref(blk);
+    fault_resume();
+    return buf;
+}
+
 /*
- * A failed backup with mode "always" clears bits of copied data, or none: data
- * whose bits are cleared must be on the target.
+ * After a failure with mode "always" the bitmap forgets what was copied: that
+ * must be on the target.  A mirror also copied the writes since it began.
  */
 static void check_forgotten(Run *run, const TrackedJob *job)
 {
     const HBitmap *bits = job_bits(run, job);
-    g_autofree uint8_t *copy = g_malloc(FAULT_DISK_BYTES);
-    BlockBackend *target;
+    g_autofree uint8_t *copy = read_node(job->target);
+    g_autofree uint8_t *now = job->mirror ? read_node("disk") : NULL;
+    const uint8_t *right = job->mirror ? now : job->start;
 
-    if (knows_all(job, bits)) {
+    if (job->selects && knows_all(job, bits)) {
         return;
     }
-    fault_suspend();
-    target = blk_new_with_bs(bdrv_find_node(job->target),
-                             BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
-                             &error_abort);
-    read_all(target, copy);
-    blk_unref(target);
-    fault_resume();
     for (int i = 0; i < FAULT_UNITS; i++) {
         int64_t at = (int64_t)i * FAULT_UNIT;
+        bool copied = !job->selects || job->before[i] ||
+                      (job->mirror && job->since[i]);
 
-        if ((job->before[i] || !job->selects) && !unit_is_dirty(bits, i) &&
-            memcmp(copy + at, job->start + at, FAULT_UNIT)) {
+        if (copied && !unit_is_dirty(bits, i) &&
+            memcmp(copy + at, right + at, FAULT_UNIT)) {
             g_error("%s: unit %d was forgotten, not copied", job->id, i);
         }
     }
 }
 
+static bool guest_has_moved(const Run *run)
+{
+    return strcmp(bdrv_skip_filters(blk_bs(run->guest))->node_name, "disk");
+}
+
+/* A mirror that succeeded: both are the same, where it copied. */
+static void check_mirrored(const TrackedJob *job)
+{
+    g_autofree uint8_t *copy = read_node(job->target);
+    g_autofree uint8_t *now = read_node("disk");
+
+    for (int i = 0; i < FAULT_UNITS; i++) {
+        int64_t at = (int64_t)i * FAULT_UNIT;
+
+        if ((!job->selects || job->before[i] || job->since[i]) &&
+            memcmp(copy + at, now + at, FAULT_UNIT)) {
+            g_error("%s: unit %d of the target is something else", job->id, i);
+        }
+    }
+}
+
+/* What the bitmap must say from now on. */
+static void bitmap_ended(Run *run, const TrackedJob *job, bool ok)
+{
+    FaultBitmap *b = fault_model_bitmap(&run->model, job->bitmap);
+
+    if (!ok && job->mode == BITMAP_SYNC_MODE_ALWAYS) {
+        check_forgotten(run, job);
+        for (int i = 0; job->mirror && i < FAULT_UNITS; i++) {
+            b->must[i] = unit_is_dirty(job_bits(run, job), i);
+        }
+    } else if (ok && job->mirror && job->mode != BITMAP_SYNC_MODE_NEVER) {
+        memset(b->must, 0, sizeof(b->must));
+    }
+    if (!job->mirror && (job->mode == BITMAP_SYNC_MODE_ALWAYS ||
+                         (ok && job->mode == BITMAP_SYNC_MODE_ON_SUCCESS))) {
+        memcpy(b->must, job->since, sizeof(b->must));
+    }
+}
+
+static void check_bits(const FaultModel *m, BlockDriverState *bs,
+                       bool lost, bool unread, bool closed);
+
 static void job_ended(Run *run, const char *id, bool ok)
 {
     TrackedJob *job = run->job;
-    FaultBitmap *b;
 
     if (!job || strcmp(job->id, id)) {
         return;
     }
-    b = fault_model_bitmap(&run->model, job->bitmap);
-    if (!ok && job->mode == BITMAP_SYNC_MODE_ALWAYS) {
-        check_forgotten(run, job);
+    if (*job->bitmap) {
+        bitmap_ended(run, job, ok);
     }
-    if (job->mode == BITMAP_SYNC_MODE_ALWAYS ||
-        (ok && job->mode == BITMAP_SYNC_MODE_ON_SUCCESS)) {
-        memcpy(b->must, job->since, sizeof(b->must));
+    if (job->mirror && ok) {
+        check_mirrored(job);
+    }
+    if (job->mirror && guest_has_moved(run)) {
+        g_assert(ok);
+        /* The bitmaps stay with the old disk. */
+        check_bits(&run->model, bdrv_find_node("disk"), false, run->unread,
+                   false);
+        run->model.n_bitmaps = 0;
     }
     g_clear_pointer(&run->job, g_free);
 }
 
-static bool wait_job(Run *run, const char *id, bool cancel, Error **errp)
+/* What ends a job. */
+typedef enum JobEnd {
+    END_WAIT,     /* itself */
+    END_FORCE,    /* a cancel by force */
+    END_CANCEL,   /* a cancel when it is ready */
+    END_COMPLETE, /* its completion */
+} JobEnd;
+
+/* After errors it is resumed a few times. */
+static void steer_job(Job *job, JobEnd *end, int *resumed)
+{
+    if (job->user_paused) {
+        job_user_resume(job, NULL);
+        if (++*resumed == MAX_RESUMED) {
+            job_user_cancel(job, true, NULL);
+        }
+    }
+    if (*end >= END_CANCEL && job_is_ready(job)) {
+        if (*end == END_CANCEL) {
+            job_user_cancel(job, false, NULL);
+        } else {
+            job_complete(job, NULL);
+        }
+        *end = END_WAIT;
+    }
+}
+
+static bool wait_job(Run *run, const char *id, JobEnd end, Error **errp)
 {
     Job *job = job_get(id);
+    int resumed = 0;
     bool ok;
 
     if (!job) {
         error_setg(errp, "no job '%s'", id);
         return false;
     }
-    if (cancel) {
+    if (end == END_FORCE) {
         job_user_cancel(job, true, NULL);
     }
     for (int i = 0; job->status != JOB_STATUS_CONCLUDED; i++) {
         g_assert_cmpint(i, <, MAX_TURNS);
-        aio_poll(aio_main_context(), true);
+        steer_job(job, &end, &resumed);
+        if (job->status != JOB_STATUS_CONCLUDED) {
+            aio_poll(aio_main_context(), true);
+        }
     }
     ok = job->ret == 0;
     if (!ok) {
@@ -404,9 +523,13 @@ static bool run_words(Run *run, const char *line, Error **errp)
     } else if (!strcmp(w[0], "flush")) {
         return guest_flush(run, errp);
     } else if (!strcmp(w[0], "wait") && n == 2) {
-        return wait_job(run, w[1], false, errp);
+        return wait_job(run, w[1], END_WAIT, errp);
     } else if (!strcmp(w[0], "cancel") && n == 2) {
-        return wait_job(run, w[1], true, errp);
+        return wait_job(run, w[1], END_FORCE, errp);
+    } else if (!strcmp(w[0], "end") && n == 2) {
+        return wait_job(run, w[1], END_CANCEL, errp);
+    } else if (!strcmp(w[0], "complete") && n == 2) {
+        return wait_job(run, w[1], END_COMPLETE, errp);
     } else if (!strcmp(w[0], "check") && n == 2) {
         return run_check(w[1], errp);
     }

@@ -14,6 +14,8 @@
  *   {'execute': ...}           a QMP command, ' for "
  *   wait JOB                   until it is concluded, then dismisses it
  *   cancel JOB                 the same after a cancel by force
+ *   end JOB                    the same after a cancel when it is ready
+ *   complete JOB               the same after its completion when it is ready
  *   attach NODE                the guest uses that node from now on
  *   detach                     it uses none
  *   write OFFSET BYTES VALUE   the guest, KiB; VALUE 0 writes zeroes

@@ -63,6 +63,10 @@ const BlockDriver *const bdrv_drivers[] = {
     "'" more
 #define BACKUP(sync, more) \
     COMMAND("blockdev-backup", BACKUP_ARGS("j", "copy", sync, more))
+#define MIRROR(sync, more) \
+    COMMAND("blockdev-mirror", BACKUP_ARGS("j", "copy", sync, more))
+#define ACTIVE ", 'copy-mode': 'write-blocking'"
+#define STOP ", 'on-source-error': 'stop', 'on-target-error': 'stop'"
 #define BY_BITMAP(mode) ", 'bitmap': 'b', 'bitmap-mode': '" mode "'"
 #define FILL \
     "write 0 256 17\n" "write 320 64 18\n" "write 516 8 19\n" \
@@ -74,6 +78,9 @@ const BlockDriver *const bdrv_drivers[] = {
 #define REST "write 960 64 77\n" "flush\n"
 #define OPEN ADD("disk") "attach disk\n"
 #define OPEN_BOTH OPEN ADD("copy")
+#define CHAIN \
+    ADD("base") ADD_MORE("mid", ", 'backing': 'base'") \
+    ADD_MORE("disk", ", 'backing': 'mid'") "attach disk\n"
 
 static const FaultScript scripts[] = {
     { "create", NEXT NEXT CREATE("new") ADD("new") DEL("new") },
@@ -155,6 +162,50 @@ static const FaultScript scripts[] = {
       BACKUP("full", ", 'compress': true") "write 0 96 60\n" "wait j\n" REST },
     { "backup-none", WITH_BITMAP NEXT OPEN_BOTH NEXT
       BACKUP("none", "") "write 0 96 60\n" "cancel j\n" REST },
+    { "mirror-full", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", "") "write 0 64 60\n" "complete j\n" REST },
+    { "mirror-full-active", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", ACTIVE ", 'target-is-zero': true, 'granularity': 65536")
+      "write 0 96 60\n" "write 644 4 61\n" "discard 256 64\n" "write 320 4 0\n"
+      "complete j\n" REST },
+    { "mirror-full-stop", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", STOP BY_BITMAP("always")) "write 0 64 60\n"
+      "complete j\n" REST },
+    { "mirror-full-always", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", BY_BITMAP("always")) "write 0 64 60\n" "end j\n" REST },
+    { "mirror-full-always-active", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", ACTIVE STOP BY_BITMAP("always")) "write 0 96 60\n"
+      "write 644 4 61\n" "discard 256 64\n" "end j\n" REST },
+    { "mirror-on-success", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("bitmap", BY_BITMAP("on-success")) "write 0 96 60\n" "end j\n"
+      REST },
+    { "mirror-never", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("bitmap", BY_BITMAP("never")) "write 0 96 60\n" "end j\n" REST },
+    { "mirror-always", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("bitmap", BY_BITMAP("always")) "write 0 96 60\n" "end j\n" REST },
+    { "mirror-always-active", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("bitmap", ACTIVE BY_BITMAP("always")) "write 0 96 60\n"
+      "write 644 4 61\n" "end j\n" REST },
+    { "mirror-always-cancelled", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", ACTIVE BY_BITMAP("always") ", 'speed': 65536")
+      "write 0 96 60\n" "cancel j\n" REST },
+    { "mirror-top", CREATE("base") ADD("base") "attach base\n" FILL
+      "detach\n" DEL("base") CREATE_OVER("disk", "base")
+      CREATE_OVER("copy", "base") NEXT ADD("base")
+      ADD_MORE("disk", ", 'backing': 'base'")
+      ADD_MORE("copy", ", 'backing': 'base'") "attach disk\n" "write 4 4 9\n"
+      NEXT MIRROR("top", "") "write 0 64 60\n" "complete j\n" REST },
+    { "commit-active", CREATE("base") ADD("base") "attach base\n" FILL
+      "detach\n" DEL("base") CREATE_OVER("mid", "base") ADD("mid")
+      "attach mid\n" "write 32 64 20\n" "detach\n" DEL("mid")
+      CREATE_OVER("disk", "mid") NEXT CHAIN "write 4 4 9\n" NEXT
+      COMMAND("block-commit", JOB_ARGS("j") "'device': 'disk'")
+      "write 0 64 60\n" "discard 516 4\n" "complete j\n" REST },
+    { "commit-active-ended", CREATE("base") ADD("base") "attach base\n" FILL
+      "detach\n" DEL("base") CREATE_OVER("mid", "base")
+      CREATE_OVER("disk", "mid") NEXT CHAIN "write 4 4 9\n" NEXT
+      COMMAND("block-commit", JOB_ARGS("j") "'device': 'disk', 'on-error': "
+              "'stop'") "write 0 64 60\n" "end j\n" REST },
     { "snapshot",
       WITH_BITMAP CREATE_OVER("new", "disk") NEXT OPEN ADD_NO_BACKING("new")
       NEXT
