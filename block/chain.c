@@ -40,10 +40,17 @@ bool bdrv_recurse_can_replace(BlockDriverState *bs,
 {
     BdrvChild *c;
 
-    while (bs != to_replace && (c = bdrv_filter_child(bs))) {
+    while (bs != to_replace) {
+        if (bs->drv && bs->drv->recurse_can_replace) {
+            return bs->drv->recurse_can_replace(bs, to_replace);
+        }
+        c = bdrv_filter_child(bs);
+        if (!c) {
+            return false;
+        }
         bs = c->bs;
     }
-    return bs == to_replace;
+    return true;
 }
 
 bool bdrv_freeze_chain(BlockDriverState *top, BlockDriverState *base,

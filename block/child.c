@@ -171,7 +171,7 @@ static void child_of_node_resize(BdrvChild *child)
 {
     BlockDriverState *parent = child->opaque;
 
-    if (parent->drv && child == bdrv_primary_child(parent)) {
+    if (parent->drv && bdrv_child_sets_size(child)) {
         bdrv_refresh_total_size(parent);
     }
 }
@@ -199,6 +199,21 @@ static void child_link(BdrvChild *child)
     } else if (!parent->file &&
                (child->role & (BDRV_CHILD_PRIMARY | BDRV_CHILD_FILTERED))) {
         parent->file = child;
+    }
+}
+
+/* The order of children is that of their age: @child, which was just linked,
+ * goes in front of @older, or to the end. */
+static void child_set_place(BdrvChild *child, BdrvChild *older)
+{
+    BdrvChild *prev = child;
+
+    while (LIST_NEXT(prev, next) != older) {
+        prev = LIST_NEXT(prev, next);
+    }
+    if (prev != child) {
+        LIST_REMOVE(child, next);
+        LIST_INSERT_AFTER(prev, child, next);
     }
 }
 
@@ -256,6 +271,7 @@ static void child_free(BdrvChild *child)
 typedef struct ChildStep {
     BdrvChild *child;
     BlockDriverState *old_bs; /* its reference is dropped at the end */
+    BdrvChild *older;         /* of a removed child: the next in the list */
     bool free_child;
 } ChildStep;
 
@@ -362,6 +378,7 @@ static void child_remove_abort(void *opaque)
 
     child_rejoin(step->child, step->old_bs);
     child_link(step->child);
+    child_set_place(step->child, step->older);
     child_point_to(step->child, step->old_bs);
     step->old_bs = NULL;
 }
@@ -378,6 +395,7 @@ static void bdrv_child_remove_tran(BdrvChild *child, Transaction *tran)
 
     step->child = child;
     step->old_bs = child->bs;
+    step->older = LIST_NEXT(child, next);
     child_point_to(child, NULL);
     child_unlink(child);
     tran_add(tran, &child_remove_drv, step);

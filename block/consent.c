@@ -286,7 +286,7 @@ static bool set_size_tran(BlockDriverState *bs, int64_t bytes,
     bs->total_bytes = bytes;
     tran_add(tran, &size_step, step);
     LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
-        if (c->klass->parent_is_bs && c == bdrv_primary_child(c->opaque) &&
+        if (bdrv_child_sets_size(c) &&
             !bdrv_refresh_size_tran(c->opaque, tran, errp)) {
             return false;
         }

@@ -26,7 +26,8 @@ static int coroutine_fn flush_node(BlockDriverState *bs)
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_FLUSH_TO_OS);
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_FLUSH_TO_DISK);
     }
-    if (!bs->drv->co_flush || (to_disk && bs->cache_no_flush)) {
+    if (!bs->drv->co_flush || bs->drv->flushes_children ||
+        (to_disk && bs->cache_no_flush)) {
         return 0;
     }
     return bs->drv->co_flush(bs);
@@ -51,6 +52,9 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
     BdrvChild *child;
     int ret = 0;
 
+    if (bs->drv->flushes_children) {
+        return bs->drv->co_flush(bs);
+    }
     LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
         if (is_flushed(bs, child)) {
             int r = bdrv_co_flush(child->bs);

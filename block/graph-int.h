@@ -54,6 +54,8 @@ bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
 
 /* --- node.c --- */
 
+/* Does the size of the parent node follow from that of @child? */
+bool bdrv_child_sets_size(const BdrvChild *child);
 /* The size of @bs as its driver or its child reports it now, or -errno. */
 int64_t bdrv_measure_length(BlockDriverState *bs);
 

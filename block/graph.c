@@ -80,7 +80,7 @@ static bool refresh_parents(const GPtrArray *edges, BlockDriverState *from,
             error_propagate(errp, err);
             return false;
         }
-        if (c == bdrv_primary_child(c->opaque) &&
+        if (bdrv_child_sets_size(c) &&
             !bdrv_refresh_size_tran(c->opaque, tran, errp)) {
             return false;
         }
@@ -284,4 +284,120 @@ bool bdrv_set_backing(BlockDriverState *bs, BlockDriverState *backing,
     }
     bdrv_drained_end(bs);
     return ok;
+}
+
+/* --- children that come and go --- */
+
+/* Child @like of @parent becomes @bs (NULL: none).  @other: the old or new
+ * child. */
+static bool change_child_drained(BlockDriverState *parent, BdrvChildLike like,
+                                 BlockDriverState *bs, BlockDriverState *other,
+                                 Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    Transaction *tran = tran_new();
+    Error *err = NULL;
+    bool ok;
+
+    g_ptr_array_add(nodes, parent);
+    g_ptr_array_add(nodes, other);
+    ok = bdrv_set_child_tran(parent, like, bs, BDRV_CONTENT_SAME, tran,
+                             errp) &&
+         bdrv_refresh_perms_list(nodes, tran, errp) &&
+         bdrv_refresh_size_tran(parent, tran, errp);
+    if (ok) {
+        bdrv_refresh_limits(parent, tran, &err);
+    }
+    if (err) {
+        error_propagate(errp, err);
+        ok = false;
+    }
+    tran_finalize(tran, ok);
+    if (ok) {
+        bdrv_refresh_filename(parent);
+    }
+    return ok;
+}
+
+static bool change_child(BlockDriverState *parent, BdrvChildLike like,
+                         BlockDriverState *bs, BlockDriverState *other,
+                         Error **errp)
+{
+    bool ok;
+
+    bdrv_ref(other);
+    bdrv_drained_begin(parent);
+    ok = change_child_drained(parent, like, bs, other, errp);
+    bdrv_drained_end(parent);
+    if (ok && !bs && bdrv_node(other)->inherits_from == parent) {
+        bdrv_node(other)->inherits_from = NULL;
+    }
+    if (!ok || !bs) {
+        bdrv_leave_aio_context(other);
+    }
+    bdrv_unref(other);
+    return ok;
+}
+
+bool bdrv_add_child(BlockDriverState *parent, BlockDriverState *bs,
+                    Error **errp)
+{
+    g_autofree char *name = NULL;
+
+    if (!parent->drv || !parent->drv->next_child_name) {
+        error_setg(errp, "The node %s does not support adding a child",
+                   bdrv_get_device_or_node_name(parent));
+        return false;
+    }
+    if (!LIST_EMPTY(&bdrv_node(bs)->parents)) {
+        error_setg(errp, "The node %s already has a parent", bs->node_name);
+        return false;
+    }
+    name = parent->drv->next_child_name(parent);
+    return change_child(parent, (BdrvChildLike){ name, BDRV_CHILD_DATA }, bs,
+                        bs, errp);
+}
+
+/* Would @child be let go?  Asked before anything is done to it. */
+static bool may_lose_child(BlockDriverState *parent, const BdrvChild *child,
+                           Error **errp)
+{
+    BdrvChildChange change = {
+        .name = child->name,
+        .role = child->role,
+        .old_bs = child->bs,
+        .content = BDRV_CONTENT_SAME,
+    };
+    Transaction *tran = tran_new();
+    bool ok = bdrv_child_check_frozen(child, NULL, errp) &&
+              bdrv_ask_change(parent, &change, tran, errp) == BDRV_ACCEPT;
+
+    tran_finalize(tran, false);
+    return ok;
+}
+
+bool bdrv_del_child(BlockDriverState *parent, const char *name, Error **errp)
+{
+    BdrvChild *child = bdrv_find_child(parent, name);
+    g_autofree char *own_name = g_strdup(name);
+
+    if (!child) {
+        error_setg(errp, "Node '%s' does not have child '%s'",
+                   bdrv_get_device_or_node_name(parent), name);
+        return false;
+    }
+    if (!parent->drv || !parent->drv->next_child_name) {
+        error_setg(errp, "The node %s does not support removing a child",
+                   bdrv_get_device_or_node_name(parent));
+        return false;
+    }
+    if (!may_lose_child(parent, child, errp)) {
+        return false;
+    }
+    if (!LIST_NEXT(LIST_FIRST(&bdrv_node(child->bs)->parents), next_parent)) {
+        /* Its server may never answer; the drain would wait for it. */
+        bdrv_cancel_in_flight(child->bs, NULL);
+    }
+    return change_child(parent, (BdrvChildLike){ own_name, child->role }, NULL,
+                        child->bs, errp);
 }

@@ -310,6 +310,17 @@ int64_t bdrv_getlength(BlockDriverState *bs)
     return bs->total_bytes;
 }
 
+bool bdrv_child_sets_size(const BdrvChild *child)
+{
+    const BdrvChild *primary;
+
+    if (!child->klass->parent_is_bs) {
+        return false;
+    }
+    primary = bdrv_primary_child(child->opaque);
+    return child == primary || (!primary && (child->role & BDRV_CHILD_DATA));
+}
+
 int64_t bdrv_measure_length(BlockDriverState *bs)
 {
     BdrvChild *child = bdrv_primary_child(bs);

@@ -183,10 +183,14 @@ static bool coroutine_fn wait_for_conflicts(BdrvRequest *r)
 /* The alignment of a serialising request; 0: it is none (rule 4). */
 static int64_t serialising_align(const BdrvRequest *r)
 {
+    const BlockDriver *drv = r->bs->drv;
     int64_t align = bdrv_request_align(r->bs);
 
     if (G_UNLIKELY(r->copies_up || (r->flags & BDRV_REQ_SERIALISING))) {
         return bdrv_get_cluster_size(r->bs);
+    }
+    if (drv->serialises && drv->serialises(r->bs, r->type)) {
+        return align;
     }
     return r->type == BDRV_REQUEST_WRITE &&
            ((r->offset | r->bytes) & (align - 1)) ? align : 0;

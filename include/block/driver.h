@@ -111,6 +111,7 @@ struct BlockDriver {
     bool may_be_unallocated;   /* without backing files: a status that is
                                   neither DATA nor ZERO means unallocated */
     bool has_variable_length;  /* ask getlength each time (host_device) */
+    bool flushes_children;     /* co_flush does it, not the core */
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
     unsigned supported_zero_flags;
@@ -138,10 +139,10 @@ struct BlockDriver {
     /* Fills the options of "prefix:..." file names. */
     bool (*parse_filename)(const char *filename, BlockdevOptions *options,
                            Error **errp);
-    /* The reverse: a name equivalent to @strong, the strong options that are
     /* The child whose storage is what parse_filename says, so that the format
      * of the child is probed; NULL: there is none. */
     const char *probed_child;
+    /* The reverse: a name equivalent to @strong, the strong options that are
      * set (without children), or NULL if there is none.  Caller frees. */
     char *(*short_filename)(const BlockDriverState *bs,
                             struct json_object *strong);
@@ -188,6 +189,18 @@ struct BlockDriver {
     BdrvConsent (*child_change)(BlockDriverState *bs,
                                 const BdrvChildChange *change,
                                 Transaction *tran, Error **errp);
+    /*
+     * Children of the role DATA can be added and removed while the node is in
+     * use, which child_change is asked about: a name for one more.  Caller
+     * frees.  NULL: not possible.
+     */
+    char *(*next_child_name)(BlockDriverState *bs);
+    /*
+     * May @to_replace, a node below, be replaced by another one that shows what
+     * @bs does?  NULL: if it is a filter, what its child allows; else no.
+     */
+    bool (*recurse_can_replace)(BlockDriverState *bs,
+                                BlockDriverState *to_replace);
     /* Adds own limits to bs->bl, which has those of the children. */
     void (*refresh_limits)(BlockDriverState *bs, Error **errp);
     /* Requests are no longer submitted / may be submitted again. */
@@ -248,7 +261,8 @@ struct BlockDriver {
                                         BlockDriverState **file);
     /*
      * Writes cached data back to the children (formats) or makes it durable
-     * (protocols).  The core then flushes the children of data and metadata.
+     * (protocols).  The core then flushes the children of data and metadata,
+     * but with flushes_children.
      */
     int coroutine_fn (*co_flush)(BlockDriverState *bs);
     /*
@@ -258,6 +272,12 @@ struct BlockDriver {
     int coroutine_fn (*co_truncate)(BlockDriverState *bs, int64_t offset,
                                     bool exact, PreallocMode prealloc,
                                     BdrvRequestFlags flags, Error **errp);
+    /*
+     * Is a request of @type serialising (rule 4 of block/request.h)?  For
+     * drivers that need requests on one range to be in the same order for
+     * several children.  NULL: as the core has it.
+     */
+    bool (*serialises)(const BlockDriverState *bs, BdrvRequestType type);
     /* Deallocates all data of the node: it then shows its backing file. */
     int coroutine_fn (*co_make_empty)(BlockDriverState *bs);
     /*

@@ -286,14 +286,29 @@ bool bdrv_append(BlockDriverState *overlay, BlockDriverState *bs,
 bool bdrv_unappend(BlockDriverState *overlay, BlockDriverState *bs,
                    const GPtrArray *moved, Error **errp);
 
+/*
+ * Makes @bs one more child of @parent, whose driver allows for that
+ * (next_child_name).  The user guarantees that it fits what @parent shows.
+ */
+bool bdrv_add_child(BlockDriverState *parent, BlockDriverState *bs,
+                    Error **errp);
+/*
+ * Removes the child called @name of such a node.  If nothing else uses the
+ * child its requests in flight are given up, and that first.
+ */
+bool bdrv_del_child(BlockDriverState *parent, const char *name, Error **errp);
+
 /* --- the backing chain (chain.c) --- */
 
 BlockDriverState *bdrv_skip_filters(BlockDriverState *bs);
 /* The node below @bs in the chain, filters skipped; NULL at the end. */
 BlockDriverState *bdrv_backing_chain_next(BlockDriverState *bs);
 bool bdrv_chain_contains(BlockDriverState *top, BlockDriverState *bs);
-/* Is it certain that @to_replace, @bs or a node below it, shows the same data
- * as @bs? */
+/*
+ * May @to_replace be replaced by a node that shows what @bs does?  It is @bs or
+ * below it with only filters between, and so shows the same data; or a driver
+ * on the way allows for it (recurse_can_replace).
+ */
 bool bdrv_recurse_can_replace(BlockDriverState *bs,
                               BlockDriverState *to_replace);
 /* Forbids / allows again changes of the edges from @top down to @base. */

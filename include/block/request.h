@@ -29,7 +29,8 @@
  *     A request is serialising from begin on or never, and is not widened
  *     after begin returned.  Serialising are: writes that need a
  *     read-modify-write (their blocks), copy-on-read and writes that ask for
- *     it (their clusters), changes of size (all from the smaller size on).
+ *     it (their clusters), changes of size (all from the smaller size on), and
+ *     requests that their driver wants to be so (BlockDriver.serialises).
  *  5. Intent.  The range to be marked is first announced to the bitmaps' store,
  *     which may wait and may refuse.  Then it is marked, before the driver sees
  *     the request.
@@ -81,14 +82,6 @@ enum {
                               read as zeroes */
     /* negative: -errno, the range is undefined */
 };
-
-typedef enum BdrvRequestType {
-    BDRV_REQUEST_READ,
-    BDRV_REQUEST_WRITE, /* of data or zeroes */
-    BDRV_REQUEST_DISCARD,
-    BDRV_REQUEST_TRUNCATE,
-    BDRV_REQUEST_STATUS,
-} BdrvRequestType;
 
 /*
  * It is on the stack of its coroutine; that of a host range is allocated and

@@ -42,6 +42,15 @@ typedef enum BdrvChildRole {
                        BDRV_CHILD_PRIMARY,
 } BdrvChildRole;
 
+/* What a request does (block/request.h). */
+typedef enum BdrvRequestType {
+    BDRV_REQUEST_READ,
+    BDRV_REQUEST_WRITE, /* of data or zeroes */
+    BDRV_REQUEST_DISCARD,
+    BDRV_REQUEST_TRUNCATE,
+    BDRV_REQUEST_STATUS,
+} BdrvRequestType;
+
 /* Flags of a request. */
 typedef enum BdrvRequestFlags {
     BDRV_REQ_FUA = 1 << 0,             /* on stable storage when it returns */
