@@ -144,6 +144,40 @@ static void on_io_error(BlockBackend *blk, bool is_read, int error,
     });
 }
 
+/* The sectors that a range touches. */
+static int64_t first_sector(int64_t offset)
+{
+    return offset / BDRV_SECTOR_SIZE;
+}
+
+static int64_t count_sectors(int64_t offset, int64_t bytes)
+{
+    return DIV_ROUND_UP(offset + bytes, BDRV_SECTOR_SIZE) -
+           first_sector(offset);
+}
+
+static void on_quorum_failure(BlockDriverState *bs, int64_t offset,
+                              int64_t bytes)
+{
+    qapi_event_send_quorum_failure(&(QuorumFailureEvent) {
+        .reference = (char *)bdrv_get_device_or_node_name(bs),
+        .sector_num = first_sector(offset),
+        .sectors_count = count_sectors(offset, bytes),
+    });
+}
+
+static void on_quorum_report_bad(QuorumOpType type, BlockDriverState *bs,
+                                 int error, int64_t offset, int64_t bytes)
+{
+    qapi_event_send_quorum_report_bad(&(QuorumReportBadEvent) {
+        .type = type,
+        .error = error ? strerror(error) : NULL,
+        .node_name = bs->node_name,
+        .sector_num = first_sector(offset),
+        .sectors_count = count_sectors(offset, bytes),
+    });
+}
+
 void blockdev_init_events(void)
 {
     job_event_hooks = (JobEventHooks) {
@@ -158,5 +192,7 @@ void blockdev_init_events(void)
         .image_corrupted = on_image_corrupted,
         .write_threshold = on_write_threshold,
         .io_error = on_io_error,
+        .quorum_failure = on_quorum_failure,
+        .quorum_report_bad = on_quorum_report_bad,
     };
 }

@@ -13,6 +13,7 @@ extern const BlockDriver bdrv_nbd;
 extern const BlockDriver bdrv_null_aio;
 extern const BlockDriver bdrv_null_co;
 extern const BlockDriver bdrv_qcow2;
+extern const BlockDriver bdrv_quorum;
 extern const BlockDriver bdrv_raw;
 extern const BlockDriver bdrv_snapshot_access;
 extern const BlockDriver bdrv_throttle;
@@ -32,6 +33,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_compress,
     &bdrv_copy_before_write,
     &bdrv_copy_on_read,
+    &bdrv_quorum,
     &bdrv_snapshot_access,
     &bdrv_throttle,
     NULL,

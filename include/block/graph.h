@@ -424,6 +424,12 @@ typedef struct BdrvEventHooks {
                             uint64_t exceeded);
     void (*io_error)(BlockBackend *blk, bool is_read, int error,
                      BlockErrorAction action);
+    /* Too few children of the quorum @bs agree, or work at all. */
+    void (*quorum_failure)(BlockDriverState *bs, int64_t offset,
+                           int64_t bytes);
+    /* Child @bs of a quorum failed with @error, or (0) lost a vote. */
+    void (*quorum_report_bad)(QuorumOpType type, BlockDriverState *bs,
+                              int error, int64_t offset, int64_t bytes);
 } BdrvEventHooks;
 extern BdrvEventHooks bdrv_event_hooks;
 
