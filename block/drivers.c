@@ -4,6 +4,7 @@
 #include "block/driver.h"
 
 extern const BlockDriver bdrv_blkdebug;
+extern const BlockDriver bdrv_blkverify;
 extern const BlockDriver bdrv_compress;
 extern const BlockDriver bdrv_copy_before_write;
 extern const BlockDriver bdrv_copy_on_read;
@@ -30,6 +31,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_raw,
     /* filters */
     &bdrv_blkdebug,
+    &bdrv_blkverify,
     &bdrv_compress,
     &bdrv_copy_before_write,
     &bdrv_copy_on_read,
