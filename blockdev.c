@@ -70,6 +70,31 @@ bool qmp_blockdev_reopen(BlockdevReopenArg *arg, Error **errp)
     return bdrv_reopen_multiple(arg->options, errp);
 }
 
+bool qmp_x_blockdev_change(XBlockdevChangeArg *arg, Error **errp)
+{
+    BlockDriverState *parent = bdrv_lookup_bs(arg->parent, arg->parent, errp);
+    BlockDriverState *bs;
+
+    if (!parent) {
+        return false;
+    }
+    if (!arg->child == !arg->node) {
+        error_setg(errp, arg->child
+                   ? "The parameters child and node are in conflict"
+                   : "Either child or node must be specified");
+        return false;
+    }
+    if (arg->child) {
+        return bdrv_del_child(parent, arg->child, errp);
+    }
+    bs = bdrv_find_node(arg->node);
+    if (!bs) {
+        error_setg(errp, "Node '%s' not found", arg->node);
+        return false;
+    }
+    return bdrv_add_child(parent, bs, errp);
+}
+
 bool qmp_blockdev_create(BlockdevCreateArg *arg, Error **errp)
 {
     return create_job_start(arg->job_id, arg->options, errp);
