@@ -212,7 +212,7 @@ static bool value_unflatten(json_object *value, Error **errp)
            tree_unflatten(value, errp);
 }
 
-/* Makes {"a.b": v} to {"a": {"b": v}}, as nested as needed. */
+/* Converts {"a.b": v} to {"a": {"b": v}}, as nested as needed. */
 static bool tree_unflatten(json_object *tree, Error **errp)
 {
     g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func(g_free);
@@ -282,7 +282,7 @@ static void elements_make_arrays(json_object *array)
     }
 }
 
-/* {"a": {"0": x, "1": y}} becomes {"a": [x, y]}. */
+/* Converts {"a": {"0": x, "1": y}} to {"a": [x, y]}. */
 static void tree_make_arrays(json_object *tree)
 {
     struct lh_entry *entry;
@@ -506,14 +506,14 @@ static bool needs_filename(json_object *tree, bool is_storage)
     const char *driver = tree_string(tree, "driver");
 
     if (json_object_object_get(tree, "driver")) {
-        /* One that is no string is refused later. */
+        /* One that is not a string is refused later. */
         return driver && tree_string(tree, "filename") &&
                driver_parses_filename(driver);
     }
     return is_storage && !json_object_object_get(tree, "file");
 }
 
-/* Names the missing drivers of @tree and of its children. */
+/* Adds the missing drivers of @tree and of its children. */
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
                           GHashTable *guessed, Error **errp)
 {
@@ -739,7 +739,7 @@ static json_object *opened_with(const BdrvChild *c, json_object *tree)
            bdrv_node(c->bs)->inherits_from == c->opaque ? sub : NULL;
 }
 
-/* Lets @bs and those opened with it remember how its options were written. */
+/* Stores in @bs and the nodes opened with it how the options were written. */
 static void remember_given(BlockDriverState *bs, json_object *tree)
 {
     BdrvChild *c;
@@ -754,7 +754,7 @@ static void remember_given(BlockDriverState *bs, json_object *tree)
     }
 }
 
-/* ... and which of them are raw by guess. */
+/* ... and which of the formats are raw by guess. */
 static void remember_guessed(BlockDriverState *bs, json_object *tree,
                              GHashTable *guessed)
 {

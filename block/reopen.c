@@ -354,7 +354,7 @@ static BdrvChild *find_option_child(BlockDriverState *bs, const char *name)
     return NULL;
 }
 
-/* Replaces child @option->name by what the options refer to. */
+/* Replaces child @option->name as the options specify. */
 static bool replace_child(ReopenQueue *queue, BlockDriverState *bs,
                           const BdrvOptionsChild *option, Error **errp)
 {
