@@ -164,6 +164,9 @@ static int coroutine_fn move_area(MirrorState *m, const CopyArea *area,
     if (m->zeroed && area->kind == COPY_ZERO && ret == 0) {
         hbitmap_set(m->zeroed, area->offset, area->bytes);
     }
+    if (ret == 0) {
+        mirror_note_copied(m, area->offset, area->bytes);
+    }
     return ret;
 }
 
@@ -220,13 +223,19 @@ static int coroutine_fn move(void *opaque, const CopyArea *area,
                              bool *is_read)
 {
     MirrorState *m = opaque;
+    int ret;
 
     if (m->mode == MIRROR_ACTIVE &&
         block_reqs_find(&m->writes, area->offset, area->bytes)) {
         block_reqs_wait_all(&m->writes, area->offset, area->bytes);
-        return copy_range(m, area->offset, area->bytes, false, is_read);
+        ret = copy_range(m, area->offset, area->bytes, false, is_read);
+    } else {
+        ret = move_area(m, area, false, is_read);
     }
-    return move_area(m, area, false, is_read);
+    if (ret == 0) {
+        mirror_flush_sometimes(m);
+    }
+    return ret;
 }
 
 static void begun(void *opaque, const CopyArea *area)
@@ -283,7 +292,7 @@ static void coroutine_fn copy_rest_entry(void *opaque)
     copier_run(&m->copier);
     *call->error = m->copier.error;
     if (call->error->ret == 0) {
-        call->error->ret = bdrv_co_flush(m->target->bs);
+        call->error->ret = mirror_flush(m);
     }
 }
 
@@ -328,7 +337,8 @@ bool mirror_copy_init(MirrorState *m, Error **errp)
     m->todo = hbitmap_try_new(m->len, m->p.unit);
     m->zeroed = m->p.target_is_zero ? hbitmap_try_new(m->len, m->p.unit)
                                     : NULL;
-    if (!m->todo || (m->p.target_is_zero && !m->zeroed)) {
+    if (!m->todo || (m->p.target_is_zero && !m->zeroed) ||
+        !mirror_durable_init(m)) {
         error_setg(errp, "No memory to record what of node '%s' is to be "
                    "copied", m->bs->file->bs->node_name);
         return false;
@@ -348,4 +358,5 @@ void mirror_copy_destroy(MirrorState *m)
     copy_walker_destroy(&m->walker);
     hbitmap_free(g_steal_pointer(&m->todo));
     hbitmap_free(g_steal_pointer(&m->zeroed));
+    mirror_durable_destroy(m);
 }

@@ -129,7 +129,7 @@ int mirror_prepare(Job *job)
         mirror_describe(s, &error, &job->err);
         return ret;
     }
-    s->durable = true;
+    s->flushed = true;
     if (!s->should_complete) {
         return 0;
     }
@@ -143,10 +143,20 @@ void mirror_commit(Job *job)
 }
 
 /*
- * The difference is known only if all that is to be copied was found, and the
- * copied data is durable.  A job that ended and then failed, or was cancelled,
- * has not flushed its target.
+ * The difference is known only if all that is to be copied was found.  A job
+ * that ended and then failed, or was cancelled, has not flushed its target.
  */
+static const HBitmap *find_differing(MirrorJob *s)
+{
+    if (!s->found || s->bitmap.mode != BITMAP_SYNC_MODE_ALWAYS) {
+        return NULL;
+    }
+    if (!s->flushed) {
+        mirror_flush(s->m);
+    }
+    return mirror_find_differing(s->m);
+}
+
 void mirror_abort(Job *job)
 {
     MirrorJob *s = to_mirror(job);
@@ -157,12 +167,7 @@ void mirror_abort(Job *job)
     }
     bdrv_cancel_in_flight(s->target, NULL);
     drain_source(s);
-    if (!s->durable && s->found &&
-        s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
-        s->durable = bdrv_flush(s->target) == 0;
-    }
-    job_bitmap_finish_mirror(&s->bitmap, false,
-                             s->durable ? s->m->todo : NULL);
+    job_bitmap_finish_mirror(&s->bitmap, false, find_differing(s));
 }
 
 void mirror_clean(Job *job)

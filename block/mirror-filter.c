@@ -118,6 +118,9 @@ static void coroutine_fn begin_write(MirrorState *m, MirrorWrite *w)
 /* @same: source and target have been written. */
 static void end_write(MirrorState *m, MirrorWrite *w, bool same)
 {
+    if (same) {
+        mirror_note_copied(m, w->offset, w->bytes);
+    }
     if (m->mode != MIRROR_OFF) {
         mirror_rate_add(&m->written, w->bytes);
         mirror_forget_kind(m, w->offset, w->bytes);

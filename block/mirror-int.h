@@ -48,6 +48,14 @@ typedef struct MirrorRate {
     uint64_t rate;  /* of the last whole interval */
 } MirrorRate;
 
+/* What was copied and may not be durable (block/mirror-durable.c). */
+typedef struct MirrorDurable {
+    HBitmap *unflushed; /* copied since a flush began; NULL: not recorded */
+    HBitmap *flushing;  /* copied before that, and no flush has succeeded */
+    int64_t next_ns;    /* not before this time is the next flush */
+    bool busy;          /* a flush is in flight while data is copied */
+} MirrorDurable;
+
 /* How a mirror copies; set before the filter is inserted. */
 typedef struct MirrorCopyParams {
     int64_t unit;        /* of todo: a power of two */
@@ -61,6 +69,7 @@ typedef struct MirrorCopyParams {
     bool target_is_zero; /* it reads as zeroes at the start */
     bool unmap;
     bool commit;         /* the target is below the source */
+    bool resumable;      /* what still differs after a failure is needed */
 } MirrorCopyParams;
 
 typedef struct MirrorState {
@@ -92,6 +101,7 @@ typedef struct MirrorState {
     CopyMover *mover;
     Copier copier;
     MirrorRate written, copied;
+    MirrorDurable durable;
 } MirrorState;
 
 /* --- the filter (block/mirror-filter.c); main thread --- */
@@ -135,6 +145,25 @@ int coroutine_fn mirror_copy_now(MirrorState *m, int64_t offset,
 /* Copies all that is left, and flushes the target.  0 or -errno as in *@error.
  * Main thread, with the filter drained. */
 int mirror_copy_rest(MirrorState *m, BlockCopyError *error);
+/* --- what is durable (block/mirror-durable.c) --- */
+
+/* False: there is no memory. */
+bool mirror_durable_init(MirrorState *m);
+void mirror_durable_destroy(MirrorState *m);
+/* The range was written to the target. */
+void mirror_note_copied(MirrorState *m, int64_t offset, int64_t bytes);
+/* Flushes the target: 0 or -errno.  Not while the copier runs. */
+int coroutine_mixed_fn mirror_flush(MirrorState *m);
+/* For the copier: flushes the target if that is due, and ignores errors. */
+void coroutine_fn mirror_flush_sometimes(MirrorState *m);
+/*
+ * Of a job that has failed, with the filter drained: adds to todo what may not
+ * be durable.  Set in the result, which belongs to @m: the target may differ.
+ */
+const HBitmap *mirror_find_differing(MirrorState *m);
+
+/* --- progress (block/mirror-copy.c) --- */
+
 /* Bytes that are to be copied or are being copied. */
 int64_t mirror_left(const MirrorState *m);
 /* The target is the same as the source, and stays so. */

@@ -26,7 +26,7 @@ typedef struct MirrorJob {
     bool should_complete; /* and replace the source */
     bool waiting;         /* for something to do, ready */
     bool found;           /* all that is to be copied at first is in todo */
-    bool durable;         /* what is not left is on stable storage */
+    bool flushed;         /* the target was, or that failed, at the end */
     BlockDriverState *drained; /* the source, from the end to clean */
 } MirrorJob;
 

@@ -110,6 +110,7 @@ static MirrorCopyParams copy_params(BlockDriverState *target,
         .full = full,
         .target_is_zero = p->target_is_zero,
         .unmap = p->unmap,
+        .resumable = bitmap->bitmap && bitmap->mode == BITMAP_SYNC_MODE_ALWAYS,
     };
 }
 

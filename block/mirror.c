@@ -122,7 +122,7 @@ static bool must_end(const MirrorJob *s)
 static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
 {
     BlockCopyError error = {
-        .ret = bdrv_co_flush(s->target),
+        .ret = mirror_flush(s->m),
     };
 
     *ret = error.ret;
@@ -189,14 +189,15 @@ static void describe(BlockJob *job, const BlockCopyError *error, Error **errp)
     mirror_describe(to_mirror(&job->job), error, errp);
 }
 
-/* The job fails: what was copied until now is made durable, and stays so. */
+/* The job fails: what was copied until now is made durable, if possible. */
 static void coroutine_fn give_up(MirrorJob *s)
 {
     mirror_set_mode(s->m, MIRROR_RECORD);
     if (s->bitmap.bitmap && s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS &&
         s->found) {
         /* Active writes in flight set their bits again, as the mode changed. */
-        s->durable = bdrv_co_flush(s->target) == 0;
+        mirror_flush(s->m);
+        s->flushed = true;
     }
 }
 

@@ -310,8 +310,7 @@ class Case:
         how = self.how
         if 'flush' in how:                  # nothing is known to be there
             return self.before.dirty | self.bitmap.dirty | \
-                (self.bitmap.all_granules() if self.sync in ('full', 'top')
-                 else set())
+                self.in_granules(self.to_copy())
         if 'source' in how or 'target' in how:
             return self.in_granules(self.left_at_error())
         if 'armed' in how:

@@ -7,6 +7,7 @@
 import random
 import socket
 import threading
+import time
 
 import iotests
 from iotests import NbdClient, NbdError, check
@@ -213,3 +214,50 @@ class Snapshot:
             if fits():
                 return
             state[op.offset:op.offset + op.length] = op.content
+
+
+class WrittenDisk:
+    """An exported node, and clients that write to it until stop()."""
+
+    def __init__(self, qsd, node, size, clients, seed, stripes=100,
+                 data=None):
+        self.qsd = qsd
+        self.node = node
+        self.size = size
+        self.data = data or bytearray(size)
+        self.lock = threading.Lock()
+        self.gate = Gate()
+        self.clients = clients
+        self.stripes = stripes
+        self.may_fail = False
+        self.writers = []
+        for i in range(clients):
+            self.writers.append(Writer(self, i, seed * 100 + i))
+
+    def start(self):
+        for writer in self.writers:
+            writer.start()
+        self.gate.release()
+
+    def some_writes(self, count):
+        """Let so many more come to their end."""
+        goal = sum(w.finished for w in self.writers) + count
+        deadline = time.monotonic() + iotests.TIMEOUT
+        while sum(w.finished for w in self.writers) < goal:
+            self.check_writers()
+            check(time.monotonic() < deadline, 'the writers hang')
+            time.sleep(0.002)
+
+    def check_writers(self):
+        for writer in self.writers:
+            if writer.error:
+                raise writer.error
+
+    def stop(self):
+        for writer in self.writers:
+            writer.stop = True
+        self.gate.release()
+        for writer in self.writers:
+            writer.join(iotests.TIMEOUT)
+            check(not writer.is_alive(), 'a writer hangs')
+        self.check_writers()

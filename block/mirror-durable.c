@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What of the data that a mirror has copied may not be on stable storage.
+ *
+ * A bitmap that says what still differs after a failure must not forget what is
+ * only in a cache of the target.  The flush at the end of a failed job is of no
+ * use where the connection to the target is what failed.  So the target is
+ * flushed from time to time while data is copied, and the copied ranges are
+ * recorded in two bitmaps:
+ *
+ *     copied --> unflushed --> flushing --> durable
+ *                   a flush begins   it succeeds
+ *
+ * A flush that fails is not an error of the job: its ranges stay in `flushing`
+ * until a later one succeeds.  One flush is in flight at a time.
+ */
+#include "qemu/osdep.h"
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/mirror-int.h"
+#include "qemu/aio.h"
+
+/* Between the starts of two flushes while data is copied. */
+#define FLUSH_NS INT64_C(1000000000)
+
+bool mirror_durable_init(MirrorState *m)
+{
+    MirrorDurable *d = &m->durable;
+
+    if (!m->p.resumable) {
+        return true;
+    }
+    d->unflushed = hbitmap_try_new(m->len, m->p.unit);
+    d->flushing = hbitmap_try_new(m->len, m->p.unit);
+    d->next_ns = aio_now_ns() + FLUSH_NS;
+    return d->unflushed && d->flushing;
+}
+
+void mirror_durable_destroy(MirrorState *m)
+{
+    hbitmap_free(g_steal_pointer(&m->durable.unflushed));
+    hbitmap_free(g_steal_pointer(&m->durable.flushing));
+}
+
+void mirror_note_copied(MirrorState *m, int64_t offset, int64_t bytes)
+{
+    if (m->durable.unflushed) {
+        hbitmap_set(m->durable.unflushed, offset, MIN(bytes, m->len - offset));
+    }
+}
+
+static void begin_flush(MirrorDurable *d)
+{
+    if (d->unflushed) {
+        hbitmap_merge(d->flushing, d->unflushed, d->flushing);
+        hbitmap_reset_all(d->unflushed);
+    }
+}
+
+int coroutine_mixed_fn mirror_flush(MirrorState *m)
+{
+    MirrorDurable *d = &m->durable;
+    int ret;
+
+    begin_flush(d);
+    ret = bdrv_flush(m->target->bs);
+    if (ret == 0 && d->flushing) {
+        hbitmap_reset_all(d->flushing);
+    }
+    return ret;
+}
+
+void coroutine_fn mirror_flush_sometimes(MirrorState *m)
+{
+    MirrorDurable *d = &m->durable;
+
+    if (!d->unflushed || d->busy || aio_now_ns() < d->next_ns) {
+        return;
+    }
+    d->busy = true;
+    mirror_flush(m);
+    d->next_ns = aio_now_ns() + FLUSH_NS;
+    d->busy = false;
+}
+
+const HBitmap *mirror_find_differing(MirrorState *m)
+{
+    MirrorDurable *d = &m->durable;
+
+    if (d->unflushed) {
+        hbitmap_merge(m->todo, d->unflushed, m->todo);
+        hbitmap_merge(m->todo, d->flushing, m->todo);
+    }
+    return m->todo;
+}
