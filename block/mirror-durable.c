@@ -11,8 +11,10 @@
  *     copied --> unflushed --> flushing --> durable
  *                   a flush begins   it succeeds
  *
- * A flush that fails is not an error of the job: its ranges stay in `flushing`
- * until a later one succeeds.  One flush is in flight at a time.
+ * A flush that fails is not an error of the job.  But a later one that succeeds
+ * does not show that the data of the first is durable: the kernel takes pages
+ * for clean that it failed to write.  So all that is copied stays recorded from
+ * then on.  One flush is in flight at a time.
  */
 #include "qemu/osdep.h"
 #include "block/graph.h"
@@ -51,7 +53,7 @@ void mirror_note_copied(MirrorState *m, int64_t offset, int64_t bytes)
 
 static void begin_flush(MirrorDurable *d)
 {
-    if (d->unflushed) {
+    if (d->unflushed && !d->failed) {
         hbitmap_merge(d->flushing, d->unflushed, d->flushing);
         hbitmap_reset_all(d->unflushed);
     }
@@ -64,7 +66,8 @@ int coroutine_mixed_fn mirror_flush(MirrorState *m)
 
     begin_flush(d);
     ret = bdrv_flush(m->target->bs);
-    if (ret == 0 && d->flushing) {
+    d->failed |= ret < 0;
+    if (d->flushing && !d->failed) {
         hbitmap_reset_all(d->flushing);
     }
     return ret;
@@ -74,7 +77,8 @@ void coroutine_fn mirror_flush_sometimes(MirrorState *m)
 {
     MirrorDurable *d = &m->durable;
 
-    if (!d->unflushed || d->busy || aio_now_ns() < d->next_ns) {
+    if (!d->unflushed || d->busy || d->failed ||
+        aio_now_ns() < d->next_ns) {
         return;
     }
     d->busy = true;

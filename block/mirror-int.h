@@ -52,6 +52,7 @@ typedef struct MirrorRate {
 typedef struct MirrorDurable {
     HBitmap *unflushed; /* copied since a flush began; NULL: not recorded */
     HBitmap *flushing;  /* copied before that, and no flush has succeeded */
+    bool failed;        /* a flush has failed: nothing leaves the two */
     int64_t next_ns;    /* not before this time is the next flush */
     bool busy;          /* a flush is in flight while data is copied */
 } MirrorDurable;
