@@ -24,6 +24,7 @@ typedef struct MirrorJob {
     /* --- the context's thread, and the exclusive main thread --- */
     MirrorCopyMode copy_mode;
     bool should_complete; /* and replace the source */
+    bool ending;          /* nothing was left when it was to end */
     bool waiting;         /* for something to do, ready */
     bool found;           /* all that is to be copied at first is in todo */
     bool flushed;         /* the target was, or that failed, at the end */

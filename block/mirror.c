@@ -27,10 +27,16 @@
 
 /* --- modes --- */
 
+/* Must the job end as soon as nothing is left? */
+static bool must_end(const MirrorJob *s)
+{
+    return s->should_complete || job_cancel_requested(&s->common.job);
+}
+
 static MirrorMode wanted_mode(const MirrorJob *s)
 {
-    return s->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING ? MIRROR_ACTIVE
-                                                           : MIRROR_RECORD;
+    return s->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING || s->ending
+        ? MIRROR_ACTIVE : MIRROR_RECORD;
 }
 
 /* A job that a user, or an error, has paused uses its target no more. */
@@ -114,11 +120,6 @@ static int coroutine_fn fill(MirrorJob *s)
     return error.ret;
 }
 
-static bool must_end(const MirrorJob *s)
-{
-    return s->should_complete || job_cancel_requested(&s->common.job);
-}
-
 static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
 {
     BlockCopyError error = {
@@ -128,6 +129,25 @@ static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
     *ret = error.ret;
     return error.ret == 0 ||
            block_job_forgive(&s->common, s->on_target_error, &error);
+}
+
+/*
+ * Before the end, nothing is left: from now on writes go to both nodes, so that
+ * it stays so.  The main thread will wait for a flush and for writes in flight;
+ * the flush here shows that the target answers.  One that does not blocks only
+ * the job, which can be cancelled.
+ */
+static int coroutine_fn before_end(MirrorJob *s)
+{
+    int ret;
+
+    s->ending = true;
+    mirror_set_mode(s->m, MIRROR_ACTIVE);
+    if (!flush_target(s, &ret)) {
+        return ret;
+    }
+    return ret < 0 || mirror_left(s->m) ||
+           job_is_cancelled(&s->common.job) ? -EAGAIN : 0;
 }
 
 /*
@@ -151,8 +171,7 @@ static int coroutine_fn idle(BlockJob *job, Error **errp)
     }
     while (!job_is_cancelled(j) && mirror_left(s->m) == 0) {
         if (must_end(s)) {
-            mirror_set_mode(s->m, MIRROR_ACTIVE);
-            return 0;
+            return before_end(s);
         }
         s->waiting = true;
         job_yield(j);

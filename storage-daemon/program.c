@@ -69,18 +69,20 @@ static void hurry(void *opaque)
 }
 
 /*
- * Jobs, devices and exports end before the nodes they use; closing the nodes
- * stores the persistent bitmaps.
+ * Jobs, exports and devices end before the nodes they use; closing the nodes
+ * stores the persistent bitmaps.  Jobs come first: the end of an export drains
+ * its node, which waits for requests of jobs; but the cancel of a job makes
+ * those fail that a dead target may never answer.
  */
 static void shut_down(const Program *program)
 {
     hurry(NULL);
+    job_cancel_sync_all();
     if (nbd_server_get()) {
         nbd_server_stop(NULL);
     } else {
         blk_exp_close_all();
     }
-    job_cancel_sync_all();
     if (program->close_devices) {
         program->close_devices();
     }
