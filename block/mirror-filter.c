@@ -31,6 +31,7 @@ typedef struct MirrorWrite {
     BdrvRequestFlags flags;
     bool active;
     uint64_t epoch;
+    uint64_t number; /* in the order in which they begin */
 } MirrorWrite;
 
 /* --- the two halves of a request --- */
@@ -112,7 +113,23 @@ static void coroutine_fn begin_write(MirrorState *m, MirrorWrite *w)
     }
     w->active = m->mode == MIRROR_ACTIVE;
     w->epoch = m->epoch;
+    w->number = ++m->begun;
     block_reqs_add(&m->writes, &w->req, start, end - start);
+}
+
+void coroutine_fn mirror_wait_writes(MirrorState *m)
+{
+    uint64_t last = m->begun;
+    BlockReq *req;
+
+    do {
+        LIST_FOREACH(req, &m->writes.reqs, list) {
+            if (container_of(req, MirrorWrite, req)->number <= last) {
+                co_queue_wait(&req->waiters, NULL);
+                break; /* the list has changed */
+            }
+        }
+    } while (req);
 }
 
 /* @same: source and target have been written. */

@@ -94,6 +94,7 @@ typedef struct MirrorState {
     HBitmap *todo;        /* set: the target differs, or may */
     HBitmap *zeroed;      /* set: the target reads as zeroes; NULL: unknown */
     BlockReqList writes;  /* of the guest, in flight */
+    uint64_t begun;       /* how many of these have begun */
     BlockReqList copying; /* areas of the copier, in flight */
     int64_t in_flight;    /* bytes of these areas */
     CopyWalker walker;
@@ -117,6 +118,8 @@ BlockDriverState *mirror_filter_new(BlockDriverState *source,
                                     const MirrorCopyParams *params,
                                     Error **errp);
 MirrorState *mirror_filter_state(BlockDriverState *filter);
+/* Waits until the writes of the guest that are in flight now have ended. */
+void coroutine_fn mirror_wait_writes(MirrorState *m);
 /* Changes the mode; it stays OFF once it is. */
 void mirror_set_mode(MirrorState *m, MirrorMode mode);
 /* Mode OFF: the filter uses nothing of source and target.  Nothing may be in

@@ -133,9 +133,9 @@ static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
 
 /*
  * Before the end, nothing is left: from now on writes go to both nodes, so that
- * it stays so.  The main thread will wait for a flush and for writes in flight;
- * the flush here shows that the target answers.  One that does not blocks only
- * the job, which can be cancelled.
+ * it stays so.  The main thread will wait for writes in flight and for a flush,
+ * so the same is done here first: a target that does not answer blocks only the
+ * job, which can be cancelled.
  */
 static int coroutine_fn before_end(MirrorJob *s)
 {
@@ -143,6 +143,7 @@ static int coroutine_fn before_end(MirrorJob *s)
 
     s->ending = true;
     mirror_set_mode(s->m, MIRROR_ACTIVE);
+    mirror_wait_writes(s->m);
     if (!flush_target(s, &ret)) {
         return ret;
     }
