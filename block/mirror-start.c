@@ -271,7 +271,7 @@ static MirrorJob *start_drained(Start *st, Transaction *attached, Error **errp)
         tran_abort(attached);
     }
     if (!s) {
-        job_bitmap_finish_mirror(&st->bitmap, false, NULL);
+        job_bitmap_finish(&st->bitmap, false, NULL); /* nothing was copied */
     }
     return s;
 }

@@ -33,8 +33,8 @@ bool job_bitmap_find(JobBitmap *b, BlockDriverState *source,
 const HBitmap *job_bitmap_bits(const JobBitmap *b);
 /* From now on new writes are recorded in a successor. */
 bool job_bitmap_freeze(JobBitmap *b, Error **errp);
-/* At the end of a backup; @left: what was not copied (NULL: no copying was
- * tried). */
+/* At the end of a backup, or of a mirror that did not start; @left: what was
+ * not copied (NULL: no copying was tried). */
 void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left);
 /* At the end of a backup that ran and failed: what was copied is not known, or
  * may be lost. */
