@@ -54,12 +54,6 @@ static bool chain_is_free(BlockDriverState *bs, BlockDriverState *last,
     return true;
 }
 
-static int job_flags(bool auto_finalize, bool auto_dismiss)
-{
-    return (auto_finalize ? 0 : JOB_MANUAL_FINALIZE) |
-           (auto_dismiss ? 0 : JOB_MANUAL_DISMISS);
-}
-
 /* --- block-stream --- */
 
 static bool stream_check_args(const BlockStreamArg *arg, Error **errp)

@@ -7,12 +7,6 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-block-job.h"
 
-static int job_flags(bool auto_finalize, bool auto_dismiss)
-{
-    return (auto_finalize ? 0 : JOB_MANUAL_FINALIZE) |
-           (auto_dismiss ? 0 : JOB_MANUAL_DISMISS);
-}
-
 /* The node that is mirrored: a root, or a filter that jobs have inserted is
  * above it. */
 static BlockDriverState *find_source(const char *device, Error **errp)
@@ -31,64 +25,44 @@ static void adjust_sync(MirrorParams *p, BlockDriverState *source)
     }
 }
 
-bool qmp_blockdev_mirror(BlockdevMirrorArg *arg, Error **errp)
+static MirrorParams common_params(const MirrorCommon *c)
 {
-    BlockDriverState *source, *target;
-    MirrorParams p = {
-        .job_id = arg->job_id,
-        .filter_name = arg->filter_node_name,
-        .replaces = arg->replaces,
+    return (MirrorParams) {
+        .job_id = c->job_id,
+        .replaces = c->replaces,
         .bitmap = {
-            .sync = arg->sync,
-            .name = arg->bitmap,
-            .has_mode = arg->has_bitmap_mode,
-            .mode = arg->bitmap_mode,
+            .sync = c->sync,
+            .name = c->bitmap,
+            .has_mode = c->has_bitmap_mode,
+            .mode = c->bitmap_mode,
         },
-        .granularity = arg->granularity,
-        .buf_size = arg->buf_size,
-        .speed = arg->speed,
-        .on_source_error = arg->on_source_error,
-        .on_target_error = arg->on_target_error,
-        .copy_mode = arg->copy_mode,
+        .granularity = c->granularity,
+        .buf_size = c->buf_size,
+        .speed = c->speed,
+        .on_source_error = c->on_source_error,
+        .on_target_error = c->on_target_error,
+        .copy_mode = c->copy_mode,
         .unmap = true,
-        .target_is_zero = arg->target_is_zero,
-        .flags = job_flags(arg->auto_finalize, arg->auto_dismiss),
+        .flags = job_flags(c->auto_finalize, c->auto_dismiss),
     };
+}
 
-    source = find_source(arg->device, errp);
+bool qmp_blockdev_mirror(BlockdevMirror *arg, Error **errp)
+{
+    MirrorParams p = common_params(qapi_BlockdevMirror_base(arg));
+    BlockDriverState *source = find_source(arg->device, errp), *target;
+
     target = source ? bdrv_lookup_bs(arg->target, arg->target, errp) : NULL;
     if (!target) {
         return false;
     }
+    p.filter_name = arg->filter_node_name;
+    p.target_is_zero = arg->target_is_zero;
     adjust_sync(&p, source);
     return mirror_job_start(source, target, &p, errp);
 }
 
 /* --- drive-mirror --- */
-
-static MirrorParams drive_params(const DriveMirror *arg)
-{
-    return (MirrorParams) {
-        .job_id = arg->job_id,
-        .replaces = arg->replaces,
-        .bitmap = {
-            .sync = arg->sync,
-            .name = arg->bitmap,
-            .has_mode = arg->has_bitmap_mode,
-            .mode = arg->bitmap_mode,
-        },
-        .granularity = arg->granularity,
-        .buf_size = arg->buf_size,
-        .speed = arg->speed,
-        .on_source_error = arg->on_source_error,
-        .on_target_error = arg->on_target_error,
-        .copy_mode = arg->copy_mode,
-        .backing = arg->mode == NEW_IMAGE_MODE_EXISTING
-            ? MIRROR_BACKING_OPEN : MIRROR_BACKING_SOURCE,
-        .unmap = arg->unmap,
-        .flags = job_flags(arg->auto_finalize, arg->auto_dismiss),
-    };
-}
 
 /* Before a file is made for nothing. */
 static bool check_drive(const DriveMirror *arg, BlockDriverState *source,
@@ -110,16 +84,11 @@ static bool check_drive(const DriveMirror *arg, BlockDriverState *source,
     return true;
 }
 
-static bool has_zero_init(BlockDriverState *bs)
-{
-    return bs->drv->has_zero_init && bs->drv->has_zero_init(bs);
-}
-
 bool qmp_drive_mirror(DriveMirror *arg, Error **errp)
 {
     g_autoptr(BlockDriverState) target = NULL;
     BlockDriverState *source = find_source(arg->device, errp);
-    MirrorParams p = drive_params(arg);
+    MirrorParams p = common_params(qapi_DriveMirror_base(arg));
     BlockdevTarget t = {
         .filename = arg->target,
         .format = arg->format,
@@ -131,6 +100,9 @@ bool qmp_drive_mirror(DriveMirror *arg, Error **errp)
     if (!source || !check_drive(arg, source, errp)) {
         return false;
     }
+    p.backing = arg->mode == NEW_IMAGE_MODE_EXISTING
+        ? MIRROR_BACKING_OPEN : MIRROR_BACKING_SOURCE;
+    p.unmap = arg->unmap;
     adjust_sync(&p, source);
     if (!mirror_job_check(source, &p, errp)) {
         return false;
@@ -142,7 +114,7 @@ bool qmp_drive_mirror(DriveMirror *arg, Error **errp)
     }
     p.target_is_zero = arg->mode != NEW_IMAGE_MODE_EXISTING &&
                        p.bitmap.sync == MIRROR_SYNC_MODE_FULL &&
-                       has_zero_init(target);
+                       bdrv_has_zero_init(target);
     return mirror_job_start(source, target, &p, errp);
 }
 

@@ -285,25 +285,6 @@ static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
     return bdrv_op_check(source, errp) && bdrv_op_check(target, errp);
 }
 
-static bool check_sizes(BlockDriverState *source, BlockDriverState *target,
-                        Error **errp)
-{
-    int64_t len = bdrv_getlength(source), target_len = bdrv_getlength(target);
-
-    if (len < 0 || target_len < 0) {
-        error_setg_errno(errp, len < 0 ? -len : -target_len,
-                         "Unable to get length for '%s'",
-                         bdrv_get_device_or_node_name(len < 0 ? source
-                                                              : target));
-        return false;
-    }
-    if (len != target_len) {
-        error_setg(errp, "Source and target image have different sizes");
-        return false;
-    }
-    return true;
-}
-
 static bool check_perf(const BackupPerf *perf, Error **errp)
 {
     if (perf && (perf->max_workers < 1 || perf->max_workers > INT_MAX)) {
@@ -413,8 +394,7 @@ static BackupJob *create_over(BlockDriverState *cbw, BlockDriverState *target,
         .txn = txn,
         .bs = cbw,
         .speed = o->speed,
-        .flags = (o->auto_finalize ? 0 : JOB_MANUAL_FINALIZE) |
-                 (o->auto_dismiss ? 0 : JOB_MANUAL_DISMISS),
+        .flags = job_flags(o->auto_finalize, o->auto_dismiss),
     };
     BlockJob *job;
 
@@ -467,7 +447,7 @@ Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
     if (!job_bitmap_find(&bitmap, source, &params, errp) ||
         !check_nodes(source, target, o, errp) ||
         !check_perf(o->x_perf, errp) ||
-        !check_sizes(source, target, errp)) {
+        !block_job_check_sizes(source, target, errp)) {
         return NULL;
     }
     creating = tran_new();

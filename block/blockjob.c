@@ -231,6 +231,25 @@ void block_job_set_speed(Job *j, int64_t speed)
 
 /* --- queries --- */
 
+bool block_job_check_sizes(BlockDriverState *source, BlockDriverState *target,
+                           Error **errp)
+{
+    int64_t len = bdrv_getlength(source), target_len = bdrv_getlength(target);
+
+    if (len < 0 || target_len < 0) {
+        error_setg_errno(errp, len < 0 ? -len : -target_len,
+                         "Unable to get length for '%s'",
+                         bdrv_get_device_or_node_name(len < 0 ? source
+                                                              : target));
+        return false;
+    }
+    if (len != target_len) {
+        error_setg(errp, "Source and target image have different sizes");
+        return false;
+    }
+    return true;
+}
+
 BlockJob *block_job_of(Job *j)
 {
     return j->driver->kind == JOB_KIND_BLOCK ? container_of(j, BlockJob, job)

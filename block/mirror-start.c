@@ -41,27 +41,12 @@ static bool check_granularity(const MirrorParams *p, Error **errp)
 static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
                         Error **errp)
 {
-    int64_t len = bdrv_getlength(source), target_len = bdrv_getlength(target);
-
     if (source == target) {
         error_setg(errp, "Can't mirror node into itself");
         return false;
     }
-    if (!bdrv_op_check(source, errp) || !bdrv_op_check(target, errp)) {
-        return false;
-    }
-    if (len < 0 || target_len < 0) {
-        error_setg_errno(errp, len < 0 ? -len : -target_len,
-                         "Unable to get length for '%s'",
-                         bdrv_get_device_or_node_name(len < 0 ? source
-                                                              : target));
-        return false;
-    }
-    if (len != target_len) {
-        error_setg(errp, "Source and target image have different sizes");
-        return false;
-    }
-    return true;
+    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp) &&
+           block_job_check_sizes(source, target, errp);
 }
 
 static bool check_params(const MirrorParams *p, Error **errp)

@@ -66,11 +66,6 @@ bool mirror_job_change(BlockJob *job, MirrorCopyMode mode, Error **errp)
     if (!job_apply_verb(&job->job, JOB_VERB_CHANGE, errp)) {
         return false;
     }
-    if (job->job.driver != &mirror_job_driver) {
-        error_setg(errp, "Job '%s' is no mirror job: it has no copy mode",
-                   job->job.id);
-        return false;
-    }
     if (mode == s->copy_mode) {
         return true;
     }

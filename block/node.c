@@ -295,6 +295,11 @@ bool bdrv_is_read_only(const BlockDriverState *bs)
     return bs->read_only;
 }
 
+bool bdrv_has_zero_init(BlockDriverState *bs)
+{
+    return bs->drv->has_zero_init && bs->drv->has_zero_init(bs);
+}
+
 int64_t bdrv_getlength(BlockDriverState *bs)
 {
     if (!bs->drv) {

@@ -356,9 +356,7 @@ static int raw_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 
 static bool raw_has_zero_init(BlockDriverState *bs)
 {
-    BlockDriverState *file = bs->file->bs;
-
-    return file->drv->has_zero_init && file->drv->has_zero_init(file);
+    return bdrv_has_zero_init(bs->file->bs);
 }
 
 static BlockMeasureInfo *raw_measure(const BlockdevCreateOptions *options,

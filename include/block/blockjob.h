@@ -58,6 +58,9 @@ bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
  */
 bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
                         Error **errp);
+/* Are both of the same size?  For jobs that copy a whole disk. */
+bool block_job_check_sizes(BlockDriverState *source, BlockDriverState *target,
+                           Error **errp);
 /* "stream job 'x'", for messages; the caller frees. */
 char *block_job_desc(const BlockJob *job);
 /* Removes the edges to all nodes. */

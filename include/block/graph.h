@@ -52,6 +52,8 @@ const char *bdrv_get_format_name(const BlockDriverState *bs);
 /* Size in bytes, or -errno. */
 int64_t bdrv_getlength(BlockDriverState *bs);
 bool bdrv_is_read_only(const BlockDriverState *bs);
+/* Does a new image of this kind read as zeroes (but for its backing file)? */
+bool bdrv_has_zero_init(BlockDriverState *bs);
 /* Made by blockdev-add, which holds a reference until blockdev-del? */
 bool bdrv_is_monitor_owned(const BlockDriverState *bs);
 void bdrv_set_monitor_owned(BlockDriverState *bs, bool owned);

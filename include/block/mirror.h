@@ -56,7 +56,8 @@ bool mirror_job_start(BlockDriverState *source, BlockDriverState *target,
  */
 bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
                              const ChainJobParams *p, Error **errp);
-/* block-job-change; fails if @job is no mirror, or by the table of verbs. */
+/* block-job-change of a mirror; fails by the table of verbs, or if @mode is
+ * background and was not. */
 bool mirror_job_change(BlockJob *job, MirrorCopyMode mode, Error **errp);
 
 #endif

@@ -62,6 +62,12 @@ enum {
     JOB_MANUAL_FINALIZE = 1 << 1,
     JOB_MANUAL_DISMISS = 1 << 2,
 };
+/* Those of a command's arguments auto-finalize and auto-dismiss. */
+static inline int job_flags(bool auto_finalize, bool auto_dismiss)
+{
+    return (auto_finalize ? 0 : JOB_MANUAL_FINALIZE) |
+           (auto_dismiss ? 0 : JOB_MANUAL_DISMISS);
+}
 
 struct Job {
     /* --- set once --- */

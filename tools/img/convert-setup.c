@@ -149,7 +149,7 @@ static void look_at_target(Convert *c, bool has_base)
 
     c->target_zero = c->args->no_create
         ? c->args->target_is_zero
-        : !cow && bs->drv->has_zero_init && bs->drv->has_zero_init(bs);
+        : !cow && bdrv_has_zero_init(bs);
     if (has_base && cow) {
         c->base_size = bdrv_getlength(cow->bs);
     }
