@@ -773,8 +773,12 @@ static void use_damaged(const char *path, int mode)
         (void)blk_truncate(blk, 3 * MiB, true, PREALLOC_MODE_OFF, 0, NULL);
     }
     qapi_free_ImageInfoSpecific(bdrv_get_specific_info(bs, NULL));
-    (void)bdrv_check(bs, &result, mode == 2 ? BDRV_FIX_ERRORS | BDRV_FIX_LEAKS
-                                            : 0);
+    /* A write to an offset that is wrong makes the file sparse and as large as
+     * that; to check terabytes takes minutes, and gigabytes of memory. */
+    if (bs->file->bs->total_bytes < 16 * GiB) {
+        (void)bdrv_check(bs, &result, mode == 2
+                         ? BDRV_FIX_ERRORS | BDRV_FIX_LEAKS : 0);
+    }
     if (blk) {
         blk_unref(blk);
     }
