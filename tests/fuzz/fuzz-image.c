@@ -141,6 +141,12 @@ const BlockDriver *const bdrv_drivers[] = {
 
 /* --- opening and closing --- */
 
+void fuzz_image_set(const uint8_t *data, size_t size)
+{
+    g_byte_array_set_size(fuzz_image, 0);
+    g_byte_array_append(fuzz_image, data, size);
+}
+
 void fuzz_image_init(void)
 {
     setenv("TIDEMARK_AIO", "epoll", 1);

@@ -42,8 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > FUZZ_IMAGE_MAX) {
         return 0;
     }
-    g_byte_array_set_size(fuzz_image, 0);
-    g_byte_array_append(fuzz_image, data, size);
+    fuzz_image_set(data, size);
     for (int i = 0; i < 2; i++) {
         blk = fuzz_image_open_as(OPTIONS, true, 0);
         if (i == 0 && !blk) {

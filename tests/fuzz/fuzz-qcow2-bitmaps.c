@@ -222,8 +222,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     BlockBackend *blk;
 
-    g_byte_array_set_size(fuzz_image, 0);
-    g_byte_array_append(fuzz_image, valid->data, valid->len);
+    fuzz_image_set(valid->data, valid->len);
     apply(data, size);
     blk = fuzz_image_open(false, 0);
     if (blk) {

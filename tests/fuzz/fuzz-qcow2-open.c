@@ -136,12 +136,6 @@ static void try_write_repaired(void)
     }
 }
 
-static void load(const uint8_t *data, size_t size)
-{
-    g_byte_array_set_size(fuzz_image, 0);
-    g_byte_array_append(fuzz_image, data, size);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     fuzz_image_init();
@@ -155,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > FUZZ_IMAGE_MAX) {
         return 0;
     }
-    load(data, size);
+    fuzz_image_set(data, size);
     blk = fuzz_image_open(false, 0);
     if (blk) {
         try_status(blk);
@@ -170,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_info(blk);
         fuzz_image_close(blk);
     }
-    load(data, size);
+    fuzz_image_set(data, size);
     blk = fuzz_image_open(true, BDRV_O_CHECK);
     if (blk) {
         try_repair(blk);
