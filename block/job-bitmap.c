@@ -176,6 +176,11 @@ void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
     b->bitmap = NULL;
 }
 
+static void mark_all(BdrvDirtyBitmap *bitmap)
+{
+    bdrv_dirty_bitmap_set(bitmap, 0, bdrv_dirty_bitmap_size(bitmap));
+}
+
 void job_bitmap_lose(JobBitmap *b)
 {
     BdrvDirtyBitmap *bitmap = b->bitmap;
@@ -183,8 +188,7 @@ void job_bitmap_lose(JobBitmap *b)
 
     job_bitmap_finish(b, false, NULL);
     if (all) {
-        bdrv_dirty_bitmap_set(bitmap, 0,
-                              hbitmap_size(bdrv_dirty_bitmap_bits(bitmap)));
+        mark_all(bitmap);
     }
 }
 
@@ -220,8 +224,7 @@ static void leave_differing(JobBitmap *b, const HBitmap *left)
     if (more && left) {
         bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
     } else if (more) {
-        bdrv_dirty_bitmap_set(b->bitmap, 0,
-                              hbitmap_size(bdrv_dirty_bitmap_bits(b->bitmap)));
+        mark_all(b->bitmap);
     }
 }
 

@@ -72,7 +72,6 @@ void mirror_mark(MirrorState *m, int64_t offset, int64_t bytes)
         return;
     }
     hbitmap_set(m->todo, offset, bytes);
-    mirror_forget_kind(m, offset, bytes);
     update_remaining(m);
     if (was_idle && m->wake) {
         m->wake(m->opaque);

@@ -135,19 +135,15 @@ void coroutine_fn mirror_wait_writes(MirrorState *m)
 /* @same: source and target have been written. */
 static void end_write(MirrorState *m, MirrorWrite *w, bool same)
 {
+    mirror_rate_add(&m->written, w->bytes);
+    mirror_forget_kind(m, w->offset, w->bytes);
     if (same) {
         mirror_note_copied(m, w->offset, w->bytes);
     }
-    if (m->mode != MIRROR_OFF) {
-        mirror_rate_add(&m->written, w->bytes);
-        mirror_forget_kind(m, w->offset, w->bytes);
-        if (!same || w->epoch != m->epoch) {
-            mirror_mark(m, w->offset, w->bytes);
-        } else if (needs_units(m, w)) {
-            mirror_unmark(m, w->req.offset, w->req.bytes);
-        } else {
-            mirror_unmark(m, w->offset, w->bytes);
-        }
+    if (same && w->epoch == m->epoch) {
+        mirror_unmark(m, w->req.offset, w->req.bytes);
+    } else {
+        mirror_mark(m, w->offset, w->bytes);
     }
     block_reqs_remove(&w->req);
 }
@@ -162,7 +158,7 @@ static int coroutine_fn run_write(MirrorState *m, MirrorWrite *w)
     begin_write(m, w);
     ret = write_source(m, w);
     end_write(m, w, ret == 0 && w->active && w->epoch == m->epoch &&
-              write_target(m, w) == 0);
+                    write_target(m, w) == 0);
     return ret;
 }
 
