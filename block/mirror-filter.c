@@ -29,6 +29,7 @@ typedef struct MirrorWrite {
     QEMUIOVector *qiov; /* of data */
     size_t qiov_offset;
     BdrvRequestFlags flags;
+    bool record_only; /* there is no memory for a copy of its data */
     bool active;
     uint64_t epoch;
     uint64_t number; /* in the order in which they begin */
@@ -111,7 +112,7 @@ static void coroutine_fn begin_write(MirrorState *m, MirrorWrite *w)
             block_reqs_wait_one(&m->writes, start, end - start))) {
         /* the mode may have changed */
     }
-    w->active = m->mode == MIRROR_ACTIVE;
+    w->active = m->mode == MIRROR_ACTIVE && !w->record_only;
     w->epoch = m->epoch;
     w->number = ++m->begun;
     block_reqs_add(&m->writes, &w->req, start, end - start);
@@ -162,7 +163,10 @@ static int coroutine_fn run_write(MirrorState *m, MirrorWrite *w)
     return ret;
 }
 
-/* The guest may change its buffer meanwhile: both get what a copy holds. */
+/*
+ * The guest may change its buffer meanwhile: both get what a copy holds.  If
+ * there is no memory for one, the write is only recorded, and does not fail.
+ */
 static int coroutine_fn run_buffered(MirrorState *m, MirrorWrite *w)
 {
     QEMUIOVector *guest = w->qiov, copy;
@@ -170,7 +174,8 @@ static int coroutine_fn run_buffered(MirrorState *m, MirrorWrite *w)
     int ret;
 
     if (!buf) {
-        return -ENOMEM;
+        w->record_only = true;
+        return run_write(m, w);
     }
     qemu_iovec_to_buf(guest, w->qiov_offset, buf, w->bytes);
     qemu_iovec_init_buf(&copy, buf, w->bytes);
