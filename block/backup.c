@@ -30,6 +30,7 @@ typedef struct BackupJob {
     int max_workers;
     int64_t max_chunk;
     bool ran;
+    uint64_t failed_flushes; /* of the target, before the job */
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -64,16 +65,28 @@ static int check_broken(BackupJob *s, Error **errp)
 }
 
 /*
- * All is copied; it must be durable, too, before dirty bits are cleared.  A
- * driver that cannot tell what a failed flush has lost fails the next one as
- * well, so a retry is safe.  -EAGAIN: copy what is left, then flush again.
+ * A flush that failed below the image formats has lost data, and a retry that
+ * succeeds does not bring them back; nor can they be copied again, since the
+ * source has changed.
+ */
+static bool has_lost_data(const BackupJob *s)
+{
+    return bdrv_failed_flushes(s->target) != s->failed_flushes;
+}
+
+/*
+ * All is copied; it must be durable, too, before dirty bits are cleared.
+ * -EAGAIN: copy what is left, then flush again.
  */
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
     BackupJob *s = to_backup(&job->job);
     BlockCopyError error = {.ret = bdrv_co_flush(s->target)};
+    bool lost = has_lost_data(s);
 
-    if (error.ret == 0) {
+    if (error.ret == 0 && lost) {
+        error.ret = -EIO;
+    } else if (error.ret == 0) {
         s->left = block_copy_left(s->copy);
         return 0;
     }
@@ -81,7 +94,8 @@ static int coroutine_fn finish(BlockJob *job, Error **errp)
         s->flush_failed = true;
         return error.ret;
     }
-    if (block_job_forgive(job, s->on_target_error, &error)) {
+    if (block_job_forgive(job, lost ? BLOCKDEV_ON_ERROR_REPORT
+                                    : s->on_target_error, &error)) {
         return -EAGAIN;
     }
     s->flush_failed = true;
@@ -173,7 +187,7 @@ static void coroutine_fn make_durable(BackupJob *s)
 {
     HBitmap *left = block_copy_left(s->copy);
 
-    if (bdrv_co_flush(s->target) == 0) {
+    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s)) {
         s->left = left;
     } else {
         hbitmap_free(left);
@@ -186,6 +200,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     int ret;
 
     s->ran = true;
+    s->failed_flushes = bdrv_failed_flushes(s->target);
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {

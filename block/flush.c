@@ -65,6 +65,19 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
     return ret;
 }
 
+uint64_t bdrv_failed_flushes(BlockDriverState *bs)
+{
+    uint64_t n = bdrv_node(bs)->failed_flushes;
+    BdrvChild *child;
+
+    LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
+        if (is_flushed(bs, child)) {
+            n += bdrv_failed_flushes(child->bs);
+        }
+    }
+    return n;
+}
+
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
 {
     BdrvNode *node;
@@ -87,6 +100,9 @@ int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
         gen = node->write_gen; /* covers changes made meanwhile */
         node->active_flush = true;
         ret = flush_node(bs);
+        if (ret < 0 && LIST_EMPTY(&node->children)) {
+            node->failed_flushes++;
+        }
         if (ret == 0) {
             ret = flush_children(bs);
         }

@@ -293,6 +293,10 @@ static void coroutine_fn copy_rest_entry(void *opaque)
     if (call->error->ret == 0) {
         call->error->ret = mirror_flush(m);
     }
+    /* A flush that failed while the last areas were copied. */
+    if (mirror_copy_again(m) && call->error->ret == 0) {
+        call->error->ret = -EIO;
+    }
 }
 
 int mirror_copy_rest(MirrorState *m, BlockCopyError *error)

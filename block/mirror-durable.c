@@ -2,19 +2,21 @@
 /*
  * What of the data that a mirror has copied may not be on stable storage.
  *
- * A bitmap that says what still differs after a failure must not forget what is
- * only in a cache of the target.  The flush at the end of a failed job is of no
- * use where the connection to the target is what failed.  So the target is
- * flushed from time to time while data is copied, and the copied ranges are
- * recorded in two bitmaps:
+ * The copied ranges are recorded in two bitmaps:
  *
  *     copied --> unflushed --> flushing --> durable
  *                   a flush begins   it succeeds
  *
- * A flush that fails is not an error of the job.  But a later one that succeeds
- * does not show that the data of the first is durable: the kernel takes pages
- * for clean that it failed to write.  So all that is copied stays recorded from
- * then on.  One flush is in flight at a time.
+ * After a flush that fails, a later one that succeeds does not show that the
+ * data of the first is durable: the kernel takes pages for clean that it failed
+ * to write.  So all that is copied stays recorded from then on, and a job that
+ * goes on copies it again.
+ *
+ * A bitmap that says what still differs after a failure must not forget what is
+ * only in a cache of the target.  The flush at the end of a failed job is of no
+ * use where the connection to the target is what failed.  So for such a bitmap
+ * the target is also flushed from time to time while data is copied; that this
+ * fails is not an error of the job.  One flush is in flight at a time.
  */
 #include "qemu/osdep.h"
 #include "block/graph.h"
@@ -29,11 +31,9 @@ bool mirror_durable_init(MirrorState *m)
 {
     MirrorDurable *d = &m->durable;
 
-    if (!m->p.resumable) {
-        return true;
-    }
     d->unflushed = hbitmap_try_new(m->len, m->p.unit);
     d->flushing = hbitmap_try_new(m->len, m->p.unit);
+    d->failed_flushes = bdrv_failed_flushes(m->target->bs);
     d->next_ns = aio_now_ns() + FLUSH_NS;
     return d->unflushed && d->flushing;
 }
@@ -46,14 +46,12 @@ void mirror_durable_destroy(MirrorState *m)
 
 void mirror_note_copied(MirrorState *m, int64_t offset, int64_t bytes)
 {
-    if (m->durable.unflushed) {
-        hbitmap_set(m->durable.unflushed, offset, MIN(bytes, m->len - offset));
-    }
+    hbitmap_set(m->durable.unflushed, offset, MIN(bytes, m->len - offset));
 }
 
 static void begin_flush(MirrorDurable *d)
 {
-    if (d->unflushed && !d->failed) {
+    if (!d->failed) {
         hbitmap_merge(d->flushing, d->unflushed, d->flushing);
         hbitmap_reset_all(d->unflushed);
     }
@@ -62,12 +60,15 @@ static void begin_flush(MirrorDurable *d)
 int coroutine_mixed_fn mirror_flush(MirrorState *m)
 {
     MirrorDurable *d = &m->durable;
+    uint64_t lost;
     int ret;
 
     begin_flush(d);
     ret = bdrv_flush(m->target->bs);
-    d->failed |= ret < 0;
-    if (d->flushing && !d->failed) {
+    lost = bdrv_failed_flushes(m->target->bs);
+    d->failed |= ret < 0 || lost != d->failed_flushes;
+    d->failed_flushes = lost;
+    if (!d->failed) {
         hbitmap_reset_all(d->flushing);
     }
     return ret;
@@ -77,7 +78,7 @@ void coroutine_fn mirror_flush_sometimes(MirrorState *m)
 {
     MirrorDurable *d = &m->durable;
 
-    if (!d->unflushed || d->busy || d->failed ||
+    if (!m->p.resumable || d->busy || d->failed ||
         aio_now_ns() < d->next_ns) {
         return;
     }
@@ -91,9 +92,22 @@ const HBitmap *mirror_find_differing(MirrorState *m)
 {
     MirrorDurable *d = &m->durable;
 
-    if (d->unflushed) {
-        hbitmap_merge(m->todo, d->unflushed, m->todo);
-        hbitmap_merge(m->todo, d->flushing, m->todo);
-    }
+    hbitmap_merge(m->todo, d->unflushed, m->todo);
+    hbitmap_merge(m->todo, d->flushing, m->todo);
     return m->todo;
+}
+
+bool mirror_copy_again(MirrorState *m)
+{
+    MirrorDurable *d = &m->durable;
+
+    if (!d->failed) {
+        return false;
+    }
+    mirror_find_differing(m);
+    hbitmap_reset_all(d->unflushed);
+    hbitmap_reset_all(d->flushing);
+    d->failed = false;
+    m->epoch++; /* active writes in flight set their bits */
+    return true;
 }

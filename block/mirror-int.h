@@ -50,9 +50,10 @@ typedef struct MirrorRate {
 
 /* What was copied and may not be durable (block/mirror-durable.c). */
 typedef struct MirrorDurable {
-    HBitmap *unflushed; /* copied since a flush began; NULL: not recorded */
+    HBitmap *unflushed; /* copied since a flush began */
     HBitmap *flushing;  /* copied before that, and no flush has succeeded */
     bool failed;        /* a flush has failed: nothing leaves the two */
+    uint64_t failed_flushes; /* of the target, until now */
     int64_t next_ns;    /* not before this time is the next flush */
     bool busy;          /* a flush is in flight while data is copied */
 } MirrorDurable;
@@ -70,7 +71,8 @@ typedef struct MirrorCopyParams {
     bool target_is_zero; /* it reads as zeroes at the start */
     bool unmap;
     bool commit;         /* the target is below the source */
-    bool resumable;      /* what still differs after a failure is needed */
+    bool resumable;      /* what still differs after a failure is needed: the
+                            target is flushed while data is copied */
 } MirrorCopyParams;
 
 typedef struct MirrorState {
@@ -160,6 +162,11 @@ void mirror_note_copied(MirrorState *m, int64_t offset, int64_t bytes);
 int coroutine_mixed_fn mirror_flush(MirrorState *m);
 /* For the copier: flushes the target if that is due, and ignores errors. */
 void coroutine_fn mirror_flush_sometimes(MirrorState *m);
+/*
+ * If a flush has failed: sets the bits of all that may not be durable, for a
+ * job that goes on, and returns true.  No copying may be in flight.
+ */
+bool mirror_copy_again(MirrorState *m);
 /*
  * Of a job that has failed, with the filter drained: adds to todo what may not
  * be durable.  Set in the result, which belongs to @m: the target may differ.

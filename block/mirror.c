@@ -115,6 +115,10 @@ static int coroutine_fn fill(MirrorJob *s)
     return error.ret;
 }
 
+/*
+ * False: the job fails with *@ret.  After an error that is forgiven, what was
+ * not flushed is left to copy again.
+ */
 static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
 {
     BlockCopyError error = {
@@ -122,8 +126,12 @@ static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
     };
 
     *ret = error.ret;
-    return error.ret == 0 ||
-           block_job_forgive(&s->common, s->on_target_error, &error);
+    if (error.ret < 0 &&
+        !block_job_forgive(&s->common, s->on_target_error, &error)) {
+        return false;
+    }
+    mirror_copy_again(s->m);
+    return true;
 }
 
 /*

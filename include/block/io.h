@@ -42,6 +42,13 @@ int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset,
  * (backing files are not flushed).  Concurrent flushes are merged.
  */
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
+/*
+ * How many flushes have failed where the data leave us (a file, a server), in
+ * the tree that bdrv_co_flush() flushes.  If the number has grown, data may be
+ * lost even if the latest flush has succeeded: a kernel takes pages for clean
+ * that it failed to write.  In the thread of @bs.
+ */
+uint64_t bdrv_failed_flushes(BlockDriverState *bs);
 /* See co_truncate; new space is zeroed if a backing file would show there. */
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,

@@ -241,3 +241,43 @@ class HostileServer:
                 conn.sendall(status(cookie, (length, 0)))
             else:
                 conn.sendall(simple(cookie))
+
+
+class LossyServer(HostileServer):
+    """
+    Serves SIZE bytes that can be written.  Its flush number @fails fails, and
+    loses what was written since the flush before it, as a kernel may do.
+    """
+
+    def __init__(self, path, fails):
+        self.disk, self.stable = bytearray(SIZE), bytes(SIZE)
+        self.flushes, self.fails = 0, fails
+        super().__init__(path)
+
+    def _flush(self):
+        self.flushes += 1
+        if self.flushes == self.fails:
+            self.disk = bytearray(self.stable)
+            return 5
+        self.stable = bytes(self.disk)
+        return 0
+
+    def _transmission(self, conn):
+        while True:
+            _, _, command, cookie, offset, length = struct.unpack(
+                '>IHHQQI', self._recv(conn, 28))
+            part = slice(offset, offset + length)
+            if command == DISC:
+                return
+            if command == READ:
+                conn.sendall(data(cookie, offset, bytes(self.disk[part])))
+                continue
+            if command == STATUS:
+                conn.sendall(status(cookie, (length, 0)))
+                continue
+            if command == WRITE:
+                self.disk[part] = self._recv(conn, length)
+            elif command == ZEROES:
+                self.disk[part] = bytes(length)
+            conn.sendall(simple(cookie, self._flush() if command == FLUSH
+                                else 0))

@@ -48,11 +48,11 @@ class Mirror:
         self.qsd.event('BLOCK_JOB_READY', {'device': self.job})
         return self
 
-    def stopped(self):
+    def stopped(self, status='paused'):
         """Wait for an error that stops the job; return its event's data."""
         event = self.qsd.event('BLOCK_JOB_ERROR', {'device': self.job})
         check_equal(event['data']['action'], 'stop', 'action')
-        self.wait('paused')
+        self.wait(status)
         return event['data']
 
     def resume(self):
