@@ -450,7 +450,8 @@ static bool wait_job(Run *run, const char *id, JobEnd end, Error **errp)
         g_assert_cmpint(i, <, MAX_TURNS);
         steer_job(job, &end, &resumed);
         if (job->status != JOB_STATUS_CONCLUDED) {
-            aio_poll(aio_main_context(), true);
+            /* A job that was resumed may have paused at once. */
+            aio_poll(aio_main_context(), !job->user_paused);
         }
     }
     ok = job->ret == 0;

@@ -285,23 +285,12 @@ static void test_script(const void *opaque)
     }
 }
 
-/*
- * FAULT_EVERY=N: of the scripts only every Nth, for builds in which all of them
- * would take long.
- */
-static size_t script_step(void)
-{
-    const char *every = g_getenv("FAULT_EVERY");
-
-    return every ? MAX(atoi(every), 1) : 1;
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     aio_main_init(&error_abort);
     qmp_set_program_table(&qmp_command_table);
-    for (size_t i = 0; i < G_N_ELEMENTS(scripts); i += script_step()) {
+    for (size_t i = 0; i < G_N_ELEMENTS(scripts); i++) {
         g_autofree char *path = g_strdup_printf("/fault/%s", scripts[i].name);
 
         g_test_add_data_func(path, &scripts[i], test_script);
