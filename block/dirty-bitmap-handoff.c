@@ -25,6 +25,7 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp)
     bitmap->successor_cut_end = 0;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_FREEZE);
     bdrv_dirty_bitmap_show_successor(bitmap);
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
     return true;
 }
 
@@ -36,6 +37,7 @@ HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_hide_successor(bitmap, true);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
     bitmap->cut_end = bitmap->successor_cut_end;
+    bitmap->stale = true;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return old;
 }
@@ -49,6 +51,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
     g_assert(merged); /* equal sizes: truncation resizes both */
+    bitmap->stale = true;
     bdrv_dirty_bitmap_note_cut(bitmap, bitmap->successor_cut_end);
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;

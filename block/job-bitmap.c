@@ -23,6 +23,7 @@
  * is reclaimed, and else all becomes dirty.
  */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap.h"
 #include "block/job-bitmap.h"
 
@@ -116,7 +117,23 @@ bool job_bitmap_freeze(JobBitmap *b, Error **errp)
         bdrv_dirty_bitmap_set_busy(b->bitmap, true);
         return true;
     }
-    return !b->bitmap || bdrv_dirty_bitmap_freeze(b->bitmap, errp);
+    if (!b->bitmap) {
+        return true;
+    }
+    if (!bdrv_dirty_bitmap_freeze(b->bitmap, errp)) {
+        return false;
+    }
+    /* Bits that it does not have may have to be set after a failure. */
+    if (b->mode == BITMAP_SYNC_MODE_ALWAYS &&
+        (!b->selects || !bdrv_dirty_bitmap_recording(b->bitmap))) {
+        bdrv_dirty_bitmap_store_all(b->bitmap, true);
+        if (!bdrv_bitmap_store_sync(bdrv_dirty_bitmap_bs(b->bitmap), errp)) {
+            bdrv_dirty_bitmap_store_all(b->bitmap, false);
+            bdrv_dirty_bitmap_reclaim(b->bitmap);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Marks the part of [@offset, @offset + @bytes) that is set in @bits. */
@@ -159,11 +176,17 @@ static void abdicate(JobBitmap *b, const HBitmap *left)
     }
 }
 
-void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
+/* What became of it is stored before the job is over. */
+static void end(JobBitmap *b)
 {
-    if (!b->bitmap) {
-        return;
-    }
+    BdrvDirtyBitmap *bitmap = g_steal_pointer(&b->bitmap);
+
+    bdrv_dirty_bitmap_store_all(bitmap, false);
+    bdrv_bitmap_store_sync_report(bdrv_dirty_bitmap_bs(bitmap));
+}
+
+static void finish(JobBitmap *b, bool success, const HBitmap *left)
+{
     if (b->read_only) {
         bdrv_dirty_bitmap_set_busy(b->bitmap, false);
     } else if (b->mode == BITMAP_SYNC_MODE_NEVER ||
@@ -173,7 +196,14 @@ void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
     } else {
         abdicate(b, success ? NULL : left);
     }
-    b->bitmap = NULL;
+}
+
+void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
+{
+    if (b->bitmap) {
+        finish(b, success, left);
+        end(b);
+    }
 }
 
 static void mark_all(BdrvDirtyBitmap *bitmap)
@@ -183,13 +213,14 @@ static void mark_all(BdrvDirtyBitmap *bitmap)
 
 void job_bitmap_lose(JobBitmap *b)
 {
-    BdrvDirtyBitmap *bitmap = b->bitmap;
-    bool all = bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects;
-
-    job_bitmap_finish(b, false, NULL);
-    if (all) {
-        mark_all(bitmap);
+    if (!b->bitmap) {
+        return;
     }
+    finish(b, false, NULL);
+    if (b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects) {
+        mark_all(b->bitmap);
+    }
+    end(b);
 }
 
 /* Clears the granules of @bits in which nothing of @left is set. */
@@ -245,5 +276,5 @@ void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
     } else if (b->mode == BITMAP_SYNC_MODE_ALWAYS) {
         leave_differing(b, left);
     }
-    b->bitmap = NULL;
+    end(b);
 }

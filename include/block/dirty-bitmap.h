@@ -200,6 +200,12 @@ bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits);
 /* Locks or unlocks: an event as above. */
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
 
+/*
+ * All of it may become dirty when a job fails: until this is taken back, all is
+ * dirty in what is kept safe of it (bdrv_bitmap_store_sync()).
+ */
+void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all);
+
 /* --- hand-off to jobs (dirty-bitmap-handoff.c) --- */
 
 /*

@@ -323,6 +323,8 @@ void bdrv_unfreeze_chain(BlockDriverState *top, BlockDriverState *base);
 /* May be nested: each begin needs its end. */
 void bdrv_drained_begin(BlockDriverState *bs);
 void bdrv_drained_end(BlockDriverState *bs);
+/* For timers of drivers: no request may begin now.  In the thread of @bs. */
+bool bdrv_is_drained(const BlockDriverState *bs);
 /* The same for all nodes, also those made in between. */
 void bdrv_drain_all_begin(void);
 void bdrv_drain_all_end(void);
@@ -424,6 +426,9 @@ typedef struct BdrvEventHooks {
                             int64_t size, const char *msg);
     void (*write_threshold)(BlockDriverState *bs, uint64_t threshold,
                             uint64_t exceeded);
+    /* It is not kept safe any more (bdrv_dirty_bitmap_report_unsafe()). */
+    void (*bitmap_unsafe)(BlockDriverState *bs, const char *bitmap,
+                          const char *reason);
     void (*io_error)(BlockBackend *blk, bool is_read, int error,
                      BlockErrorAction action);
     /* Too few children of the quorum @bs agree, or work at all. */
