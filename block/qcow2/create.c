@@ -151,7 +151,7 @@ static int coroutine_fn write_header(Create *c)
     int ret;
 
     memset(c->buf, 0, c->cluster_size);
-    if (!qcow2_header_build(&h, NULL, o->backing_file, o->has_backing_fmt
+    if (!qcow2_header_build(&h, o->backing_file, o->has_backing_fmt
                             ? BlockdevDriver_str(o->backing_fmt) : NULL,
                             c->buf, c->cluster_size)) {
         return -ENOSPC;

@@ -42,6 +42,7 @@ SKIPPED = {
 KNOWN = [
     ('.*"on-cbw-error"', 'came after 7.2'),
     ('(drive|blockdev)-mirror .*"bitmap(-mode)?"', 'mirrors by bitmap: ours'),
+    ('block-dirty-bitmap-add .*"safety"', 'bitmaps that survive crashes: ours'),
     ('blockdev-mirror .*"target-is-zero"', 'came after 7.2'),
     ('blockdev-reopen {"options": \\[\\]}', 'the peer dies or does not answer'),
     ('block-set-write-threshold .* -1}', 'the peer takes it for 2^64 - 1'),
