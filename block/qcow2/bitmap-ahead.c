@@ -86,11 +86,9 @@ static void keep(Qcow2Ahead *a, BdrvDirtyBitmap *bitmap, Qcow2Bitmap *stored)
     forget(a, bitmap);
     g_array_append_val(a->bitmaps, b);
     bdrv_dirty_bitmap_set_kept(bitmap, true);
-}
-
-static BlockDriverState *owner_of(const Qcow2State *s)
-{
-    return s->bitmap_store.bs;
+    /* The disk may have been resized since. */
+    bdrv_dirty_bitmap_set_stale(bitmap, stored->covered !=
+                                        bdrv_dirty_bitmap_size(bitmap));
 }
 
 /* No bitmap is kept any more, in memory. */
@@ -98,7 +96,7 @@ static void unkeep_all(const Qcow2State *s)
 {
     BdrvDirtyBitmap *bitmap = NULL;
 
-    while ((bitmap = bdrv_dirty_bitmap_next(owner_of(s), bitmap))) {
+    while ((bitmap = bdrv_dirty_bitmap_next(qcow2_bitmap_owner(s), bitmap))) {
         bdrv_dirty_bitmap_set_kept(bitmap, false);
     }
     g_array_set_size(s->ahead->bitmaps, 0);
@@ -279,13 +277,14 @@ static Qcow2Ahead *get_ahead(BlockDriverState *bs)
     static const BdrvBitmapRegionsOps ops = { .co_store = store_regions };
     Qcow2State *s = bs->opaque;
     Qcow2Ahead *a = s->ahead;
+    int64_t size = qcow2_bitmap_disk_size(s);
 
     if (!a) {
         a = s->ahead = g_new0(Qcow2Ahead, 1);
         a->bitmaps = g_array_new(FALSE, FALSE, sizeof(AheadBitmap));
         g_array_set_clear_func(a->bitmaps, clear_ahead_bitmap);
         a->regions = bdrv_bitmap_regions_new(
-            s->size, REGION_BYTES, bdrv_bitmap_regions_default_max(s->size),
+            size, REGION_BYTES, bdrv_bitmap_regions_default_max(size),
             &s->bitmap_lock, &ops, bs);
         qcow2_ahead_start_timer(bs);
     }
@@ -303,6 +302,13 @@ void qcow2_ahead_end(BlockDriverState *bs)
         g_array_unref(s->ahead->bitmaps);
         g_clear_pointer(&s->ahead, g_free);
     }
+}
+
+void qcow2_bitmaps_leave(BdrvBitmapStore *store)
+{
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    qcow2_ahead_end(s->image);
 }
 
 void qcow2_ahead_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap)
@@ -328,20 +334,23 @@ static void coroutine_fn close_quiet_entry(void *opaque)
 {
     BlockDriverState *bs = opaque;
     Qcow2State *s = bs->opaque;
+    BlockDriverState *owner = qcow2_bitmap_owner(s);
 
     bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
-    bdrv_dec_in_flight(bs);
+    bdrv_dec_in_flight(owner);
 }
 
 static void tick(void *opaque)
 {
     BlockDriverState *bs = opaque;
     Qcow2State *s = bs->opaque;
+    BlockDriverState *owner = qcow2_bitmap_owner(s);
 
     aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
     if (bdrv_bitmap_regions_open_bytes(s->ahead->regions) &&
-        !bdrv_is_drained(bs)) {
-        bdrv_inc_in_flight(bs); /* a drain waits for it */
+        !bdrv_is_drained(owner)) {
+        /* A drain waits for it; one of the image drains the owner, too. */
+        bdrv_inc_in_flight(owner);
         coroutine_enter(coroutine_create(close_quiet_entry, bs));
     }
 }
@@ -373,7 +382,7 @@ static void drop_in_memory(BlockDriverState *bs, bool all, const char *why)
     Qcow2State *s = bs->opaque;
     BdrvDirtyBitmap *bitmap = NULL;
 
-    while ((bitmap = bdrv_dirty_bitmap_next(owner_of(s), bitmap))) {
+    while ((bitmap = bdrv_dirty_bitmap_next(qcow2_bitmap_owner(s), bitmap))) {
         bool kept = bdrv_dirty_bitmap_kept(bitmap);
 
         if (kept && (all || bdrv_dirty_bitmap_stale(bitmap))) {
@@ -389,9 +398,9 @@ static bool coroutine_mixed_fn adopt(BlockDriverState *bs, Qcow2Bitmap *b,
                                      BdrvDirtyBitmap *bitmap)
 {
     Qcow2State *s = bs->opaque;
+    int64_t size = bdrv_dirty_bitmap_size(bitmap);
 
-    if (b->table_size != qcow2_bitmap_table_entries(s->size,
-                                                    b->granularity_bits,
+    if (b->table_size != qcow2_bitmap_table_entries(size, b->granularity_bits,
                                                     s->cluster_bits)) {
         return false;
     }
@@ -401,8 +410,8 @@ static bool coroutine_mixed_fn adopt(BlockDriverState *bs, Qcow2Bitmap *b,
     }
     b->level = bdrv_dirty_bitmap_safety(bitmap) == BITMAP_SAFETY_POWER
         ? QCOW2_AHEAD_POWER : QCOW2_AHEAD_PROCESS;
-    b->covered = s->size;
-    b->over = bdrv_bitmap_regions_default_max(s->size);
+    b->covered = size;
+    b->over = bdrv_bitmap_regions_default_max(size);
     return true;
 }
 
@@ -417,13 +426,15 @@ static bool coroutine_mixed_fn adopt_all(BlockDriverState *bs, GPtrArray *dir)
     for (guint i = 0; i < dir->len; i++) {
         const Qcow2Bitmap *b = dir->pdata[i];
 
-        if (qcow2_bitmap_is_ahead(b) && b->covered != s->size) {
+        if (qcow2_bitmap_is_ahead(b) &&
+            b->covered != qcow2_bitmap_disk_size(s)) {
             return false;
         }
     }
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
-        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(owner_of(s), b->name);
+        BdrvDirtyBitmap *bitmap =
+            bdrv_dirty_bitmap_find(qcow2_bitmap_owner(s), b->name);
         bool wanted = bitmap && bdrv_dirty_bitmap_to_keep(bitmap);
 
         if (!(wanted && !bdrv_dirty_bitmap_stale(bitmap) &&
@@ -448,8 +459,8 @@ static void keep_all(BlockDriverState *bs, GPtrArray *dir)
         Qcow2Bitmap *b = dir->pdata[i];
 
         if (b->table && b->level != QCOW2_AHEAD_NONE) {
-            keep(get_ahead(bs), bdrv_dirty_bitmap_find(owner_of(s), b->name),
-                 b);
+            keep(get_ahead(bs),
+                 bdrv_dirty_bitmap_find(qcow2_bitmap_owner(s), b->name), b);
         }
     }
 }
@@ -494,7 +505,7 @@ static bool coroutine_fn drop(BlockDriverState *bs, bool all, const char *why,
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
 
-        bitmap = bdrv_dirty_bitmap_find(owner_of(s), b->name);
+        bitmap = bdrv_dirty_bitmap_find(qcow2_bitmap_owner(s), b->name);
         if (all || !bitmap || !find(s->ahead, bitmap) ||
             bdrv_dirty_bitmap_stale(bitmap)) {
             b->level = QCOW2_AHEAD_NONE;
@@ -520,7 +531,7 @@ static bool announce(BlockDriverState *bs)
     BdrvDirtyBitmap *bitmap = NULL;
     bool any = false;
 
-    while ((bitmap = bdrv_dirty_bitmap_next(owner_of(s), bitmap))) {
+    while ((bitmap = bdrv_dirty_bitmap_next(qcow2_bitmap_owner(s), bitmap))) {
         if (bdrv_dirty_bitmap_to_keep(bitmap)) {
             any |= bdrv_dirty_bitmap_await_kept(bitmap);
         }
@@ -538,7 +549,8 @@ static bool coroutine_fn sync_locked(BlockDriverState *bs, Error **errp)
     if (!announce(bs)) {
         return true;
     }
-    bdrv_bitmap_regions_resize(get_ahead(bs)->regions, s->size);
+    bdrv_bitmap_regions_resize(get_ahead(bs)->regions,
+                               qcow2_bitmap_disk_size(s));
     if (qcow2_store_kept(bs, &dir, &err)) {
         keep_all(bs, dir);
         return true;
@@ -597,7 +609,7 @@ int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
 
     if (!s->ahead ||
         bdrv_bitmap_regions_covers(s->ahead->regions, offset, bytes) ||
-        bdrv_dirty_bitmap_kept_cover(store->bs, offset, bytes)) {
+        bdrv_dirty_bitmap_kept_cover(qcow2_bitmap_owner(s), offset, bytes)) {
         return 0;
     }
     ret = bdrv_bitmap_regions_co_open(s->ahead->regions, offset, bytes);

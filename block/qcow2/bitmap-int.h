@@ -81,6 +81,22 @@ GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
                                                     Error **errp);
 /* Makes the bitmaps in the image the store of @bs. */
 void qcow2_attach_bitmap_store(BlockDriverState *bs);
+
+/*
+ * The node that has the bitmaps: that of the image, or a filter that keeps
+ * bitmaps of another disk here.  Their disk is that of the owner, whose size
+ * may differ from that of the image for a moment, while both are resized.
+ */
+static inline BlockDriverState *qcow2_bitmap_owner(const Qcow2State *s)
+{
+    return s->bitmap_store.bs;
+}
+
+static inline int64_t qcow2_bitmap_disk_size(const Qcow2State *s)
+{
+    return qcow2_bitmap_owner(s)->total_bytes;
+}
+
 /*
  * Operations of that store, see BdrvBitmapStoreOps.  If the directory is
  * damaged, no bitmap is loaded, with a warning, and none is trusted any more.
@@ -133,6 +149,8 @@ const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store);
 void qcow2_ahead_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
 /* All bitmaps have been stored, or the image is closed. */
 void qcow2_ahead_end(BlockDriverState *bs);
+/* The operation `leave` of the store. */
+void qcow2_bitmaps_leave(BdrvBitmapStore *store);
 void qcow2_ahead_start_timer(BlockDriverState *bs);
 void qcow2_ahead_stop_timer(BlockDriverState *bs);
 

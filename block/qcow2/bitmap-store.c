@@ -57,6 +57,10 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
     int ret;
 
     *entry = 0;
+    bytes = MIN(bytes, hbitmap_size(hb) - pos);
+    if (bytes <= 0) {
+        return 0; /* the disk has become smaller meanwhile */
+    }
     if (bdrv_dirty_bitmap_stored_all(bitmap) ||
         hbitmap_next_zero(hb, pos, bytes) < 0) {
         *entry = 1;
@@ -83,7 +87,10 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
         return ret;
     }
     /* The bits of now: what was set since is in a region that is open. */
-    bdrv_dirty_bitmap_serialise_stored(bitmap, regions, buf, pos, bytes);
+    bytes = MIN(bytes, hbitmap_size(hb) - pos);
+    if (bytes > 0) {
+        bdrv_dirty_bitmap_serialise_stored(bitmap, regions, buf, pos, bytes);
+    }
     ret = bdrv_pwrite(bs->file, *entry, s->cluster_size, buf);
     s->high_water = MAX(s->high_water, *entry + s->cluster_size);
     qemu_vfree(buf);
@@ -98,15 +105,16 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
     const BdrvBitmapRegions *regions = b->level == QCOW2_AHEAD_NONE
         ? NULL : qcow2_ahead_regions(&s->bitmap_store);
     uint64_t span = (uint64_t)s->cluster_size * 8 << b->granularity_bits;
-    uint64_t n = qcow2_bitmap_table_entries(s->size, b->granularity_bits,
+    int64_t size = bdrv_dirty_bitmap_size(bitmap);
+    uint64_t n = qcow2_bitmap_table_entries(size, b->granularity_bits,
                                             s->cluster_bits), offset;
     g_autofree uint64_t *table = g_new0(uint64_t, n);
     int64_t pos = 0;
     int ret = 0;
 
-    for (uint64_t i = 0; ret == 0 && i < n && pos < s->size; i++, pos += span) {
+    for (uint64_t i = 0; ret == 0 && i < n && pos < size; i++, pos += span) {
         ret = store_cluster(bs, bitmap, regions, pos,
-                            MIN(span, (uint64_t)(s->size - pos)), &table[i]);
+                            MIN(span, (uint64_t)(size - pos)), &table[i]);
     }
     if (ret == 0) {
         ret = qcow2_alloc_bytes_run(bs, n * 8, &offset);
@@ -275,8 +283,8 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
                                          const BdrvDirtyBitmap *bitmap,
                                          bool in_use, Error **errp)
 {
-    Qcow2State *s = bs->opaque;
     Qcow2Bitmap *b = entry_for(dir, bitmap);
+    int64_t size = bdrv_dirty_bitmap_size(bitmap);
     int ret;
 
     b->granularity_bits = ctz64(bdrv_dirty_bitmap_granularity(bitmap));
@@ -290,8 +298,8 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
         b->flags |= QCOW2_BITMAP_IN_USE;
         b->level = bdrv_dirty_bitmap_safety(bitmap) == BITMAP_SAFETY_POWER
             ? QCOW2_AHEAD_POWER : QCOW2_AHEAD_PROCESS;
-        b->covered = s->size;
-        b->over = bdrv_bitmap_regions_default_max(s->size);
+        b->covered = size;
+        b->over = bdrv_bitmap_regions_default_max(size);
     }
     ret = store_bits(bs, b, bitmap);
     if (ret < 0) {
@@ -325,13 +333,22 @@ static bool coroutine_fn store_locked(BlockDriverState *bs,
                                       const BdrvDirtyBitmap *only,
                                       Error **errp)
 {
+    Qcow2State *s = bs->opaque;
     g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
     BdrvDirtyBitmap *bitmap = NULL;
 
     if (!dir) {
         return false;
     }
-    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+    if (qcow2_bitmap_disk_size(s) != s->size) {
+        /* No program would find bits of the right size. */
+        error_setg(errp, "The disk of node '%s' has %" PRId64 " bytes, but the "
+                   "image with its bitmaps has %" PRId64,
+                   qcow2_bitmap_owner(s)->node_name,
+                   qcow2_bitmap_disk_size(s), s->size);
+        return false;
+    }
+    while ((bitmap = bdrv_dirty_bitmap_next(qcow2_bitmap_owner(s), bitmap))) {
         if ((!only || bitmap == only) && bdrv_dirty_bitmap_to_store(bitmap) &&
             !store_one(bs, dir, bitmap, false, errp)) {
             undo_store(bs, dir);
@@ -351,7 +368,7 @@ bool coroutine_fn qcow2_store_kept(BlockDriverState *bs, GPtrArray **dirp,
     if (!dir) {
         return false;
     }
-    while ((bitmap = bdrv_dirty_bitmap_next(s->bitmap_store.bs, bitmap))) {
+    while ((bitmap = bdrv_dirty_bitmap_next(qcow2_bitmap_owner(s), bitmap))) {
         if (bdrv_dirty_bitmap_to_keep(bitmap) &&
             (!bdrv_dirty_bitmap_kept(bitmap) ||
              bdrv_dirty_bitmap_stale(bitmap)) &&
@@ -391,12 +408,12 @@ static bool coroutine_mixed_fn bitmaps_save(BdrvBitmapStore *store,
                                             BdrvDirtyBitmap *bitmap,
                                             Error **errp)
 {
-    Qcow2State *s = store->bs->opaque;
-    StoreCall call = { store->bs, bitmap, errp, false };
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    StoreCall call = { s->image, bitmap, errp, false };
 
     if (s->broken) {
         error_setg(errp, "Image of node '%s' is corrupt",
-                   store->bs->node_name);
+                   s->image->node_name);
         return false;
     }
     aio_run_co(call.bs->ctx, store_entry, &call);
@@ -406,8 +423,8 @@ static bool coroutine_mixed_fn bitmaps_save(BdrvBitmapStore *store,
 static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
                                            const char *name, Error **errp)
 {
-    BlockDriverState *bs = store->bs;
-    Qcow2State *s = bs->opaque;
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    BlockDriverState *bs = s->image;
     g_autoptr(GPtrArray) dir = NULL;
     Qcow2Bitmap *b, gone;
     g_autofree char *gone_name = NULL;
@@ -447,6 +464,7 @@ void qcow2_attach_bitmap_store(BlockDriverState *bs)
         .sync = qcow2_ahead_sync,
         .forget = qcow2_ahead_forget,
         .regions = qcow2_ahead_regions,
+        .leave = qcow2_bitmaps_leave,
     };
     Qcow2State *s = bs->opaque;
 

@@ -111,12 +111,13 @@ uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
  * Bits that cover a disk of another size, as the process ended while the disk
  * was resized: see bdrv_dirty_bitmap_cut_end().
  */
-static void fit_bits(const Qcow2State *s, const Qcow2Bitmap *b,
-                     BdrvDirtyBitmap *bitmap)
+static void fit_bits(const Qcow2Bitmap *b, BdrvDirtyBitmap *bitmap)
 {
-    if (b->covered < s->size && b->covered < b->cut_end) {
+    int64_t size = bdrv_dirty_bitmap_size(bitmap);
+
+    if (b->covered < size && b->covered < b->cut_end) {
         bdrv_dirty_bitmap_set(bitmap, b->covered,
-                              MIN(s->size, b->cut_end) - b->covered);
+                              MIN(size, b->cut_end) - b->covered);
     }
     bdrv_dirty_bitmap_note_cut(bitmap, b->covered);
 }
@@ -131,7 +132,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     uint64_t span = (uint64_t)s->cluster_size * 8 << b->granularity_bits;
     g_autofree uint64_t *table = NULL;
     g_autofree uint8_t *buf = NULL;
-    int64_t pos = 0;
+    int64_t pos = 0, disk = bdrv_dirty_bitmap_size(bitmap);
     int ret = 0;
 
     if (b->table_size != qcow2_bitmap_table_entries(size,
@@ -145,14 +146,14 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
         return false;
     }
     buf = g_malloc(s->cluster_size);
-    size = MIN(size, s->size);
+    size = MIN(size, disk);
     for (uint32_t i = 0; ret >= 0 && i < b->table_size && pos < size;
          i++, pos += span) {
         int64_t bytes = MIN(span, (uint64_t)(size - pos));
 
         /* Only whole words are loaded; their rest is zero. */
         bytes = MIN(ROUND_UP(bytes, hbitmap_serialization_align(hb)),
-                    s->size - pos);
+                    disk - pos);
 
         if (table[i] & QCOW2_OFFSET_MASK) {
             ret = bdrv_pread(bs->file, table[i] & QCOW2_OFFSET_MASK,
@@ -179,30 +180,32 @@ static uint64_t shown_granularity(const Qcow2Bitmap *b)
                                 QCOW2_MAX_BITMAP_GRANULARITY_BITS);
 }
 
-static void report_recovered(BlockDriverState *bs, const Qcow2Bitmap *b)
+static void report_recovered(BlockDriverState *owner, const Qcow2Bitmap *b)
 {
     warn_report("The image of node '%s' was not closed; bitmap '%s' was kept "
                 "ahead of its data, so it goes on, with at most %" PRIu64
-                " bytes too many", bs->node_name, b->name, b->over);
+                " bytes too many", owner->node_name, b->name, b->over);
 }
 
 static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
                                         const Qcow2Bitmap *b, Error **errp)
 {
     Qcow2State *s = bs->opaque;
+    BlockDriverState *owner = qcow2_bitmap_owner(s);
+    int64_t size = owner->total_bytes;
     Error *err = NULL;
     BdrvDirtyBitmap *bitmap;
     bool ahead = qcow2_bitmap_is_ahead(b);
     bool good = qcow2_bitmap_usable(b) &&
                 (ahead || !(b->flags & QCOW2_BITMAP_IN_USE));
 
-    bitmap = bdrv_dirty_bitmap_new(bs, shown_granularity(b), b->name, errp);
+    bitmap = bdrv_dirty_bitmap_new(owner, shown_granularity(b), b->name,
+                                   errp);
     if (!bitmap) {
         error_prepend(errp, "Could not load bitmap '%s': ", b->name);
         return false;
     }
-    if (good && !load_bits(bs, b, ahead ? b->covered : s->size, bitmap,
-                           &err)) {
+    if (good && !load_bits(bs, b, ahead ? b->covered : size, bitmap, &err)) {
         /* The disk is intact and can be used. */
         error_prepend(&err, "Bitmap is inconsistent: ");
         warn_report("%s", error_get_pretty(err));
@@ -213,7 +216,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
         bdrv_dirty_bitmap_set_inconsistent(bitmap);
     } else {
         if (ahead) {
-            fit_bits(s, b, bitmap);
+            fit_bits(b, bitmap);
         }
         bdrv_dirty_bitmap_note_cut(bitmap, b->cut_end);
         if (!(b->flags & QCOW2_BITMAP_AUTO)) {
@@ -221,11 +224,11 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
         }
     }
     bdrv_dirty_bitmap_set_persistent(bitmap, true);
-    bdrv_dirty_bitmap_set_stale(bitmap, ahead && b->covered != s->size);
-    if (good && ahead && !bs->read_only) {
-        report_recovered(bs, b);
+    bdrv_dirty_bitmap_set_stale(bitmap, ahead && b->covered != size);
+    if (good && ahead && !owner->read_only) {
+        report_recovered(owner, b);
     }
-    if (bs->read_only) {
+    if (owner->read_only) {
         bdrv_dirty_bitmap_set_readonly(bitmap, true);
     }
     return true;
@@ -241,7 +244,8 @@ static bool coroutine_mixed_fn load_all(BlockDriverState *bs, bool *damaged,
 
         if (!load_one(bs, b, errp)) {
             /* A duplicate name; otherwise memory was short. */
-            *damaged = bdrv_dirty_bitmap_find(bs, b->name) != NULL;
+            *damaged = bdrv_dirty_bitmap_find(qcow2_bitmap_owner(bs->opaque),
+                                              b->name) != NULL;
             return false;
         }
     }
@@ -257,13 +261,13 @@ static bool coroutine_mixed_fn load_all(BlockDriverState *bs, bool *damaged,
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp)
 {
-    BlockDriverState *bs = store->bs;
-    Qcow2State *s = bs->opaque;
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    BlockDriverState *bs = s->image;
     bool damaged = false;
     Error *err = NULL;
 
     if (s->bitmaps.nb_bitmaps && !load_all(bs, &damaged, &err)) {
-        bdrv_dirty_bitmap_release_all(bs);
+        bdrv_dirty_bitmap_release_all(store->bs);
         if (!damaged && !bs->read_only) {
             error_propagate(errp, err);
             return false;
@@ -388,7 +392,7 @@ bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
 
     if (!s->writable) {
         error_setg(errp, "The image of node '%s' could not be made writable",
-                   store->bs->node_name);
+                   s->image->node_name);
         return false;
     }
     call.name = bitmap ? bdrv_dirty_bitmap_name(bitmap) : NULL;
@@ -402,6 +406,7 @@ static void count_bitmaps(BlockDriverState *bs, GPtrArray *dir,
 {
     BdrvDirtyBitmap *bitmap = NULL;
 
+    bs = qcow2_bitmap_owner(bs->opaque);
     *count = dir->len + 1;
     *bytes = qcow2_bitmap_entry_size(strlen(name), 0);
     for (guint i = 0; i < dir->len; i++) {
@@ -423,6 +428,7 @@ static bool check_new_bitmap(BlockDriverState *bs, const char *name,
                              uint64_t granularity, Error **errp)
 {
     Qcow2State *s = bs->opaque;
+    int64_t disk_size = qcow2_bitmap_disk_size(s);
     unsigned bits = ctz64(granularity);
 
     if (s->version < 3) {
@@ -436,7 +442,7 @@ static bool check_new_bitmap(BlockDriverState *bs, const char *name,
     } else if (bits < QCOW2_MIN_BITMAP_GRANULARITY_BITS) {
         error_setg(errp, "Granularity is under minimum (%d bytes)",
                    1 << QCOW2_MIN_BITMAP_GRANULARITY_BITS);
-    } else if (DIV_ROUND_UP((uint64_t)s->size, granularity) / 8 >
+    } else if (DIV_ROUND_UP((uint64_t)disk_size, granularity) / 8 >
                QCOW2_MAX_BITMAP_BYTES) {
         error_setg(errp, "Too much space will be occupied by the bitmap. Use "
                    "larger granularity");
@@ -449,7 +455,8 @@ static bool check_new_bitmap(BlockDriverState *bs, const char *name,
 bool qcow2_bitmaps_can_store(BdrvBitmapStore *store, const char *name,
                              uint64_t granularity, Error **errp)
 {
-    BlockDriverState *bs = store->bs;
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    BlockDriverState *bs = s->image;
     g_autoptr(GPtrArray) dir = NULL;
     uint64_t count, bytes;
 
@@ -477,7 +484,7 @@ bool qcow2_bitmaps_can_store(BdrvBitmapStore *store, const char *name,
 
 fail:
     error_prepend(errp, "Can't make bitmap '%s' persistent in '%s': ", name,
-                  bdrv_get_device_or_node_name(bs));
+                  bdrv_get_device_or_node_name(store->bs));
     return false;
 }
 
@@ -485,12 +492,12 @@ fail:
 bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
                                           int64_t bytes, Error **errp)
 {
-    BlockDriverState *bs = store->bs;
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(s->image, errp);
 
     for (guint i = 0; dir && i < dir->len; i++) {
         const Qcow2Bitmap *b = dir->pdata[i];
-        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(bs, b->name);
+        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(store->bs, b->name);
 
         if (!bitmap || bdrv_dirty_bitmap_readonly(bitmap)) {
             error_setg(errp, "Cannot resize qcow2 image: its bitmap '%s' is "

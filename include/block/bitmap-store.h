@@ -94,6 +94,11 @@ typedef struct BdrvBitmapStoreOps {
     void (*forget)(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
     /* The regions that are open in what is stored; NULL: there are none. */
     const BdrvBitmapRegions *(*regions)(const BdrvBitmapStore *store);
+    /*
+     * The store becomes that of another node, or of none: it does not use the
+     * bitmaps of this node any more.  What is stored does not change.
+     */
+    void (*leave)(BdrvBitmapStore *store);
     /* The store is detached: frees it. */
     void (*free)(BdrvBitmapStore *store);
 } BdrvBitmapStoreOps;
