@@ -26,6 +26,25 @@ int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     return child ? bdrv_get_info(child->bs, info) : -ENOTSUP;
 }
 
+void bdrv_get_identity(BlockDriverState *bs, bool durable, BdrvIdentity *id)
+{
+    const BdrvChild *child = bdrv_primary_child(bs);
+    bool same = child && !(child->role & BDRV_CHILD_METADATA) &&
+                !(child->role & BDRV_CHILD_COW);
+
+    *id = (BdrvIdentity){ .kind = BDRV_IDENTITY_NONE };
+    if (!bs->drv) {
+        return;
+    }
+    if (bs->drv->get_identity) {
+        if (bs->drv->get_identity(bs, durable, id) < 0) {
+            *id = (BdrvIdentity){ .kind = BDRV_IDENTITY_NONE };
+        }
+    } else if (same) {
+        bdrv_get_identity(child->bs, durable, id);
+    }
+}
+
 int64_t bdrv_get_allocated_file_size(BlockDriverState *bs)
 {
     int64_t sum = 0;

@@ -294,6 +294,13 @@ static int64_t prealloc_getlength(BlockDriverState *bs)
     return s->ahead ? s->data_end : bdrv_getlength(bs->file->bs);
 }
 
+/* The file still changes when the node is closed. */
+static int prealloc_get_identity(BlockDriverState *bs, bool durable,
+                                 BdrvIdentity *id)
+{
+    return -ENOTSUP;
+}
+
 /* --- permissions --- */
 
 static bool may_grow(uint64_t perm)
@@ -402,4 +409,5 @@ const BlockDriver bdrv_preallocate = {
     .co_pwrite_zeroes = prealloc_co_pwrite_zeroes,
     .co_truncate = prealloc_co_truncate,
     .getlength = prealloc_getlength,
+    .get_identity = prealloc_get_identity,
 };

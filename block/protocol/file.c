@@ -383,6 +383,37 @@ static int64_t file_allocated_size(BlockDriverState *bs)
     return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
 }
 
+/*
+ * A time that is not on disk would be an older one after a loss of power: a
+ * flush of data need not write it.
+ */
+static int file_get_identity(BlockDriverState *bs, bool durable,
+                             BdrvIdentity *id)
+{
+    FileState *s = bs->opaque;
+    int64_t bytes = file_length(s->fd);
+    struct stat st;
+
+    if (durable && !s->is_device && !bs->cache_no_flush && fsync(s->fd) < 0) {
+        return -errno;
+    }
+    if (fstat(s->fd, &st) < 0) {
+        return -errno;
+    }
+    if (bytes < 0 || (s->is_device && !s->is_block)) {
+        return -ENOTSUP;
+    }
+    *id = (BdrvIdentity){
+        .kind = s->is_block ? BDRV_IDENTITY_DEVICE : BDRV_IDENTITY_FILE,
+        .bytes = bytes,
+        .device = s->is_block ? st.st_rdev : st.st_dev,
+        .inode = s->is_block ? 0 : st.st_ino,
+        .mtime_s = s->is_block ? 0 : st.st_mtim.tv_sec,
+        .mtime_ns = s->is_block ? 0 : st.st_mtim.tv_nsec,
+    };
+    return 0;
+}
+
 /* There is nothing to report, which is success: no clusters, not dirty. */
 static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 {
@@ -482,6 +513,7 @@ static const char *const file_mutable_options[] = {
     .getlength = file_getlength, \
     .get_allocated_file_size = file_allocated_size, \
     .get_info = file_get_info, \
+    .get_identity = file_get_identity, \
     .get_specific_stats = file_get_stats, \
     .has_zero_init = file_has_zero_init
 

@@ -45,6 +45,25 @@ typedef struct BlockDriverInfo {
     bool is_dirty;
 } BlockDriverInfo;
 
+/*
+ * What tells whether the storage of a node is the one that it was, and whether
+ * another program has changed it; see bdrv_get_identity().
+ */
+typedef enum BdrvIdentityKind {
+    BDRV_IDENTITY_NONE,   /* nothing is known of it (a server, several files) */
+    BDRV_IDENTITY_FILE,
+    BDRV_IDENTITY_DEVICE, /* mtime and inode do not count */
+} BdrvIdentityKind;
+
+typedef struct BdrvIdentity {
+    BdrvIdentityKind kind;
+    uint64_t bytes;  /* of the file or device */
+    uint64_t device; /* as of stat(2): with the file, or the device itself */
+    uint64_t inode;
+    int64_t mtime_s; /* of the content */
+    uint32_t mtime_ns;
+} BdrvIdentity;
+
 /* The content that an edge shows after a change of the graph. */
 typedef enum BdrvContent {
     BDRV_CONTENT_SAME,    /* the same bytes: a filter is inserted or removed,
@@ -304,6 +323,9 @@ struct BlockDriver {
     /* Bytes on the host, or -errno. */
     int64_t (*get_allocated_file_size)(BlockDriverState *bs);
     int (*get_info)(BlockDriverState *bs, BlockDriverInfo *info);
+    /* See bdrv_get_identity(); 0 or -errno. */
+    int (*get_identity)(BlockDriverState *bs, bool durable,
+                        BdrvIdentity *id);
     ImageInfoSpecific *(*get_specific_info)(BlockDriverState *bs,
                                             Error **errp);
     BlockStatsSpecific *(*get_specific_stats)(BlockDriverState *bs);

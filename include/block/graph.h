@@ -385,6 +385,13 @@ typedef struct BdrvImgCreate {
  */
 bool bdrv_img_create(const BdrvImgCreate *create, Error **errp);
 int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
+/*
+ * The identity of the storage with the data of @bs.  None for formats with
+ * metadata of their own, which go on writing after their users.  @durable:
+ * waits until the storage has it; main thread, for a node that has been flushed
+ * and is not written any more.
+ */
+void bdrv_get_identity(BlockDriverState *bs, bool durable, BdrvIdentity *id);
 int64_t bdrv_get_allocated_file_size(BlockDriverState *bs);
 ImageInfoSpecific *bdrv_get_specific_info(BlockDriverState *bs, Error **errp);
 /* block/info.c: for the query commands and `qemu-img info`. */
