@@ -74,6 +74,21 @@ bool qcow2_bitmap_is_ahead(const Qcow2Bitmap *b);
 /* There are notes, but a program that does not know them has written. */
 bool qcow2_notes_outdated(const Qcow2State *s);
 
+/* --- bitmap-disk.c: the disk, if it is not that of the image --- */
+
+#define QCOW2_DISK_BYTES 56 /* of the extension, at most */
+
+/* Decodes the extension; in another form it counts as absent. */
+void qcow2_parse_disk(Qcow2State *s, const uint8_t *data, uint32_t len);
+/* Returns its length; @p: QCOW2_DISK_BYTES. */
+size_t qcow2_encode_disk(const BdrvBitmapDisk *disk, uint8_t *p);
+/* Operations of the store, see BdrvBitmapStoreOps. */
+const BdrvBitmapDisk *qcow2_bitmaps_disk(const BdrvBitmapStore *store);
+bool coroutine_mixed_fn qcow2_bitmaps_record_disk(BdrvBitmapStore *store,
+                                                  const BdrvBitmapDisk *disk,
+                                                  bool with_save,
+                                                  Error **errp);
+
 /* --- bitmap.c, bitmap-store.c --- */
 
 /* The directory of the image with the cut_end of each; may be empty. */

@@ -176,6 +176,9 @@ static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
     if (s->notes->len) {
         s->autoclear |= QCOW2_AUTOCLEAR_AHEAD;
     }
+    if (dir->len && s->disk_known) {
+        s->autoclear |= QCOW2_AUTOCLEAR_DISK;
+    }
     ret = qcow2_update_header(bs);
     if (ret == 0) {
         ret = qcow2_flush_file(bs);
@@ -396,10 +399,18 @@ static void coroutine_fn store_entry(void *opaque)
     StoreCall *call = opaque;
     Qcow2State *s = call->bs->opaque;
 
+    BdrvBitmapDisk old = s->disk;
+
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
+    if (!call->only && s->disk_saving) {
+        s->disk = s->next_disk; /* in the header that the bits are in */
+        s->disk_saving = false;
+    }
     call->ok = store_locked(call->bs, call->only, call->errp);
-    if (call->ok && !call->only) {
+    if (!call->ok) {
+        s->disk = old;
+    } else if (!call->only) {
         qcow2_ahead_end(call->bs);
     }
 }
@@ -465,6 +476,8 @@ void qcow2_attach_bitmap_store(BlockDriverState *bs)
         .forget = qcow2_ahead_forget,
         .regions = qcow2_ahead_regions,
         .leave = qcow2_bitmaps_leave,
+        .disk = qcow2_bitmaps_disk,
+        .record_disk = qcow2_bitmaps_record_disk,
     };
     Qcow2State *s = bs->opaque;
 

@@ -37,8 +37,11 @@ enum {
 #define QCOW2_AUTOCLEAR_CUTS (UINT64_C(1) << 63)
 /* The same: bitmaps that have a note are ahead of the disk while in use. */
 #define QCOW2_AUTOCLEAR_AHEAD (UINT64_C(1) << 62)
+/* The same: the disk to which the bitmaps belong is not that of the image. */
+#define QCOW2_AUTOCLEAR_DISK (UINT64_C(1) << 61)
 #define QCOW2_AUTOCLEAR_KNOWN \
-    (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD)
+    (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS | \
+     QCOW2_AUTOCLEAR_AHEAD | QCOW2_AUTOCLEAR_DISK)
 
 enum {
     QCOW2_EXT_END = 0,
@@ -47,6 +50,7 @@ enum {
     QCOW2_EXT_BITMAPS = 0x23852875,
     QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* of this program, "TcBD" */
     QCOW2_EXT_BITMAPS_AHEAD = 0x54624148, /* of this program, "TbAH" */
+    QCOW2_EXT_BITMAPS_DISK = 0x54624449, /* of this program, "TbDI" */
     QCOW2_EXT_CRYPTO = 0x0537be77,
     QCOW2_EXT_DATA_FILE = 0x44415441,
 };

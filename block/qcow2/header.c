@@ -23,7 +23,8 @@ static const struct {
     uint8_t type, bit;
     const char *name;
 } features[] = {
-    { 2, 62, "bitmaps ahead of data" }, { 2, 63, "bitmap cut ends" },
+    { 2, 61, "bitmaps of another disk" }, { 2, 62, "bitmaps ahead of data" },
+    { 2, 63, "bitmap cut ends" },
     { 0, 0, "dirty bit" },          { 0, 1, "corrupt bit" },
     { 0, 2, "external data file" }, { 0, 3, "compression type" },
     { 0, 4, "extended L2 entries" }, { 1, 0, "lazy refcounts" },
@@ -341,6 +342,9 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
     case QCOW2_EXT_BITMAPS_AHEAD:
         qcow2_parse_notes(s, data, len);
         return true;
+    case QCOW2_EXT_BITMAPS_DISK:
+        qcow2_parse_disk(s, data, len);
+        return true;
     default:
         ext.data = g_memdup2(data, len);
         g_array_append_val(s->extensions, ext);
@@ -450,7 +454,7 @@ static void put_features(GByteArray *out, uint64_t autoclear, size_t room)
     for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
         uint8_t *p = table + n * FEATURE_ENTRY;
 
-        if ((features[i].type == 2 && features[i].bit >= 62 &&
+        if ((features[i].type == 2 && features[i].bit >= 61 &&
              !(autoclear >> features[i].bit & 1)) ||
             EXTENSION_HEAD + (n + 1) * FEATURE_ENTRY > room) {
             continue;
@@ -501,6 +505,12 @@ static void put_extensions(GByteArray *out, const Qcow2State *s,
     if (s && (h->autoclear & QCOW2_AUTOCLEAR_AHEAD)) {
         qcow2_put_notes(out, s->notes);
     }
+    if (s && s->disk_known && (h->autoclear & QCOW2_AUTOCLEAR_DISK)) {
+        uint8_t ext[QCOW2_DISK_BYTES];
+
+        put_extension(out, QCOW2_EXT_BITMAPS_DISK, ext,
+                      qcow2_encode_disk(&s->disk, ext));
+    }
     if (s && (h->autoclear & QCOW2_AUTOCLEAR_CUTS)) {
         put_cuts(out, s->cuts);
     }
@@ -538,7 +548,8 @@ static GByteArray *build(Qcow2Header *h, const Qcow2State *s,
  * The header and its extensions, in at most @limit bytes, so that a write
  * changes all of it or nothing: else what the extensions say might not be what
  * the header says.  The notes are omitted if there is no room: bitmaps then
- * report too much after a growth, or are not kept safe.  Extensions of other
+ * report too much after a growth, are not kept safe, or do not count for any
+ * other disk than that of the image.  Extensions of other
  * programs may need more than @limit.
  */
 static GByteArray *build_within(Qcow2Header *h, const Qcow2State *s,
@@ -546,6 +557,7 @@ static GByteArray *build_within(Qcow2Header *h, const Qcow2State *s,
 {
     static const uint64_t omitted[] = {
         0, QCOW2_AUTOCLEAR_CUTS, QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD,
+        QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD | QCOW2_AUTOCLEAR_DISK,
     };
     GByteArray *out = NULL;
 

@@ -89,6 +89,10 @@ typedef struct Qcow2State {
                             or of the directory failed half way */
     GArray *cuts; /* of Qcow2BitmapCut; counts with QCOW2_AUTOCLEAR_CUTS */
     GArray *notes; /* of Qcow2BitmapNote; counts with QCOW2_AUTOCLEAR_AHEAD */
+    bool disk_known; /* so that `disk` is valid */
+    BdrvBitmapDisk disk; /* to which the bitmaps belong, if not to the image */
+    bool disk_saving;         /* `next_disk` replaces it with the next save */
+    BdrvBitmapDisk next_disk;
     BdrvBitmapStore bitmap_store;
     BlockDriverState *image; /* the node of this image */
     bool ahead_noted;      /* ... with the notes */

@@ -433,6 +433,7 @@ static int coroutine_mixed_fn drop_bitmaps(Qcow2Check *c)
     qcow2_check_say(c, "Removing the bitmaps, which are damaged");
     s->bitmaps = (Qcow2BitmapExt){ 0 };
     s->autoclear &= ~QCOW2_AUTOCLEAR_KNOWN;
+    s->disk_known = false;
     g_array_set_size(s->cuts, 0);
     g_array_set_size(s->notes, 0);
     ret = qcow2_update_header(c->bs);

@@ -30,8 +30,20 @@
 
 #include "block/bitmap-regions.h"
 #include "block/dirty-bitmap.h"
+#include "block/driver.h"
 #include "qapi/qapi-types-common.h"
 #include "qemu/transactions.h"
+
+/*
+ * What a store that is kept apart from the disk says of it, so that a disk that
+ * another program has changed, or another disk, is noticed.
+ */
+typedef struct BdrvBitmapDisk {
+    BdrvIdentity identity;
+    bool closed; /* as the disk was closed: its mtime counts */
+    /* Bytes: the disk is being resized from the one to the other; 0, 0: not. */
+    int64_t from, to;
+} BdrvBitmapDisk;
 
 /*
  * Operations of a store.  All but @can_store, @load, @begin, @save and
@@ -92,6 +104,18 @@ typedef struct BdrvBitmapStoreOps {
     /* @bitmap, which is kept, ceases to exist although its stored copy could
      * not be removed.  begin() is called before the next write. */
     void (*forget)(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
+    /*
+     * The disk to which the stored bitmaps belong, see BdrvBitmapDisk; NULL: it
+     * is not known.  For a store that can be moved to another node.
+     */
+    const BdrvBitmapDisk *(*disk)(const BdrvBitmapStore *store);
+    /*
+     * Records @disk, which is copied, from now on, durably if there are any
+     * bitmaps; @with_save: only together with the next save() of all.
+     */
+    bool coroutine_mixed_fn (*record_disk)(BdrvBitmapStore *store,
+                                           const BdrvBitmapDisk *disk,
+                                           bool with_save, Error **errp);
     /* The regions that are open in what is stored; NULL: there are none. */
     const BdrvBitmapRegions *(*regions)(const BdrvBitmapStore *store);
     /*
