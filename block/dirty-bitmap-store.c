@@ -500,14 +500,30 @@ bool bdrv_supports_persistent_dirty_bitmap(BlockDriverState *bs)
     return bdrv_node(bs)->bitmaps.store != NULL;
 }
 
+static void no_store(BlockDriverState *bs, Error **errp)
+{
+    const char *name = bdrv_get_device_or_node_name(bs);
+    const BlockDriverState *user = bdrv_node(bs)->bitmaps.store_user;
+
+    if (user) {
+        error_setg(errp, "Can't store persistent bitmaps to %s: Operation not "
+                   "supported: the bitmaps in it are those of node '%s'", name,
+                   user->node_name);
+        return;
+    }
+    error_setg(errp, "Can't store persistent bitmaps to %s: Operation not "
+               "supported: a node of driver 'tracked' over it can, with an "
+               "image made by 'qemu-img create -f qcow2 FILE %" PRId64 "'",
+               name, bs->total_bytes);
+}
+
 bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
                                  uint64_t granularity, Error **errp)
 {
     BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
     if (!store) {
-        error_setg(errp, "Can't store persistent bitmaps to %s: Operation not "
-                   "supported", bdrv_get_device_or_node_name(bs));
+        no_store(bs, errp);
         return false;
     }
     /* A bitmap that cannot be stored at the end would be lost silently. */

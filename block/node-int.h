@@ -16,6 +16,7 @@ typedef struct BdrvDirtyBitmapList {
     LIST_HEAD(, BdrvShownBits) shown; /* unnamed, for queries only */
     uint64_t seq; /* of the youngest in either list */
     BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
+    const BlockDriverState *store_user; /* has the store of this node */
 } BdrvDirtyBitmapList;
 
 typedef struct BdrvNode {

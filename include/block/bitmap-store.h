@@ -159,6 +159,24 @@ BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
 /* Removes the node's store, if any, and frees it.  Saves nothing. */
 void bdrv_bitmap_store_detach(BlockDriverState *bs);
 
+/* --- bitmaps in an image beside the disk (block/dirty-bitmap-move.c) --- */
+
+/* The disk to which the bitmaps in @bs belong; NULL: not known. */
+const BdrvBitmapDisk *bdrv_bitmap_store_disk(BlockDriverState *bs);
+/*
+ * @to gets the store of @from, which no longer has persistent bitmaps: they are
+ * saved.  Loads nothing.  Fails, and changes nothing in @to, if @from has no
+ * store that can be moved, or bitmaps of it are in use.
+ */
+bool bdrv_bitmap_store_move(BlockDriverState *from, BlockDriverState *to,
+                            Error **errp);
+/*
+ * @store, which bdrv_bitmap_store_move() took from @owner and which is no
+ * node's any more, becomes that of @owner again.  If @owner remains, it has its
+ * bitmaps again; an error is reported.
+ */
+void bdrv_bitmap_store_return(BdrvBitmapStore *store, BlockDriverState *owner);
+
 /* --- operations; they succeed on a node that has no store --- */
 
 /* See @load above.  Bitmaps of a read-only node become read-only. */
