@@ -20,6 +20,7 @@ extern const BlockDriver bdrv_quorum;
 extern const BlockDriver bdrv_raw;
 extern const BlockDriver bdrv_snapshot_access;
 extern const BlockDriver bdrv_throttle;
+extern const BlockDriver bdrv_tracked;
 
 const BlockDriver *const bdrv_drivers[] = {
     /* protocols */
@@ -42,5 +43,6 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_quorum,
     &bdrv_snapshot_access,
     &bdrv_throttle,
+    &bdrv_tracked,
     NULL,
 };
