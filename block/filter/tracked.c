@@ -363,8 +363,9 @@ static int coroutine_fn settle_size(TrackedState *s, Error **errp)
         return real;
     }
     ret = resize_image(s, real, errp);
-    if (ret == 0) {
-        /* If this fails, the next open accepts more than it has to. */
+    /* A difference is explained until none can be left after a power loss.  If
+     * this fails, the next open accepts more than it has to. */
+    if (ret == 0 && bdrv_co_flush(s->store.bs->file->bs) == 0) {
         record(s, &(BdrvBitmapDisk){ 0 }, NULL);
     }
     s->covered = MIN(s->covered, real);

@@ -125,6 +125,20 @@ static int64_t rec_getlength(BlockDriverState *bs)
     return disk_of(bs)->len;
 }
 
+/* Times are not simulated: all disks have the same one. */
+static int rec_get_identity(BlockDriverState *bs, bool durable,
+                            BdrvIdentity *id)
+{
+    const RecorderState *s = bs->opaque;
+
+    *id = (BdrvIdentity){
+        .kind = BDRV_IDENTITY_FILE,
+        .bytes = disk_of(bs)->len,
+        .inode = s->disk + 1,
+    };
+    return 0;
+}
+
 static void rec_limits(BlockDriverState *bs, Error **errp)
 {
     bs->bl.request_alignment = MAX(crash_machine->alignment, 1);
@@ -222,6 +236,7 @@ const BlockDriver crash_recorder = {
     .strong_options = rec_strong,
     .open = rec_open,
     .getlength = rec_getlength,
+    .get_identity = rec_get_identity,
     .refresh_limits = rec_limits,
     .has_zero_init = rec_zero_init,
     .co_preadv = rec_preadv,
