@@ -657,6 +657,24 @@ static void check_image(const char *name, void *opaque)
     bdrv_unref(bs);
 }
 
+/* A raw disk has its bitmaps in "side.qcow2", which may have to follow it. */
+static BlockDriverState *open_closed_disk(const char *name)
+{
+    struct json_object *options;
+    BlockDriverState *bs;
+
+    if (!g_str_has_suffix(name, ".img")) {
+        return bdrv_open_file(name, "qcow2", 0, &error_abort);
+    }
+    options = json_tokener_parse(
+        "{\"driver\": \"tracked\", \"file\": {\"driver\": \"file\", "
+        "\"filename\": \"disk.img\"}, \"bitmaps\": {\"driver\": \"qcow2\", "
+        "\"file\": {\"driver\": \"file\", \"filename\": \"side.qcow2\"}}}");
+    bs = bdrv_open_json(options, false, BDRV_O_RDWR, &error_abort);
+    json_object_put(options);
+    return bs;
+}
+
 /* @lost: the fault may have kept what was cached from being written. */
 static void check_closed_disk(Run *run, bool lost)
 {
@@ -667,7 +685,7 @@ static void check_closed_disk(Run *run, bool lost)
     if (!run->top) {
         return;
     }
-    bs = bdrv_open_file(run->top, "qcow2", 0, &error_abort);
+    bs = open_closed_disk(run->top);
     blk = blk_new_with_bs(bs, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
                           &error_abort);
     read_all(blk, buf);

@@ -12,12 +12,12 @@
 
 extern const BlockDriver bdrv_blkdebug, bdrv_compress, bdrv_copy_before_write,
     bdrv_copy_on_read, bdrv_null_co, bdrv_qcow2, bdrv_raw,
-    bdrv_snapshot_access, bdrv_throttle;
+    bdrv_snapshot_access, bdrv_throttle, bdrv_tracked;
 
 const BlockDriver *const bdrv_drivers[] = {
     &fault_file, &bdrv_null_co, &bdrv_qcow2, &bdrv_raw, &bdrv_blkdebug,
     &bdrv_compress, &bdrv_copy_before_write, &bdrv_copy_on_read,
-    &bdrv_snapshot_access, &bdrv_throttle, NULL,
+    &bdrv_snapshot_access, &bdrv_throttle, &bdrv_tracked, NULL,
 };
 
 /* --- pieces of scripts --- */
@@ -32,6 +32,16 @@ const BlockDriver *const bdrv_drivers[] = {
     "'node-name': '" name "-file'}"
 #define ADD_FILE(name) \
     "{'execute': 'blockdev-add', 'arguments': " FILE_NODE(name) "}\n"
+#define CREATE_RAW \
+    "{'execute': 'blockdev-create', 'arguments': {'job-id': 'c', " \
+    "'options': {'driver': 'file', 'filename': 'disk.img', 'size': " SIZE \
+    "}}}\n" \
+    "wait c\n"
+#define TRACKED(more) \
+    "'driver': 'tracked', 'node-name': 'disk'" more ", 'file': {'driver': " \
+    "'file', 'node-name': 'disk-file', 'filename': 'disk.img'}, 'bitmaps': " \
+    "{'driver': 'qcow2', 'node-name': 'side', 'file': " FILE_NODE("side") "}"
+#define ADD_TRACKED COMMAND("blockdev-add", TRACKED(""))
 #define DEL(name) \
     "{'execute': 'blockdev-del', 'arguments': {'node-name': '" name "'}}\n"
 #define CREATE_MORE(name, more) \
@@ -73,6 +83,9 @@ const BlockDriver *const bdrv_drivers[] = {
     "write 640 64 0\n"
 #define WITH_BITMAP \
     CREATE("disk") CREATE("copy") ADD("disk") "attach disk\n" FILL \
+    BITMAP("add", "b", PERSISTENT) "write 64 64 33\n" "write 900 4 34\n"
+#define WITH_TRACKED \
+    CREATE_RAW CREATE("side") ADD_TRACKED "attach disk\n" FILL \
     BITMAP("add", "b", PERSISTENT) "write 64 64 33\n" "write 900 4 34\n"
 #define NEXT "---\n"
 #define REST "write 960 64 77\n" "flush\n"
@@ -258,6 +271,32 @@ static const FaultScript scripts[] = {
       COMMAND("blockdev-reopen", "'options': [{'driver': 'qcow2', "
               "'node-name': 'disk', 'discard': 'unmap', 'read-only': false, "
               "'file': 'disk-file'}]") "attach disk\n" REST },
+    { "tracked", WITH_TRACKED NEXT ADD_TRACKED "attach disk\n" NEXT
+      BITMAP("add", "b2", PERSISTENT) "write 128 64 50\n" "flush\n"
+      BITMAP("clear", "b2", "") "write 300 4 52\n"
+      BITMAP("remove", "b2", "") "write 400 4 53\n" REST },
+    { "tracked-open-and-close", WITH_TRACKED NEXT NEXT
+      ADD_TRACKED "attach disk\n" REST },
+    { "tracked-resize", WITH_TRACKED NEXT ADD_TRACKED "attach disk\n" NEXT
+      COMMAND("block_resize", "'node-name': 'disk', 'size': 3145728")
+      "write 0 96 60\n" "flush\n"
+      COMMAND("block_resize", "'node-name': 'disk', 'size': 1048576") REST },
+    { "tracked-reopen", WITH_TRACKED NEXT ADD_TRACKED NEXT
+      COMMAND("blockdev-reopen", "'options': [{"
+              TRACKED(", 'read-only': true") "}]")
+      COMMAND("blockdev-reopen", "'options': [{"
+              TRACKED(", 'read-only': false") "}]")
+      "attach disk\n" REST },
+    { "tracked-image-used-again", WITH_TRACKED NEXT
+      ADD("side")
+      COMMAND("blockdev-add", "'driver': 'file', 'node-name': 'disk-file', "
+              "'filename': 'disk.img'") NEXT
+      COMMAND("blockdev-add", "'driver': 'tracked', 'node-name': 'disk', "
+              "'file': 'disk-file', 'bitmaps': 'side'")
+      "attach disk\n" "write 0 4 9\n" "detach\n" DEL("disk")
+      COMMAND("blockdev-add", "'driver': 'tracked', 'node-name': 'disk', "
+              "'file': 'disk-file', 'bitmaps': 'side'")
+      "attach disk\n" REST },
     { "check", WITH_BITMAP NEXT ADD("disk") NEXT
       "check disk\n" "attach disk\n" REST },
 };
