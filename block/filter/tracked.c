@@ -254,7 +254,8 @@ static bool coroutine_mixed_fn store_sync(BdrvBitmapStore *store, Error **errp)
     TrackedState *s = of_store(store);
     int64_t bytes = store->bs->total_bytes;
 
-    if (!fit_image(s, errp) || !s->inner->ops->sync(s->inner, errp)) {
+    if (!fit_image(s, errp) ||
+        (s->inner->ops->sync && !s->inner->ops->sync(s->inner, errp))) {
         return false;
     }
     s->covered = bytes;
@@ -274,7 +275,8 @@ static bool coroutine_fn store_co_resize(BdrvBitmapStore *store, int64_t bytes,
 {
     BdrvBitmapStore *inner = of_store(store)->inner;
 
-    return inner->ops->co_resize(inner, bytes, errp);
+    return !inner->ops->co_resize ||
+           inner->ops->co_resize(inner, bytes, errp);
 }
 
 /* Space that the stored bits do not cover is stored first. */
@@ -300,6 +302,7 @@ static int coroutine_fn store_co_write_intent(BdrvBitmapStore *store,
 {
     TrackedState *s = of_store(store);
     const BlockDriverState *bs = store->bs;
+    BdrvBitmapStore *inner = s->inner;
     int64_t align = MAX(bs->bl.request_alignment, 1), end = offset + bytes;
     int ret = 0;
 
@@ -309,8 +312,8 @@ static int coroutine_fn store_co_write_intent(BdrvBitmapStore *store,
     if (G_UNLIKELY(MIN(end, bs->total_bytes) > s->covered)) {
         ret = cover(s);
     }
-    return ret < 0 ? ret : s->inner->ops->co_write_intent(s->inner, offset,
-                                                          bytes);
+    return ret < 0 || !inner->ops->co_write_intent
+        ? ret : inner->ops->co_write_intent(inner, offset, bytes);
 }
 
 static void store_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap)
@@ -324,7 +327,7 @@ static const BdrvBitmapRegions *store_regions(const BdrvBitmapStore *store)
 {
     const BdrvBitmapStore *inner = of_store(store)->inner;
 
-    return inner->ops->regions(inner);
+    return inner->ops->regions ? inner->ops->regions(inner) : NULL;
 }
 
 static void store_free(BdrvBitmapStore *store)
