@@ -36,6 +36,8 @@ struct BlockCopyState {
     int64_t target_cluster;
     bool skip_unallocated;
     BdrvShownBits *shown; /* todo, on the source */
+    void coroutine_fn (*hook)(void *opaque);
+    void *hook_opaque;
 
     /* --- accessed in the thread of the source's context --- */
     HBitmap *todo;
@@ -206,6 +208,13 @@ void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
     g_assert(ok);
 }
 
+void block_copy_set_hook(BlockCopyState *s,
+                         void coroutine_fn (*hook)(void *opaque), void *opaque)
+{
+    s->hook = hook;
+    s->hook_opaque = opaque;
+}
+
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
                            bool compress)
 {
@@ -323,8 +332,13 @@ static int coroutine_fn move_area(void *opaque, const CopyArea *area,
                                   bool *is_read)
 {
     BlockCopyCall *call = opaque;
+    BlockCopyState *s = call->s;
+    int ret = copy_mover_move(s->mover, area, call->guest_write, is_read);
 
-    return copy_mover_move(call->s->mover, area, call->guest_write, is_read);
+    if (ret == 0 && s->hook && !call->guest_write) {
+        s->hook(s->hook_opaque);
+    }
+    return ret;
 }
 
 static void begun_area(void *opaque, const CopyArea *area)

@@ -208,14 +208,14 @@ bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap)
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_ENABLE);
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_DISABLE);
-    bitmap->stale = true;
+    bitmap->changes++;
 }
 
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy)
@@ -243,7 +243,7 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 {
     bitmap->persistent = persistent;
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 

@@ -73,6 +73,10 @@ void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes);
 /* Offload copies to the host if possible; write compressed. */
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
                            bool compress);
+/* Called after each area that a call has copied in the background, by its
+ * worker; may yield, which lets the others go on. */
+void block_copy_set_hook(BlockCopyState *s,
+                         void coroutine_fn (*hook)(void *opaque), void *opaque);
 /* Most bytes per second that calls copy in the background; 0: no limit. */
 void block_copy_set_speed(BlockCopyState *s, uint64_t speed);
 /*
