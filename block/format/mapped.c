@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests on images that map blocks of the disk to places in files. */
+#include "qemu/osdep.h"
+#include "block/format/mapped-int.h"
+#include "block/graph.h"
+#include "qemu/error.h"
+
+/* How much of a table is read at once. */
+#define TABLE_PIECE (16 * MiB)
+
+void mapped_init(MappedImage *m, const MappedOps *ops, int64_t size,
+                 int64_t block)
+{
+    m->ops = ops;
+    m->size = size;
+    m->block = block;
+    co_mutex_init(&m->lock);
+}
+
+static int coroutine_fn map_run(BlockDriverState *bs, int64_t offset,
+                                int64_t bytes, MappedRun *run)
+{
+    MappedImage *m = bs->opaque;
+
+    *run = (MappedRun) {
+        .bytes = MIN(bytes, m->block - offset % m->block),
+        .file = bs->file,
+    };
+    return m->ops->map(bs, offset, run);
+}
+
+/* --- reading --- */
+
+/* Reads from the backing file; what it lacks is zero. */
+static int coroutine_fn read_hole(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset)
+{
+    int64_t len = bs->backing ? bdrv_getlength(bs->backing->bs) : 0;
+    int64_t n;
+
+    if (len < 0) {
+        return len;
+    }
+    n = CLAMP(len - offset, 0, bytes);
+    qemu_iovec_memset(qiov, qiov_offset + n, 0, bytes - n);
+    return n ? bdrv_co_preadv(bs->backing, offset, n, qiov, qiov_offset, 0)
+             : 0;
+}
+
+static int coroutine_fn read_run(BlockDriverState *bs, int64_t offset,
+                                 const MappedRun *run, QEMUIOVector *qiov,
+                                 size_t qiov_offset)
+{
+    const MappedImage *m = bs->opaque;
+
+    switch (run->kind) {
+    case MAPPED_HOLE:
+        return read_hole(bs, offset, run->bytes, qiov, qiov_offset);
+    case MAPPED_ZERO:
+        qemu_iovec_memset(qiov, qiov_offset, 0, run->bytes);
+        return 0;
+    case MAPPED_DATA:
+        return bdrv_co_preadv(run->file, run->host, run->bytes, qiov,
+                              qiov_offset, 0);
+    case MAPPED_OTHER:
+        return m->ops->read_other(bs, offset, run, qiov, qiov_offset);
+    }
+    g_assert_not_reached();
+}
+
+int coroutine_fn mapped_co_preadv(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset, BdrvRequestFlags flags)
+{
+    int ret = 0;
+
+    while (ret >= 0 && bytes > 0) {
+        MappedRun run;
+
+        ret = map_run(bs, offset, bytes, &run);
+        if (ret < 0) {
+            break;
+        }
+        ret = read_run(bs, offset, &run, qiov, qiov_offset);
+        offset += run.bytes;
+        bytes -= run.bytes;
+        qiov_offset += run.bytes;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+/* --- writing --- */
+
+/* Does the block read as zeroes where it is not written? */
+static bool reads_zero(BlockDriverState *bs, const MappedRun *run,
+                       int64_t start)
+{
+    return run->kind == MAPPED_ZERO ||
+           (run->kind == MAPPED_HOLE &&
+            (!bs->backing || start >= bs->backing->bs->total_bytes));
+}
+
+/* Writes a new block of zeroes, with @bytes of data at @in_block. */
+static int coroutine_fn write_fresh(BlockDriverState *bs, BdrvChild *file,
+                                    int64_t host, int64_t in_block,
+                                    int64_t bytes, QEMUIOVector *qiov,
+                                    size_t qiov_offset)
+{
+    const MappedImage *m = bs->opaque;
+    int ret = 0;
+
+    if (bytes < m->block) {
+        /* The file may have old content there. */
+        ret = bdrv_co_pwrite_zeroes(file, host, m->block, BDRV_REQ_MAY_UNMAP);
+    }
+    return ret < 0 ? ret : bdrv_co_pwritev(file, host + in_block, bytes, qiov,
+                                           qiov_offset, 0);
+}
+
+/* Writes a new block: the old content, with @bytes of data at @in_block. */
+static int coroutine_fn write_copied(BlockDriverState *bs, BdrvChild *file,
+                                     int64_t host, int64_t start,
+                                     int64_t in_block, int64_t bytes,
+                                     QEMUIOVector *qiov, size_t qiov_offset)
+{
+    const MappedImage *m = bs->opaque;
+    int64_t there = MIN(m->block, m->size - start);
+    uint8_t *buf = bdrv_try_blockalign(file->bs, m->block);
+    QEMUIOVector whole;
+    int ret;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    memset(buf + there, 0, m->block - there);
+    qemu_iovec_init_buf(&whole, buf, there);
+    ret = mapped_co_preadv(bs, start, there, &whole, 0, 0);
+    if (ret == 0) {
+        qemu_iovec_to_buf(qiov, qiov_offset, buf + in_block, bytes);
+        ret = bdrv_co_pwrite(file, host, m->block, buf, 0);
+    }
+    qemu_vfree(buf);
+    return ret;
+}
+
+/* Writes to a block that has no place; it may have got one by now. */
+static int coroutine_fn write_new(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, QEMUIOVector *qiov,
+                                  size_t qiov_offset)
+{
+    MappedImage *m = bs->opaque;
+    int64_t start = offset - offset % m->block, host = 0;
+    BdrvChild *file = bs->file;
+    MappedRun run;
+    int ret;
+
+    CO_MUTEX_GUARD(&m->lock);
+    ret = map_run(bs, offset, bytes, &run);
+    if (ret == 0 && run.kind == MAPPED_DATA) {
+        return bdrv_co_pwritev(run.file, run.host, bytes, qiov, qiov_offset,
+                               0);
+    }
+    if (ret == 0) {
+        ret = m->ops->allocate ? m->ops->allocate(bs, start, &file, &host)
+                               : -ENOTSUP;
+    }
+    if (ret == 0) {
+        ret = reads_zero(bs, &run, start)
+            ? write_fresh(bs, file, host, offset - start, bytes, qiov,
+                          qiov_offset)
+            : write_copied(bs, file, host, start, offset - start, bytes, qiov,
+                           qiov_offset);
+    }
+    return ret < 0 ? ret : m->ops->link(bs, start, file, host);
+}
+
+int coroutine_fn mapped_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                   int64_t bytes, QEMUIOVector *qiov,
+                                   size_t qiov_offset, BdrvRequestFlags flags)
+{
+    const MappedImage *m = bs->opaque;
+    int ret = 0;
+
+    while (ret >= 0 && bytes > 0) {
+        int64_t n = MIN(bytes, m->block - offset % m->block);
+        MappedRun run;
+
+        ret = map_run(bs, offset, n, &run);
+        if (ret < 0) {
+            break;
+        }
+        if (run.kind == MAPPED_DATA) {
+            n = run.bytes;
+            ret = bdrv_co_pwritev(run.file, run.host, n, qiov, qiov_offset, 0);
+        } else {
+            ret = write_new(bs, offset, n, qiov, qiov_offset);
+        }
+        offset += n;
+        bytes -= n;
+        qiov_offset += n;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+static int coroutine_fn make_zero(BlockDriverState *bs, int64_t start)
+{
+    MappedImage *m = bs->opaque;
+
+    CO_MUTEX_GUARD(&m->lock);
+    return m->ops->make_zero(bs, start);
+}
+
+int coroutine_fn mapped_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
+                                         int64_t bytes, BdrvRequestFlags flags)
+{
+    const MappedImage *m = bs->opaque;
+    int ret = 0;
+
+    while (ret >= 0 && bytes > 0) {
+        int64_t whole = MIN(m->block, m->size - offset);
+        MappedRun run;
+
+        ret = map_run(bs, offset, bytes, &run);
+        if (ret < 0) {
+            break;
+        }
+        if (run.kind == MAPPED_DATA) {
+            ret = bdrv_co_pwrite_zeroes(run.file, run.host, run.bytes, flags);
+        } else if (!reads_zero(bs, &run, offset)) {
+            bool all = offset % m->block == 0 && run.bytes == whole;
+
+            ret = all && m->ops->make_zero ? make_zero(bs, offset) : -ENOTSUP;
+        }
+        offset += run.bytes;
+        bytes -= run.bytes;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+/* Blocks keep their place, as other programs expect it; the file loses data. */
+int coroutine_fn mapped_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes)
+{
+    int ret = 0;
+
+    while (ret >= 0 && bytes > 0) {
+        MappedRun run;
+
+        ret = map_run(bs, offset, bytes, &run);
+        if (ret == 0 && run.kind == MAPPED_DATA) {
+            ret = bdrv_co_pdiscard(run.file, run.host, run.bytes);
+        }
+        offset += run.bytes;
+        bytes -= run.bytes;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+/* --- information --- */
+
+static int coroutine_fn data_status(const MappedRun *run, bool want_zero,
+                                    int64_t *pnum, int64_t *map,
+                                    BlockDriverState **file)
+{
+    int flags = BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
+
+    *map = run->host;
+    *file = run->file->bs;
+    if (want_zero && bdrv_co_reads_as_zero(*file, run->host, run->bytes,
+                                           pnum)) {
+        flags |= BDRV_BLOCK_ZERO;
+    }
+    return flags;
+}
+
+int coroutine_fn mapped_co_block_status(BlockDriverState *bs, bool want_zero,
+                                        int64_t offset, int64_t bytes,
+                                        int64_t *pnum, int64_t *map,
+                                        BlockDriverState **file)
+{
+    MappedRun run;
+    int ret = map_run(bs, offset, bytes, &run);
+
+    if (ret < 0) {
+        return ret;
+    }
+    *pnum = run.bytes;
+    switch (run.kind) {
+    case MAPPED_HOLE:
+        return bs->drv->supports_backing ? 0 : BDRV_BLOCK_ZERO;
+    case MAPPED_ZERO:
+        return BDRV_BLOCK_ZERO;
+    case MAPPED_OTHER:
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_COMPRESSED;
+    case MAPPED_DATA:
+        return data_status(&run, want_zero, pnum, map, file);
+    }
+    g_assert_not_reached();
+}
+
+int64_t mapped_getlength(BlockDriverState *bs)
+{
+    const MappedImage *m = bs->opaque;
+
+    return m->size;
+}
+
+int mapped_get_info(BlockDriverState *bs, BlockDriverInfo *info)
+{
+    const MappedImage *m = bs->opaque;
+
+    info->cluster_size = m->block;
+    return 0;
+}
+
+/* --- writing back --- */
+
+int coroutine_fn mapped_co_flush(BlockDriverState *bs)
+{
+    MappedImage *m = bs->opaque;
+
+    if (!m->ops->write_back) {
+        return 0;
+    }
+    CO_MUTEX_GUARD(&m->lock);
+    return m->ops->write_back(bs);
+}
+
+typedef struct CloseCall {
+    BlockDriverState *bs;
+    int ret;
+} CloseCall;
+
+static void coroutine_fn close_entry(void *opaque)
+{
+    CloseCall *call = opaque;
+
+    call->ret = mapped_co_flush(call->bs);
+}
+
+void mapped_close(BlockDriverState *bs)
+{
+    CloseCall call = {bs, 0};
+    Error *err = NULL;
+
+    aio_run_co(bs->ctx, close_entry, &call);
+    if (call.ret < 0) {
+        error_setg_errno(&err, -call.ret,
+                         "Failed to write back the metadata");
+        bdrv_close_error(bs, err);
+    }
+}
+
+/* --- tables --- */
+
+int map_table_load(BlockDriverState *bs, MapTable *t, const char *name,
+                   uint64_t offset, uint64_t bytes, Error **errp)
+{
+    int64_t length = bdrv_getlength(bs->file->bs);
+    int ret = 0;
+
+    if (length < 0 || !range_fits(offset, bytes, length)) {
+        error_setg(errp, "%s (%" PRIu64 " bytes at %" PRIu64 ") exceeds the "
+                   "image file", name, bytes, offset);
+        return -EINVAL;
+    }
+    t->offset = offset;
+    t->bytes = bytes;
+    t->raw = g_try_malloc(MAX(bytes, 1));
+    t->dirty = hbitmap_try_new(bytes, 4096);
+    if (!t->raw || !t->dirty) {
+        error_setg(errp, "Not enough memory for the table of %" PRIu64
+                   " bytes", bytes);
+        return -ENOMEM;
+    }
+    for (uint64_t at = 0; ret >= 0 && at < bytes; at += TABLE_PIECE) {
+        ret = bdrv_pread(bs->file, offset + at, MIN(TABLE_PIECE, bytes - at),
+                         t->raw + at);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read the table of %" PRIu64
+                         " bytes at %" PRIu64, bytes, offset);
+        return ret;
+    }
+    return 0;
+}
+
+void map_table_mark(MapTable *t, uint64_t pos, uint64_t bytes)
+{
+    hbitmap_set(t->dirty, pos, bytes);
+}
+
+int coroutine_fn map_table_write_back(BlockDriverState *bs, MapTable *t)
+{
+    int64_t at, bytes;
+
+    while (hbitmap_next_dirty_area(t->dirty, 0, t->bytes, TABLE_PIECE, &at,
+                                   &bytes)) {
+        int ret = bdrv_co_pwrite(bs->file, t->offset + at, bytes, t->raw + at,
+                                 0);
+
+        if (ret < 0) {
+            return ret;
+        }
+        hbitmap_reset(t->dirty, at, bytes);
+    }
+    return 0;
+}
+
+void map_table_free(MapTable *t)
+{
+    g_free(t->raw);
+    hbitmap_free(t->dirty);
+}
