@@ -96,12 +96,33 @@ static const ImgOption raw_options[] = {
     {0},
 };
 
+static const ImgOption vdi_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"static", "preallocation", IMG_BOOL, "off"},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption vpc_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"subformat", "subformat", IMG_STR},
+    {"force_size", "force-size", IMG_BOOL},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
 static const struct {
     const char *format;
     const ImgOption *options;
     bool is_format; /* needs a driver's co_create on top of the file */
 } img_formats[] = {
     {"qcow2", qcow2_options, true},
+    {"vdi", vdi_options, true},
+    {"vpc", vpc_options, true},
     {"raw", raw_options, false},
     {"file", raw_options, false},
 };
@@ -417,6 +438,9 @@ static json_object *img_member(const ImgOption *o, const char *text)
     }
     if (o->type == IMG_SIZE || o->type == IMG_NUMBER) {
         return json_object_new_int64(g_ascii_strtoll(text, NULL, 10));
+    }
+    if (!strcmp(o->name, "static")) {
+        return json_object_new_string(strcmp(text, "on") ? "off" : "metadata");
     }
     if (o->type == IMG_BOOL) {
         return json_object_new_boolean(!strcmp(text, "on"));

@@ -20,6 +20,8 @@ extern const BlockDriver bdrv_quorum;
 extern const BlockDriver bdrv_raw;
 extern const BlockDriver bdrv_snapshot_access;
 extern const BlockDriver bdrv_throttle;
+extern const BlockDriver bdrv_vdi;
+extern const BlockDriver bdrv_vpc;
 
 const BlockDriver *const bdrv_drivers[] = {
     /* protocols */
@@ -31,6 +33,8 @@ const BlockDriver *const bdrv_drivers[] = {
     /* formats */
     &bdrv_qcow2,
     &bdrv_raw,
+    &bdrv_vdi,
+    &bdrv_vpc,
     /* filters */
     &bdrv_blkdebug,
     &bdrv_blklogwrites,
