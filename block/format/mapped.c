@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests on images that map blocks of the disk to places in files. */
 #include "qemu/osdep.h"
-#include "block/format/mapped-int.h"
+#include "block/mapped.h"
 #include "block/graph.h"
 #include "qemu/error.h"
 
@@ -22,11 +22,20 @@ static int coroutine_fn map_run(BlockDriverState *bs, int64_t offset,
 {
     MappedImage *m = bs->opaque;
 
+    int ret;
+
     *run = (MappedRun) {
-        .bytes = MIN(bytes, m->block - offset % m->block),
+        .bytes = bytes,
+        .start = m->block ? offset - offset % m->block : 0,
+        .whole = m->block ? m->block : INT64_MAX,
         .file = bs->file,
     };
-    return m->ops->map(bs, offset, run);
+    run->bytes = MIN(bytes, run->start + run->whole - offset);
+    ret = m->ops->map(bs, offset, run);
+    if (ret >= 0) {
+        run->bytes = MIN(run->bytes, run->start + run->whole - offset);
+    }
+    return ret;
 }
 
 /* --- reading --- */
@@ -101,44 +110,50 @@ static bool reads_zero(BlockDriverState *bs, const MappedRun *run,
             (!bs->backing || start >= bs->backing->bs->total_bytes));
 }
 
-/* Writes a new block of zeroes, with @bytes of data at @in_block. */
-static int coroutine_fn write_fresh(BlockDriverState *bs, BdrvChild *file,
-                                    int64_t host, int64_t in_block,
-                                    int64_t bytes, QEMUIOVector *qiov,
-                                    size_t qiov_offset)
+/* A new block that gets data. */
+typedef struct NewBlock {
+    MappedRun run; /* as it was */
+    BdrvChild *file;
+    int64_t host;
+    int64_t offset, bytes; /* of the data, on the disk */
+    QEMUIOVector *qiov;
+    size_t qiov_offset;
+} NewBlock;
+
+/* Writes the data and, around it, zeroes. */
+static int coroutine_fn write_fresh(const NewBlock *n)
 {
-    const MappedImage *m = bs->opaque;
     int ret = 0;
 
-    if (bytes < m->block) {
+    if (n->bytes < n->run.whole) {
         /* The file may have old content there. */
-        ret = bdrv_co_pwrite_zeroes(file, host, m->block, BDRV_REQ_MAY_UNMAP);
+        ret = bdrv_co_pwrite_zeroes(n->file, n->host, n->run.whole,
+                                    BDRV_REQ_MAY_UNMAP);
     }
-    return ret < 0 ? ret : bdrv_co_pwritev(file, host + in_block, bytes, qiov,
-                                           qiov_offset, 0);
+    return ret < 0 ? ret
+        : bdrv_co_pwritev(n->file, n->host + n->offset - n->run.start,
+                          n->bytes, n->qiov, n->qiov_offset, 0);
 }
 
-/* Writes a new block: the old content, with @bytes of data at @in_block. */
-static int coroutine_fn write_copied(BlockDriverState *bs, BdrvChild *file,
-                                     int64_t host, int64_t start,
-                                     int64_t in_block, int64_t bytes,
-                                     QEMUIOVector *qiov, size_t qiov_offset)
+/* Writes the data and, around it, the old content. */
+static int coroutine_fn write_copied(BlockDriverState *bs, const NewBlock *n)
 {
     const MappedImage *m = bs->opaque;
-    int64_t there = MIN(m->block, m->size - start);
-    uint8_t *buf = bdrv_try_blockalign(file->bs, m->block);
-    QEMUIOVector whole;
+    int64_t there = MIN(n->run.whole, m->size - n->run.start);
+    uint8_t *buf = bdrv_try_blockalign(n->file->bs, n->run.whole);
+    QEMUIOVector old;
     int ret;
 
     if (!buf) {
         return -ENOMEM;
     }
-    memset(buf + there, 0, m->block - there);
-    qemu_iovec_init_buf(&whole, buf, there);
-    ret = mapped_co_preadv(bs, start, there, &whole, 0, 0);
+    memset(buf + there, 0, n->run.whole - there);
+    qemu_iovec_init_buf(&old, buf, there);
+    ret = mapped_co_preadv(bs, n->run.start, there, &old, 0, 0);
     if (ret == 0) {
-        qemu_iovec_to_buf(qiov, qiov_offset, buf + in_block, bytes);
-        ret = bdrv_co_pwrite(file, host, m->block, buf, 0);
+        qemu_iovec_to_buf(n->qiov, n->qiov_offset,
+                          buf + n->offset - n->run.start, n->bytes);
+        ret = bdrv_co_pwrite(n->file, n->host, n->run.whole, buf, 0);
     }
     qemu_vfree(buf);
     return ret;
@@ -150,55 +165,49 @@ static int coroutine_fn write_new(BlockDriverState *bs, int64_t offset,
                                   size_t qiov_offset)
 {
     MappedImage *m = bs->opaque;
-    int64_t start = offset - offset % m->block, host = 0;
-    BdrvChild *file = bs->file;
-    MappedRun run;
+    NewBlock n = {
+        .file = bs->file, .offset = offset, .bytes = bytes,
+        .qiov = qiov, .qiov_offset = qiov_offset,
+    };
     int ret;
 
     CO_MUTEX_GUARD(&m->lock);
-    ret = map_run(bs, offset, bytes, &run);
-    if (ret == 0 && run.kind == MAPPED_DATA) {
-        return bdrv_co_pwritev(run.file, run.host, bytes, qiov, qiov_offset,
-                               0);
+    ret = map_run(bs, offset, bytes, &n.run);
+    if (ret == 0 && n.run.kind == MAPPED_DATA) {
+        return bdrv_co_pwritev(n.run.file, n.run.host, bytes, qiov,
+                               qiov_offset, 0);
     }
     if (ret == 0) {
-        ret = m->ops->allocate ? m->ops->allocate(bs, start, &file, &host)
-                               : -ENOTSUP;
+        ret = m->ops->allocate
+            ? m->ops->allocate(bs, n.run.start, &n.file, &n.host) : -ENOTSUP;
     }
     if (ret == 0) {
-        ret = reads_zero(bs, &run, start)
-            ? write_fresh(bs, file, host, offset - start, bytes, qiov,
-                          qiov_offset)
-            : write_copied(bs, file, host, start, offset - start, bytes, qiov,
-                           qiov_offset);
+        ret = reads_zero(bs, &n.run, n.run.start) ? write_fresh(&n)
+                                                  : write_copied(bs, &n);
     }
-    return ret < 0 ? ret : m->ops->link(bs, start, file, host);
+    return ret < 0 ? ret : m->ops->link(bs, n.run.start, n.file, n.host);
 }
 
 int coroutine_fn mapped_co_pwritev(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes, QEMUIOVector *qiov,
                                    size_t qiov_offset, BdrvRequestFlags flags)
 {
-    const MappedImage *m = bs->opaque;
     int ret = 0;
 
     while (ret >= 0 && bytes > 0) {
-        int64_t n = MIN(bytes, m->block - offset % m->block);
         MappedRun run;
 
-        ret = map_run(bs, offset, n, &run);
+        ret = map_run(bs, offset, bytes, &run);
         if (ret < 0) {
             break;
         }
-        if (run.kind == MAPPED_DATA) {
-            n = run.bytes;
-            ret = bdrv_co_pwritev(run.file, run.host, n, qiov, qiov_offset, 0);
-        } else {
-            ret = write_new(bs, offset, n, qiov, qiov_offset);
-        }
-        offset += n;
-        bytes -= n;
-        qiov_offset += n;
+        ret = run.kind == MAPPED_DATA
+            ? bdrv_co_pwritev(run.file, run.host, run.bytes, qiov,
+                              qiov_offset, 0)
+            : write_new(bs, offset, run.bytes, qiov, qiov_offset);
+        offset += run.bytes;
+        bytes -= run.bytes;
+        qiov_offset += run.bytes;
     }
     return ret < 0 ? ret : 0;
 }
@@ -218,7 +227,6 @@ int coroutine_fn mapped_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
     int ret = 0;
 
     while (ret >= 0 && bytes > 0) {
-        int64_t whole = MIN(m->block, m->size - offset);
         MappedRun run;
 
         ret = map_run(bs, offset, bytes, &run);
@@ -228,7 +236,8 @@ int coroutine_fn mapped_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
         if (run.kind == MAPPED_DATA) {
             ret = bdrv_co_pwrite_zeroes(run.file, run.host, run.bytes, flags);
         } else if (!reads_zero(bs, &run, offset)) {
-            bool all = offset % m->block == 0 && run.bytes == whole;
+            bool all = offset == run.start &&
+                       run.bytes == MIN(run.whole, m->size - offset);
 
             ret = all && m->ops->make_zero ? make_zero(bs, offset) : -ENOTSUP;
         }

@@ -12,7 +12,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/create-file.h"
-#include "block/format/mapped-int.h"
+#include "block/mapped.h"
 #include "block/graph.h"
 #include "qapi/qapi-types-block-image.h"
 

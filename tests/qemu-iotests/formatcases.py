@@ -15,7 +15,7 @@ def create(qsd, fmt, path, size=SIZE, **options):
     for job, what in (('make', {'driver': 'file', 'filename': path,
                                 'size': 0}),
                       ('format', {'driver': fmt, 'file': 'f0',
-                                  'size': size, **options})):
+                                  'size': size, **hyphens(options)})):
         if job == 'format':
             qsd.cmd('blockdev-add', driver='file', filename=path,
                     node_name='f0')
@@ -25,6 +25,10 @@ def create(qsd, fmt, path, size=SIZE, **options):
         qsd.cmd('job-dismiss', id=job)
         check('error' not in jobs[0], jobs)
     qsd.cmd('blockdev-del', node_name='f0')
+
+
+def hyphens(options):
+    return {k.replace('_', '-'): v for k, v in options.items()}
 
 
 def fill(nbd, data, seed):
@@ -154,6 +158,16 @@ def options(fmt, *words):
                 info.pop(key)
             log(info)
             os.unlink(path)
+
+
+def refused_options(fmt, words):
+    """What is refused, and leaves no file."""
+    path = scratch(f'options.{fmt}')
+    for word, size in words:
+        status, text = iotests.qemu_img_status(
+            'create', '-q', '-f', fmt, *['-o', word] * bool(word), path, size)
+        check(status == 1 and not os.path.exists(path), f'{word}: {text}')
+        log(f'{word} {size}: {text.strip()}'.lstrip())
 
 
 def no_resize(fmt):

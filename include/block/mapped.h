@@ -8,8 +8,8 @@
  * map changes in memory only until a flush.  So a crash loses what was not
  * flushed, and leaves no entry that leads to something else than the block.
  */
-#ifndef BLOCK_FORMAT_MAPPED_INT_H
-#define BLOCK_FORMAT_MAPPED_INT_H
+#ifndef BLOCK_MAPPED_H
+#define BLOCK_MAPPED_H
 
 #include "block/io.h"
 #include "qemu/coroutine.h"
@@ -26,13 +26,18 @@ typedef enum MappedKind {
 typedef struct MappedRun {
     MappedKind kind;
     int64_t bytes;   /* > 0; never beyond the block */
+    int64_t start;   /* of the block on the disk */
+    int64_t whole;   /* bytes of the block, which may exceed the disk */
     BdrvChild *file; /* DATA: preset to that of the image */
     int64_t host;    /* DATA; OTHER: the driver's */
 } MappedRun;
 
 /* Offsets and lengths are bytes; all return 0 or -errno. */
 typedef struct MappedOps {
-    /* Fills @run for @offset; ->bytes is set and may be reduced. */
+    /*
+     * Fills @run for @offset; ->bytes is set and may be reduced.  Where blocks
+     * differ the driver sets ->start and ->whole, too.
+     */
     int coroutine_fn (*map)(BlockDriverState *bs, int64_t offset,
                             MappedRun *run);
     /* Reads ->bytes of OTHER at @offset. */
@@ -59,7 +64,7 @@ typedef struct MappedOps {
 typedef struct MappedImage {
     const MappedOps *ops;
     int64_t size;  /* of the disk: whole sectors */
-    int64_t block; /* bytes; a power of two, or the disk has one block only */
+    int64_t block; /* bytes; 0: they differ */
     CoMutex lock;  /* of changes to the map */
 } MappedImage;
 
