@@ -105,6 +105,18 @@ static const ImgOption vdi_options[] = {
     {0},
 };
 
+static const ImgOption vhdx_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"log_size", "log-size", IMG_SIZE, "1048576"},
+    {"block_size", "block-size", IMG_SIZE, "0"},
+    {"subformat", "subformat", IMG_STR},
+    {"block_state_zero", "block-state-zero", IMG_BOOL},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
 static const ImgOption vmdk_options[] = {
     {"size", "size", IMG_SIZE},
     {"adapter_type", "adapter-type", IMG_STR},
@@ -138,6 +150,7 @@ static const struct {
 } img_formats[] = {
     {"qcow2", qcow2_options, true},
     {"vdi", vdi_options, true},
+    {"vhdx", vhdx_options, true},
     {"vmdk", vmdk_options, true},
     {"vpc", vpc_options, true},
     {"raw", raw_options, false},

@@ -21,6 +21,7 @@ extern const BlockDriver bdrv_raw;
 extern const BlockDriver bdrv_snapshot_access;
 extern const BlockDriver bdrv_throttle;
 extern const BlockDriver bdrv_vdi;
+extern const BlockDriver bdrv_vhdx;
 extern const BlockDriver bdrv_vmdk;
 extern const BlockDriver bdrv_vpc;
 
@@ -35,6 +36,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_qcow2,
     &bdrv_raw,
     &bdrv_vdi,
+    &bdrv_vhdx,
     &bdrv_vmdk,
     &bdrv_vpc,
     /* filters */

@@ -136,22 +136,25 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    g_autoptr(GByteArray) before = g_byte_array_new();
     BlockBackend *blk;
 
     if (size > FUZZ_IMAGE_MAX) {
         return 0;
     }
-    fuzz_image_set(data, size);
+    fuzz_format_make(data, size);
+    g_byte_array_append(before, fuzz_image->data, fuzz_image->len);
     blk = open_image(false, 0);
     if (blk) {
         try_status(blk);
         try_read(blk);
         try_info(blk);
         fuzz_image_close(blk);
-        g_assert_cmpmem(fuzz_image->data, fuzz_image->len, data, size);
+        g_assert_cmpmem(fuzz_image->data, fuzz_image->len, before->data,
+                        before->len);
     }
     write_image();
-    fuzz_image_set(data, size);
+    fuzz_format_make(data, size);
     blk = open_image(false, BDRV_O_CHECK);
     if (blk) {
         try_info(blk);

@@ -128,7 +128,7 @@ static const BlockDriver fuzz_memory = {
 };
 
 extern const BlockDriver bdrv_blklogwrites, bdrv_null_co, bdrv_qcow2, bdrv_raw;
-extern const BlockDriver bdrv_vdi, bdrv_vmdk, bdrv_vpc;
+extern const BlockDriver bdrv_vdi, bdrv_vhdx, bdrv_vmdk, bdrv_vpc;
 extern const BlockDriver *const bdrv_drivers[];
 
 const BlockDriver *const bdrv_drivers[] = {
@@ -138,6 +138,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_qcow2,
     &bdrv_raw,
     &bdrv_vdi,
+    &bdrv_vhdx,
     &bdrv_vmdk,
     &bdrv_vpc,
     NULL,

@@ -87,7 +87,8 @@ class FormatDisk:
         self.compare_facts(what)
 
     def compare_facts(self, what):
-        for command in ('info', 'map'):
+        # The peer does not know where data of vhdx images is.
+        for command in ('info', 'map') if self.fmt != 'vhdx' else ('info',):
             ours, theirs = (iotests.qemu_img_json(
                 command, '-f', self.fmt, self.path, prog=side[0])
                 for side in (OURS, PEER))
