@@ -6,6 +6,8 @@
 extern const BlockDriver bdrv_blkdebug;
 extern const BlockDriver bdrv_blklogwrites;
 extern const BlockDriver bdrv_blkverify;
+extern const BlockDriver bdrv_bochs;
+extern const BlockDriver bdrv_cloop;
 extern const BlockDriver bdrv_compress;
 extern const BlockDriver bdrv_copy_before_write;
 extern const BlockDriver bdrv_copy_on_read;
@@ -14,8 +16,11 @@ extern const BlockDriver bdrv_host_device;
 extern const BlockDriver bdrv_nbd;
 extern const BlockDriver bdrv_null_aio;
 extern const BlockDriver bdrv_null_co;
+extern const BlockDriver bdrv_parallels;
 extern const BlockDriver bdrv_preallocate;
+extern const BlockDriver bdrv_qcow;
 extern const BlockDriver bdrv_qcow2;
+extern const BlockDriver bdrv_qed;
 extern const BlockDriver bdrv_quorum;
 extern const BlockDriver bdrv_raw;
 extern const BlockDriver bdrv_snapshot_access;
@@ -33,7 +38,12 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_null_aio,
     &bdrv_null_co,
     /* formats */
+    &bdrv_bochs,
+    &bdrv_cloop,
+    &bdrv_parallels,
+    &bdrv_qcow,
     &bdrv_qcow2,
+    &bdrv_qed,
     &bdrv_raw,
     &bdrv_vdi,
     &bdrv_vhdx,

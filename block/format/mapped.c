@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests on images that map blocks of the disk to places in files. */
 #include "qemu/osdep.h"
+#include <zlib.h>
 #include "block/mapped.h"
 #include "block/graph.h"
+#include "qemu/aio.h"
 #include "qemu/error.h"
 
 /* How much of a table is read at once. */
@@ -421,4 +423,123 @@ void map_table_free(MapTable *t)
 {
     g_free(t->raw);
     hbitmap_free(t->dirty);
+}
+
+/* --- reading only --- */
+
+int mapped_read_only(BlockDriverState *bs, Error **errp)
+{
+    if (bs->read_only || bs->auto_read_only) {
+        bs->read_only = true;
+        return 0;
+    }
+    error_setg(errp, "Images of the format '%s' can only be read",
+               bs->drv->format_name);
+    return -EACCES;
+}
+
+int mapped_stay_read_only(BdrvReopenState *state, Error **errp)
+{
+    return mapped_read_only(state->bs, errp);
+}
+
+/* Takes @raw. */
+static const uint8_t *cache_set(MapCache *c, uint64_t offset, uint8_t *raw)
+{
+    g_free(c->raw);
+    c->raw = raw;
+    c->offset = offset;
+    return raw;
+}
+
+static uint8_t *coroutine_fn read_file(BlockDriverState *bs, uint64_t offset,
+                                       uint32_t bytes, bool whole, int *ret)
+{
+    int64_t length = bdrv_getlength(bs->file->bs);
+    uint8_t *raw;
+
+    if (length < 0 || !range_fits(offset, whole ? bytes : 1, length)) {
+        *ret = -EIO;
+        return NULL;
+    }
+    raw = g_try_malloc(bytes);
+    *ret = raw ? bdrv_co_pread(bs->file, offset, bytes, raw, 0) : -ENOMEM;
+    if (*ret < 0) {
+        g_free(raw);
+        return NULL;
+    }
+    return raw;
+}
+
+const uint8_t *coroutine_fn map_cache_read(BlockDriverState *bs, MapCache *c,
+                                           uint64_t offset, uint32_t bytes,
+                                           int *ret)
+{
+    uint8_t *raw;
+
+    *ret = 0;
+    if (c->raw && c->offset == offset) {
+        return c->raw;
+    }
+    raw = read_file(bs, offset, bytes, true, ret);
+    return raw ? cache_set(c, offset, raw) : NULL;
+}
+
+typedef struct InflateJob {
+    uint8_t *src, *dest;
+    uint32_t src_bytes, dest_bytes;
+    int window, ret;
+} InflateJob;
+
+static int inflate_job(void *opaque)
+{
+    InflateJob *job = opaque;
+    z_stream z = {
+        .next_in = job->src, .avail_in = job->src_bytes,
+        .next_out = job->dest, .avail_out = job->dest_bytes,
+    };
+
+    job->ret = -EIO;
+    if (inflateInit2(&z, job->window) == Z_OK) {
+        int ret = inflate(&z, Z_FINISH);
+
+        if ((ret == Z_STREAM_END || ret == Z_BUF_ERROR) && !z.avail_out) {
+            job->ret = 0;
+        }
+        inflateEnd(&z);
+    }
+    return 0;
+}
+
+const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
+                                              MapCache *c, uint64_t offset,
+                                              uint32_t bytes,
+                                              uint32_t out_bytes, int window,
+                                              int *ret)
+{
+    g_autofree uint8_t *src = NULL, *dest = NULL;
+    InflateJob job;
+
+    *ret = 0;
+    if (c->raw && c->offset == offset) {
+        return c->raw;
+    }
+    src = read_file(bs, offset, bytes, false, ret);
+    dest = src ? g_try_malloc(out_bytes) : NULL;
+    if (!dest) {
+        *ret = *ret < 0 ? *ret : -ENOMEM;
+        return NULL;
+    }
+    job = (InflateJob) {
+        .src = src, .dest = dest, .src_bytes = bytes,
+        .dest_bytes = out_bytes, .window = window,
+    };
+    *ret = thread_pool_co_run(inflate_job, &job);
+    *ret = *ret < 0 ? *ret : job.ret;
+    return *ret < 0 ? NULL : cache_set(c, offset, g_steal_pointer(&dest));
+}
+
+void map_cache_free(MapCache *c)
+{
+    g_free(c->raw);
 }

@@ -95,6 +95,35 @@ int mapped_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 /* Outside coroutines, in close: writes back; an error is reported. */
 void mapped_close(BlockDriverState *bs);
 
+/* --- for formats that can only be read --- */
+
+/* In open: the node becomes read-only, or cannot be opened. */
+int mapped_read_only(BlockDriverState *bs, Error **errp);
+/* For reopen_prepare: it stays read-only. */
+int mapped_stay_read_only(BdrvReopenState *state, Error **errp);
+
+/* The part of the file that was read last: tables, decompressed blocks. */
+typedef struct MapCache {
+    uint8_t *raw; /* NULL: nothing */
+    uint64_t offset;
+} MapCache;
+
+/* @bytes at @offset of the file, which must be in it; valid until the next
+ * yield.  NULL: *@ret is -errno. */
+const uint8_t *coroutine_fn map_cache_read(BlockDriverState *bs, MapCache *c,
+                                           uint64_t offset, uint32_t bytes,
+                                           int *ret);
+/*
+ * The same of @out_bytes that are compressed in these @bytes.  @window as for
+ * inflateInit2(): 15 zlib, -12 raw.  The file may end before @bytes.
+ */
+const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
+                                              MapCache *c, uint64_t offset,
+                                              uint32_t bytes,
+                                              uint32_t out_bytes, int window,
+                                              int *ret);
+void map_cache_free(MapCache *c);
+
 /* --- a table of the file that is kept in memory --- */
 
 typedef struct MapTable {
