@@ -11,6 +11,7 @@ extern const BlockDriver bdrv_cloop;
 extern const BlockDriver bdrv_compress;
 extern const BlockDriver bdrv_copy_before_write;
 extern const BlockDriver bdrv_copy_on_read;
+extern const BlockDriver bdrv_dmg;
 extern const BlockDriver bdrv_file;
 extern const BlockDriver bdrv_host_device;
 extern const BlockDriver bdrv_nbd;
@@ -40,6 +41,7 @@ const BlockDriver *const bdrv_drivers[] = {
     /* formats */
     &bdrv_bochs,
     &bdrv_cloop,
+    &bdrv_dmg,
     &bdrv_parallels,
     &bdrv_qcow,
     &bdrv_qcow2,

@@ -130,6 +130,10 @@ static int qcow_open(BlockDriverState *bs, const BlockdevOptions *options,
     uint64_t size, span;
     int ret;
 
+    if (options->u.qcow.encrypt) {
+        error_setg(errp, "Encrypted qcow images are not supported");
+        return -ENOTSUP;
+    }
     if (!bdrv_open_child(bs, options->u.qcow.file, "file", BDRV_CHILD_IMAGE,
                          errp) ||
         mapped_read_only(bs, errp) < 0) {

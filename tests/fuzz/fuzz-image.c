@@ -128,8 +128,9 @@ static const BlockDriver fuzz_memory = {
 };
 
 extern const BlockDriver bdrv_blklogwrites, bdrv_null_co, bdrv_qcow2, bdrv_raw;
-extern const BlockDriver bdrv_bochs, bdrv_cloop, bdrv_parallels, bdrv_qcow;
-extern const BlockDriver bdrv_qed, bdrv_vdi, bdrv_vhdx, bdrv_vmdk, bdrv_vpc;
+extern const BlockDriver bdrv_bochs, bdrv_cloop, bdrv_dmg, bdrv_parallels;
+extern const BlockDriver bdrv_qcow, bdrv_qed, bdrv_vdi, bdrv_vhdx, bdrv_vmdk;
+extern const BlockDriver bdrv_vpc;
 extern const BlockDriver *const bdrv_drivers[];
 
 const BlockDriver *const bdrv_drivers[] = {
@@ -137,6 +138,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_blklogwrites,
     &bdrv_bochs,
     &bdrv_cloop,
+    &bdrv_dmg,
     &bdrv_null_co,
     &bdrv_parallels,
     &bdrv_qcow,

@@ -3,6 +3,7 @@
 
 Each function returns (image, the disk that it is), made of `data`.
 """
+import base64
 import struct
 import zlib
 
@@ -48,6 +49,38 @@ def cloop(data, block=4096):
         at += len(one)
     return (image + struct.pack('>Q', at) + b''.join(packed),
             b''.join(blocks))
+
+
+def dmg(data, packed=0x80000005):
+    """A stored run, a compressed one, zeroes, a gap; in two tables."""
+    one, two = data[:2048], data[2048:2048 + 4096]
+    squeezed = zlib.compress(two)
+    runs = [(1, 0, 4, 0, len(one)),
+            (packed, 4, 8, len(one), len(squeezed)), (0, 12, 4, 0, 0),
+            (0xffffffff, 16, 0, 0, 0)]
+    more = [(2, 2, 3, 0, 0), (0x7ffffffe, 0, 0, 0, 0),
+            (1, 5, 1, 0, SECTOR), (0xffffffff, 6, 0, 0, 0)]
+    texts = ''
+    for first, table in ((0, runs), (18, more)):
+        mish = struct.pack('>4sIQQQI', b'mish', 1, first, 16, 0,
+                           520).ljust(200, b'\0')
+        mish += struct.pack('>I', len(table))
+        for kind, sector, count, offset, length in table:
+            mish += struct.pack('>IIQQQQ', kind, 0, sector, count, offset,
+                                length)
+        texts += ('<dict><key>Data</key><data>\n'
+                  + base64.b64encode(mish).decode() + '\n</data></dict>')
+    xml = ('<?xml version="1.0"?><plist version="1.0"><dict>'
+           '<key>resource-fork</key><dict><key>blkx</key><array>'
+           f'{texts}</array></dict></dict></plist>').encode()
+    stored = one + squeezed
+    koly = bytearray(SECTOR)
+    struct.pack_into('>4sIII', koly, 0, b'koly', 4, 512, 1)
+    struct.pack_into('>QQQQ', koly, 16, 0, 0, len(stored), 0)
+    struct.pack_into('>QQ', koly, 216, len(stored), len(xml))
+    struct.pack_into('>Q', koly, 492, 24)
+    disk = one + two + bytes((23 - 12) * SECTOR) + one[:SECTOR]
+    return stored + xml + bytes(koly), disk
 
 
 def parallels(data, extended=True, sectors=8, entries=6):
