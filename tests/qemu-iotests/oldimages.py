@@ -51,7 +51,7 @@ def cloop(data, block=4096):
             b''.join(blocks))
 
 
-def dmg(data, packed=0x80000005):
+def dmg(data, packed=0x80000005, gap=2):
     """A stored run, a compressed one, zeroes, a gap; in two tables."""
     one, two = data[:2048], data[2048:2048 + 4096]
     squeezed = zlib.compress(two)
@@ -61,7 +61,7 @@ def dmg(data, packed=0x80000005):
     more = [(2, 2, 3, 0, 0), (0x7ffffffe, 0, 0, 0, 0),
             (1, 5, 1, 0, SECTOR), (0xffffffff, 6, 0, 0, 0)]
     texts = ''
-    for first, table in ((0, runs), (18, more)):
+    for first, table in ((0, runs), (16 + gap, more)):
         mish = struct.pack('>4sIQQQI', b'mish', 1, first, 16, 0,
                            520).ljust(200, b'\0')
         mish += struct.pack('>I', len(table))
@@ -79,7 +79,7 @@ def dmg(data, packed=0x80000005):
     struct.pack_into('>QQQQ', koly, 16, 0, 0, len(stored), 0)
     struct.pack_into('>QQ', koly, 216, len(stored), len(xml))
     struct.pack_into('>Q', koly, 492, 24)
-    disk = one + two + bytes((23 - 12) * SECTOR) + one[:SECTOR]
+    disk = one + two + bytes((4 + gap + 5) * SECTOR) + one[:SECTOR]
     return stored + xml + bytes(koly), disk
 
 
