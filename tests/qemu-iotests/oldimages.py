@@ -58,7 +58,7 @@ def dmg(data, packed=0x80000005, gap=2):
     runs = [(1, 0, 4, 0, len(one)),
             (packed, 4, 8, len(one), len(squeezed)), (0, 12, 4, 0, 0),
             (0xffffffff, 16, 0, 0, 0)]
-    more = [(2, 2, 3, 0, 0), (0x7ffffffe, 0, 0, 0, 0),
+    more = [(2, 0, 5, 0, 0), (0x7ffffffe, 0, 0, 0, 0),
             (1, 5, 1, 0, SECTOR), (0xffffffff, 6, 0, 0, 0)]
     texts = ''
     for first, table in ((0, runs), (16 + gap, more)):
