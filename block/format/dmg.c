@@ -138,10 +138,17 @@ static gint compare_runs(gconstpointer a, gconstpointer b)
     return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* The disk ends with its last run; runs do not overlap. */
-static int finish_runs(DmgState *s, int64_t *size, Error **errp)
+/* Runs do not overlap; the disk has @sectors, or ends with its last run. */
+static int finish_runs(DmgState *s, uint64_t sectors, int64_t *size,
+                       Error **errp)
 {
     int64_t end = 0;
+
+    if (sectors > BDRV_MAX_LENGTH / BDRV_SECTOR_SIZE) {
+        error_setg(errp, "DMG disk of %" PRIu64 " sectors is too large",
+                   sectors);
+        return -EINVAL;
+    }
 
     g_array_sort(s->runs, compare_runs);
     for (guint i = 0; i < s->runs->len; i++) {
@@ -153,7 +160,7 @@ static int finish_runs(DmgState *s, int64_t *size, Error **errp)
         }
         end = run->start + run->bytes;
     }
-    *size = end;
+    *size = MAX(end, (int64_t)(sectors * BDRV_SECTOR_SIZE));
     return 0;
 }
 
@@ -299,7 +306,7 @@ static int dmg_open(BlockDriverState *bs, const BlockdevOptions *options,
     s->runs = g_array_new(FALSE, FALSE, sizeof(DmgRun));
     ret = read_list(bs, t, length, errp);
     if (ret == 0) {
-        ret = finish_runs(s, &size, errp);
+        ret = finish_runs(s, ld64_be(t + 492), &size, errp);
     }
     if (ret < 0) {
         free_state(s);

@@ -443,12 +443,20 @@ int mapped_stay_read_only(BdrvReopenState *state, Error **errp)
     return mapped_read_only(state->bs, errp);
 }
 
+/* An image may have pieces of several sizes at one place. */
+static bool is_cached(const MapCache *c, uint64_t offset, uint32_t bytes)
+{
+    return c->raw && c->offset == offset && c->bytes == bytes;
+}
+
 /* Takes @raw. */
-static const uint8_t *cache_set(MapCache *c, uint64_t offset, uint8_t *raw)
+static const uint8_t *cache_set(MapCache *c, uint64_t offset, uint32_t bytes,
+                                uint8_t *raw)
 {
     g_free(c->raw);
     c->raw = raw;
     c->offset = offset;
+    c->bytes = bytes;
     return raw;
 }
 
@@ -478,11 +486,11 @@ const uint8_t *coroutine_fn map_cache_read(BlockDriverState *bs, MapCache *c,
     uint8_t *raw;
 
     *ret = 0;
-    if (c->raw && c->offset == offset) {
+    if (is_cached(c, offset, bytes)) {
         return c->raw;
     }
     raw = read_file(bs, offset, bytes, true, ret);
-    return raw ? cache_set(c, offset, raw) : NULL;
+    return raw ? cache_set(c, offset, bytes, raw) : NULL;
 }
 
 typedef struct InflateJob {
@@ -521,7 +529,7 @@ const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
     InflateJob job;
 
     *ret = 0;
-    if (c->raw && c->offset == offset) {
+    if (is_cached(c, offset, out_bytes)) {
         return c->raw;
     }
     src = read_file(bs, offset, bytes, false, ret);
@@ -536,7 +544,8 @@ const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
     };
     *ret = thread_pool_co_run(inflate_job, &job);
     *ret = *ret < 0 ? *ret : job.ret;
-    return *ret < 0 ? NULL : cache_set(c, offset, g_steal_pointer(&dest));
+    return *ret < 0 ? NULL
+        : cache_set(c, offset, out_bytes, g_steal_pointer(&dest));
 }
 
 void map_cache_free(MapCache *c)

@@ -106,6 +106,7 @@ int mapped_stay_read_only(BdrvReopenState *state, Error **errp);
 typedef struct MapCache {
     uint8_t *raw; /* NULL: nothing */
     uint64_t offset;
+    uint32_t bytes; /* of @raw */
 } MapCache;
 
 /* @bytes at @offset of the file, which must be in it; valid until the next

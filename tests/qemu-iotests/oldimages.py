@@ -51,13 +51,20 @@ def cloop(data, block=4096):
             b''.join(blocks))
 
 
-def dmg(data, packed=0x80000005, gap=2):
-    """A stored run, a compressed one, zeroes, a gap; in two tables."""
+def dmg(data, packed=0x80000005, gap=2, tail=3, again=0):
+    """A stored run, a compressed one, zeroes; in two tables.
+
+    There is a gap between them, and a tail without a run.  `again`: the
+    compressed data is also a run of so many sectors, which it is too short for.
+    """
     one, two = data[:2048], data[2048:2048 + 4096]
     squeezed = zlib.compress(two)
     runs = [(1, 0, 4, 0, len(one)),
             (packed, 4, 8, len(one), len(squeezed)), (0, 12, 4, 0, 0),
             (0xffffffff, 16, 0, 0, 0)]
+    if again:
+        runs.insert(3, (packed, 12, again, len(one), len(squeezed)))
+        del runs[2]
     more = [(2, 0, 5, 0, 0), (0x7ffffffe, 0, 0, 0, 0),
             (1, 5, 1, 0, SECTOR), (0xffffffff, 6, 0, 0, 0)]
     texts = ''
@@ -78,8 +85,9 @@ def dmg(data, packed=0x80000005, gap=2):
     struct.pack_into('>4sIII', koly, 0, b'koly', 4, 512, 1)
     struct.pack_into('>QQQQ', koly, 16, 0, 0, len(stored), 0)
     struct.pack_into('>QQ', koly, 216, len(stored), len(xml))
-    struct.pack_into('>Q', koly, 492, 24)
-    disk = one + two + bytes((4 + gap + 5) * SECTOR) + one[:SECTOR]
+    struct.pack_into('>Q', koly, 492, 22 + gap + tail)
+    disk = one + two + bytes((4 + gap + 5) * SECTOR) + one[:SECTOR] \
+        + bytes(tail * SECTOR)
     return stored + xml + bytes(koly), disk
 
 
