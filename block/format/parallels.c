@@ -21,8 +21,7 @@ static int coroutine_fn parallels_map(BlockDriverState *bs, int64_t offset,
                                       MappedRun *run)
 {
     ParallelsState *s = bs->opaque;
-    uint64_t pos = offset / s->mapped.block * 4;
-    uint32_t entry = pos < s->table.bytes ? ld32_le(s->table.raw + pos) : 0;
+    uint32_t entry = ld32_le(s->table.raw + offset / s->mapped.block * 4);
 
     run->kind = MAPPED_HOLE;
     if (entry) {
@@ -53,6 +52,9 @@ static int check_header(BlockDriverState *bs, const uint8_t *h, Error **errp)
     } else if (size > BDRV_MAX_LENGTH / BDRV_SECTOR_SIZE) {
         error_setg(errp, "Invalid Parallels disk of %" PRIu64 " sectors",
                    size);
+    } else if (size > (uint64_t)entries * sectors) {
+        error_setg(errp, "Parallels block table of %" PRIu32 " entries is too "
+                   "small for the disk of %" PRIu64 " sectors", entries, size);
     } else {
         s->unit = old ? BDRV_SECTOR_SIZE
                       : (uint64_t)sectors * BDRV_SECTOR_SIZE;
