@@ -95,6 +95,10 @@ struct Job {
     JobTxn *txn;
     LIST_ENTRY(Job) list, txn_list;
     AioTimer *sleep_timer;
+    /* Called when the result, 0 or -errno, is final and the driver has let go
+     * of all; by the main loop.  NULL: nobody waits for it. */
+    void (*ended)(void *opaque, int ret);
+    void *ended_opaque;
 
     /* --- any thread --- */
     ProgressMeter progress;
