@@ -72,18 +72,65 @@ static void undo_hold(void *opaque)
 
 static const TransactionActionDrv hold_step = {.abort = undo_hold};
 
-/* Until @tran is aborted no other operation can be started on @held. */
-static bool hold(ReplicationState *s, BlockDriverState *held,
-                 Transaction *tran, Error **errp)
+static bool add_edge(ReplicationState *s, BlockDriverState *bs, uint64_t perm,
+                     Transaction *tran, Error **errp)
 {
-    BdrvChild *c = bdrv_root_attach_child(held, "replication",
-                                          &edge_of_replication, 0, 0,
+    BdrvChild *c = bdrv_root_attach_child(bs, "replication",
+                                          &edge_of_replication, 0, perm,
                                           BLK_PERM_ALL, s, errp);
 
     if (c) {
         tran_add(tran, &hold_step, c);
     }
     return c != NULL;
+}
+
+static bool is_held(const ReplicationState *s, const BlockDriverState *bs)
+{
+    BdrvChild *c = NULL;
+
+    while ((c = bdrv_next_parent(bs, c))) {
+        if (c->opaque == s) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Until @tran is aborted no other operation can be started on @bs; fails if
+ * there is one. */
+static bool hold(ReplicationState *s, BlockDriverState *bs, Transaction *tran,
+                 Error **errp)
+{
+    return is_held(s, bs) || (bdrv_op_check(bs, errp) &&
+                              add_edge(s, bs, 0, tran, errp));
+}
+
+/* The same for @bs and all nodes above it, which show its data. */
+static bool hold_upwards(ReplicationState *s, BlockDriverState *bs,
+                         Error **errp)
+{
+    BdrvChild *c = NULL;
+
+    if (!hold(s, bs, s->held, errp)) {
+        return false;
+    }
+    while ((c = bdrv_next_parent(bs, c))) {
+        if (c->klass->parent_is_bs && !hold_upwards(s, c->opaque, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The same for an image that is going to be emptied; it is made writable, as a
+ * backing file is not. */
+static bool hold_writable(ReplicationState *s, BlockDriverState *bs,
+                          Error **errp)
+{
+    return hold(s, bs, s->attached, errp) &&
+           block_job_make_writable(bs, s->attached, errp) &&
+           add_edge(s, bs, BLK_PERM_WRITE, s->attached, errp);
 }
 
 /* --- checks --- */
@@ -144,15 +191,15 @@ static bool check_disks(const BlockDriverState *bs, const Disks *d,
                    "make_empty");
         return false;
     }
-    if (bs->read_only) {
+    if (bs->read_only || d->active->read_only) {
         error_setg(errp, "Block node is read-only");
         return false;
     }
     return true;
 }
 
-/* The root of the graph that the guest uses, as the user has named it. */
-static BlockDriverState *find_top(BlockDriverState *bs, Error **errp)
+/* Is the root of the graph that the guest uses where the user has said? */
+static bool check_top(BlockDriverState *bs, Error **errp)
 {
     const ReplicationState *s = replication_state(bs);
     BlockDriverState *top = bdrv_lookup_bs(s->top_id, s->top_id, NULL);
@@ -165,7 +212,7 @@ static BlockDriverState *find_top(BlockDriverState *bs, Error **errp)
     if (!ok) {
         error_setg(errp, "No top_bs or it is invalid");
     }
-    return ok ? top : NULL;
+    return ok;
 }
 
 /* A bitmap would not record that other data shows in @bs and above it. */
@@ -262,11 +309,9 @@ static bool empty_disks(BlockDriverState *bs, const Disks *d, Error **errp)
 static bool hold_node(BlockDriverState *bs, Error **errp)
 {
     ReplicationState *s = replication_state(bs);
-    BlockDriverState *top = find_top(bs, errp);
 
     s->held = tran_new();
-    return top && hold(s, top, s->held, errp) &&
-           (top == bs || hold(s, bs, s->held, errp));
+    return check_top(bs, errp) && hold_upwards(s, bs, errp);
 }
 
 /* Undone by detach() if it fails. */
@@ -278,11 +323,9 @@ static bool attach(BlockDriverState *bs, const Disks *d, Error **errp)
         return false;
     }
     s->attached = tran_new();
-    return hold(s, d->active, s->attached, errp) &&
-           hold(s, d->hidden, s->attached, errp) &&
+    return hold_writable(s, d->active, errp) &&
+           hold_writable(s, d->hidden, errp) &&
            hold(s, d->secondary, s->attached, errp) &&
-           block_job_make_writable(d->active, s->held, errp) &&
-           block_job_make_writable(d->hidden, s->attached, errp) &&
            block_job_freeze_chain(bs, d->secondary, s->attached, errp) &&
            insert_cbw(s, d, errp) && empty_disks(bs, d, errp);
 }
