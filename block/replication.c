@@ -431,10 +431,8 @@ static void failover_ended(void *opaque, int ret)
 
     s->error = ret;
     s->stage = ret < 0 ? REPLICATION_FAILOVER_FAILED : REPLICATION_DONE;
-    if (ret == 0) {
-        s->on_secondary = true;
-        bdrv_refresh_perms(bs, NULL, NULL);
-    }
+    s->on_secondary = ret == 0;
+    bdrv_refresh_perms(bs, NULL, NULL);
     block_job_let_go(&s->held);
     bdrv_unref(bs);
 }
@@ -454,6 +452,7 @@ static bool start_commit(BlockDriverState *bs, const Disks *d, Error **errp)
     if (!active_commit_job_start(d->active, d->secondary, &p, errp)) {
         s->stage = REPLICATION_FAILOVER_FAILED;
         s->error = -EIO;
+        bdrv_refresh_perms(bs, NULL, NULL);
         block_job_let_go(&s->held);
         bdrv_unref(bs);
         return false;

@@ -194,8 +194,16 @@ static int coroutine_fn replication_co_truncate(BlockDriverState *bs,
 /*
  * The secondary disk is written by others, which is possible only where all
  * above it share that; and before replication is started, as an export has to
- * use the disk by then.
+ * use the disk by then.  From a failover on it is not, but by the commit job,
+ * whose filter shares it.
  */
+static bool is_written_below(const ReplicationState *s)
+{
+    return !is_primary(s) && !s->on_secondary &&
+           (s->stage == REPLICATION_NONE || s->stage == REPLICATION_RUNNING ||
+            s->stage == REPLICATION_DONE);
+}
+
 static void replication_child_perm(BlockDriverState *bs, BdrvChild *child,
                                    BdrvChildRole role, uint64_t perm,
                                    uint64_t shared, uint64_t *nperm,
@@ -204,7 +212,7 @@ static void replication_child_perm(BlockDriverState *bs, BdrvChild *child,
     const ReplicationState *s = bs->opaque;
 
     bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
-    if (!is_primary(s) && !s->on_secondary) {
+    if (is_written_below(s)) {
         *nshared |= BLK_PERM_WRITE;
     }
 }
