@@ -208,6 +208,13 @@ void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
     g_assert(ok);
 }
 
+void block_copy_restart(BlockCopyState *s)
+{
+    g_assert(LIST_EMPTY(&s->reqs.reqs));
+    hbitmap_set_all(s->todo);
+    hbitmap_set_all(s->kept);
+}
+
 void block_copy_set_hook(BlockCopyState *s,
                          void coroutine_fn (*hook)(void *opaque), void *opaque)
 {

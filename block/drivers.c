@@ -24,6 +24,7 @@ extern const BlockDriver bdrv_qcow2;
 extern const BlockDriver bdrv_qed;
 extern const BlockDriver bdrv_quorum;
 extern const BlockDriver bdrv_raw;
+extern const BlockDriver bdrv_replication;
 extern const BlockDriver bdrv_snapshot_access;
 extern const BlockDriver bdrv_throttle;
 extern const BlockDriver bdrv_vdi;
@@ -60,6 +61,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_copy_on_read,
     &bdrv_preallocate,
     &bdrv_quorum,
+    &bdrv_replication,
     &bdrv_snapshot_access,
     &bdrv_throttle,
     NULL,

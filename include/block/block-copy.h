@@ -66,6 +66,11 @@ HBitmap *block_copy_left(const BlockCopyState *s);
  */
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits);
 /*
+ * The copy begins anew, of all of the source as it is now, whatever has been
+ * copied: the owner has emptied the target.  Nothing may be in flight.
+ */
+void block_copy_restart(BlockCopyState *s);
+/*
  * The source is going to be overwritten in this range without a copy: areas in
  * flight are spoiled and count as left.
  */
