@@ -6,7 +6,6 @@
 
 #include "block/dirty-bitmap.h"
 #include "block/node-int.h"
-#include "qapi/qapi-types-common.h"
 
 /*
  * Invariants:
@@ -37,6 +36,7 @@ struct BdrvDirtyBitmap {
     /* --- main thread --- */
     bool persistent;
     bool skip_store;
+    BitmapInconsistency reason; /* if it is inconsistent */
     BitmapSafety safety; /* that is wanted */
     bool kept;           /* the store keeps it at that level */
     uint64_t changes;    /* counts those of bits other than by writes */

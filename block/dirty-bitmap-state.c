@@ -232,8 +232,10 @@ void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly)
     }
 }
 
-void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap,
+                                        BitmapInconsistency reason)
 {
+    bitmap->reason = reason;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_BREAK);
     hbitmap_reset_all(bitmap->bits);
 }
@@ -242,6 +244,9 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
 
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 {
+    if (bitmap->kept && !persistent) {
+        bdrv_bitmap_store_forget(bitmap);
+    }
     bitmap->persistent = persistent;
     bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);

@@ -30,7 +30,6 @@
 
 #include "block/bitmap-regions.h"
 #include "block/dirty-bitmap.h"
-#include "qapi/qapi-types-common.h"
 #include "qemu/transactions.h"
 
 /*

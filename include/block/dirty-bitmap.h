@@ -20,6 +20,7 @@
 #define BLOCK_DIRTY_BITMAP_H
 
 #include "block/types.h"
+#include "qapi/qapi-types-common.h"
 #include "qemu/hbitmap.h"
 
 typedef struct BlockDirtyInfoList BlockDirtyInfoList;
@@ -256,7 +257,8 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
  * For stores while loading; events as above.  A bitmap becomes inconsistent
  * first, then read-only; for the latter it may be read-only already.
  */
-void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap,
+                                        BitmapInconsistency reason);
 void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
 /* Not to be stored although persistent (migrated away, being removed). */
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
