@@ -30,7 +30,7 @@ typedef struct BackupJob {
     int max_workers;
     int64_t max_chunk;
     bool ran;
-    uint64_t failed_flushes; /* of the target, before the job */
+    uint64_t lost_writes; /* of the target, before the job */
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -71,7 +71,7 @@ static int check_broken(BackupJob *s, Error **errp)
  */
 static bool has_lost_data(const BackupJob *s)
 {
-    return bdrv_failed_flushes(s->target) != s->failed_flushes;
+    return bdrv_lost_writes(s->target) != s->lost_writes;
 }
 
 /*
@@ -200,7 +200,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     int ret;
 
     s->ran = true;
-    s->failed_flushes = bdrv_failed_flushes(s->target);
+    s->lost_writes = bdrv_lost_writes(s->target);
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {

@@ -33,7 +33,7 @@ bool mirror_durable_init(MirrorState *m)
 
     d->unflushed = hbitmap_try_new(m->len, m->p.unit);
     d->flushing = hbitmap_try_new(m->len, m->p.unit);
-    d->failed_flushes = bdrv_failed_flushes(m->target->bs);
+    d->lost_writes = bdrv_lost_writes(m->target->bs);
     d->next_ns = aio_now_ns() + FLUSH_NS;
     return d->unflushed && d->flushing;
 }
@@ -65,9 +65,9 @@ int coroutine_mixed_fn mirror_flush(MirrorState *m)
 
     begin_flush(d);
     ret = bdrv_flush(m->target->bs);
-    lost = bdrv_failed_flushes(m->target->bs);
-    d->failed |= ret < 0 || lost != d->failed_flushes;
-    d->failed_flushes = lost;
+    lost = bdrv_lost_writes(m->target->bs);
+    d->failed |= ret < 0 || lost != d->lost_writes;
+    d->lost_writes = lost;
     if (!d->failed) {
         hbitmap_reset_all(d->flushing);
     }

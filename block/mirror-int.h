@@ -53,7 +53,7 @@ typedef struct MirrorDurable {
     HBitmap *unflushed; /* copied since a flush began */
     HBitmap *flushing;  /* copied before that, and no flush has succeeded */
     bool failed;        /* a flush has failed: nothing leaves the two */
-    uint64_t failed_flushes; /* of the target, until now */
+    uint64_t lost_writes; /* of the target, until now */
     int64_t next_ns;    /* not before this time is the next flush */
     bool busy;          /* a flush is in flight while data is copied */
 } MirrorDurable;

@@ -245,19 +245,25 @@ class HostileServer:
 
 class LossyServer(HostileServer):
     """
-    Serves SIZE bytes that can be written.  Its flush number @fails fails, and
-    loses what was written since the flush before it, as a kernel may do.
+    Serves SIZE bytes that can be written, at first @content.  Its flush number
+    @fails fails, and loses what was written since the flush before it, as a
+    kernel may do.  Where flush number @dies should begin it loses that, too,
+    and closes its connections; but new ones can be made at once, as if it had
+    been restarted.
     """
 
-    def __init__(self, path, fails):
-        self.disk, self.stable = bytearray(SIZE), bytes(SIZE)
-        self.flushes, self.fails = 0, fails
+    def __init__(self, path, fails=0, dies=0, content=b''):
+        self.stable = content + bytes(SIZE - len(content))
+        self.disk = bytearray(self.stable)
+        self.flushes, self.fails, self.dies = 0, fails, dies
         super().__init__(path)
 
     def _flush(self):
         self.flushes += 1
-        if self.flushes == self.fails:
+        if self.flushes in (self.fails, self.dies):
             self.disk = bytearray(self.stable)
+            if self.flushes == self.dies:
+                raise Gone()
             return 5
         self.stable = bytes(self.disk)
         return 0
