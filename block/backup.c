@@ -30,7 +30,7 @@ typedef struct BackupJob {
     int max_workers;
     int64_t max_chunk;
     bool ran;
-    uint64_t lost_writes; /* of the target, before the job */
+    uint64_t lost_base; /* bdrv_lost_writes_base() of the target */
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -65,13 +65,13 @@ static int check_broken(BackupJob *s, Error **errp)
 }
 
 /*
- * A flush that failed below the image formats has lost data, and a retry that
- * succeeds does not bring them back; nor can they be copied again, since the
- * source has changed.
+ * Writes that were lost below the image formats do not come back if a retry of
+ * the flush succeeds; nor can they be copied again, since the source has
+ * changed.
  */
-static bool has_lost_data(const BackupJob *s)
+static bool has_lost_data(const BackupJob *s, Error **errp)
 {
-    return bdrv_lost_writes(s->target) != s->lost_writes;
+    return block_job_has_lost(s->target, s->lost_base, errp);
 }
 
 /*
@@ -81,12 +81,11 @@ static bool has_lost_data(const BackupJob *s)
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
     BackupJob *s = to_backup(&job->job);
-    BlockCopyError error = {.ret = bdrv_co_flush(s->target)};
-    bool lost = has_lost_data(s);
+    int ret = bdrv_co_flush(s->target);
+    BlockCopyError error = {.ret = ret < 0 ? ret : -EIO};
+    bool lost = has_lost_data(s, NULL);
 
-    if (error.ret == 0 && lost) {
-        error.ret = -EIO;
-    } else if (error.ret == 0) {
+    if (ret == 0 && !lost) {
         s->left = block_copy_left(s->copy);
         return 0;
     }
@@ -99,8 +98,11 @@ static int coroutine_fn finish(BlockJob *job, Error **errp)
         return -EAGAIN;
     }
     s->flush_failed = true;
-    error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
-                     s->target->node_name);
+    if ((ret < 0 && !bdrv_next_child(s->target, NULL)) ||
+        !has_lost_data(s, errp)) {
+        error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
+                         s->target->node_name);
+    }
     return error.ret;
 }
 
@@ -121,6 +123,8 @@ static int coroutine_fn copy_left(BackupJob *s, Error **errp)
         .copier = block_copy_call_copier(call),
         .on_source_error = s->on_source_error,
         .on_target_error = s->on_target_error,
+        .target = s->target,
+        .lost_base = s->lost_base,
         .broken = is_broken,
         .finish = finish,
         .describe = describe,
@@ -187,7 +191,7 @@ static void coroutine_fn make_durable(BackupJob *s)
 {
     HBitmap *left = block_copy_left(s->copy);
 
-    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s)) {
+    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
         s->left = left;
     } else {
         hbitmap_free(left);
@@ -200,7 +204,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     int ret;
 
     s->ran = true;
-    s->lost_writes = bdrv_lost_writes(s->target);
+    s->lost_base = bdrv_lost_writes_base(s->target);
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
@@ -297,7 +301,8 @@ static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
                    bdrv_get_device_name(target));
         return false;
     }
-    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp);
+    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp) &&
+           block_job_check_lost(target, errp);
 }
 
 static bool check_perf(const BackupPerf *perf, Error **errp)
