@@ -148,7 +148,8 @@ TRANSMISSION = {
 class HostileServer:
     """Serves SIZE bytes of 0x61 on @path; wrong where the tables say."""
 
-    def __init__(self, path, options=None, commands=None):
+    def __init__(self, path, options=None, commands=None, flags=FLAGS):
+        self.flags = flags
         self.options = options or {}
         self.commands = commands or {}
         self.path = path
@@ -219,7 +220,7 @@ class HostileServer:
             elif option == SETMETA:
                 conn.sendall(meta() + reply(option, ACK))
             elif option == GO:
-                conn.sendall(info() + reply(option, ACK))
+                conn.sendall(info(flags=self.flags) + reply(option, ACK))
                 return
             else:
                 conn.sendall(reply(option, UNSUP))
@@ -252,17 +253,19 @@ class LossyServer(HostileServer):
     been restarted.
     """
 
-    def __init__(self, path, fails=0, dies=0, content=b''):
+    def __init__(self, path, fails=0, dies=0, content=b'', flags=FLAGS):
         self.stable = content + bytes(SIZE - len(content))
         self.disk = bytearray(self.stable)
         self.flushes, self.fails, self.dies = 0, fails, dies
-        super().__init__(path)
+        self.restarts = 0
+        super().__init__(path, flags=flags)
 
     def _flush(self):
         self.flushes += 1
         if self.flushes in (self.fails, self.dies):
             self.disk = bytearray(self.stable)
             if self.flushes == self.dies:
+                self.restarts += 1
                 raise Gone()
             return 5
         self.stable = bytes(self.disk)
