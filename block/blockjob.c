@@ -58,7 +58,8 @@ static bool edge_drained_poll(BdrvChild *child)
 {
     BlockJob *job = child->opaque;
 
-    return job->job.busy && !job_is_completed(&job->job);
+    return job->job.busy &&
+           (job->job.settling || !job_is_completed(&job->job));
 }
 
 static void edge_drained_end(BdrvChild *child)

@@ -295,6 +295,12 @@ static bool coroutine_fn copy_and_flush(MirrorState *m, BlockCopyError *error)
     return mirror_copy_again(m) && error->ret == 0;
 }
 
+int coroutine_fn mirror_copy_rest_of_now(MirrorState *m, BlockCopyError *error)
+{
+    copy_and_flush(m, error); /* what was lost is left for the end */
+    return error->ret;
+}
+
 static void coroutine_fn copy_rest_entry(void *opaque)
 {
     RestCall *call = opaque;

@@ -154,6 +154,8 @@ int coroutine_fn mirror_copy_now(MirrorState *m, int64_t offset,
 /* Copies all that is left, and flushes the target.  0 or -errno as in *@error.
  * Main thread, with the filter drained. */
 int mirror_copy_rest(MirrorState *m, BlockCopyError *error);
+/* The same while the guest writes, in the context: the rest is less then. */
+int coroutine_fn mirror_copy_rest_of_now(MirrorState *m, BlockCopyError *error);
 /* --- what is durable (block/mirror-durable.c) --- */
 
 /* False: there is no memory. */

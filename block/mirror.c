@@ -11,7 +11,8 @@
  *
  * Writes that come after the end of run() and before prepare() go to both
  * nodes, so that a user who lets the job wait in PENDING does not delay the
- * guest, and little is left to copy then.
+ * guest, and little is left to copy then.  Before prepare(), settle() waits
+ * once more for the target.
  */
 #include "qemu/osdep.h"
 #include "block/graph.h"
@@ -264,6 +265,25 @@ static int coroutine_fn mirror_run(Job *job, Error **errp)
     return ret;
 }
 
+/*
+ * The guest has written while the job was pending, and its writes, with what of
+ * them failed, and their flush may have to wait for the target.
+ */
+static int coroutine_fn mirror_settle(Job *job, Error **errp)
+{
+    MirrorJob *s = to_mirror(job);
+    BlockCopyError error = {0};
+
+    mirror_wait_writes(s->m);
+    s->common.copier = &s->m->copier; /* for block_job_cancel() */
+    mirror_copy_rest_of_now(s->m, &error);
+    s->common.copier = NULL;
+    if (error.ret < 0) {
+        mirror_describe(s, &error, errp);
+    }
+    return error.ret;
+}
+
 /* --- control --- */
 
 /* Cancelling a job that is ready completes it, but the source stays in use. */
@@ -302,7 +322,8 @@ void mirror_query(const BlockJob *job, BlockJobInfo *info)
 
 #define MIRROR_CALLBACKS \
     .instance_size = sizeof(MirrorJob), .kind = JOB_KIND_BLOCK, \
-    .run = mirror_run, .pause = mirror_pause, .resume = mirror_resume, \
+    .run = mirror_run, .settle = mirror_settle, \
+    .pause = mirror_pause, .resume = mirror_resume, \
     .user_resume = block_job_user_resume, .complete = mirror_complete, \
     .prepare = mirror_prepare, .commit = mirror_commit, \
     .abort = mirror_abort, .clean = mirror_clean, .cancel = mirror_cancel, \
