@@ -109,6 +109,9 @@ bool blockdev_action_bitmap_add(const TransactionAction *action,
     if (arg->disabled) {
         bdrv_dirty_bitmap_disable(bitmap);
     }
+    if (arg->has_safety) {
+        bdrv_dirty_bitmap_set_safety(bitmap, arg->safety);
+    }
     if (arg->persistent && !make_persistent(bitmap, errp)) {
         bdrv_dirty_bitmap_release(bitmap);
         return false;

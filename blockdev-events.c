@@ -7,6 +7,7 @@
 #include "block/graph.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-events.h"
+#include "qapi/qapi-types-block-bitmap.h"
 #include "qapi/qapi-types-block-job.h"
 
 /* --- jobs --- */
@@ -126,6 +127,16 @@ static void on_write_threshold(BlockDriverState *bs, uint64_t threshold,
     });
 }
 
+static void on_bitmap_unsafe(BlockDriverState *bs, const char *bitmap,
+                             const char *reason)
+{
+    qapi_event_send_block_dirty_bitmap_unsafe(&(BlockDirtyBitmapUnsafeEvent) {
+        .node = bs->node_name,
+        .name = (char *)bitmap,
+        .reason = (char *)reason,
+    });
+}
+
 static void on_io_error(BlockBackend *blk, bool is_read, int error,
                         BlockErrorAction action)
 {
@@ -191,6 +202,7 @@ void blockdev_init_events(void)
     bdrv_event_hooks = (BdrvEventHooks) {
         .image_corrupted = on_image_corrupted,
         .write_threshold = on_write_threshold,
+        .bitmap_unsafe = on_bitmap_unsafe,
         .io_error = on_io_error,
         .quorum_failure = on_quorum_failure,
         .quorum_report_bad = on_quorum_report_bad,

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
 #include "blockdev-int.h"
 #include "qapi/qapi-commands.h"
 
@@ -97,6 +98,7 @@ static bool run_actions(TransactionActionList *list, bool grouped,
         ok = prepare_action(list->value, &btx, errp);
     }
     tran_finalize(btx.tran, ok);
+    bdrv_bitmap_store_sync_all(); /* before the command is answered */
     return ok;
 }
 

@@ -16,6 +16,9 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/job-bitmap.h"
+#include "qemu/aio.h"
+
+#define DEFAULT_CHECKPOINT_MS 5000
 
 typedef struct BackupJob {
     BlockJob common;
@@ -31,6 +34,9 @@ typedef struct BackupJob {
     int64_t max_chunk;
     bool ran;
     uint64_t lost_base; /* bdrv_lost_writes_base() of the target */
+    int64_t checkpoint_ns;   /* between two checkpoints */
+    int64_t next_checkpoint; /* not before this time */
+    bool in_checkpoint;
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -109,6 +115,38 @@ static int coroutine_fn finish(BlockJob *job, Error **errp)
 static bool is_broken(BlockJob *job)
 {
     return cbw_broken(to_backup(&job->job)->cbw) != NULL;
+}
+
+/*
+ * What was copied, and is durable, leaves the stored bitmap from time to time,
+ * so that it need not be copied again if the process ends.  (BlockCopyState.
+ * hook.)  Large bitmaps take at most a twentieth of the time.
+ */
+static void coroutine_fn checkpoint(void *opaque)
+{
+    BackupJob *s = opaque;
+    int64_t start = aio_now_ns();
+    g_autoptr(HBitmap) left = NULL;
+
+    if (s->in_checkpoint || start < s->next_checkpoint) {
+        return;
+    }
+    s->in_checkpoint = true;
+    left = block_copy_left(s->copy);
+    if (left && bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
+        job_bitmap_checkpoint(&s->bitmap, left);
+    }
+    s->next_checkpoint = aio_now_ns() + MAX(s->checkpoint_ns,
+                                            20 * (aio_now_ns() - start));
+    s->in_checkpoint = false;
+}
+
+static void begin_checkpoints(BackupJob *s)
+{
+    if (s->checkpoint_ns && job_bitmap_has_checkpoints(&s->bitmap)) {
+        s->next_checkpoint = aio_now_ns() + s->checkpoint_ns;
+        block_copy_set_hook(s->copy, checkpoint, s);
+    }
 }
 
 static int coroutine_fn copy_left(BackupJob *s, Error **errp)
@@ -205,6 +243,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
 
     s->ran = true;
     s->lost_base = bdrv_lost_writes_base(s->target);
+    begin_checkpoints(s);
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
@@ -392,6 +431,8 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     s->len = hbitmap_size(block_copy_todo(s->copy));
     s->max_workers = perf ? perf->max_workers : 64;
     s->max_chunk = perf ? perf->max_chunk : 0;
+    s->checkpoint_ns = (perf ? perf->checkpoint_interval
+                             : DEFAULT_CHECKPOINT_MS) * INT64_C(1000000);
     block_copy_set_method(s->copy, perf && perf->use_copy_range, o->compress);
     block_copy_set_whole(s->copy, o->sync == MIRROR_SYNC_MODE_FULL);
     block_copy_set_skip_unallocated(s->copy,

@@ -6,6 +6,7 @@
 
 #include "block/dirty-bitmap.h"
 #include "block/node-int.h"
+#include "qapi/qapi-types-common.h"
 
 /*
  * Invariants:
@@ -14,6 +15,11 @@
  *  3. There is a @successor in the frozen states, and only there.
  *  4. An inconsistent bitmap has no bits set.
  *  5. A cut_end is 0 or larger than the size.
+ *  6. A write in flight, from when it was marked until its end, is set in all
+ *     bitmaps that record, whatever is done to their bits meanwhile; except, if
+ *     it began before the bitmap, in one that is not persistent.
+ *  7. Of a bitmap that is @kept and not stale, the stored bits are a superset
+ *     of @left, or else @bits, and of @successor, at every instant.
  */
 struct BdrvDirtyBitmap {
     /* --- set once --- */
@@ -31,6 +37,13 @@ struct BdrvDirtyBitmap {
     /* --- main thread --- */
     bool persistent;
     bool skip_store;
+    BitmapSafety safety; /* that is wanted */
+    bool kept;           /* the store keeps it at that level */
+    uint64_t changes;    /* counts those of bits other than by writes */
+    uint64_t storing;    /* so many when the store began to store it */
+    uint64_t stored;     /* ... and has done so: fewer: it is stale */
+    HBitmap *left;       /* what a job has left of it; NULL: not known */
+    bool stored_all;     /* what is stored of it says that all is dirty */
     uint64_t seq; /* the list goes from the highest to the lowest */
     LIST_ENTRY(BdrvDirtyBitmap) list;
 };
@@ -50,6 +63,8 @@ void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces);
  */
 void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
                                    int64_t bytes);
+/* Marks the writes that are in flight, if it records (in block/request.c). */
+void bdrv_dirty_bitmap_mark_in_flight(BdrvDirtyBitmap *bitmap);
 /* Where bitmaps are marked; both called by block/request.c only. */
 void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
                                  int64_t bytes);
@@ -61,6 +76,10 @@ static inline void bdrv_dirty_bitmap_mark(BlockDriverState *bs, int64_t offset,
         bdrv_dirty_bitmap_mark_slow(bs, offset, bytes);
     }
 }
+/* It ceases to exist although the store keeps it. */
+void bdrv_bitmap_store_forget(BdrvDirtyBitmap *bitmap);
+/* Bytes that are clean in it, and dirty in what is stored of it now. */
+int64_t bdrv_dirty_bitmap_over(const BdrvDirtyBitmap *bitmap);
 /* The node is deleted; shown bits may still be hidden afterwards. */
 void bdrv_dirty_bitmap_forget_shown(BlockDriverState *bs);
 

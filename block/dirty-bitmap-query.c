@@ -110,6 +110,14 @@ static BlockDirtyInfo *query_shown(const BdrvShownBits *shown)
     return info;
 }
 
+static void query_safety(const BdrvDirtyBitmap *bitmap, BlockDirtyInfo *info)
+{
+    info->has_safety = true;
+    info->safety = bitmap->safety;
+    info->has_over_reported = true;
+    info->over_reported = bdrv_dirty_bitmap_over(bitmap);
+}
+
 static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
 {
     BlockDirtyInfo *info = query_bits(bitmap->bits);
@@ -120,6 +128,9 @@ static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
     info->persistent = bitmap->persistent;
     info->inconsistent = bdrv_dirty_bitmap_inconsistent(bitmap);
     info->has_inconsistent = info->inconsistent;
+    if (bitmap->kept) {
+        query_safety(bitmap, info);
+    }
     return info;
 }
 

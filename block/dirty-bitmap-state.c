@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
 
@@ -207,11 +208,14 @@ bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap)
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_ENABLE);
+    bitmap->changes++;
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_DISABLE);
+    bitmap->changes++;
 }
 
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy)
@@ -239,6 +243,13 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 {
     bitmap->persistent = persistent;
+    bitmap->changes++;
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
+}
+
+void bdrv_dirty_bitmap_set_safety(BdrvDirtyBitmap *bitmap, BitmapSafety safety)
+{
+    bitmap->safety = safety;
 }
 
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip)

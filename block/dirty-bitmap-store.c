@@ -7,6 +7,24 @@
 #include "block/graph.h"
 #include "block/io.h"
 
+/* --- defaults --- */
+
+static BitmapSafety program_safety = BITMAP_SAFETY_POWER;
+
+BitmapSafety bdrv_bitmap_default_safety(void)
+{
+    const char *text = g_getenv("TIDEMARK_BITMAP_SAFETY");
+    int value = text ? qapi_enum_parse(&qapi_type_BitmapSafety, text, NULL)
+                     : -1;
+
+    return value < 0 ? program_safety : value;
+}
+
+void bdrv_bitmap_set_default_safety(BitmapSafety safety)
+{
+    program_safety = safety;
+}
+
 /* --- the store of a node --- */
 
 BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
@@ -19,6 +37,7 @@ BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
     store->bs = bs;
     store->begun = old && old->begun;
     store->owed = old && old->owed;
+    store->safety = bdrv_bitmap_default_safety();
     bdrv_node(bs)->bitmaps.store = store;
     return old;
 }
@@ -157,6 +176,252 @@ int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
     }
     return store->ops->co_write_intent
         ? store->ops->co_write_intent(store, offset, bytes) : 0;
+}
+
+/* --- bitmaps that are kept safe --- */
+
+bool bdrv_dirty_bitmap_to_keep(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->name && bdrv_dirty_bitmap_persistent(bitmap) &&
+           bitmap->safety != BITMAP_SAFETY_CLOSE &&
+           !bdrv_dirty_bitmap_readonly(bitmap) &&
+           !bdrv_dirty_bitmap_inconsistent(bitmap);
+}
+
+BitmapSafety bdrv_dirty_bitmap_safety(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->safety;
+}
+
+void bdrv_dirty_bitmap_set_kept(BdrvDirtyBitmap *bitmap, bool kept)
+{
+    bitmap->kept = kept;
+    if (kept) {
+        bitmap->stored = bitmap->storing;
+    } else {
+        bitmap->changes++;
+    }
+}
+
+bool bdrv_dirty_bitmap_await_kept(BdrvDirtyBitmap *bitmap)
+{
+    bitmap->changes += !bitmap->kept;
+    bitmap->kept = true;
+    return bdrv_dirty_bitmap_stale(bitmap);
+}
+
+void bdrv_dirty_bitmap_storing(BdrvDirtyBitmap *bitmap)
+{
+    bitmap->storing = bitmap->changes;
+}
+
+void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale)
+{
+    bitmap->stored = bitmap->storing = bitmap->changes;
+    bitmap->changes += stale;
+}
+
+void bdrv_dirty_bitmap_report_unsafe(const BdrvDirtyBitmap *bitmap,
+                                     const char *reason)
+{
+    warn_report("Bitmap '%s' of node '%s' would not survive a crash: %s",
+                bitmap->name, bitmap->bs->node_name, reason);
+    if (bdrv_event_hooks.bitmap_unsafe) {
+        bdrv_event_hooks.bitmap_unsafe(bitmap->bs, bitmap->name, reason);
+    }
+}
+
+bool bdrv_dirty_bitmap_kept(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->kept;
+}
+
+bool bdrv_dirty_bitmap_stale(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->stored != bitmap->changes;
+}
+
+void bdrv_bitmap_store_forget(BdrvDirtyBitmap *bitmap)
+{
+    BdrvBitmapStore *store = bdrv_node(bitmap->bs)->bitmaps.store;
+
+    store->ops->forget(store, bitmap);
+    /* What is stored must not count as ahead of the disk when that changes. */
+    store->owed = true;
+}
+
+static bool is_stale(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_stale(bitmap) && (bitmap->kept ||
+                              bdrv_dirty_bitmap_to_keep(bitmap))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool coroutine_mixed_fn bdrv_bitmap_store_sync(BlockDriverState *bs,
+                                               Error **errp)
+{
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
+
+    if (store && store->begun && store->ops->sync && is_stale(bs) &&
+        !store->ops->sync(store, errp)) {
+        store->owed = true; /* writes wait until it can be recorded */
+        error_prepend(errp, "Bitmaps of node '%s': ", bs->node_name);
+        return false;
+    }
+    return true;
+}
+
+void coroutine_mixed_fn bdrv_bitmap_store_sync_report(BlockDriverState *bs)
+{
+    Error *err = NULL;
+
+    if (!bdrv_bitmap_store_sync(bs, &err)) {
+        error_report_err(err);
+    }
+}
+
+void bdrv_bitmap_store_sync_all(void)
+{
+    BlockDriverState *bs = NULL;
+
+    while ((bs = bdrv_next_node(bs))) {
+        bdrv_bitmap_store_sync_report(bs);
+    }
+}
+
+static int64_t count_clean(const HBitmap *bits, int64_t start, int64_t end)
+{
+    int64_t sum = 0, n;
+
+    for (int64_t at = start; at < end; at += n) {
+        sum += hbitmap_status(bits, at, end - at, &n) ? 0 : n;
+    }
+    return sum;
+}
+
+int64_t bdrv_dirty_bitmap_over(const BdrvDirtyBitmap *bitmap)
+{
+    const BdrvBitmapStore *store = bdrv_node(bitmap->bs)->bitmaps.store;
+    const BdrvBitmapRegions *regions = store && store->ops->regions
+        ? store->ops->regions(store) : NULL;
+    const HBitmap *bits = bitmap->successor ?: bitmap->bits;
+    int64_t size = hbitmap_size(bits), sum = 0, next;
+
+    if (!regions || !bdrv_dirty_bitmap_recording(bitmap)) {
+        return 0;
+    }
+    for (int64_t at = 0; at < size; at = next) {
+        if (bdrv_bitmap_regions_wanted(regions, at, &next)) {
+            sum += count_clean(bits, at, MIN(next, size));
+        }
+        next = MAX(next, at + 1);
+    }
+    return sum;
+}
+
+const HBitmap *bdrv_dirty_bitmap_to_keep_bits(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->left ?: bitmap->bits;
+}
+
+/* Sets the bits of [@start, @end) in @buf, which begins at 0. */
+static void set_ones(const HBitmap *bits, uint8_t *buf, int64_t start,
+                     int64_t end)
+{
+    unsigned shift = ctz64(hbitmap_granularity(bits));
+    int64_t i = start >> shift, last = (end - 1) >> shift;
+
+    for (; i <= last; i++) {
+        if (i % 8 == 0 && i + 7 <= last) {
+            buf[i / 8] = 0xff;
+            i += 7;
+        } else {
+            buf[i / 8] |= 1 << (i % 8);
+        }
+    }
+}
+
+/* Sets the bits of the wanted regions; @buf begins at @offset. */
+static void add_regions(const HBitmap *bits, const BdrvBitmapRegions *regions,
+                        uint8_t *buf, int64_t offset, int64_t end)
+{
+    int64_t next;
+
+    for (int64_t at = offset; at < end; at = next) {
+        bool wanted = bdrv_bitmap_regions_wanted(regions, at, &next);
+
+        next = MAX(next, at + 1);
+        if (wanted) {
+            set_ones(bits, buf, at - offset, MIN(next, end) - offset);
+        }
+    }
+}
+
+void bdrv_dirty_bitmap_serialise_stored(const BdrvDirtyBitmap *bitmap,
+                                        const BdrvBitmapRegions *regions,
+                                        uint8_t *buf, int64_t offset,
+                                        int64_t bytes)
+{
+    if (!bitmap->left && bitmap->stored_all) {
+        set_ones(bitmap->bits, buf, 0, bytes);
+        return;
+    }
+    hbitmap_serialize_part(bitmap->left ?: bitmap->bits, buf, offset, bytes);
+    if (bitmap->successor) {
+        size_t n = hbitmap_serialization_size(bitmap->bits, offset, bytes);
+        g_autofree uint8_t *more = g_malloc(n);
+
+        hbitmap_serialize_part(bitmap->successor, more, offset, bytes);
+        for (size_t i = 0; i < n; i++) {
+            buf[i] |= more[i];
+        }
+    }
+    if (regions && bdrv_dirty_bitmap_recording(bitmap)) {
+        add_regions(bitmap->bits, regions, buf, offset, offset + bytes);
+    }
+}
+
+void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all)
+{
+    bitmap->changes += bitmap->stored_all != all;
+    bitmap->stored_all = all;
+}
+
+void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left)
+{
+    g_assert(!left || bitmap->successor);
+    bitmap->changes += left || bitmap->left;
+    hbitmap_free(bitmap->left);
+    bitmap->left = left;
+}
+
+bool bdrv_dirty_bitmap_stored_all(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->stored_all && !bitmap->left;
+}
+
+bool bdrv_dirty_bitmap_kept_cover(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes)
+{
+    int64_t end = MIN(offset + bytes, bs->total_bytes);
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        const HBitmap *bits = bitmap->successor ?: bitmap->bits;
+
+        if (bitmap->kept && (bdrv_dirty_bitmap_stale(bitmap) ||
+            (bdrv_dirty_bitmap_recording(bitmap) && offset < end &&
+             hbitmap_next_zero(bits, offset, end - offset) >= 0))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* --- the life of the node --- */

@@ -2,6 +2,7 @@
 /* The dirty bitmap object: life, marking, merging, facts. */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -66,6 +67,9 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
     bitmap->seq = ++bdrv_node(bs)->bitmaps.seq;
     bitmap->state = BDRV_BITMAP_ACTIVE;
     bdrv_node(bs)->bitmaps.recording++;
+    if (bdrv_node(bs)->bitmaps.store) {
+        bitmap->safety = bdrv_node(bs)->bitmaps.store->safety;
+    }
     LIST_INSERT_HEAD(&bdrv_node(bs)->bitmaps.list, bitmap, list);
     return bitmap;
 }
@@ -73,6 +77,9 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
 void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap)
 {
     g_assert(!bdrv_dirty_bitmap_busy(bitmap) && !bitmap->successor);
+    if (bitmap->kept) {
+        bdrv_bitmap_store_forget(bitmap);
+    }
     if (bdrv_dirty_bitmap_recording(bitmap)) {
         bdrv_node(bitmap->bs)->bitmaps.recording--;
     }
@@ -183,6 +190,7 @@ const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap)
 
 HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap)
 {
+    bitmap->changes++;
     return bitmap->bits;
 }
 
@@ -219,6 +227,7 @@ static BdrvBitmapBackup *exchange(BdrvDirtyBitmap *bitmap, HBitmap *bits)
     old->cut_end = bitmap->cut_end;
     bitmap->bits = bits;
     bitmap->cut_end = 0;
+    bitmap->changes++;
     return old;
 }
 
@@ -233,6 +242,8 @@ void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap)
 {
     hbitmap_reset_all(bitmap->bits);
     bitmap->cut_end = 0;
+    bitmap->changes++;
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 
 bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
@@ -245,6 +256,7 @@ bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
         return no_memory(bitmap, errp);
     }
     *backup = exchange(bitmap, bits);
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
     return true;
 }
 
@@ -257,6 +269,8 @@ void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&backup->bits);
     bitmap->cut_end = backup->cut_end;
+    bitmap->changes++;
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
     bdrv_bitmap_backup_free(backup);
 }
 
@@ -270,6 +284,7 @@ void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup)
 
 bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits)
 {
+    dest->changes++;
     return hbitmap_merge(dest->bits, bits, dest->bits);
 }
 
@@ -307,6 +322,7 @@ bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
         *backup = exchange(dest, bits);
         dest->cut_end = cut_end;
     }
+    dest->changes++;
     hbitmap_merge(dest->bits, src->bits, dest->bits);
     bdrv_dirty_bitmap_note_cut(dest, src->cut_end);
     return true;
@@ -363,7 +379,9 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
             hbitmap_truncate(bitmap->bits, bytes);
             continue;
         }
+        bitmap->changes += bdrv_dirty_bitmap_size(bitmap) != bytes;
         bdrv_dirty_bitmap_resize_bits(bitmap->bits, &bitmap->cut_end, bytes);
+        bdrv_dirty_bitmap_set_left(bitmap, NULL);
         if (bitmap->successor) {
             bdrv_dirty_bitmap_resize_bits(bitmap->successor,
                                           &bitmap->successor_cut_end, bytes);
@@ -380,6 +398,7 @@ void bdrv_dirty_bitmap_shrink_failed(BlockDriverState *bs, int64_t bytes)
         int64_t size = hbitmap_size(bits);
 
         if (!bdrv_dirty_bitmap_inconsistent(bitmap) && bytes < size) {
+            bitmap->changes++;
             hbitmap_set(bits, bytes, size - bytes);
         }
     }
@@ -396,6 +415,7 @@ void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end)
         if (bdrv_dirty_bitmap_recording(bitmap) &&
             end > bdrv_dirty_bitmap_size(bitmap)) {
             *cut_end = MAX(*cut_end, end);
+            bitmap->changes++;
         }
     }
 }
@@ -403,5 +423,6 @@ void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end)
 void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
                            int64_t bytes)
 {
+    bitmap->changes++;
     hbitmap_set(bitmap->bits, offset, bytes);
 }

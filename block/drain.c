@@ -248,6 +248,11 @@ static void bdrv_drained_end_outside(void *opaque)
     bdrv_unquiesce(opaque);
 }
 
+bool bdrv_is_drained(const BlockDriverState *bs)
+{
+    return bdrv_node(bs)->quiesce_counter > 0;
+}
+
 void bdrv_drained_end(BlockDriverState *bs)
 {
     bdrv_run_outside(bdrv_drained_end_outside, bs);

@@ -23,6 +23,7 @@
  * is reclaimed, and else all becomes dirty.
  */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap.h"
 #include "block/job-bitmap.h"
 
@@ -116,7 +117,23 @@ bool job_bitmap_freeze(JobBitmap *b, Error **errp)
         bdrv_dirty_bitmap_set_busy(b->bitmap, true);
         return true;
     }
-    return !b->bitmap || bdrv_dirty_bitmap_freeze(b->bitmap, errp);
+    if (!b->bitmap) {
+        return true;
+    }
+    if (!bdrv_dirty_bitmap_freeze(b->bitmap, errp)) {
+        return false;
+    }
+    /* Bits that it does not have may have to be set after a failure. */
+    if (b->mode == BITMAP_SYNC_MODE_ALWAYS &&
+        (!b->selects || !bdrv_dirty_bitmap_recording(b->bitmap))) {
+        bdrv_dirty_bitmap_store_all(b->bitmap, true);
+        if (!bdrv_bitmap_store_sync(bdrv_dirty_bitmap_bs(b->bitmap), errp)) {
+            bdrv_dirty_bitmap_store_all(b->bitmap, false);
+            bdrv_dirty_bitmap_reclaim(b->bitmap);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Marks the part of [@offset, @offset + @bytes) that is set in @bits. */
@@ -159,11 +176,17 @@ static void abdicate(JobBitmap *b, const HBitmap *left)
     }
 }
 
-void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
+/* What became of it is stored before the job is over. */
+static void end(JobBitmap *b)
 {
-    if (!b->bitmap) {
-        return;
-    }
+    BdrvDirtyBitmap *bitmap = g_steal_pointer(&b->bitmap);
+
+    bdrv_dirty_bitmap_store_all(bitmap, false);
+    bdrv_bitmap_store_sync_report(bdrv_dirty_bitmap_bs(bitmap));
+}
+
+static void finish(JobBitmap *b, bool success, const HBitmap *left)
+{
     if (b->read_only) {
         bdrv_dirty_bitmap_set_busy(b->bitmap, false);
     } else if (b->mode == BITMAP_SYNC_MODE_NEVER ||
@@ -173,22 +196,13 @@ void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
     } else {
         abdicate(b, success ? NULL : left);
     }
-    b->bitmap = NULL;
 }
 
-static void mark_all(BdrvDirtyBitmap *bitmap)
+void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
 {
-    bdrv_dirty_bitmap_set(bitmap, 0, bdrv_dirty_bitmap_size(bitmap));
-}
-
-void job_bitmap_lose(JobBitmap *b)
-{
-    BdrvDirtyBitmap *bitmap = b->bitmap;
-    bool all = bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects;
-
-    job_bitmap_finish(b, false, NULL);
-    if (all) {
-        mark_all(bitmap);
+    if (b->bitmap) {
+        finish(b, success, left);
+        end(b);
     }
 }
 
@@ -208,6 +222,48 @@ static void keep_common(HBitmap *bits, const HBitmap *left)
             hbitmap_reset(bits, start, end - start);
         }
     }
+}
+
+bool job_bitmap_has_checkpoints(const JobBitmap *b)
+{
+    return b->bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS &&
+           bdrv_dirty_bitmap_kept(b->bitmap);
+}
+
+void coroutine_fn job_bitmap_checkpoint(JobBitmap *b, const HBitmap *left)
+{
+    const HBitmap *bits = job_bitmap_bits(b);
+    HBitmap *own = b->selects ? hbitmap_copy(bits)
+                              : hbitmap_try_new(hbitmap_size(bits),
+                                                hbitmap_granularity(bits));
+
+    if (!own) {
+        return; /* less is known after a crash */
+    }
+    if (b->selects) {
+        keep_common(own, left);
+    } else {
+        hbitmap_merge(own, left, own);
+    }
+    bdrv_dirty_bitmap_set_left(b->bitmap, own);
+    bdrv_bitmap_store_sync_report(bdrv_dirty_bitmap_bs(b->bitmap));
+}
+
+static void mark_all(BdrvDirtyBitmap *bitmap)
+{
+    bdrv_dirty_bitmap_set(bitmap, 0, bdrv_dirty_bitmap_size(bitmap));
+}
+
+void job_bitmap_lose(JobBitmap *b)
+{
+    if (!b->bitmap) {
+        return;
+    }
+    finish(b, false, NULL);
+    if (b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects) {
+        mark_all(b->bitmap);
+    }
+    end(b);
 }
 
 /*
@@ -245,5 +301,5 @@ void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
     } else if (b->mode == BITMAP_SYNC_MODE_ALWAYS) {
         leave_differing(b, left);
     }
-    b->bitmap = NULL;
+    end(b);
 }

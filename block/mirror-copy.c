@@ -92,7 +92,7 @@ void mirror_unmark(MirrorState *m, int64_t offset, int64_t bytes)
 
 int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
                                        bool coroutine_fn (*go_on)(void *),
-                                       void *opaque)
+                                       void *opaque, BlockCopyError *error)
 {
     BlockDriverState *source = m->bs->file->bs;
     int64_t step = 0, n;
@@ -102,6 +102,12 @@ int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
                                           MIN(m->len - at, FILL_STEP), &n);
 
         if (ret < 0) {
+            *error = (BlockCopyError) {
+                .ret = ret,
+                .is_read = true,
+                .offset = at,
+                .bytes = MIN(m->len - at, m->p.unit),
+            };
             return ret;
         }
         n = n ? n : m->len - at;

@@ -136,11 +136,14 @@ void mirror_filter_disable(MirrorState *m);
 /* Bitmaps and the copier of @m; false with @errp if there is no memory. */
 bool mirror_copy_init(MirrorState *m, Error **errp);
 void mirror_copy_destroy(MirrorState *m);
-/* Sets the bits of what is allocated above @base: 0 or -errno.  Pauses and is
- * cancelled by @pause (which may yield), called from time to time. */
+/*
+ * Sets the bits of what is allocated above @base: 0 or -errno, and *@error
+ * tells where.  Pauses and is cancelled by @go_on (which may yield), called
+ * from time to time.
+ */
 int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
                                        bool coroutine_fn (*go_on)(void *),
-                                       void *opaque);
+                                       void *opaque, BlockCopyError *error);
 /* [@offset, +@bytes) of the source has changed. */
 void mirror_mark(MirrorState *m, int64_t offset, int64_t bytes);
 /* What was known of the kind of its data may be wrong now. */

@@ -187,6 +187,9 @@ static void fill_job(MirrorJob *s, const Start *st)
     s->on_source_error = p->on_source_error;
     s->on_target_error = p->on_target_error;
     s->copy_mode = p->copy_mode;
+    s->should_complete = p->auto_complete;
+    s->common.job.ended = p->ended;
+    s->common.job.ended_opaque = p->ended_opaque;
     s->writable = st->writable;
     s->m->progress = &s->common.job.progress;
     set_todo(s->m, &s->bitmap, s->sync);
@@ -345,7 +348,10 @@ bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
         .on_target_error = p->on_error,
         .copy_mode = MIRROR_COPY_MODE_BACKGROUND,
         .unmap = true,
+        .auto_complete = p->auto_complete,
         .flags = p->flags,
+        .ended = p->ended,
+        .ended_opaque = p->ended_opaque,
     };
     Start st = {
         .source = top,

@@ -95,25 +95,35 @@ static bool coroutine_fn may_go_on(void *opaque)
     return !job_is_cancelled(job);
 }
 
-/* Determines what of the disk is to be copied at first. */
-static int coroutine_fn fill(MirrorJob *s)
+/* Determines what of the disk is to be copied at first.  0 (also if the job is
+ * cancelled), or -errno with @errp. */
+static int coroutine_fn fill(MirrorJob *s, Error **errp)
 {
     BlockDriverState *source = s->source;
     BlockDriverState *base = s->m->base ? s->m->base
                                         : bdrv_backing_chain_next(source);
-    BlockCopyError error = {.is_read = true};
+    BlockCopyError error;
+    int ret;
 
     if (s->sync != MIRROR_SYNC_MODE_TOP) {
         s->found = true; /* since the start */
         return 0;
     }
     do {
-        error.ret = mirror_fill_allocated(s->m, base, may_go_on,
-                                          &s->common.job);
-    } while (error.ret < 0 && !job_is_cancelled(&s->common.job) &&
+        ret = mirror_fill_allocated(s->m, base, may_go_on, &s->common.job,
+                                    &error);
+    } while (ret < 0 && !job_is_cancelled(&s->common.job) &&
              block_job_forgive(&s->common, s->on_source_error, &error));
-    s->found = error.ret == 0 && !job_is_cancelled(&s->common.job);
-    return error.ret;
+    if (job_is_cancelled(&s->common.job)) {
+        return 0;
+    }
+    s->found = ret == 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Querying the block status of node '%s' "
+                         "failed at offset %" PRId64, source->node_name,
+                         error.offset);
+    }
+    return ret;
 }
 
 /*
@@ -254,7 +264,7 @@ static int coroutine_fn mirror_run(Job *job, Error **errp)
 
     s->m->wake = wake_up;
     s->m->opaque = s;
-    ret = fill(s);
+    ret = fill(s, errp);
     if (ret == 0) {
         ret = block_job_copy(&s->common, &copy, errp);
     }

@@ -97,6 +97,7 @@ static void coroutine_fn enter(BdrvRequest *r)
     r->overlap_offset = r->offset;
     r->overlap_bytes = r->bytes;
     r->serialising = false;
+    r->marked = false;
     r->waiting_for = NULL;
     r->co = coroutine_self();
     co_queue_init(&r->wait_queue);
@@ -284,6 +285,26 @@ static void check_write_threshold(BlockDriverState *bs, int64_t end)
     }
 }
 
+void bdrv_dirty_bitmap_mark_in_flight(BdrvDirtyBitmap *bitmap)
+{
+    HBitmap *bits = bitmap->successor ?: bitmap->bits;
+    const BdrvRequest *r;
+    int64_t start, end;
+
+    if (!bdrv_dirty_bitmap_recording(bitmap)) {
+        return;
+    }
+    LIST_FOREACH(r, &bdrv_node(bitmap->bs)->requests, list) {
+        if (r->marked) {
+            changed_range(r, &start, &end);
+            end = MIN(end, hbitmap_size(bits));
+            if (start < end) {
+                hbitmap_set(bits, start, end - start);
+            }
+        }
+    }
+}
+
 /* Rule 3: checks conditions that may have changed during the wait. */
 static int check_again(BdrvRequest *r)
 {
@@ -317,6 +338,7 @@ static int coroutine_fn intend_and_mark(BdrvRequest *r)
             return ret;
         }
         mark(bs, start, end);
+        r->marked = true;
     }
     if (r->type == BDRV_REQUEST_WRITE) {
         check_write_threshold(bs, end);

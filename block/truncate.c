@@ -78,9 +78,11 @@ static int coroutine_fn truncate_alone(BdrvRequest *r, bool exact,
         if (ret != -ENOTSUP && ret != -EINVAL) { /* not just refused */
             bdrv_dirty_bitmap_shrink_failed(bs, r->offset);
         }
+        bdrv_bitmap_store_sync_report(bs);
         return ret;
     }
     ret = bdrv_refresh_total_size(bs);
+    bdrv_bitmap_store_sync_report(bs); /* requests to new space wait for it */
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read the new size of "
                          "node '%s'", bs->node_name);

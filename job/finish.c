@@ -56,6 +56,9 @@ static void finalize_single(Job *job)
     if (drv->clean) {
         drv->clean(job);
     }
+    if (job->ended) {
+        job->ended(job->ended_opaque, job->ret);
+    }
     job_txn_remove(job);
     hook = job_is_cancelled(job) ? job_event_hooks.cancelled
                                  : job_event_hooks.completed;

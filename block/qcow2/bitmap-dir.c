@@ -11,6 +11,7 @@ void qcow2_bitmap_free(Qcow2Bitmap *b)
     if (b) {
         g_free(b->name);
         g_free(b->extra);
+        g_free(b->table);
         g_free(b);
     }
 }

@@ -34,8 +34,12 @@ typedef struct Qcow2Bitmap {
     uint8_t *extra;
     uint32_t extra_size;
     int64_t cut_end; /* see bdrv_dirty_bitmap_cut_end(); not in the directory */
+    uint8_t level;   /* QCOW2_AHEAD_*, from its note */
+    int64_t covered; /* size of the disk that its bits cover, from its note */
+    uint64_t over;   /* from its note */
     /* while storing: has a new table; the one it replaces is to be freed */
     bool stored;
+    uint64_t *table; /* host byte order */
     uint64_t old_table_offset;
     uint32_t old_table_size;
 } Qcow2Bitmap;
@@ -54,6 +58,21 @@ bool qcow2_bitmap_usable(const Qcow2Bitmap *b);
 uint64_t qcow2_bitmap_table_entries(int64_t size, unsigned granularity_bits,
                                     unsigned cluster_bits);
 Qcow2Bitmap *qcow2_bitmap_dir_find(GPtrArray *dir, const char *name);
+
+/* --- bitmap-notes.c: the notes in the header --- */
+
+/* Decodes the extension of @len bytes; in another form it counts as absent. */
+void qcow2_parse_notes(Qcow2State *s, const uint8_t *data, uint32_t len);
+/* Appends the extension. */
+void qcow2_put_notes(GByteArray *out, const GArray *notes);
+/* Sets level, covered and over of @dir from the notes of the image. */
+void qcow2_apply_notes(const Qcow2State *s, GPtrArray *dir);
+/* The notes that belong to @dir. */
+GArray *qcow2_make_notes(const GPtrArray *dir);
+/* Were the stored bits kept ahead of the disk until it was last written? */
+bool qcow2_bitmap_is_ahead(const Qcow2Bitmap *b);
+/* There are notes, but a program that does not know them has written. */
+bool qcow2_notes_outdated(const Qcow2State *s);
 
 /* --- bitmap.c, bitmap-store.c --- */
 
@@ -79,9 +98,42 @@ bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
 bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
                                                   const char *name,
                                                   Error **errp);
+/*
+ * Writes the header with the notes of @dir, the directory that there is;
+ * durable.  0 or -errno.
+ */
+int coroutine_mixed_fn qcow2_write_notes(BlockDriverState *bs,
+                                         GPtrArray *dir);
+/*
+ * Stores the bits of all bitmaps that are to be kept safe and are not, or are
+ * stale; in use, with notes; under both locks.  *@dirp: the directory then, in
+ * which those that were stored have a table.
+ */
+bool coroutine_fn qcow2_store_kept(BlockDriverState *bs, GPtrArray **dirp,
+                                   Error **errp);
 /* The bitmap table of @b, checked; NULL and an error otherwise. */
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
                                                      const Qcow2Bitmap *b,
                                                      Error **errp);
+
+/* --- bitmap-ahead.c: bitmaps that are safe while the image is written --- */
+
+/*
+ * Begins to keep safe what is stored and is to be kept, before it is marked in
+ * use.  False if the state on disk is not known.
+ */
+bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp);
+/* Operations of the store, see BdrvBitmapStoreOps. */
+bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store,
+                                         Error **errp);
+int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
+                                             int64_t offset, int64_t bytes);
+const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store);
+/* @bitmap has been removed from the directory, or ceases to exist. */
+void qcow2_ahead_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
+/* All bitmaps have been stored, or the image is closed. */
+void qcow2_ahead_end(BlockDriverState *bs);
+void qcow2_ahead_start_timer(BlockDriverState *bs);
+void qcow2_ahead_stop_timer(BlockDriverState *bs);
 
 #endif

@@ -46,32 +46,44 @@ static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
 
 /* One cluster of bits. */
 static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
-                                            const HBitmap *hb, int64_t pos,
-                                            int64_t bytes, uint64_t *entry)
+                                            const BdrvDirtyBitmap *bitmap,
+                                            const BdrvBitmapRegions *regions,
+                                            int64_t pos, int64_t bytes,
+                                            uint64_t *entry)
 {
     Qcow2State *s = bs->opaque;
+    const HBitmap *hb = bdrv_dirty_bitmap_to_keep_bits(bitmap);
     uint8_t *buf;
     int ret;
 
-    if (hbitmap_next_dirty(hb, pos, bytes) < 0) {
-        *entry = 0;
-        return 0;
-    }
-    if (hbitmap_next_zero(hb, pos, bytes) < 0) {
+    *entry = 0;
+    if (bdrv_dirty_bitmap_stored_all(bitmap) ||
+        hbitmap_next_zero(hb, pos, bytes) < 0) {
         *entry = 1;
         return 0;
     }
-    ret = qcow2_alloc_bytes_run(bs, s->cluster_size, entry);
-    if (ret < 0) {
-        *entry = 0;
-        return ret;
+    if (!regions && !bdrv_dirty_bitmap_has_successor(bitmap) &&
+        hbitmap_next_dirty(hb, pos, bytes) < 0) {
+        return 0;
     }
     buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
     if (!buf) {
         return -ENOMEM;
     }
     memset(buf, 0, s->cluster_size);
-    hbitmap_serialize_part(hb, buf, pos, bytes);
+    bdrv_dirty_bitmap_serialise_stored(bitmap, regions, buf, pos, bytes);
+    if (buffer_is_zero(buf, s->cluster_size)) {
+        qemu_vfree(buf);
+        return 0;
+    }
+    ret = qcow2_alloc_bytes_run(bs, s->cluster_size, entry);
+    if (ret < 0) {
+        *entry = 0;
+        qemu_vfree(buf);
+        return ret;
+    }
+    /* The bits of now: what was set since is in a region that is open. */
+    bdrv_dirty_bitmap_serialise_stored(bitmap, regions, buf, pos, bytes);
     ret = bdrv_pwrite(bs->file, *entry, s->cluster_size, buf);
     s->high_water = MAX(s->high_water, *entry + s->cluster_size);
     qemu_vfree(buf);
@@ -83,7 +95,8 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
                                          const BdrvDirtyBitmap *bitmap)
 {
     Qcow2State *s = bs->opaque;
-    const HBitmap *hb = bdrv_dirty_bitmap_hbitmap(bitmap);
+    const BdrvBitmapRegions *regions = b->level == QCOW2_AHEAD_NONE
+        ? NULL : qcow2_ahead_regions(&s->bitmap_store);
     uint64_t span = (uint64_t)s->cluster_size * 8 << b->granularity_bits;
     uint64_t n = qcow2_bitmap_table_entries(s->size, b->granularity_bits,
                                             s->cluster_bits), offset;
@@ -92,8 +105,8 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
     int ret = 0;
 
     for (uint64_t i = 0; ret == 0 && i < n && pos < s->size; i++, pos += span) {
-        ret = store_cluster(bs, hb, pos, MIN(span, (uint64_t)(s->size - pos)),
-                            &table[i]);
+        ret = store_cluster(bs, bitmap, regions, pos,
+                            MIN(span, (uint64_t)(s->size - pos)), &table[i]);
     }
     if (ret == 0) {
         ret = qcow2_alloc_bytes_run(bs, n * 8, &offset);
@@ -110,6 +123,7 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
         return ret;
     }
     b->stored = true;
+    b->table = g_steal_pointer(&table);
     b->old_table_offset = b->table_offset;
     b->old_table_size = b->table_size;
     b->table_offset = offset;
@@ -143,12 +157,17 @@ static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
     Qcow2State *s = bs->opaque;
     Qcow2BitmapExt old = s->bitmaps;
     uint64_t old_autoclear = s->autoclear;
-    GArray *old_cuts = s->cuts;
+    GArray *old_cuts = s->cuts, *old_notes = s->notes;
     int ret;
 
     s->bitmaps = *ext;
-    s->autoclear = dir->len ? QCOW2_AUTOCLEAR_KNOWN : 0;
     s->cuts = make_cuts(dir);
+    s->notes = qcow2_make_notes(dir);
+    s->autoclear = dir->len ? QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS
+                            : 0;
+    if (s->notes->len) {
+        s->autoclear |= QCOW2_AUTOCLEAR_AHEAD;
+    }
     ret = qcow2_update_header(bs);
     if (ret == 0) {
         ret = qcow2_flush_file(bs);
@@ -159,10 +178,21 @@ static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
         s->autoclear = old_autoclear;
         g_array_unref(s->cuts);
         s->cuts = old_cuts;
+        g_array_unref(s->notes);
+        s->notes = old_notes;
         return ret;
     }
     g_array_unref(old_cuts);
+    g_array_unref(old_notes);
     return 0;
+}
+
+int coroutine_mixed_fn qcow2_write_notes(BlockDriverState *bs, GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2BitmapExt same = s->bitmaps;
+
+    return switch_header(bs, &same, dir);
 }
 
 /* Writes @dir to new clusters and makes the header refer to it. */
@@ -240,10 +270,12 @@ static void coroutine_mixed_fn undo_store(BlockDriverState *bs, GPtrArray *dir)
     }
 }
 
+/* @in_use: the image goes on being written, and the bitmap is kept safe. */
 static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
-                                         const BdrvDirtyBitmap *bitmap,
-                                         Error **errp)
+                                         BdrvDirtyBitmap *bitmap,
+                                         bool in_use, Error **errp)
 {
+    Qcow2State *s = bs->opaque;
     Qcow2Bitmap *b = entry_for(dir, bitmap);
     int ret;
 
@@ -253,6 +285,15 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     if (bdrv_dirty_bitmap_enabled(bitmap)) {
         b->flags |= QCOW2_BITMAP_AUTO;
     }
+    b->level = QCOW2_AHEAD_NONE;
+    if (in_use) {
+        bdrv_dirty_bitmap_storing(bitmap);
+        b->flags |= QCOW2_BITMAP_IN_USE;
+        b->level = bdrv_dirty_bitmap_safety(bitmap) == BITMAP_SAFETY_POWER
+            ? QCOW2_AHEAD_POWER : QCOW2_AHEAD_PROCESS;
+        b->covered = s->size;
+        b->over = bdrv_bitmap_regions_default_max(s->size);
+    }
     ret = store_bits(bs, b, bitmap);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not store bitmap '%s'", b->name);
@@ -260,26 +301,12 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     return ret == 0;
 }
 
-/* @only NULL: all bitmaps that are to be stored. */
-static bool coroutine_fn store_locked(BlockDriverState *bs,
-                                      const BdrvDirtyBitmap *only,
-                                      Error **errp)
+/* Makes the image refer to what was stored, and frees what it replaces. */
+static bool coroutine_mixed_fn finish_store(BlockDriverState *bs,
+                                            GPtrArray *dir, Error **errp)
 {
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
-    BdrvDirtyBitmap *bitmap = NULL;
-    int ret;
+    int ret = switch_dir(bs, dir);
 
-    if (!dir) {
-        return false;
-    }
-    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        if ((!only || bitmap == only) && bdrv_dirty_bitmap_to_store(bitmap) &&
-            !store_one(bs, dir, bitmap, errp)) {
-            undo_store(bs, dir);
-            return false;
-        }
-    }
-    ret = switch_dir(bs, dir);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the bitmap directory");
         return false; /* leaks the new tables, to which the disk may refer */
@@ -291,6 +318,53 @@ static bool coroutine_fn store_locked(BlockDriverState *bs,
             free_stored(bs, b, b->old_table_offset, b->old_table_size);
         }
     }
+    return true;
+}
+
+/* @only NULL: all bitmaps that are to be stored. */
+static bool coroutine_fn store_locked(BlockDriverState *bs,
+                                      const BdrvDirtyBitmap *only,
+                                      Error **errp)
+{
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    if (!dir) {
+        return false;
+    }
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if ((!only || bitmap == only) && bdrv_dirty_bitmap_to_store(bitmap) &&
+            !store_one(bs, dir, bitmap, false, errp)) {
+            undo_store(bs, dir);
+            return false;
+        }
+    }
+    return finish_store(bs, dir, errp);
+}
+
+bool coroutine_fn qcow2_store_kept(BlockDriverState *bs, GPtrArray **dirp,
+                                   Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    if (!dir) {
+        return false;
+    }
+    while ((bitmap = bdrv_dirty_bitmap_next(s->bitmap_store.bs, bitmap))) {
+        if (bdrv_dirty_bitmap_to_keep(bitmap) &&
+            (!bdrv_dirty_bitmap_kept(bitmap) ||
+             bdrv_dirty_bitmap_stale(bitmap)) &&
+            !store_one(bs, dir, bitmap, true, errp)) {
+            undo_store(bs, dir);
+            return false;
+        }
+    }
+    if (!finish_store(bs, dir, errp)) {
+        return false;
+    }
+    *dirp = g_steal_pointer(&dir);
     return true;
 }
 
@@ -306,8 +380,12 @@ static void coroutine_fn store_entry(void *opaque)
     StoreCall *call = opaque;
     Qcow2State *s = call->bs->opaque;
 
+    CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
     call->ok = store_locked(call->bs, call->only, call->errp);
+    if (call->ok && !call->only) {
+        qcow2_ahead_end(call->bs);
+    }
 }
 
 static bool coroutine_mixed_fn bitmaps_save(BdrvBitmapStore *store,
@@ -336,6 +414,7 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
     g_autofree char *gone_name = NULL;
     int ret;
 
+    CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
     dir = qcow2_bitmap_dir_read(bs, errp);
     b = dir ? qcow2_bitmap_dir_find(dir, name) : NULL;
@@ -351,6 +430,7 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
                          "image", name);
         return false;
     }
+    qcow2_ahead_forget(store, bdrv_dirty_bitmap_find(store->bs, name));
     free_stored(bs, &gone, gone.table_offset, gone.table_size);
     return true;
 }
@@ -364,9 +444,14 @@ void qcow2_attach_bitmap_store(BlockDriverState *bs)
         .save = bitmaps_save,
         .co_remove = bitmaps_co_remove,
         .co_resize = qcow2_bitmaps_co_resize,
+        .co_write_intent = qcow2_ahead_co_write_intent,
+        .sync = qcow2_ahead_sync,
+        .forget = qcow2_ahead_forget,
+        .regions = qcow2_ahead_regions,
     };
     Qcow2State *s = bs->opaque;
 
     s->bitmap_store.ops = &ops;
+    s->image = bs;
     bdrv_bitmap_store_attach(bs, &s->bitmap_store);
 }

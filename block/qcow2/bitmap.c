@@ -66,6 +66,7 @@ static GPtrArray *coroutine_mixed_fn read_dir(BlockDriverState *bs,
     *damaged = !dir;
     if (dir) {
         apply_cuts(s, dir);
+        qcow2_apply_notes(s, dir);
     }
     return dir;
 }
@@ -106,9 +107,23 @@ uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
     return table;
 }
 
-/* Fills @bitmap from the image. */
+/*
+ * Bits that cover a disk of another size, as the process ended while the disk
+ * was resized: see bdrv_dirty_bitmap_cut_end().
+ */
+static void fit_bits(const Qcow2State *s, const Qcow2Bitmap *b,
+                     BdrvDirtyBitmap *bitmap)
+{
+    if (b->covered < s->size && b->covered < b->cut_end) {
+        bdrv_dirty_bitmap_set(bitmap, b->covered,
+                              MIN(s->size, b->cut_end) - b->covered);
+    }
+    bdrv_dirty_bitmap_note_cut(bitmap, b->covered);
+}
+
+/* Fills @bitmap from the image; @size: of the disk for which the bits are. */
 static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
-                                         const Qcow2Bitmap *b,
+                                         const Qcow2Bitmap *b, int64_t size,
                                          BdrvDirtyBitmap *bitmap, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -119,7 +134,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     int64_t pos = 0;
     int ret = 0;
 
-    if (b->table_size != qcow2_bitmap_table_entries(s->size,
+    if (b->table_size != qcow2_bitmap_table_entries(size,
                                                     b->granularity_bits,
                                                     s->cluster_bits)) {
         error_setg(errp, "Size of bitmap '%s' does not fit the disk", b->name);
@@ -130,9 +145,14 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
         return false;
     }
     buf = g_malloc(s->cluster_size);
-    for (uint32_t i = 0; ret >= 0 && i < b->table_size && pos < s->size;
+    size = MIN(size, s->size);
+    for (uint32_t i = 0; ret >= 0 && i < b->table_size && pos < size;
          i++, pos += span) {
-        int64_t bytes = MIN(span, (uint64_t)(s->size - pos));
+        int64_t bytes = MIN(span, (uint64_t)(size - pos));
+
+        /* Only whole words are loaded; their rest is zero. */
+        bytes = MIN(ROUND_UP(bytes, hbitmap_serialization_align(hb)),
+                    s->size - pos);
 
         if (table[i] & QCOW2_OFFSET_MASK) {
             ret = bdrv_pread(bs->file, table[i] & QCOW2_OFFSET_MASK,
@@ -159,19 +179,30 @@ static uint64_t shown_granularity(const Qcow2Bitmap *b)
                                 QCOW2_MAX_BITMAP_GRANULARITY_BITS);
 }
 
+static void report_recovered(BlockDriverState *bs, const Qcow2Bitmap *b)
+{
+    warn_report("The image of node '%s' was not closed; bitmap '%s' was kept "
+                "ahead of its data, so it goes on, with at most %" PRIu64
+                " bytes too many", bs->node_name, b->name, b->over);
+}
+
 static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
                                         const Qcow2Bitmap *b, Error **errp)
 {
+    Qcow2State *s = bs->opaque;
     Error *err = NULL;
     BdrvDirtyBitmap *bitmap;
-    bool good = qcow2_bitmap_usable(b) && !(b->flags & QCOW2_BITMAP_IN_USE);
+    bool ahead = qcow2_bitmap_is_ahead(b);
+    bool good = qcow2_bitmap_usable(b) &&
+                (ahead || !(b->flags & QCOW2_BITMAP_IN_USE));
 
     bitmap = bdrv_dirty_bitmap_new(bs, shown_granularity(b), b->name, errp);
     if (!bitmap) {
         error_prepend(errp, "Could not load bitmap '%s': ", b->name);
         return false;
     }
-    if (good && !load_bits(bs, b, bitmap, &err)) {
+    if (good && !load_bits(bs, b, ahead ? b->covered : s->size, bitmap,
+                           &err)) {
         /* The disk is intact and can be used. */
         error_prepend(&err, "Bitmap is inconsistent: ");
         warn_report("%s", error_get_pretty(err));
@@ -181,12 +212,19 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     if (!good) {
         bdrv_dirty_bitmap_set_inconsistent(bitmap);
     } else {
+        if (ahead) {
+            fit_bits(s, b, bitmap);
+        }
         bdrv_dirty_bitmap_note_cut(bitmap, b->cut_end);
         if (!(b->flags & QCOW2_BITMAP_AUTO)) {
             bdrv_dirty_bitmap_disable(bitmap);
         }
     }
     bdrv_dirty_bitmap_set_persistent(bitmap, true);
+    bdrv_dirty_bitmap_set_stale(bitmap, ahead && b->covered != s->size);
+    if (good && ahead && !bs->read_only) {
+        report_recovered(bs, b);
+    }
     if (bs->read_only) {
         bdrv_dirty_bitmap_set_readonly(bitmap, true);
     }
@@ -333,16 +371,20 @@ static void coroutine_fn begin_entry(void *opaque)
     BeginCall *call = opaque;
     Qcow2State *s = call->bs->opaque;
 
+    CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
-    call->ok = qcow2_mark_bitmaps_in_use(call->bs, call->name, call->errp);
+    /* The notes first: a bitmap that is in use without one is lost. */
+    call->ok = make_sure(call->bs, call->errp) &&
+               (call->name || qcow2_ahead_begin(call->bs, call->errp)) &&
+               qcow2_mark_bitmaps_in_use(call->bs, call->name, call->errp);
 }
 
 bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
                                             BdrvDirtyBitmap *bitmap,
                                             Error **errp)
 {
-    Qcow2State *s = store->bs->opaque;
-    BeginCall call = { .bs = store->bs, .errp = errp };
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    BeginCall call = { .bs = s->image, .errp = errp };
 
     if (!s->writable) {
         error_setg(errp, "The image of node '%s' could not be made writable",
@@ -351,7 +393,7 @@ bool coroutine_mixed_fn qcow2_bitmaps_begin(BdrvBitmapStore *store,
     }
     call.name = bitmap ? bdrv_dirty_bitmap_name(bitmap) : NULL;
     aio_run_co(call.bs->ctx, begin_entry, &call);
-    return call.ok;
+    return call.ok && qcow2_ahead_sync(store, errp);
 }
 
 /* How many bitmaps and bytes of directory would there be with @name? */

@@ -35,7 +35,10 @@ enum {
  * says that the disk may have been shrunk and grown without a note.
  */
 #define QCOW2_AUTOCLEAR_CUTS (UINT64_C(1) << 63)
-#define QCOW2_AUTOCLEAR_KNOWN (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS)
+/* The same: bitmaps that have a note are ahead of the disk while in use. */
+#define QCOW2_AUTOCLEAR_AHEAD (UINT64_C(1) << 62)
+#define QCOW2_AUTOCLEAR_KNOWN \
+    (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD)
 
 enum {
     QCOW2_EXT_END = 0,
@@ -43,6 +46,7 @@ enum {
     QCOW2_EXT_FEATURES = 0x6803f857,
     QCOW2_EXT_BITMAPS = 0x23852875,
     QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* of this program, "TcBD" */
+    QCOW2_EXT_BITMAPS_AHEAD = 0x54624148, /* of this program, "TbAH" */
     QCOW2_EXT_CRYPTO = 0x0537be77,
     QCOW2_EXT_DATA_FILE = 0x44415441,
 };
@@ -99,5 +103,23 @@ typedef struct Qcow2BitmapCut {
     uint32_t index; /* of the bitmap in the directory */
     uint64_t end;
 } Qcow2BitmapCut;
+
+#define QCOW2_BOOT_ID_BYTES 16
+
+/* What this program's other extension says of a bitmap: docs/interop/
+ * qcow2-bitmap-safety.rst. */
+typedef struct Qcow2BitmapNote {
+    uint32_t index; /* of the bitmap in the directory */
+    uint8_t level;  /* QCOW2_AHEAD_*: what its stored bits survive */
+    uint64_t size;  /* of the disk that they cover */
+    uint64_t over;  /* bytes that they say to be dirty in excess, at most */
+    uint8_t boot_id[QCOW2_BOOT_ID_BYTES]; /* of the host that wrote it */
+} Qcow2BitmapNote;
+
+enum {
+    QCOW2_AHEAD_NONE = 0,
+    QCOW2_AHEAD_PROCESS = 1,
+    QCOW2_AHEAD_POWER = 2,
+};
 
 #endif

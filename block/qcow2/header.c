@@ -15,11 +15,15 @@
 #include "block/qcow2/refcount-int.h"
 
 #define FEATURE_ENTRY 48 /* bytes: type, bit, name[46] */
+#define EXTENSION_HEAD 8 /* bytes: magic, length */
+/* A write of so many bytes is there as a whole, or not. */
+#define ATOMIC_BYTES 512
 
 static const struct {
     uint8_t type, bit;
     const char *name;
 } features[] = {
+    { 2, 62, "bitmaps ahead of data" }, { 2, 63, "bitmap cut ends" },
     { 0, 0, "dirty bit" },          { 0, 1, "corrupt bit" },
     { 0, 2, "external data file" }, { 0, 3, "compression type" },
     { 0, 4, "extended L2 entries" }, { 1, 0, "lazy refcounts" },
@@ -237,6 +241,8 @@ void qcow2_free_extensions(Qcow2State *s)
         s->extensions = NULL;
     }
     g_clear_pointer(&s->cuts, g_array_unref);
+    g_clear_pointer(&s->notes, g_array_unref);
+    g_clear_pointer(&s->name_on_disk, g_free);
 }
 
 #define CUT_BYTES 16 /* index, reserved, end */
@@ -332,6 +338,9 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
     case QCOW2_EXT_BITMAP_CUTS:
         parse_cuts_ext(s, data, len);
         return true;
+    case QCOW2_EXT_BITMAPS_AHEAD:
+        qcow2_parse_notes(s, data, len);
+        return true;
     default:
         ext.data = g_memdup2(data, len);
         g_array_append_val(s->extensions, ext);
@@ -397,6 +406,7 @@ bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
         uint32_t magic = ld32_be(buf + pos);
         uint32_t ext_len = ld32_be(buf + pos + 4);
 
+        s->header_bytes = h->header_length + pos + EXTENSION_HEAD;
         if (magic == QCOW2_EXT_END) {
             return true;
         }
@@ -409,6 +419,7 @@ bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
         }
         pos += MIN(8 + ROUND_UP((size_t)ext_len, 8), len - pos);
     }
+    s->header_bytes = end;
     return true;
 }
 
@@ -427,18 +438,31 @@ static void put_extension(GByteArray *out, uint32_t magic, const void *data,
     g_byte_array_append(out, zeroes, ROUND_UP(len, 8) - len);
 }
 
-static void put_features(GByteArray *out)
+/*
+ * As many names as fit in @room bytes.  Bits of this program are named only
+ * where they are set, and then first.
+ */
+static void put_features(GByteArray *out, uint64_t autoclear, size_t room)
 {
     uint8_t table[ARRAY_SIZE(features) * FEATURE_ENTRY] = { 0 };
+    size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
-        uint8_t *p = table + i * FEATURE_ENTRY;
+        uint8_t *p = table + n * FEATURE_ENTRY;
 
+        if ((features[i].type == 2 && features[i].bit >= 62 &&
+             !(autoclear >> features[i].bit & 1)) ||
+            EXTENSION_HEAD + (n + 1) * FEATURE_ENTRY > room) {
+            continue;
+        }
         p[0] = features[i].type;
         p[1] = features[i].bit;
         g_strlcpy((char *)p + 2, features[i].name, 46);
+        n++;
     }
-    put_extension(out, QCOW2_EXT_FEATURES, table, sizeof(table));
+    if (n) {
+        put_extension(out, QCOW2_EXT_FEATURES, table, n * FEATURE_ENTRY);
+    }
 }
 
 static void put_cuts(GByteArray *out, const GArray *cuts)
@@ -458,9 +482,9 @@ static void put_cuts(GByteArray *out, const GArray *cuts)
     }
 }
 
+/* All but the names of features. */
 static void put_extensions(GByteArray *out, const Qcow2State *s,
-                           const Qcow2Header *h, const char *backing_format,
-                           bool with_features)
+                           const Qcow2Header *h, const char *backing_format)
 {
     if (backing_format && *backing_format) {
         put_extension(out, QCOW2_EXT_BACKING_FORMAT, backing_format,
@@ -474,60 +498,204 @@ static void put_extensions(GByteArray *out, const Qcow2State *s,
         st64_be(ext + 16, s->bitmaps.dir_offset);
         put_extension(out, QCOW2_EXT_BITMAPS, ext, sizeof(ext));
     }
+    if (s && (h->autoclear & QCOW2_AUTOCLEAR_AHEAD)) {
+        qcow2_put_notes(out, s->notes);
+    }
     if (s && (h->autoclear & QCOW2_AUTOCLEAR_CUTS)) {
         put_cuts(out, s->cuts);
-    }
-    if (with_features && h->version >= 3) {
-        put_features(out);
     }
     for (guint i = 0; s && s->extensions && i < s->extensions->len; i++) {
         const Qcow2Extension *ext =
             &g_array_index(s->extensions, Qcow2Extension, i);
         put_extension(out, ext->magic, ext->data, ext->len);
     }
-    put_extension(out, QCOW2_EXT_END, "", 0);
 }
 
-size_t qcow2_header_build(const Qcow2Header *header, const Qcow2State *s,
+static GByteArray *build(Qcow2Header *h, const Qcow2State *s,
+                         const char *backing_format, size_t limit)
+{
+    GByteArray *out = g_byte_array_new();
+    size_t end = EXTENSION_HEAD;
+
+    h->header_length = h->version >= 3 ? QCOW2_HEADER_LENGTH
+                                       : QCOW2_V2_HEADER_LENGTH;
+    g_byte_array_set_size(out, h->header_length);
+    memset(out->data, 0, out->len);
+    if (h->version >= 3 && s && s->unknown_fields) {
+        g_byte_array_append(out, s->unknown_fields->data,
+                            s->unknown_fields->len);
+        h->header_length += s->unknown_fields->len;
+    }
+    put_extensions(out, s, h, backing_format);
+    if (h->version >= 3 && out->len + end <= limit) {
+        put_features(out, h->autoclear, limit - out->len - end);
+    }
+    put_extension(out, QCOW2_EXT_END, "", 0);
+    return out;
+}
+
+/*
+ * The header and its extensions, in at most @limit bytes, so that a write
+ * changes all of it or nothing: else what the extensions say might not be what
+ * the header says.  The notes are omitted if there is no room: bitmaps then
+ * report too much after a growth, or are not kept safe.  Extensions of other
+ * programs may need more than @limit.
+ */
+static GByteArray *build_within(Qcow2Header *h, const Qcow2State *s,
+                                const char *backing_format, size_t limit)
+{
+    static const uint64_t omitted[] = {
+        0, QCOW2_AUTOCLEAR_CUTS, QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD,
+    };
+    GByteArray *out = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(omitted); i++) {
+        h->autoclear &= ~omitted[i];
+        g_clear_pointer(&out, g_byte_array_unref);
+        out = build(h, s, backing_format, limit);
+        if (out->len <= limit) {
+            break;
+        }
+    }
+    return out;
+}
+
+/* Where a cluster is not larger, the name needs room in the same part. */
+static size_t limit_for(size_t cluster_size, size_t name_len)
+{
+    return cluster_size > ATOMIC_BYTES ? ATOMIC_BYTES
+                                       : cluster_size - name_len;
+}
+
+size_t qcow2_header_build(const Qcow2Header *header,
                           const char *backing_file,
                           const char *backing_format, uint8_t *buf,
                           size_t size)
 {
     size_t name_len = backing_file ? strlen(backing_file) : 0;
+    size_t limit = limit_for(size, name_len);
+    Qcow2Header h = *header;
+    g_autoptr(GByteArray) out = build_within(&h, NULL, backing_format, limit);
 
-    /*
-     * The table of feature names is optional: omitted if too long.  The notes
-     * of cut ends are omitted last: bitmaps then report too much.
-     */
-    for (int turn = 0; turn < 3; turn++) {
-        g_autoptr(GByteArray) out = g_byte_array_new();
-        Qcow2Header h = *header;
+    if (name_len) {
+        h.backing_offset = out->len + name_len <= ATOMIC_BYTES
+            ? out->len : ATOMIC_BYTES;
+        h.backing_size = name_len;
+    }
+    if (MAX(out->len, h.backing_offset + name_len) > size) {
+        return 0;
+    }
+    qcow2_header_encode(&h, out->data);
+    memcpy(buf, out->data, out->len);
+    if (name_len) {
+        memcpy(buf + h.backing_offset, backing_file, name_len);
+    }
+    return MAX(out->len, h.backing_offset + name_len);
+}
 
-        if (turn == 2) {
-            h.autoclear &= ~QCOW2_AUTOCLEAR_CUTS;
-        }
-        h.header_length = h.version >= 3 ? QCOW2_HEADER_LENGTH :
-                                           QCOW2_V2_HEADER_LENGTH;
-        g_byte_array_set_size(out, h.header_length);
-        if (h.version >= 3 && s && s->unknown_fields) {
-            g_byte_array_append(out, s->unknown_fields->data,
-                                s->unknown_fields->len);
-            h.header_length += s->unknown_fields->len;
-        }
-        put_extensions(out, s, &h, backing_format, turn == 0);
-        if (name_len) {
-            h.backing_offset = out->len;
-            h.backing_size = name_len;
-            g_byte_array_append(out, (const uint8_t *)backing_file, name_len);
-        }
-        if (out->len <= size) {
-            memset(out->data, 0, QCOW2_V2_HEADER_LENGTH);
-            qcow2_header_encode(&h, out->data);
-            memcpy(buf, out->data, out->len);
-            return out->len;
+/* --- updating --- */
+
+/*
+ * Where the name of the backing file is, or shall be: not where the header on
+ * disk has something, as that is valid until the header is written.  0: there
+ * is no such place.
+ */
+static uint64_t place_for_name(const Qcow2State *s, size_t used, size_t len)
+{
+    uint64_t end = s->name_offset + s->name_len;
+
+    if (used + len <= ATOMIC_BYTES) {
+        return used;
+    }
+    for (uint64_t at = ATOMIC_BYTES; at + len <= s->cluster_size;
+         at += ATOMIC_BYTES) {
+        if (at >= MAX(used, s->header_bytes) &&
+            (at >= end || at + len <= s->name_offset)) {
+            return at;
         }
     }
     return 0;
+}
+
+/* Writes the name to @at, behind the part that is atomic; durable. */
+static int coroutine_mixed_fn write_name(BlockDriverState *bs, uint64_t at,
+                                         size_t len)
+{
+    int ret = bdrv_pwrite(bs->file, at, len, bs->backing_file);
+
+    return ret < 0 ? ret : qcow2_flush_file(bs);
+}
+
+static bool name_is_there(BlockDriverState *bs, size_t used)
+{
+    Qcow2State *s = bs->opaque;
+
+    return s->name_on_disk && !strcmp(s->name_on_disk, bs->backing_file) &&
+           s->name_offset >= MAX(used, ATOMIC_BYTES);
+}
+
+/* Sets the place of the name in @h, and puts it there. */
+static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
+                                         GByteArray *out)
+{
+    Qcow2State *s = bs->opaque;
+    size_t len = bs->backing_file ? strlen(bs->backing_file) : 0;
+
+    if (len == 0) {
+        return 0;
+    }
+    h->backing_size = len;
+    if (name_is_there(bs, out->len)) {
+        h->backing_offset = s->name_offset;
+        return 0;
+    }
+    h->backing_offset = place_for_name(s, out->len, len);
+    if (h->backing_offset == 0) {
+        /* The cluster is too small for two names: not atomic. */
+        h->backing_offset = out->len;
+        if (out->len + len > s->cluster_size) {
+            return -ENOSPC;
+        }
+    }
+    if (h->backing_offset == out->len) {
+        g_byte_array_append(out, (const uint8_t *)bs->backing_file, len);
+        return 0;
+    }
+    return write_name(bs, h->backing_offset, len);
+}
+
+static int coroutine_mixed_fn write_header(BlockDriverState *bs,
+                                           const GByteArray *out)
+{
+    Qcow2State *s = bs->opaque;
+    size_t len = ROUND_UP(out->len, ATOMIC_BYTES);
+    void *buf;
+    int ret;
+
+    if (len > s->cluster_size) {
+        return -ENOSPC;
+    }
+    buf = bdrv_try_blockalign(bs->file->bs, len);
+    if (!buf) {
+        return -ENOMEM;
+    }
+    memset(buf, 0, len);
+    memcpy(buf, out->data, out->len);
+    ret = bdrv_pwrite(bs->file, 0, len, buf);
+    qemu_vfree(buf);
+    return MIN(ret, 0);
+}
+
+void qcow2_note_header(BlockDriverState *bs, const Qcow2Header *h,
+                       size_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+
+    s->header_bytes = bytes;
+    s->name_offset = h->backing_offset;
+    s->name_len = h->backing_size;
+    g_free(s->name_on_disk);
+    s->name_on_disk = h->backing_offset ? g_strdup(bs->backing_file) : NULL;
 }
 
 int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
@@ -550,20 +718,21 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
         .refcount_order = s->refcount_order,
         .compression_type = s->compression_type,
     };
-    void *buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
-    size_t len;
-    int ret;
+    size_t name_len = bs->backing_file ? strlen(bs->backing_file) : 0;
+    g_autoptr(GByteArray) out = build_within(
+        &h, s, bs->backing_format, limit_for(s->cluster_size, name_len));
+    size_t used = out->len;
+    int ret = place_name(bs, &h, out);
 
-    if (!buf) {
-        return -ENOMEM;
+    if (ret == 0) {
+        qcow2_header_encode(&h, out->data);
+        ret = write_header(bs, out);
     }
-    memset(buf, 0, s->cluster_size);
-    len = qcow2_header_build(&h, s, bs->backing_file, bs->backing_format, buf,
-                             s->cluster_size);
-    ret = len ? bdrv_pwrite(bs->file, 0, ROUND_UP(len, 512), buf)
-              : -ENOSPC;
-    qemu_vfree(buf);
-    return ret < 0 ? ret : 0;
+    if (ret == 0) {
+        qcow2_note_header(bs, &h, used);
+        s->ahead_noted = h.autoclear & QCOW2_AUTOCLEAR_AHEAD;
+    }
+    return ret;
 }
 
 int coroutine_mixed_fn qcow2_set_incompatible(BlockDriverState *bs,

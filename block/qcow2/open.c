@@ -186,6 +186,7 @@ void qcow2_detach_aio_context(BlockDriverState *bs)
     Qcow2State *s = bs->opaque;
 
     g_clear_pointer(&s->clean_timer, aio_timer_free);
+    qcow2_ahead_stop_timer(bs);
 }
 
 void qcow2_attach_aio_context(BlockDriverState *bs)
@@ -197,6 +198,7 @@ void qcow2_attach_aio_context(BlockDriverState *bs)
                                        bs);
         aio_timer_mod(s->clean_timer, aio_now_ns() + s->clean_interval_ns);
     }
+    qcow2_ahead_start_timer(bs);
 }
 
 static void set_clean_timer(BlockDriverState *bs,
@@ -278,8 +280,10 @@ static void set_geometry(Qcow2State *s, const Qcow2Header *h)
     s->size = h->size;
     s->extensions = g_array_new(FALSE, FALSE, sizeof(Qcow2Extension));
     s->cuts = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapCut));
+    s->notes = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapNote));
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     co_mutex_init(&s->lock);
+    co_mutex_init(&s->bitmap_lock);
     LIST_INIT(&s->ops);
 }
 
@@ -441,14 +445,20 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
     if (!qcow2_read_extensions(bs, &h, errp) ||
         !check_corrupt_bit(bs, flags, errp) ||
         !read_unknown_fields(bs, &h, errp) ||
-        !read_backing_name(bs, &h, errp) ||
-        !qcow2_apply_options(bs, options, errp) ||
+        !read_backing_name(bs, &h, errp)) {
+        return false;
+    }
+    qcow2_note_header(bs, &h, s->header_bytes);
+    if (!qcow2_apply_options(bs, options, errp) ||
         !read_tables(bs, &h, errp) ||
         !qcow2_read_snapshots(bs, &h, errp)) {
         return false;
     }
     bs->total_bytes = s->size;
     qcow2_attach_bitmap_store(bs);
+    if (options->u.qcow2.has_bitmap_safety) {
+        s->bitmap_store.safety = options->u.qcow2.bitmap_safety;
+    }
     if (flags & (BDRV_O_CHECK | BDRV_O_NO_IO)) {
         return true;
     }
@@ -466,6 +476,7 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
         return -EINVAL;
     }
     if (!open_steps(bs, options, flags, errp)) {
+        qcow2_ahead_end(bs);
         bdrv_dirty_bitmap_release_all(bs);
         bdrv_bitmap_store_detach(bs);
         free_state(bs);
@@ -589,6 +600,7 @@ void qcow2_close(BlockDriverState *bs)
             bdrv_close_error(bs, err);
         }
     }
+    qcow2_ahead_end(bs);
     bdrv_dirty_bitmap_release_all(bs);
     free_state(bs);
 }

@@ -54,6 +54,7 @@
 #include "block/qcow2/format-int.h"
 
 typedef struct Qcow2Cache Qcow2Cache; /* cache-int.h */
+typedef struct Qcow2Ahead Qcow2Ahead; /* bitmap-int.h */
 typedef struct Qcow2Op Qcow2Op;       /* alloc-int.h */
 typedef struct Qcow2Read Qcow2Read;   /* alloc-int.h */
 
@@ -87,7 +88,15 @@ typedef struct Qcow2State {
     bool bitmaps_unsure; /* the state on disk is unknown: a change of the header
                             or of the directory failed half way */
     GArray *cuts; /* of Qcow2BitmapCut; counts with QCOW2_AUTOCLEAR_CUTS */
+    GArray *notes; /* of Qcow2BitmapNote; counts with QCOW2_AUTOCLEAR_AHEAD */
     BdrvBitmapStore bitmap_store;
+    BlockDriverState *image; /* the node of this image */
+    bool ahead_noted;      /* ... with the notes */
+    uint64_t header_bytes; /* on disk, with the extensions */
+    uint64_t name_offset;  /* of the backing file's name on disk */
+    uint32_t name_len;
+    char *name_on_disk;
+    Qcow2Ahead *ahead; /* bitmap-ahead.c; NULL: no bitmap is kept safe */
     uint64_t *l1; /* host byte order */
     uint32_t l1_size;
     uint64_t l1_offset;
@@ -126,6 +135,7 @@ typedef struct Qcow2State {
 
     /* --- any time --- */
     CoMutex lock;
+    CoMutex bitmap_lock; /* taken before lock: bitmap-ahead.c */
     LIST_HEAD(, Qcow2Op) ops;
     LIST_HEAD(, Qcow2Read) reads;
 } Qcow2State;

@@ -434,6 +434,7 @@ static int coroutine_mixed_fn drop_bitmaps(Qcow2Check *c)
     s->bitmaps = (Qcow2BitmapExt){ 0 };
     s->autoclear &= ~QCOW2_AUTOCLEAR_KNOWN;
     g_array_set_size(s->cuts, 0);
+    g_array_set_size(s->notes, 0);
     ret = qcow2_update_header(c->bs);
     if (ret == 0) {
         ret = qcow2_flush_file(c->bs);

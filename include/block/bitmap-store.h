@@ -28,7 +28,9 @@
 #ifndef BLOCK_BITMAP_STORE_H
 #define BLOCK_BITMAP_STORE_H
 
+#include "block/bitmap-regions.h"
 #include "block/dirty-bitmap.h"
+#include "qapi/qapi-types-common.h"
 #include "qemu/transactions.h"
 
 /*
@@ -61,6 +63,12 @@ typedef struct BdrvBitmapStoreOps {
      */
     bool coroutine_mixed_fn (*save)(BdrvBitmapStore *store,
                                     BdrvDirtyBitmap *bitmap, Error **errp);
+    /*
+     * Bits were changed other than by writes (bitmaps are stale): stores
+     * those of all bitmaps that it keeps, durably.  If that fails, they are
+     * kept no longer, and false means that not even this could be recorded.
+     */
+    bool coroutine_mixed_fn (*sync)(BdrvBitmapStore *store, Error **errp);
     /* Removes the bitmap called @name, durably.  Not stored: success. */
     bool coroutine_fn (*co_remove)(BdrvBitmapStore *store, const char *name,
                                    Error **errp);
@@ -81,6 +89,11 @@ typedef struct BdrvBitmapStoreOps {
      */
     int coroutine_fn (*co_write_intent)(BdrvBitmapStore *store, int64_t offset,
                                         int64_t bytes);
+    /* @bitmap, which is kept, ceases to exist although its stored copy could
+     * not be removed.  begin() is called before the next write. */
+    void (*forget)(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
+    /* The regions that are open in what is stored; NULL: there are none. */
+    const BdrvBitmapRegions *(*regions)(const BdrvBitmapStore *store);
     /* The store is detached: frees it. */
     void (*free)(BdrvBitmapStore *store);
 } BdrvBitmapStoreOps;
@@ -91,7 +104,19 @@ struct BdrvBitmapStore {
     BlockDriverState *bs;          /* the node; from attach on */
     bool begun; /* begin() of all succeeded, and save() of all did not since */
     bool owed;  /* begin() of all is to be done before the next write */
+    BitmapSafety safety; /* of bitmaps for which nothing else is said */
 };
+
+/*
+ * What persistent bitmaps survive by default: TIDEMARK_BITMAP_SAFETY in the
+ * environment (close, process, power), or what the program has set, or power.
+ */
+BitmapSafety bdrv_bitmap_default_safety(void);
+void bdrv_bitmap_set_default_safety(BitmapSafety safety);
+
+/* What a bitmap shall survive if it is persistent; set before it is stored. */
+void bdrv_dirty_bitmap_set_safety(BdrvDirtyBitmap *bitmap,
+                                  BitmapSafety safety);
 
 /* --- attaching --- */
 
@@ -133,6 +158,19 @@ int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
                                                    int64_t offset,
                                                    int64_t bytes);
 
+/*
+ * Stores what commands have changed in the bitmaps of @bs that are kept safe,
+ * see @sync above; nothing if nothing has changed.  Commands and jobs call it
+ * before they answer or end.  False: see there; writes fail until it can be
+ * recorded.
+ */
+bool coroutine_mixed_fn bdrv_bitmap_store_sync(BlockDriverState *bs,
+                                               Error **errp);
+/* The same; reports the error. */
+void coroutine_mixed_fn bdrv_bitmap_store_sync_report(BlockDriverState *bs);
+/* The same for all nodes; main thread. */
+void bdrv_bitmap_store_sync_all(void);
+
 /* --- for the core --- */
 
 /* The node is closed: saves if it began, reports a failure, detaches. */
@@ -154,5 +192,42 @@ void bdrv_bitmap_store_reopened(BlockDriverState *bs);
 
 /* Is it to be stored: named, persistent, consistent and not used by a job? */
 bool bdrv_dirty_bitmap_to_store(const BdrvDirtyBitmap *bitmap);
+/*
+ * Is it to be kept safe while the image is written?  As above, but a bitmap
+ * that a job uses is, too.
+ */
+bool bdrv_dirty_bitmap_to_keep(const BdrvDirtyBitmap *bitmap);
+BitmapSafety bdrv_dirty_bitmap_safety(const BdrvDirtyBitmap *bitmap);
+/* The store keeps it safe, or not (any more); it has its bits of now. */
+void bdrv_dirty_bitmap_set_kept(BdrvDirtyBitmap *bitmap, bool kept);
+/* The store begins to store it, to keep it safe then: writes wait for that.
+ * False: it is kept, and has its bits of now. */
+bool bdrv_dirty_bitmap_await_kept(BdrvDirtyBitmap *bitmap);
+/* Its bits are being stored: changes from now on are not among them. */
+void bdrv_dirty_bitmap_storing(BdrvDirtyBitmap *bitmap);
+/* Tells users that it is not kept safe any more. */
+void bdrv_dirty_bitmap_report_unsafe(const BdrvDirtyBitmap *bitmap,
+                                     const char *reason);
+/* For loading: whether the stored bits are not those of @bitmap. */
+void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale);
+bool bdrv_dirty_bitmap_kept(const BdrvDirtyBitmap *bitmap);
+/* See bdrv_dirty_bitmap_store_all(). */
+bool bdrv_dirty_bitmap_stored_all(const BdrvDirtyBitmap *bitmap);
+bool bdrv_dirty_bitmap_stale(const BdrvDirtyBitmap *bitmap);
+/*
+ * Bits of [@offset, +@bytes) as they are to be stored while the image is
+ * written: of the bitmap and its successor, and of the wanted regions if it
+ * records.  As hbitmap_serialize_part().  @regions NULL: none are.
+ */
+void bdrv_dirty_bitmap_serialise_stored(const BdrvDirtyBitmap *bitmap,
+                                        const BdrvBitmapRegions *regions,
+                                        uint8_t *buf, int64_t offset,
+                                        int64_t bytes);
+/* The bits among these that are not of writes since a job began. */
+const HBitmap *bdrv_dirty_bitmap_to_keep_bits(const BdrvDirtyBitmap *bitmap);
+/* All of [@offset, +@bytes) is dirty in all bitmaps of @bs that are kept and
+ * record, and in what is stored of them. */
+bool bdrv_dirty_bitmap_kept_cover(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes);
 
 #endif

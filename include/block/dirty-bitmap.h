@@ -200,6 +200,19 @@ bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits);
 /* Locks or unlocks: an event as above. */
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
 
+/*
+ * All of it may become dirty when a job fails: until this is taken back, all is
+ * dirty in what is kept safe of it (bdrv_bitmap_store_sync()).
+ */
+void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all);
+
+/*
+ * What a job has left of the frozen @bitmap, which takes @left (NULL: not
+ * known); of the same size and granularity.  What was copied, and is durable on
+ * the target, need not be dirty in what is kept safe of it.
+ */
+void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left);
+
 /* --- hand-off to jobs (dirty-bitmap-handoff.c) --- */
 
 /*

@@ -112,6 +112,8 @@ struct BlockDriver {
                                   neither DATA nor ZERO means unallocated */
     bool has_variable_length;  /* ask getlength each time (host_device) */
     bool flushes_children;     /* co_flush does it, not the core */
+    bool finds_children;       /* those but `file` and `backing` are named in
+                                  the content of `file`, not by options */
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
     unsigned supported_zero_flags;

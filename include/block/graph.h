@@ -127,10 +127,13 @@ char *bdrv_image_filename(BlockDriverState *bs);
 char *bdrv_make_absolute_filename(const char *base, const char *filename);
 /* Does @path start with a protocol prefix ("nbd:", "json:" ...)? */
 bool path_has_protocol(const char *path);
-/* Format driver by probing the first bytes of @file; *@confident false: it is
- * raw because nothing else matched. */
+/* Driver for the format that the first bytes of @file have: raw if nothing else
+ * matches, NULL with @errp if there is no driver for it. */
 const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
                               Error **errp);
+/* Name of the format of an image that starts with @buf, @bytes >= a sector. */
+const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
+                              const char *filename);
 /* Looks up the table; NULL if there is none. */
 const BlockDriver *bdrv_find_format(const char *format_name);
 const BlockDriver *bdrv_find_driver(BlockdevDriver driver);
@@ -323,6 +326,8 @@ void bdrv_unfreeze_chain(BlockDriverState *top, BlockDriverState *base);
 /* May be nested: each begin needs its end. */
 void bdrv_drained_begin(BlockDriverState *bs);
 void bdrv_drained_end(BlockDriverState *bs);
+/* For timers of drivers: no request may begin now.  In the thread of @bs. */
+bool bdrv_is_drained(const BlockDriverState *bs);
 /* The same for all nodes, also those made in between. */
 void bdrv_drain_all_begin(void);
 void bdrv_drain_all_end(void);
@@ -424,6 +429,9 @@ typedef struct BdrvEventHooks {
                             int64_t size, const char *msg);
     void (*write_threshold)(BlockDriverState *bs, uint64_t threshold,
                             uint64_t exceeded);
+    /* It is not kept safe any more (bdrv_dirty_bitmap_report_unsafe()). */
+    void (*bitmap_unsafe)(BlockDriverState *bs, const char *bitmap,
+                          const char *reason);
     void (*io_error)(BlockBackend *blk, bool is_read, int error,
                      BlockErrorAction action);
     /* Too few children of the quorum @bs agree, or work at all. */

@@ -98,6 +98,7 @@ struct BdrvRequest {
                        has begun */
 
     /* --- block/request.c, from begin to end --- */
+    bool marked; /* its range is dirty in all bitmaps that record */
     bool copies_up; /* a read that copies what it reads into the node */
     bool serialising;
     int64_t overlap_offset, overlap_bytes; /* what others may overlap with */

@@ -39,7 +39,8 @@ typedef struct JobDriver {
     void coroutine_fn (*resume)(Job *job);
     /* A user resumes the job: resets the error state. */
     void (*user_resume)(Job *job);
-    /* job-complete; NULL: this type has nothing to complete. */
+    /* job-complete, of a job that is ready; a paused one completes when it is
+     * resumed.  NULL: this type has nothing to complete. */
     bool (*complete)(Job *job, Error **errp);
     /*
      * A job that is finalized first waits, in a coroutine, for what prepare
@@ -103,6 +104,10 @@ struct Job {
     JobTxn *txn;
     LIST_ENTRY(Job) list, txn_list;
     AioTimer *sleep_timer;
+    /* Called when the result, 0 or -errno, is final and the driver has let go
+     * of all; by the main loop.  NULL: nobody waits for it. */
+    void (*ended)(void *opaque, int ret);
+    void *ended_opaque;
 
     /* --- any thread --- */
     ProgressMeter progress;

@@ -19,6 +19,7 @@ def compare(script, programs, *peers):
     iotests.require_peer(*peers)
     folder = scratch('programs')
     os.mkdir(folder)
+    iotests.bitmaps_die_in_crashes()            # the peer's do
     for name, path in programs.items():
         os.symlink(os.path.realpath(path), os.path.join(folder, name))
     done = subprocess.run(

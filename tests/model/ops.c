@@ -220,14 +220,25 @@ static void op_bitmap_toggle(Model *m)
 {
     ModelBitmap *b = model_pick_bitmap(m);
 
+    ModelBitmap old;
+    bool enable;
+
     /* Where nothing is written it is done, but not stored. */
-    if (b && b->written &&
-        bitmap_command(m, b->recording ? "disable" : "enable", b)) {
-        b->recording = !b->recording;
-        if (b->recording) {
-            model_add_in_flight(m, b->may);
-            may_miss(m, b);
-        }
+    if (!b || !b->written) {
+        return;
+    }
+    /* Writes that end during the command may be recorded, or not. */
+    old = *b;
+    enable = !b->recording;
+    b->recording = enable;
+    if (enable) {
+        model_add_in_flight(m, b->may);
+    }
+    if (!bitmap_command(m, enable ? "enable" : "disable", b)) {
+        b->recording = !enable;
+    } else if (enable) {
+        memcpy(b->must, old.must, sizeof(b->must));
+        may_miss(m, b);
     }
 }
 
@@ -409,11 +420,15 @@ static void op_reopen(Model *m)
            model_draw(m, 2) ? "true" : "false", backing, model_top(m));
 }
 
-/* Adds and removes a throttle node without users. */
+/* Adds and removes a throttle node without users.  A mirror that ends meanwhile
+ * would leave its source to it. */
 static void op_throttle(Model *m)
 {
     g_autofree char *id = g_strdup_printf("t%d", m->serial++);
 
+    if (m->mirror.used) {
+        return;
+    }
     if (!QMP_TRY(m, CMD("object-add", "'qom-type': 'throttle-group', 'id': "
                         "'%s', 'x-iops-total': 1000"), id)) {
         return;
@@ -482,8 +497,10 @@ static void op_backup(Model *m)
     ok = !guest_has_moved(m) &&
          QMP_TRY(m, CMD("blockdev-backup", "'job-id': '%s', 'device': '%s', "
                         "'target': '%s', 'sync': '%s', 'auto-dismiss': false, "
-                        "'speed': %d%s"), j->id, model_top(m), j->target, sync,
-                 model_draw(m, 2) ? 0 : 1 << 20, with ? with : "");
+                        "'speed': %d, 'x-perf': {'checkpoint-interval': %d}%s"),
+                 j->id, model_top(m), j->target, sync,
+                 model_draw(m, 2) ? 0 : 1 << 20, model_draw(m, 2),
+                 with ? with : "");
     if (ok) {
         fill_backup(m, j);
     }

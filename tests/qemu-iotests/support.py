@@ -132,6 +132,11 @@ def verify(supported_fmts=('qcow2',), unsupported_fmts=(),
     require_devices(*required_devices)
 
 
+def bitmaps_die_in_crashes():
+    """What is started from now on stores bitmaps only when it closes images."""
+    os.environ['TIDEMARK_BITMAP_SAFETY'] = 'close'
+
+
 def script_main(main, **needs):
     """Run a test's main function if what it needs is there (see verify)."""
     sys.stdout.reconfigure(line_buffering=True)

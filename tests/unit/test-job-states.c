@@ -12,7 +12,7 @@ static const char *const allowed[JOB_STATUS__MAX] = {
     [JOB_STATUS_RUNNING] = "cancel pause resume set-speed change",
     [JOB_STATUS_PAUSED] = "cancel pause resume set-speed change",
     [JOB_STATUS_READY] = "cancel pause resume set-speed complete change",
-    [JOB_STATUS_STANDBY] = "cancel pause resume set-speed change",
+    [JOB_STATUS_STANDBY] = "cancel pause resume set-speed complete change",
     [JOB_STATUS_WAITING] = "cancel",
     [JOB_STATUS_PENDING] = "cancel finalize",
     [JOB_STATUS_CONCLUDED] = "dismiss",
@@ -163,6 +163,7 @@ static TestJob *new_job(int flags)
 typedef struct Model {
     JobStatus status;
     bool user_paused, manual_finalize, manual_dismiss, ready;
+    bool completing; /* when it is resumed */
     bool error; /* ended by cancelling */
 } Model;
 
@@ -202,12 +203,18 @@ static bool model_verb(Model *m, JobVerb verb)
     case JOB_VERB_RESUME:
         m->user_paused = false;
         m->status = model_awake(m);
+        if (m->completing) {
+            model_end(m, false);
+        }
         break;
     case JOB_VERB_CANCEL:
         model_end(m, true);
         break;
     case JOB_VERB_COMPLETE:
-        model_end(m, false);
+        m->completing = true;
+        if (!m->user_paused) {
+            model_end(m, false);
+        }
         break;
     case JOB_VERB_FINALIZE:
         m->manual_finalize = false;

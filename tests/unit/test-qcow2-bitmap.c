@@ -160,22 +160,49 @@ static void test_roundtrips(void)
     test_roundtrip(2 * MiB, 65536);
 }
 
-/* What lies on disk while the image is open is in use. */
+/* The process ends while @bs is open: the image is as it is now. */
+static void end_suddenly(BlockDriverState *bs)
+{
+    g_autofree char *data = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(path, &data, &len, NULL));
+    bdrv_unref(bs);
+    g_assert_true(g_file_set_contents(path, data, len, NULL));
+}
+
+/* An image that is in use, with "b0" of @safety; 1 MiB at 0 is written. */
+static BlockDriverState *open_in_use(BitmapSafety safety)
+{
+    BlockDriverState *bs;
+    BlockBackend *blk;
+
+    create(64 * MiB, 65536);
+    bs = open_image(false);
+    bdrv_dirty_bitmap_set_safety(add(bs, "b0", 65536), safety);
+    g_assert_true(bdrv_bitmap_store_begin(bs, find(bs, "b0"), &error_abort));
+    blk = use(bs);
+    write_at(blk, 0, MiB);
+    blk_unref(blk);
+    return bs;
+}
+
+/* Without safety, what lies on disk while the image is open is of no use. */
 static void test_in_use(void)
 {
-    g_autofree char *copy = g_strdup_printf("%s.copy", path), *data = NULL;
     BlockDriverState *bs;
-    gsize len;
+    BlockBackend *blk;
 
     create(16 * MiB, 65536);
     bs = open_image(false);
     add(bs, "b0", 65536);
     bdrv_unref(bs);
     bs = open_image(false);
-    g_assert_true(g_file_get_contents(path, &data, &len, NULL));
-    bdrv_unref(bs);
-    g_assert_true(g_file_set_contents(path, data, len, NULL));
-    check_clean();
+    bdrv_dirty_bitmap_release(find(bs, "b0")); /* as if it were not known */
+    blk = use(bs);
+    write_at(blk, 0, MiB);
+    blk_unref(blk);
+    end_suddenly(bs);
 
     bs = open_image(false);
     g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
@@ -188,6 +215,77 @@ static void test_in_use(void)
     g_assert_true(bdrv_remove_stored_dirty_bitmap(bs, "b0", &error_abort));
     bdrv_unref(bs);
     check_clean();
+}
+
+static void test_ahead(void)
+{
+    for (int level = BITMAP_SAFETY_PROCESS; level < BITMAP_SAFETY__MAX;
+         level++) {
+        g_autoptr(BlockDriverState) bs = NULL;
+
+        end_suddenly(open_in_use(level));
+        check_clean();
+        bs = open_image(true);
+        g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
+                        BDRV_BITMAP_READONLY);
+        g_assert_cmpint(bdrv_dirty_bitmap_count(find(bs, "b0")), ==,
+                        16 * MiB); /* the region */
+        g_clear_pointer(&bs, bdrv_unref);
+        bs = open_image(false);
+        g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
+                        BDRV_BITMAP_ACTIVE);
+        g_clear_pointer(&bs, bdrv_unref);
+        check_clean();
+    }
+}
+
+/* Each of these makes what was ahead of the disk useless. */
+static void test_not_ahead(void)
+{
+    const char *ways[] = { "another boot", "a bit that was cleared" };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autofree char *data = NULL;
+        g_autoptr(BlockDriverState) bs = NULL;
+        gsize len, at = 112;
+
+        end_suddenly(open_in_use(BITMAP_SAFETY_PROCESS));
+        g_assert_true(g_file_get_contents(path, &data, &len, NULL));
+        while (ld32_be(data + at) != QCOW2_EXT_BITMAPS_AHEAD) {
+            at += 8;
+        }
+        g_assert_cmphex(ld64_be(data + 88) & QCOW2_AUTOCLEAR_AHEAD, ==,
+                        QCOW2_AUTOCLEAR_AHEAD);
+        if (i == 0) {
+            data[at + 8 + 20] ^= 1;
+        } else {
+            data[88] &= ~0x40;
+        }
+        g_assert_true(g_file_set_contents(path, data, len, NULL));
+        bs = open_image(false);
+        g_assert_cmpint(bdrv_dirty_bitmap_state(find(bs, "b0")), ==,
+                        BDRV_BITMAP_INCONSISTENT);
+    }
+}
+
+/* A program that does not know the bit clears it when it writes. */
+static void test_ahead_and_peer(void)
+{
+    g_autoptr(BlockDriverState) bs = NULL;
+
+    if (!have_peer) {
+        g_test_skip("no qemu-img");
+        return;
+    }
+    end_suddenly(open_in_use(BITMAP_SAFETY_POWER));
+    g_free(peer("qemu-img check %s", path));
+    g_free(peer("qemu-io -r -c 'read 0 1M' %s", path));
+    bs = open_image(true);
+    g_assert_false(bdrv_dirty_bitmap_inconsistent(find(bs, "b0")));
+    g_clear_pointer(&bs, bdrv_unref);
+    g_free(peer("qemu-io -c 'write 32M 64k' %s", path));
+    bs = open_image(false);
+    g_assert_true(bdrv_dirty_bitmap_inconsistent(find(bs, "b0")));
 }
 
 static void test_reopen(void)
@@ -582,6 +680,9 @@ int main(int argc, char **argv)
     path = g_build_filename(dir, "t.qcow2", NULL);
     g_test_add_func("/qcow2/bitmap/roundtrip", test_roundtrips);
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
+    g_test_add_func("/qcow2/bitmap/ahead", test_ahead);
+    g_test_add_func("/qcow2/bitmap/not-ahead", test_not_ahead);
+    g_test_add_func("/qcow2/bitmap/ahead-and-peer", test_ahead_and_peer);
     g_test_add_func("/qcow2/bitmap/reopen", test_reopen);
     g_test_add_func("/qcow2/bitmap/resize", test_resize);
     g_test_add_func("/qcow2/bitmap/grow", test_grow);

@@ -555,12 +555,12 @@ static void coroutine_fn verbs_of_hosts(BdrvChild *root)
     g_assert_cmpint(bdrv_co_host_write_end(r, BDRV_HOST_WRITTEN), ==, 0);
     /* The bits are cleared in the disk's end, and are back. */
     expect("top.host-write:m-- disk.host-write:mmm user.writes:mmm"
-           " disk.host-write-end:mmm top.host-write-end:r--", true);
+           " disk.host-write-end:mmm top.host-write-end:m--", true);
 
     g_assert_cmpint(bdrv_co_copy_range(root, 0, root, AT, LEN), ==, 0);
     expect("top.host-read:r-- disk.host-read:rrr"
            " top.host-write:mrr disk.host-write:mmm"
-           " disk.host-write-end:mmm top.host-write-end:rmm"
+           " disk.host-write-end:mmm top.host-write-end:mmm"
            " disk.host-read-end:mmm top.host-read-end:m--", true);
 }
 

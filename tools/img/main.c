@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 
+#include "block/bitmap-store.h"
 #include "block/driver.h"
 #include "img.h"
 
@@ -215,6 +216,8 @@ int main(int argc, char **argv)
     int command, status;
 
     tool_init("qemu-img", argv[0]);
+    /* It has an image open for a moment, and says if it cannot store them. */
+    bdrv_bitmap_set_default_safety(BITMAP_SAFETY_CLOSE);
     command = find_command(argc, argv);
     cli_parse(command, argv, global_options, NULL, img_help);
     if (command == argc) {

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bitmaps that are kept safe while the image is written: their stored bits are
+ * ahead of the disk.
+ *
+ *     stored bits  >=  bits in memory  >=  what may have been written
+ *
+ * Before the first write to a region, all bits of the region are stored and
+ * made durable (block/bitmap-regions.h).  They are stored in place, in the
+ * clusters of the bitmap; a cluster that it lacks is allocated.  What commands
+ * and jobs change in other ways is stored as a whole (qcow2_ahead_sync()), with
+ * new tables and a new directory.  The notes in the header say for which
+ * bitmaps all this holds.
+ *
+ * Locks: bitmap_lock before lock.  bitmap_lock is held while stored bits, or
+ * the tables in memory here, change.
+ */
+#include "qemu/osdep.h"
+
+#include "block/graph.h"
+#include "block/io.h"
+#include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
+#include "qemu/aio.h"
+#include "qemu/iov.h"
+
+#define REGION_BYTES (16 * MiB)
+#define PAGE_BYTES 4096 /* written at once, in place */
+#define QUIET_NS INT64_C(5000000000)
+
+typedef struct AheadBitmap {
+    BdrvDirtyBitmap *bitmap;
+    uint64_t table_offset;
+    uint64_t *table; /* host byte order */
+    uint32_t n;      /* entries */
+} AheadBitmap;
+
+struct Qcow2Ahead {
+    BdrvBitmapRegions *regions;
+    GArray *bitmaps; /* of AheadBitmap */
+    AioTimer *timer;
+};
+
+/* --- the bitmaps --- */
+
+static void clear_ahead_bitmap(void *opaque)
+{
+    AheadBitmap *b = opaque;
+
+    g_free(b->table);
+}
+
+static AheadBitmap *find(const Qcow2Ahead *a, const BdrvDirtyBitmap *bitmap)
+{
+    for (guint i = 0; i < a->bitmaps->len; i++) {
+        AheadBitmap *b = &g_array_index(a->bitmaps, AheadBitmap, i);
+
+        if (b->bitmap == bitmap) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static void forget(Qcow2Ahead *a, const BdrvDirtyBitmap *bitmap)
+{
+    for (guint i = 0; i < a->bitmaps->len; i++) {
+        if (g_array_index(a->bitmaps, AheadBitmap, i).bitmap == bitmap) {
+            g_array_remove_index_fast(a->bitmaps, i);
+            return;
+        }
+    }
+}
+
+/* Takes the table of @stored. */
+static void keep(Qcow2Ahead *a, BdrvDirtyBitmap *bitmap, Qcow2Bitmap *stored)
+{
+    AheadBitmap b = {
+        .bitmap = bitmap,
+        .table_offset = stored->table_offset,
+        .table = g_steal_pointer(&stored->table),
+        .n = stored->table_size,
+    };
+
+    forget(a, bitmap);
+    g_array_append_val(a->bitmaps, b);
+    bdrv_dirty_bitmap_set_kept(bitmap, true);
+}
+
+static BlockDriverState *owner_of(const Qcow2State *s)
+{
+    return s->bitmap_store.bs;
+}
+
+/* No bitmap is kept any more, in memory. */
+static void unkeep_all(const Qcow2State *s)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(owner_of(s), bitmap))) {
+        bdrv_dirty_bitmap_set_kept(bitmap, false);
+    }
+    g_array_set_size(s->ahead->bitmaps, 0);
+}
+
+/* --- storing parts --- */
+
+typedef struct StorePart {
+    BlockDriverState *bs;
+    AheadBitmap *b;
+    int64_t span; /* bytes of the disk for which a cluster has bits */
+    int64_t page; /* bytes of the disk for which a page has bits */
+    size_t page_bytes;
+} StorePart;
+
+/* The bits for [@pos, +@span) in @buf of @len bytes, the rest is zero. */
+static void get_bits(const StorePart *p, int64_t pos, int64_t span,
+                     uint8_t *buf, size_t len)
+{
+    Qcow2State *s = p->bs->opaque;
+    int64_t bytes = MIN(span, bdrv_dirty_bitmap_size(p->b->bitmap) - pos);
+
+    memset(buf, 0, len);
+    if (bytes > 0) {
+        bdrv_dirty_bitmap_serialise_stored(p->b->bitmap, s->ahead->regions,
+                                           buf, pos, bytes);
+    }
+}
+
+static bool all_ones(const uint8_t *buf, int64_t bits)
+{
+    for (int64_t i = 0; i < bits / 8; i++) {
+        if (buf[i] != 0xff) {
+            return false;
+        }
+    }
+    return bits % 8 == 0 || buf[bits / 8] == (1 << (bits % 8)) - 1;
+}
+
+/* The bits of the page are what its entry in the table says without one. */
+static bool page_is_implied(const StorePart *p, int64_t pos, uint64_t entry,
+                            const uint8_t *buf)
+{
+    int64_t bytes = MIN(p->page, bdrv_dirty_bitmap_size(p->b->bitmap) - pos);
+    int64_t granularity = bdrv_dirty_bitmap_granularity(p->b->bitmap);
+
+    return entry ? all_ones(buf, DIV_ROUND_UP(bytes, granularity))
+                 : buffer_is_zero(buf, p->page_bytes);
+}
+
+static int coroutine_fn write_entry(const StorePart *p, uint32_t i,
+                                    uint64_t entry)
+{
+    uint8_t bytes[8];
+    int ret;
+
+    st64_be(bytes, entry);
+    ret = bdrv_pwrite(p->bs->file, p->b->table_offset + i * UINT64_C(8),
+                      sizeof(bytes), bytes);
+    if (ret >= 0) {
+        p->b->table[i] = entry;
+    }
+    return MIN(ret, 0);
+}
+
+/*
+ * Gives the bitmap a cluster for entry @i: its content and its refcount are
+ * durable before the table refers to it.
+ */
+static int coroutine_fn add_cluster(const StorePart *p, uint32_t i)
+{
+    Qcow2State *s = p->bs->opaque;
+    uint8_t *buf = bdrv_try_blockalign(p->bs->file->bs, s->cluster_size);
+    uint64_t offset;
+    int ret;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    CO_MUTEX_GUARD(&s->lock);
+    ret = qcow2_alloc_bytes_run(p->bs, s->cluster_size, &offset);
+    if (ret == 0) {
+        get_bits(p, i * p->span, p->span, buf, s->cluster_size);
+        ret = bdrv_pwrite(p->bs->file, offset, s->cluster_size, buf);
+        s->high_water = MAX(s->high_water, offset + s->cluster_size);
+        if (ret >= 0) {
+            ret = qcow2_evict_refcounts(p->bs);
+        }
+        if (ret >= 0) {
+            ret = qcow2_flush_file(p->bs);
+        }
+        if (ret < 0) {
+            qcow2_free_now(p->bs, offset, s->cluster_size);
+        } else {
+            ret = write_entry(p, i, offset); /* if it fails: leaked */
+        }
+    }
+    qemu_vfree(buf);
+    return MIN(ret, 0);
+}
+
+static int coroutine_fn store_page(const StorePart *p, int64_t pos)
+{
+    Qcow2State *s = p->bs->opaque;
+    uint32_t i = pos / p->span;
+    uint64_t entry = p->b->table[i], at = entry & QCOW2_OFFSET_MASK;
+    uint8_t *buf = bdrv_try_blockalign(p->bs->file->bs, p->page_bytes);
+    int ret = 0;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    get_bits(p, pos, p->page, buf, p->page_bytes);
+    if (at) {
+        ret = bdrv_pwrite(p->bs->file,
+                          at + pos % p->span / p->page * p->page_bytes,
+                          p->page_bytes, buf);
+        s->high_water = MAX(s->high_water, at + s->cluster_size);
+    } else if (!page_is_implied(p, pos, entry, buf)) {
+        ret = add_cluster(p, i);
+    }
+    qemu_vfree(buf);
+    return MIN(ret, 0);
+}
+
+static int coroutine_fn store_regions_of(BlockDriverState *bs, AheadBitmap *b,
+                                         const int64_t *offsets, size_t n)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t granularity = bdrv_dirty_bitmap_granularity(b->bitmap);
+    StorePart p = {
+        .bs = bs,
+        .b = b,
+        .span = s->cluster_size * 8 * granularity,
+        .page_bytes = MIN(PAGE_BYTES, s->cluster_size),
+    };
+    int64_t done = 0, end, size = bdrv_dirty_bitmap_size(b->bitmap);
+    int ret = 0;
+
+    p.page = p.page_bytes * 8 * granularity;
+    for (size_t i = 0; ret == 0 && i < n; i++) {
+        int64_t pos = MAX(ROUND_DOWN(offsets[i], p.page), done);
+
+        end = MIN(offsets[i] + REGION_BYTES, size);
+        for (; ret == 0 && pos < end && pos / p.span < b->n; pos += p.page) {
+            ret = store_page(&p, pos);
+            done = pos + p.page;
+        }
+    }
+    return ret;
+}
+
+/* BdrvBitmapRegionsOps.co_store. */
+static int coroutine_fn store_regions(void *opaque, const int64_t *offsets,
+                                      size_t n, bool opens)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2State *s = bs->opaque;
+    bool durable = false;
+    int ret = 0;
+
+    for (guint i = 0; ret == 0 && i < s->ahead->bitmaps->len; i++) {
+        AheadBitmap *b = &g_array_index(s->ahead->bitmaps, AheadBitmap, i);
+
+        durable |= bdrv_dirty_bitmap_safety(b->bitmap) == BITMAP_SAFETY_POWER;
+        ret = store_regions_of(bs, b, offsets, n);
+    }
+    if (ret == 0 && opens && durable) {
+        ret = qcow2_flush_file(bs);
+    }
+    return ret;
+}
+
+/* --- life --- */
+
+static Qcow2Ahead *get_ahead(BlockDriverState *bs)
+{
+    static const BdrvBitmapRegionsOps ops = { .co_store = store_regions };
+    Qcow2State *s = bs->opaque;
+    Qcow2Ahead *a = s->ahead;
+
+    if (!a) {
+        a = s->ahead = g_new0(Qcow2Ahead, 1);
+        a->bitmaps = g_array_new(FALSE, FALSE, sizeof(AheadBitmap));
+        g_array_set_clear_func(a->bitmaps, clear_ahead_bitmap);
+        a->regions = bdrv_bitmap_regions_new(
+            s->size, REGION_BYTES, bdrv_bitmap_regions_default_max(s->size),
+            &s->bitmap_lock, &ops, bs);
+        qcow2_ahead_start_timer(bs);
+    }
+    return a;
+}
+
+void qcow2_ahead_end(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->ahead) {
+        unkeep_all(s);
+        qcow2_ahead_stop_timer(bs);
+        bdrv_bitmap_regions_free(s->ahead->regions);
+        g_array_unref(s->ahead->bitmaps);
+        g_clear_pointer(&s->ahead, g_free);
+    }
+}
+
+void qcow2_ahead_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap)
+{
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    if (s->ahead && bitmap) {
+        forget(s->ahead, bitmap);
+        bdrv_dirty_bitmap_set_kept(bitmap, false);
+    }
+}
+
+const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store)
+{
+    const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    return s->ahead ? s->ahead->regions : NULL;
+}
+
+/* --- quiet regions --- */
+
+static void coroutine_fn close_quiet_entry(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2State *s = bs->opaque;
+
+    bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    bdrv_dec_in_flight(bs);
+}
+
+static void tick(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2State *s = bs->opaque;
+
+    aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
+    if (bdrv_bitmap_regions_open_bytes(s->ahead->regions) &&
+        !bdrv_is_drained(bs)) {
+        bdrv_inc_in_flight(bs); /* a drain waits for it */
+        coroutine_enter(coroutine_create(close_quiet_entry, bs));
+    }
+}
+
+void qcow2_ahead_start_timer(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->ahead && !s->ahead->timer) {
+        s->ahead->timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO, tick, bs);
+        aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
+    }
+}
+
+void qcow2_ahead_stop_timer(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->ahead) {
+        g_clear_pointer(&s->ahead->timer, aio_timer_free);
+    }
+}
+
+/* --- begin, sync, drop --- */
+
+/* What is stale, or all, is kept no longer. */
+static void drop_in_memory(BlockDriverState *bs, bool all, const char *why)
+{
+    Qcow2State *s = bs->opaque;
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(owner_of(s), bitmap))) {
+        bool kept = bdrv_dirty_bitmap_kept(bitmap);
+
+        if (kept && (all || bdrv_dirty_bitmap_stale(bitmap))) {
+            forget(s->ahead, bitmap);
+            bdrv_dirty_bitmap_set_kept(bitmap, false);
+            bdrv_dirty_bitmap_report_unsafe(bitmap, why);
+        }
+    }
+}
+
+/* The stored bits of @bitmap are its bits: notes it in @dir. */
+static bool coroutine_mixed_fn adopt(BlockDriverState *bs, Qcow2Bitmap *b,
+                                     BdrvDirtyBitmap *bitmap)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (b->table_size != qcow2_bitmap_table_entries(s->size,
+                                                    b->granularity_bits,
+                                                    s->cluster_bits)) {
+        return false;
+    }
+    bdrv_dirty_bitmap_storing(bitmap);
+    b->table = qcow2_bitmap_read_table(bs, b, NULL);
+    if (!b->table) {
+        return false;
+    }
+    b->level = bdrv_dirty_bitmap_safety(bitmap) == BITMAP_SAFETY_POWER
+        ? QCOW2_AHEAD_POWER : QCOW2_AHEAD_PROCESS;
+    b->covered = s->size;
+    b->over = bdrv_bitmap_regions_default_max(s->size);
+    return true;
+}
+
+/*
+ * False: the bits that are stored cover a disk of another size; their notes
+ * stay until all are stored anew.
+ */
+static bool coroutine_mixed_fn adopt_all(BlockDriverState *bs, GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (guint i = 0; i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+
+        if (qcow2_bitmap_is_ahead(b) && b->covered != s->size) {
+            return false;
+        }
+    }
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2Bitmap *b = dir->pdata[i];
+        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(owner_of(s), b->name);
+        bool wanted = bitmap && bdrv_dirty_bitmap_to_keep(bitmap);
+
+        if (!(wanted && !bdrv_dirty_bitmap_stale(bitmap) &&
+              adopt(bs, b, bitmap)) &&
+            !(wanted && qcow2_bitmap_is_ahead(b))) {
+            b->level = QCOW2_AHEAD_NONE;
+        }
+    }
+    return true;
+}
+
+static void keep_all(BlockDriverState *bs, GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->notes->len && !s->ahead_noted) {
+        drop_in_memory(bs, true, "There is no room in the header of the image");
+        return;
+    }
+
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2Bitmap *b = dir->pdata[i];
+
+        if (b->table && b->level != QCOW2_AHEAD_NONE) {
+            keep(get_ahead(bs), bdrv_dirty_bitmap_find(owner_of(s), b->name),
+                 b);
+        }
+    }
+}
+
+bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = NULL;
+    int ret;
+
+    if (!s->bitmaps.nb_bitmaps) {
+        return true;
+    }
+    dir = qcow2_bitmap_dir_read(bs, errp);
+    if (!dir) {
+        return false;
+    }
+    if (!adopt_all(bs, dir)) {
+        return true;
+    }
+    ret = qcow2_write_notes(bs, dir);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the header");
+        return false;
+    }
+    keep_all(bs, dir);
+    return true;
+}
+
+/* Keeps @all, or what is stale, no longer, and says so in the header. */
+static bool coroutine_fn drop(BlockDriverState *bs, bool all, const char *why,
+                              Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    BdrvDirtyBitmap *bitmap;
+    int ret;
+
+    if (!dir) {
+        return false;
+    }
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2Bitmap *b = dir->pdata[i];
+
+        bitmap = bdrv_dirty_bitmap_find(owner_of(s), b->name);
+        if (all || !bitmap || !find(s->ahead, bitmap) ||
+            bdrv_dirty_bitmap_stale(bitmap)) {
+            b->level = QCOW2_AHEAD_NONE;
+        }
+    }
+    ret = qcow2_write_notes(bs, dir);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the header");
+        return false;
+    }
+    drop_in_memory(bs, all, why);
+    return true;
+}
+
+/*
+ * Writes that begin from now on wait until their region is open in the bitmaps
+ * that are being stored, too; those in flight are marked in them.  False: there
+ * is nothing to store.
+ */
+static bool announce(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    BdrvDirtyBitmap *bitmap = NULL;
+    bool any = false;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(owner_of(s), bitmap))) {
+        if (bdrv_dirty_bitmap_to_keep(bitmap)) {
+            any |= bdrv_dirty_bitmap_await_kept(bitmap);
+        }
+    }
+    return any;
+}
+
+static bool coroutine_fn sync_locked(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = NULL;
+    Error *err = NULL;
+    bool ok;
+
+    if (!announce(bs)) {
+        return true;
+    }
+    bdrv_bitmap_regions_resize(get_ahead(bs)->regions, s->size);
+    if (qcow2_store_kept(bs, &dir, &err)) {
+        keep_all(bs, dir);
+        return true;
+    }
+    if (s->bitmaps_unsure) {
+        error_propagate(errp, err);
+        return false;
+    }
+    ok = drop(bs, false, error_get_pretty(err), errp);
+    error_free(err);
+    return ok;
+}
+
+typedef struct SyncCall {
+    BlockDriverState *bs;
+    Error **errp;
+    bool ok;
+} SyncCall;
+
+static void coroutine_fn sync_entry(void *opaque)
+{
+    SyncCall *call = opaque;
+    Qcow2State *s = call->bs->opaque;
+
+    CO_MUTEX_GUARD(&s->bitmap_lock);
+    CO_MUTEX_GUARD(&s->lock);
+    call->ok = sync_locked(call->bs, call->errp);
+}
+
+bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store, Error **errp)
+{
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    SyncCall call = {.bs = s->image, .errp = errp};
+
+    aio_run_co(call.bs->ctx, sync_entry, &call);
+    return call.ok;
+}
+
+/* A region could not be opened. */
+static int coroutine_fn give_up(BlockDriverState *bs, int ret)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree char *why = g_strdup_printf("Could not store that a write "
+                                           "begins: %s", g_strerror(-ret));
+
+    CO_MUTEX_GUARD(&s->bitmap_lock);
+    CO_MUTEX_GUARD(&s->lock);
+    return s->ahead->bitmaps->len == 0 || drop(bs, true, why, NULL) ? 0 : ret;
+}
+
+int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
+                                             int64_t offset, int64_t bytes)
+{
+    Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+    int ret;
+
+    if (!s->ahead ||
+        bdrv_bitmap_regions_covers(s->ahead->regions, offset, bytes) ||
+        bdrv_dirty_bitmap_kept_cover(store->bs, offset, bytes)) {
+        return 0;
+    }
+    ret = bdrv_bitmap_regions_co_open(s->ahead->regions, offset, bytes);
+    return ret < 0 ? give_up(s->image, ret) : 0;
+}
