@@ -33,7 +33,7 @@ typedef struct BackupJob {
     int max_workers;
     int64_t max_chunk;
     bool ran;
-    uint64_t failed_flushes; /* of the target, before the job */
+    uint64_t lost_base; /* bdrv_lost_writes_base() of the target */
     int64_t checkpoint_ns;   /* between two checkpoints */
     int64_t next_checkpoint; /* not before this time */
     bool in_checkpoint;
@@ -71,13 +71,13 @@ static int check_broken(BackupJob *s, Error **errp)
 }
 
 /*
- * A flush that failed below the image formats has lost data, and a retry that
- * succeeds does not bring them back; nor can they be copied again, since the
- * source has changed.
+ * Writes that were lost below the image formats do not come back if a retry of
+ * the flush succeeds; nor can they be copied again, since the source has
+ * changed.
  */
-static bool has_lost_data(const BackupJob *s)
+static bool has_lost_data(const BackupJob *s, Error **errp)
 {
-    return bdrv_failed_flushes(s->target) != s->failed_flushes;
+    return block_job_has_lost(s->target, s->lost_base, errp);
 }
 
 /*
@@ -87,12 +87,11 @@ static bool has_lost_data(const BackupJob *s)
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
     BackupJob *s = to_backup(&job->job);
-    BlockCopyError error = {.ret = bdrv_co_flush(s->target)};
-    bool lost = has_lost_data(s);
+    int ret = bdrv_co_flush(s->target);
+    BlockCopyError error = {.ret = ret < 0 ? ret : -EIO};
+    bool lost = has_lost_data(s, NULL);
 
-    if (error.ret == 0 && lost) {
-        error.ret = -EIO;
-    } else if (error.ret == 0) {
+    if (ret == 0 && !lost) {
         s->left = block_copy_left(s->copy);
         return 0;
     }
@@ -105,8 +104,11 @@ static int coroutine_fn finish(BlockJob *job, Error **errp)
         return -EAGAIN;
     }
     s->flush_failed = true;
-    error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
-                     s->target->node_name);
+    if ((ret < 0 && !bdrv_next_child(s->target, NULL)) ||
+        !has_lost_data(s, errp)) {
+        error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
+                         s->target->node_name);
+    }
     return error.ret;
 }
 
@@ -131,7 +133,7 @@ static void coroutine_fn checkpoint(void *opaque)
     }
     s->in_checkpoint = true;
     left = block_copy_left(s->copy);
-    if (left && bdrv_co_flush(s->target) == 0 && !has_lost_data(s)) {
+    if (left && bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
         job_bitmap_checkpoint(&s->bitmap, left);
     }
     s->next_checkpoint = aio_now_ns() + MAX(s->checkpoint_ns,
@@ -159,6 +161,8 @@ static int coroutine_fn copy_left(BackupJob *s, Error **errp)
         .copier = block_copy_call_copier(call),
         .on_source_error = s->on_source_error,
         .on_target_error = s->on_target_error,
+        .target = s->target,
+        .lost_base = s->lost_base,
         .broken = is_broken,
         .finish = finish,
         .describe = describe,
@@ -225,7 +229,7 @@ static void coroutine_fn make_durable(BackupJob *s)
 {
     HBitmap *left = block_copy_left(s->copy);
 
-    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s)) {
+    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
         s->left = left;
     } else {
         hbitmap_free(left);
@@ -238,7 +242,7 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     int ret;
 
     s->ran = true;
-    s->failed_flushes = bdrv_failed_flushes(s->target);
+    s->lost_base = bdrv_lost_writes_base(s->target);
     begin_checkpoints(s);
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
@@ -336,7 +340,8 @@ static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
                    bdrv_get_device_name(target));
         return false;
     }
-    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp);
+    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp) &&
+           block_job_check_lost(target, errp);
 }
 
 static bool check_perf(const BackupPerf *perf, Error **errp)

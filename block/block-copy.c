@@ -206,6 +206,8 @@ void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
     g_assert(ok);
     ok = hbitmap_merge(s->todo, NULL, s->kept);
     g_assert(ok);
+    /* A job before may have failed as a cache, which is asked, lost writes. */
+    copy_mover_write_all_zeroes(s->mover);
 }
 
 void block_copy_restart(BlockCopyState *s)

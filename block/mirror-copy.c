@@ -287,20 +287,33 @@ typedef struct RestCall {
     BlockCopyError *error;
 } RestCall;
 
-static void coroutine_fn copy_rest_entry(void *opaque)
+/* True: writes were lost, so there is more to copy. */
+static bool coroutine_fn copy_and_flush(MirrorState *m, BlockCopyError *error)
 {
-    RestCall *call = opaque;
-    MirrorState *m = call->m;
-
+    m->walker.start = 0;
     copy_pacer_reset(&m->pacer);
     ratelimit_set_speed(&m->limit, 0);
     copier_run(&m->copier);
-    *call->error = m->copier.error;
-    if (call->error->ret == 0) {
-        call->error->ret = mirror_flush(m);
+    *error = m->copier.error;
+    if (error->ret == 0) {
+        error->ret = mirror_flush(m);
     }
-    /* A flush that failed while the last areas were copied. */
-    if (mirror_copy_again(m) && call->error->ret == 0) {
+    return mirror_copy_again(m) && error->ret == 0;
+}
+
+int coroutine_fn mirror_copy_rest_of_now(MirrorState *m, BlockCopyError *error)
+{
+    copy_and_flush(m, error); /* what was lost is left for the end */
+    return error->ret;
+}
+
+static void coroutine_fn copy_rest_entry(void *opaque)
+{
+    RestCall *call = opaque;
+
+    /* The main thread waits, so it is not done again and again. */
+    if (copy_and_flush(call->m, call->error) &&
+        copy_and_flush(call->m, call->error)) {
         call->error->ret = -EIO;
     }
 }
@@ -309,7 +322,6 @@ int mirror_copy_rest(MirrorState *m, BlockCopyError *error)
 {
     RestCall call = {m, error};
 
-    m->walker.start = 0;
     aio_run_co(m->bs->ctx, copy_rest_entry, &call);
     return error->ret;
 }

@@ -268,6 +268,11 @@ struct BlockDriver {
      */
     int coroutine_fn (*co_flush)(BlockDriverState *bs);
     /*
+     * bdrv_lost_writes(), for a driver whose data survives if a part of its
+     * children has lost it.  NULL: the sum of those of the children.
+     */
+    uint64_t (*lost_writes)(BlockDriverState *bs);
+    /*
      * New size @offset; @exact false: a larger one will do.  New space reads
      * as zeroes if @flags has BDRV_REQ_ZERO_WRITE.
      */

@@ -43,6 +43,12 @@ typedef struct JobDriver {
      * resumed.  NULL: this type has nothing to complete. */
     bool (*complete)(Job *job, Error **errp);
     /*
+     * A job that is finalized first waits, in a coroutine, for what prepare
+     * would have to wait for in the main thread; without pause points.  0, or
+     * -errno with @errp: it fails.  NULL: there is nothing.
+     */
+    int coroutine_fn (*settle)(Job *job, Error **errp);
+    /*
      * The end.  prepare may still fail and runs before anything is final; then
      * commit or abort; then clean: each for all jobs of a transaction.
      */
@@ -90,7 +96,9 @@ struct Job {
     int ret;     /* 0 or -errno */
     bool started; /* job_start() was called */
     bool listed;  /* seen by job_get() and job_next() */
-    bool exited; /* run() has returned and the main loop has handled it */
+    bool exited; /* run(), or then settle(), has returned and the main loop has
+                    handled it */
+    bool settling; /* settle() runs */
     bool finalized; /* commit or abort was called */
     Error *err;
     JobTxn *txn;
