@@ -296,21 +296,56 @@ static int coroutine_fn open_asked(BdrvBitmapRegions *r)
     return ret;
 }
 
+/* The index of @range in @asked, or that after the last. */
+static guint find_asked(const BdrvBitmapRegions *r, RegionRange range)
+{
+    guint i;
+
+    for (i = 0; i < r->asked->len; i++) {
+        const RegionRange *a = &g_array_index(r->asked, RegionRange, i);
+
+        if (a->first == range.first && a->end == range.end) {
+            break;
+        }
+    }
+    return i;
+}
+
+/*
+ * Whoever waits for the lock asks, and asks again when it has it, as its range
+ * may have been opened for another one, and closed again: who opens regions is
+ * done then, or requests might open and close each other's for ever.
+ */
+static void ask(BdrvBitmapRegions *r, RegionRange range)
+{
+    if (find_asked(r, range) == r->asked->len) {
+        g_array_append_val(r->asked, range);
+    }
+}
+
+/* It was opened for another one. */
+static void stop_asking(BdrvBitmapRegions *r, RegionRange range)
+{
+    guint i = find_asked(r, range);
+
+    if (i < r->asked->len) {
+        g_array_remove_index(r->asked, i);
+    }
+}
+
 int coroutine_fn bdrv_bitmap_regions_co_open(BdrvBitmapRegions *r,
                                              int64_t offset, int64_t bytes)
 {
     int ret = 0;
 
     while (ret == 0 && !bdrv_bitmap_regions_covers(r, offset, bytes)) {
-        RegionRange range = range_of(r, offset, bytes);
-
-        g_array_append_val(r->asked, range);
+        ask(r, range_of(r, offset, bytes));
         co_mutex_lock(r->lock);
         if (!bdrv_bitmap_regions_covers(r, offset, bytes)) {
-            if (!r->asked->len) { /* it was opened, and closed again */
-                g_array_append_val(r->asked, range);
-            }
+            ask(r, range_of(r, offset, bytes));
             ret = open_asked(r);
+        } else {
+            stop_asking(r, range_of(r, offset, bytes));
         }
         co_mutex_unlock(r->lock);
     }

@@ -96,9 +96,10 @@ static const char *find_difference(const BdrvBitmapDisk *recorded,
     return NULL;
 }
 
-/* The bitmaps that would have to be trusted; with @mark they become
- * inconsistent.  -EBUSY: one cannot become so now. */
-static int distrust(BlockDriverState *bs, bool mark)
+/* The number of bitmaps that would have to be trusted; with @mark they become
+ * inconsistent for @reason.  -EBUSY: one cannot become so now. */
+static int distrust(BlockDriverState *bs, bool mark,
+                    BitmapInconsistency reason)
 {
     BdrvDirtyBitmap *bitmap = NULL;
     int count = 0;
@@ -116,7 +117,7 @@ static int distrust(BlockDriverState *bs, bool mark)
         count++;
         if (mark) {
             bdrv_dirty_bitmap_set_readonly(bitmap, false);
-            bdrv_dirty_bitmap_set_inconsistent(bitmap);
+            bdrv_dirty_bitmap_set_inconsistent(bitmap, reason);
             bdrv_dirty_bitmap_set_readonly(bitmap, readonly);
         }
     }
@@ -130,21 +131,23 @@ static bool check_disk(TrackedState *s, Error **errp)
     const BdrvBitmapDisk *recorded = s->inner->ops->disk(s->inner);
     const char *why = "its image of bitmaps does not say to which disk they "
                       "belong, or another program has written to that image";
+    BitmapInconsistency reason = BITMAP_INCONSISTENCY_FOREIGN_WRITE;
     BdrvIdentity now;
     int count;
 
     if (recorded) {
+        reason = BITMAP_INCONSISTENCY_CHANGED_OUTSIDE;
         bdrv_get_identity(bs->file->bs, false, &now);
         why = find_difference(recorded, &now);
     }
-    count = why ? distrust(bs, false) : 0;
+    count = why ? distrust(bs, false, reason) : 0;
     if (count < 0) {
         error_setg(errp, "The disk of node '%s' was changed outside (%s) while "
                    "its bitmaps were in use", bs->node_name, why);
         return false;
     }
     if (count) {
-        distrust(bs, true);
+        distrust(bs, true, reason);
         warn_report("The bitmaps of node '%s' are inconsistent: the disk may "
                     "have been changed outside: %s", bs->node_name, why);
     }

@@ -86,9 +86,6 @@ static void keep(Qcow2Ahead *a, BdrvDirtyBitmap *bitmap, Qcow2Bitmap *stored)
     forget(a, bitmap);
     g_array_append_val(a->bitmaps, b);
     bdrv_dirty_bitmap_set_kept(bitmap, true);
-    /* The disk may have been resized since. */
-    bdrv_dirty_bitmap_set_stale(bitmap, stored->covered !=
-                                        bdrv_dirty_bitmap_size(bitmap));
 }
 
 /* No bitmap is kept any more, in memory. */
@@ -404,6 +401,7 @@ static bool coroutine_mixed_fn adopt(BlockDriverState *bs, Qcow2Bitmap *b,
                                                     s->cluster_bits)) {
         return false;
     }
+    bdrv_dirty_bitmap_storing(bitmap);
     b->table = qcow2_bitmap_read_table(bs, b, NULL);
     if (!b->table) {
         return false;
