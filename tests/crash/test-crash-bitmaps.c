@@ -179,6 +179,11 @@ static unsigned count(const Play *p)
     return n;
 }
 
+static bool many_pages(const Play *p)
+{
+    return p->run->image.size > 4 * MiB;
+}
+
 #define SAME "'node': 'node0', 'name': '%s'"
 
 static void add_bitmap(Play *p, bool quiet)
@@ -191,8 +196,8 @@ static void add_bitmap(Play *p, bool quiet)
     if (count(p) >= CRASH_BITMAPS) {
         return;
     }
-    b = test_bitmap_new(p->t, name, 512 << draw(p, draw(p, 4) ? 8 : 14),
-                        level);
+    b = test_bitmap_new(p->t, name, 512 << draw(p, many_pages(p) ? 2 :
+                                                draw(p, 4) ? 8 : 14), level);
     b->added_start = crash_log_tick(p->run->log);
     g_assert_true(qmp("{'execute': 'block-dirty-bitmap-add', 'arguments': {"
                       SAME ", 'granularity': %" PRIu64 ", 'persistent': true, "
@@ -355,15 +360,20 @@ static void play_command(Play *p)
     }
 }
 
-static void play_tick(Play *p)
+static void close_quiet(Play *p)
 {
     const Qcow2State *q = p->bs->opaque;
 
-    guest_begins(p, some_steps(p));
     for (int i = 0; i < 2 && qcow2_ahead_regions(&q->bitmap_store); i++) {
         qcow2_ahead_tick(p->bs);
         turns(draw(p, 10));
     }
+}
+
+static void play_tick(Play *p)
+{
+    guest_begins(p, some_steps(p));
+    close_quiet(p);
     guest_ends(p);
     bdrv_drained_begin(p->bs); /* until it is done */
     bdrv_drained_end(p->bs);
@@ -533,12 +543,26 @@ static void on_end(Job *job)
     job_result = job->ret;
 }
 
+/* While a job has a bitmap, others may be added, and regions are closed. */
+static void beside_job(Play *p)
+{
+    turns(draw(p, 60));
+    if (draw(p, 2)) {
+        close_quiet(p);
+        crash_guest_start(&p->run->guest, some_steps(p));
+    }
+    if (draw(p, 3) == 0) {
+        add_bitmap(p, false);
+    }
+}
+
 /* What becomes of the job: it may go on, its target fail, or be cancelled. */
 static void steer_job(Play *p, bool mirror)
 {
     int fate = draw(p, 5);
 
-    turns(draw(p, 200));
+    beside_job(p);
+    turns(draw(p, 140));
     if (fate == 0) {
         p->run->machine->broken = 1 << TARGET;
     } else if (fate == 1 && job_get("job")) {
@@ -678,10 +702,6 @@ static void prepare(CrashRun *r)
     if (kind < 5) {
         c->has_lazy_refcounts = c->lazy_refcounts = true;
     }
-    if (kind == 5 || kind == 6) { /* several clusters of bits */
-        c->cluster_size = r->guest.cluster = 512;
-        c->size = 5 * MiB;
-    }
     if (kind > 18) {
         crash_make_chain(r, 1);
     }
@@ -693,6 +713,15 @@ static void prepare(CrashRun *r)
         r->machine->no_peer = true;
         g_free(pad);
     }
+}
+
+/* The bits of a bitmap are in several clusters, which are stored on their own.
+ */
+static void prepare_pages(CrashRun *r)
+{
+    r->image.version = BLOCKDEV_QCOW2_VERSION_V3;
+    r->image.cluster_size = r->guest.cluster = 512;
+    r->image.size = 5 * MiB;
 }
 
 static void prepare_large(CrashRun *r)
@@ -757,6 +786,9 @@ static const CrashProgram programs[] = {
     { .name = "bitmaps", .mix = MIX, .prepare = prepare, .run = run,
       .check = check, .free = free_play,
       .seeds = 160, .budget = 90, .steps = 14 },
+    { .name = "bitmaps-many-pages", .mix = MIX, .prepare = prepare_pages,
+      .run = run, .check = check, .free = free_play,
+      .seeds = 30, .budget = 60, .steps = 14 },
     { .name = "bitmaps-large-clusters", .mix = MIX, .prepare = prepare_large,
       .run = run, .check = check, .free = free_play,
       .seeds = 2, .budget = 30, .steps = 8 },
