@@ -186,10 +186,16 @@ static bool many_pages(const Play *p)
 
 #define SAME "'node': 'node0', 'name': '%s'"
 
+/* Those that a kill leaves are to survive more then. */
+static int usual_level(const Play *p)
+{
+    return g_str_has_suffix(p->run->program->name, "-kills") ? 1 : 2;
+}
+
 static void add_bitmap(Play *p, bool quiet)
 {
     g_autofree char *name = g_strdup_printf("b%u", p->t->serial++);
-    int level = draw(p, 3) ? 2 : draw(p, 4) > 0;
+    int level = draw(p, 3) ? usual_level(p) : draw(p, 4) > 0;
     bool disabled = draw(p, 6) == 0;
     TestBitmap *b;
 
@@ -666,30 +672,63 @@ static void play_job(Play *p)
 
 /* --- the program --- */
 
+typedef enum Focus {
+    FOCUS_NONE,
+    FOCUS_KILLS,
+    FOCUS_SIZES,
+    FOCUS_COMMANDS,
+    FOCUS__MAX,
+} Focus;
+
+static Focus focus_of(const CrashRun *r)
+{
+    static const char *const suffixes[FOCUS__MAX] = {
+        "?", "-kills", "-sizes", "-commands",
+    };
+
+    for (int i = 0; i < FOCUS__MAX; i++) {
+        if (g_str_has_suffix(r->program->name, suffixes[i])) {
+            return i;
+        }
+    }
+    return FOCUS_NONE;
+}
+
+/* The shares of kinds of windows. */
+static const struct {
+    void (*play)(Play *p);
+    int shares[FOCUS__MAX];
+} kinds[] = {
+    { play_guest, { 6, 4, 4, 1 } },
+    { play_command, { 7, 3, 3, 14 } },
+    { play_job, { 4, 0, 1, 2 } },
+    { play_tick, { 1, 1, 1, 1 } },
+    { play_resize, { 1, 0, 6, 0 } },
+    { play_snapshot, { 1, 0, 1, 0 } },
+    { play_readonly, { 1, 0, 0, 0 } },
+    { play_restart, { 1, 0, 0, 0 } },
+    { play_kill, { 2, 4, 1, 0 } },
+};
+
 static void window(Play *p)
 {
-    int kind = draw(p, 24);
+    Focus focus = focus_of(p->run);
+    int sum = 0, kind;
 
     if (!p->run->guest.blk) {
         play_writable(p);
-    } else if (kind < 6) {
-        play_guest(p);
-    } else if (kind < 13) {
-        play_command(p);
-    } else if (kind < 17) {
-        play_job(p);
-    } else if (kind < 18) {
-        play_tick(p);
-    } else if (kind < 19) {
-        play_resize(p);
-    } else if (kind < 20) {
-        play_snapshot(p);
-    } else if (kind < 21) {
-        play_readonly(p);
-    } else if (kind < 22) {
-        play_restart(p);
-    } else {
-        play_kill(p);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        sum += kinds[i].shares[focus];
+    }
+    kind = draw(p, sum);
+    for (size_t i = 0; ; i++) {
+        if (kind < kinds[i].shares[focus]) {
+            kinds[i].play(p);
+            return;
+        }
+        kind -= kinds[i].shares[focus];
     }
 }
 
@@ -785,8 +824,17 @@ static void free_play(CrashRun *r)
 static const CrashProgram programs[] = {
     { .name = "bitmaps", .mix = MIX, .prepare = prepare, .run = run,
       .check = check, .free = free_play,
-      .seeds = 160, .budget = 90, .steps = 14 },
-    { .name = "bitmaps-many-pages", .mix = MIX, .prepare = prepare_pages,
+      .seeds = 110, .budget = 90, .steps = 14 },
+    { .name = "bitmaps-kills", .mix = MIX, .prepare = prepare, .run = run,
+      .check = check, .free = free_play,
+      .seeds = 60, .budget = 90, .steps = 8 },
+    { .name = "bitmaps-sizes", .mix = MIX, .prepare = prepare, .run = run,
+      .check = check, .free = free_play,
+      .seeds = 40, .budget = 90, .steps = 10 },
+    { .name = "bitmaps-commands", .mix = MIX, .prepare = prepare, .run = run,
+      .check = check, .free = free_play,
+      .seeds = 40, .budget = 90, .steps = 16 },
+    { .name = "bitmaps-pages-commands", .mix = MIX, .prepare = prepare_pages,
       .run = run, .check = check, .free = free_play,
       .seeds = 30, .budget = 60, .steps = 14 },
     { .name = "bitmaps-large-clusters", .mix = MIX, .prepare = prepare_large,
