@@ -374,7 +374,9 @@ static bool has_old(const Question *q, const TestBitmap *b,
     bool loose = q->before->loose == b && q->cut >= q->before->loose_from;
     bool changes = before && before->recording && q->before->loose != b &&
                    (!q->after || (after && find_bits(q->after, b)->recording));
-    int64_t size = MIN(q->size, q->before->least_size);
+    /* Until the disk has shrunk, what is cut off counts. */
+    int64_t size = q->size == q->before->size
+                   ? q->size : MIN(q->size, q->before->least_size);
     g_autofree uint8_t *written = written_in_window(q, b);
 
     for (int64_t pos = 0; before && pos < size; pos += CRASH_UNIT) {
