@@ -395,8 +395,14 @@ static void play_resize(Play *p)
         .wild = size < old,
     };
     TestSample *s = test_last_sample(p->t);
-    guint n = crash_model_begin(r->model, &op);
+    guint n;
 
+    if (draw(p, 2)) {
+        close_quiet(p);
+        bdrv_drained_begin(p->bs);
+        bdrv_drained_end(p->bs);
+    }
+    n = crash_model_begin(r->model, &op);
     s->any_over = true;
     s->least_size = MIN(s->least_size, size);
     crash_model_end(r->model, n, qmp("{'execute': 'block_resize', 'arguments': "
@@ -700,9 +706,9 @@ static const struct {
     int shares[FOCUS__MAX];
 } kinds[] = {
     { play_guest, { 6, 4, 4, 1 } },
-    { play_command, { 7, 3, 3, 14 } },
+    { play_command, { 7, 3, 6, 14 } },
     { play_job, { 4, 0, 1, 2 } },
-    { play_tick, { 1, 1, 1, 1 } },
+    { play_tick, { 1, 1, 3, 1 } },
     { play_resize, { 1, 0, 6, 0 } },
     { play_snapshot, { 1, 0, 1, 0 } },
     { play_readonly, { 1, 0, 0, 0 } },
@@ -830,7 +836,7 @@ static const CrashProgram programs[] = {
       .seeds = 60, .budget = 90, .steps = 8 },
     { .name = "bitmaps-sizes", .mix = MIX, .prepare = prepare, .run = run,
       .check = check, .free = free_play,
-      .seeds = 40, .budget = 90, .steps = 10 },
+      .seeds = 50, .budget = 90, .steps = 14 },
     { .name = "bitmaps-commands", .mix = MIX, .prepare = prepare, .run = run,
       .check = check, .free = free_play,
       .seeds = 40, .budget = 90, .steps = 16 },
