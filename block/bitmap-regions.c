@@ -139,6 +139,10 @@ bool bdrv_bitmap_regions_wanted(const BdrvBitmapRegions *r, int64_t offset,
     int64_t i = offset >> r->shift;
     bool wanted = i < r->n && has(r->wanted, i);
 
+    if (i >= r->n) {
+        *next = INT64_MAX;
+        return false;
+    }
     while (i < r->n && has(r->wanted, i) == wanted) {
         i++;
     }

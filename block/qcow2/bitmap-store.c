@@ -195,7 +195,11 @@ int coroutine_mixed_fn qcow2_write_notes(BlockDriverState *bs, GPtrArray *dir)
     return switch_header(bs, &same, dir);
 }
 
-/* Writes @dir to new clusters and makes the header refer to it. */
+/*
+ * Writes @dir to new clusters and makes the header refer to it.  A bitmap that
+ * begins, or loses bits, begins with what was written before: if that were lost
+ * later, the disk would be another one where the bitmap is clean.
+ */
 static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
 {
     Qcow2State *s = bs->opaque;
@@ -221,6 +225,9 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
     }
     if (ret >= 0) {
         ret = qcow2_evict_refcounts(bs);
+    }
+    if (ret >= 0) {
+        ret = qcow2_write_l2_tables(bs); /* where the data is, see above */
     }
     if (ret >= 0) {
         ret = qcow2_flush_file(bs);

@@ -640,6 +640,7 @@ static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
 {
     Qcow2State *s = bs->opaque;
     size_t len = bs->backing_file ? strlen(bs->backing_file) : 0;
+    bool apart;
 
     if (len == 0) {
         return 0;
@@ -650,6 +651,7 @@ static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
         return 0;
     }
     h->backing_offset = place_for_name(s, out->len, len);
+    apart = h->backing_offset >= ATOMIC_BYTES;
     if (h->backing_offset == 0) {
         /* The cluster is too small for two names: not atomic. */
         h->backing_offset = out->len;
@@ -657,7 +659,7 @@ static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
             return -ENOSPC;
         }
     }
-    if (h->backing_offset == out->len) {
+    if (!apart) {
         g_byte_array_append(out, (const uint8_t *)bs->backing_file, len);
         return 0;
     }

@@ -234,6 +234,7 @@ static void test_wanted_ranges(void)
     g_assert_false(bdrv_bitmap_regions_wanted(regions, 5 * REGION, &next));
     g_assert_cmpint(next, ==, 10 * REGION);
     g_assert_false(bdrv_bitmap_regions_wanted(regions, 11 * REGION, &next));
+    g_assert_cmpint(next, ==, INT64_MAX);
     end();
 }
 
