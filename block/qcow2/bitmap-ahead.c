@@ -491,9 +491,10 @@ static void keep_all(BlockDriverState *bs, GPtrArray *dir)
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
 
-        if (b->table && b->level != QCOW2_AHEAD_NONE) {
-            keep(get_ahead(bs), bdrv_dirty_bitmap_find(owner_of(s), b->name),
-                 b);
+        BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(owner_of(s), b->name);
+
+        if (bitmap && b->table && b->level != QCOW2_AHEAD_NONE) {
+            keep(get_ahead(bs), bitmap, b);
         }
     }
 }
@@ -612,6 +613,10 @@ static void coroutine_fn sync_entry(void *opaque)
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
+    if (s->growing || s->broken) {
+        call->ok = true; /* the resize does it in the end; or nobody does */
+        return;
+    }
     call->ok = sync_locked(call->bs, call->errp);
 }
 
@@ -633,7 +638,12 @@ static int coroutine_fn give_up(BlockDriverState *bs, int ret)
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
-    return s->ahead->bitmaps->len == 0 || drop(bs, true, why, NULL) ? 0 : ret;
+    if (s->ahead->bitmaps->len == 0 || drop(bs, true, why, NULL)) {
+        return 0;
+    }
+    /* What the header says is not known: begin() comes before other writes. */
+    s->bitmap_store.owed = true;
+    return ret;
 }
 
 int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,

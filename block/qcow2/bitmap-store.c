@@ -435,6 +435,7 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not remove bitmap '%s' from the "
                          "image", name);
+        store->owed |= s->bitmaps_unsure; /* begin() before other writes */
         return false;
     }
     qcow2_ahead_forget(store, bdrv_dirty_bitmap_find(store->bs, name));

@@ -631,7 +631,7 @@ static bool name_is_there(BlockDriverState *bs, size_t used)
     Qcow2State *s = bs->opaque;
 
     return s->name_on_disk && !strcmp(s->name_on_disk, bs->backing_file) &&
-           s->name_offset >= MAX(used, ATOMIC_BYTES);
+           s->name_offset >= ROUND_UP(used, ATOMIC_BYTES);
 }
 
 /* Sets the place of the name in @h, and puts it there. */
@@ -706,7 +706,7 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
     Qcow2Header h = {
         .version = s->version,
         .cluster_bits = s->cluster_bits,
-        .size = s->size,
+        .size = s->growing ? s->old_size : s->size,
         .l1_size = s->l1_size,
         .l1_offset = s->l1_offset,
         .reftable_offset = s->rt_offset,
