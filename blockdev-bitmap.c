@@ -293,6 +293,78 @@ bool blockdev_action_bitmap_disable(const TransactionAction *action,
                          errp);
 }
 
+/* --- persistent or transient --- */
+
+static bool make_transient(BdrvDirtyBitmap *bitmap, Error **errp)
+{
+    if (!bdrv_remove_stored_dirty_bitmap(bdrv_dirty_bitmap_bs(bitmap),
+                                         bdrv_dirty_bitmap_name(bitmap),
+                                         errp)) {
+        return false;
+    }
+    bdrv_dirty_bitmap_set_persistent(bitmap, false);
+    return true;
+}
+
+/* It was transient. */
+static void persistent_abort(void *opaque)
+{
+    BitmapStep *step = opaque;
+    Error *err = NULL;
+
+    if (!make_transient(step->bitmap, &err)) {
+        error_report_err(err); /* it stays persistent */
+    }
+}
+
+static const TransactionActionDrv persistent_drv = {
+    .abort = persistent_abort,
+    .clean = step_clean,
+};
+
+/* It was persistent; the end of the transaction stores it. */
+static void transient_abort(void *opaque)
+{
+    BitmapStep *step = opaque;
+
+    bdrv_dirty_bitmap_set_persistent(step->bitmap, true);
+}
+
+static const TransactionActionDrv transient_drv = {
+    .abort = transient_abort,
+    .clean = step_clean,
+};
+
+bool blockdev_action_bitmap_set_persistent(const TransactionAction *action,
+                                           BlockdevTransaction *btx,
+                                           Error **errp)
+{
+    const BlockDirtyBitmapSetPersistent *arg =
+        action->u.block_dirty_bitmap_set_persistent.data;
+    BlockDirtyBitmap which = {.node = arg->node, .name = arg->name};
+    BdrvDirtyBitmap *bitmap = find_for(&which, BDRV_BITMAP_OP_CLEAR, errp);
+
+    if (!bitmap) {
+        return false;
+    }
+    if (arg->persistent == bdrv_dirty_bitmap_persistent(bitmap)) {
+        return true;
+    }
+    if (!arg->persistent) {
+        if (!make_transient(bitmap, errp)) {
+            return false;
+        }
+        tran_add(btx->tran, &transient_drv, step_new(bitmap));
+        return true;
+    }
+    if (!make_persistent(bitmap, errp)) {
+        bdrv_dirty_bitmap_set_persistent(bitmap, false);
+        return false;
+    }
+    tran_add(btx->tran, &persistent_drv, step_new(bitmap));
+    return true;
+}
+
 /* --- the commands --- */
 
 bool qmp_block_dirty_bitmap_add(BlockDirtyBitmapAdd *arg, Error **errp)
@@ -300,6 +372,17 @@ bool qmp_block_dirty_bitmap_add(BlockDirtyBitmapAdd *arg, Error **errp)
     TransactionAction action = {
         .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD,
         .u.block_dirty_bitmap_add.data = arg,
+    };
+
+    return blockdev_run_action(&action, errp);
+}
+
+bool qmp_block_dirty_bitmap_set_persistent(BlockDirtyBitmapSetPersistent *arg,
+                                           Error **errp)
+{
+    TransactionAction action = {
+        .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_SET_PERSISTENT,
+        .u.block_dirty_bitmap_set_persistent.data = arg,
     };
 
     return blockdev_run_action(&action, errp);

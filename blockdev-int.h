@@ -70,6 +70,9 @@ bool blockdev_action_bitmap_enable(const TransactionAction *action,
                                    BlockdevTransaction *btx, Error **errp);
 bool blockdev_action_bitmap_disable(const TransactionAction *action,
                                     BlockdevTransaction *btx, Error **errp);
+bool blockdev_action_bitmap_set_persistent(const TransactionAction *action,
+                                           BlockdevTransaction *btx,
+                                           Error **errp);
 bool blockdev_action_bitmap_merge(const TransactionAction *action,
                                   BlockdevTransaction *btx, Error **errp);
 /* blockdev-target.c */

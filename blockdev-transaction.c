@@ -36,6 +36,8 @@ static const BlockdevActionOps actions[] = {
      blockdev_action_bitmap_disable},
     {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE, AT_ONCE,
      blockdev_action_bitmap_merge},
+    {TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_SET_PERSISTENT, AT_ONCE,
+     blockdev_action_bitmap_set_persistent},
     {TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP, JOB, blockdev_action_backup},
     {TRANSACTION_ACTION_KIND_DRIVE_BACKUP, JOB, blockdev_action_drive_backup},
     {TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT, AT_ONCE,

@@ -16,6 +16,9 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/job-bitmap.h"
+#include "qemu/aio.h"
+
+#define DEFAULT_CHECKPOINT_MS 5000
 
 typedef struct BackupJob {
     BlockJob common;
@@ -30,7 +33,10 @@ typedef struct BackupJob {
     int max_workers;
     int64_t max_chunk;
     bool ran;
-    uint64_t failed_flushes; /* of the target, before the job */
+    uint64_t lost_base; /* bdrv_lost_writes_base() of the target */
+    int64_t checkpoint_ns;   /* between two checkpoints */
+    int64_t next_checkpoint; /* not before this time */
+    bool in_checkpoint;
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
     HBitmap *left;
@@ -65,13 +71,13 @@ static int check_broken(BackupJob *s, Error **errp)
 }
 
 /*
- * A flush that failed below the image formats has lost data, and a retry that
- * succeeds does not bring them back; nor can they be copied again, since the
- * source has changed.
+ * Writes that were lost below the image formats do not come back if a retry of
+ * the flush succeeds; nor can they be copied again, since the source has
+ * changed.
  */
-static bool has_lost_data(const BackupJob *s)
+static bool has_lost_data(const BackupJob *s, Error **errp)
 {
-    return bdrv_failed_flushes(s->target) != s->failed_flushes;
+    return block_job_has_lost(s->target, s->lost_base, errp);
 }
 
 /*
@@ -81,12 +87,11 @@ static bool has_lost_data(const BackupJob *s)
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
     BackupJob *s = to_backup(&job->job);
-    BlockCopyError error = {.ret = bdrv_co_flush(s->target)};
-    bool lost = has_lost_data(s);
+    int ret = bdrv_co_flush(s->target);
+    BlockCopyError error = {.ret = ret < 0 ? ret : -EIO};
+    bool lost = has_lost_data(s, NULL);
 
-    if (error.ret == 0 && lost) {
-        error.ret = -EIO;
-    } else if (error.ret == 0) {
+    if (ret == 0 && !lost) {
         s->left = block_copy_left(s->copy);
         return 0;
     }
@@ -99,14 +104,49 @@ static int coroutine_fn finish(BlockJob *job, Error **errp)
         return -EAGAIN;
     }
     s->flush_failed = true;
-    error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
-                     s->target->node_name);
+    if ((ret < 0 && !bdrv_next_child(s->target, NULL)) ||
+        !has_lost_data(s, errp)) {
+        error_setg_errno(errp, -error.ret, "Flushing node '%s' failed",
+                         s->target->node_name);
+    }
     return error.ret;
 }
 
 static bool is_broken(BlockJob *job)
 {
     return cbw_broken(to_backup(&job->job)->cbw) != NULL;
+}
+
+/*
+ * What was copied, and is durable, leaves the stored bitmap from time to time,
+ * so that it need not be copied again if the process ends.  (BlockCopyState.
+ * hook.)  Large bitmaps take at most a twentieth of the time.
+ */
+static void coroutine_fn checkpoint(void *opaque)
+{
+    BackupJob *s = opaque;
+    int64_t start = aio_now_ns();
+    g_autoptr(HBitmap) left = NULL;
+
+    if (s->in_checkpoint || start < s->next_checkpoint) {
+        return;
+    }
+    s->in_checkpoint = true;
+    left = block_copy_left(s->copy);
+    if (left && bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
+        job_bitmap_checkpoint(&s->bitmap, left);
+    }
+    s->next_checkpoint = aio_now_ns() + MAX(s->checkpoint_ns,
+                                            20 * (aio_now_ns() - start));
+    s->in_checkpoint = false;
+}
+
+static void begin_checkpoints(BackupJob *s)
+{
+    if (s->checkpoint_ns && job_bitmap_has_checkpoints(&s->bitmap)) {
+        s->next_checkpoint = aio_now_ns() + s->checkpoint_ns;
+        block_copy_set_hook(s->copy, checkpoint, s);
+    }
 }
 
 static int coroutine_fn copy_left(BackupJob *s, Error **errp)
@@ -121,6 +161,8 @@ static int coroutine_fn copy_left(BackupJob *s, Error **errp)
         .copier = block_copy_call_copier(call),
         .on_source_error = s->on_source_error,
         .on_target_error = s->on_target_error,
+        .target = s->target,
+        .lost_base = s->lost_base,
         .broken = is_broken,
         .finish = finish,
         .describe = describe,
@@ -187,7 +229,7 @@ static void coroutine_fn make_durable(BackupJob *s)
 {
     HBitmap *left = block_copy_left(s->copy);
 
-    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s)) {
+    if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
         s->left = left;
     } else {
         hbitmap_free(left);
@@ -200,7 +242,8 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     int ret;
 
     s->ran = true;
-    s->failed_flushes = bdrv_failed_flushes(s->target);
+    s->lost_base = bdrv_lost_writes_base(s->target);
+    begin_checkpoints(s);
     ret = backup_copy(s, errp);
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
@@ -297,7 +340,8 @@ static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
                    bdrv_get_device_name(target));
         return false;
     }
-    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp);
+    return bdrv_op_check(source, errp) && bdrv_op_check(target, errp) &&
+           block_job_check_lost(target, errp);
 }
 
 static bool check_perf(const BackupPerf *perf, Error **errp)
@@ -387,6 +431,8 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     s->len = hbitmap_size(block_copy_todo(s->copy));
     s->max_workers = perf ? perf->max_workers : 64;
     s->max_chunk = perf ? perf->max_chunk : 0;
+    s->checkpoint_ns = (perf ? perf->checkpoint_interval
+                             : DEFAULT_CHECKPOINT_MS) * INT64_C(1000000);
     block_copy_set_method(s->copy, perf && perf->use_copy_range, o->compress);
     block_copy_set_whole(s->copy, o->sync == MIRROR_SYNC_MODE_FULL);
     block_copy_set_skip_unallocated(s->copy,

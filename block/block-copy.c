@@ -36,6 +36,8 @@ struct BlockCopyState {
     int64_t target_cluster;
     bool skip_unallocated;
     BdrvShownBits *shown; /* todo, on the source */
+    void coroutine_fn (*hook)(void *opaque);
+    void *hook_opaque;
 
     /* --- accessed in the thread of the source's context --- */
     HBitmap *todo;
@@ -204,6 +206,22 @@ void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
     g_assert(ok);
     ok = hbitmap_merge(s->todo, NULL, s->kept);
     g_assert(ok);
+    /* A job before may have failed as a cache, which is asked, lost writes. */
+    copy_mover_write_all_zeroes(s->mover);
+}
+
+void block_copy_restart(BlockCopyState *s)
+{
+    g_assert(LIST_EMPTY(&s->reqs.reqs));
+    hbitmap_set_all(s->todo);
+    hbitmap_set_all(s->kept);
+}
+
+void block_copy_set_hook(BlockCopyState *s,
+                         void coroutine_fn (*hook)(void *opaque), void *opaque)
+{
+    s->hook = hook;
+    s->hook_opaque = opaque;
 }
 
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
@@ -323,8 +341,13 @@ static int coroutine_fn move_area(void *opaque, const CopyArea *area,
                                   bool *is_read)
 {
     BlockCopyCall *call = opaque;
+    BlockCopyState *s = call->s;
+    int ret = copy_mover_move(s->mover, area, call->guest_write, is_read);
 
-    return copy_mover_move(call->s->mover, area, call->guest_write, is_read);
+    if (ret == 0 && s->hook && !call->guest_write) {
+        s->hook(s->hook_opaque);
+    }
+    return ret;
 }
 
 static void begun_area(void *opaque, const CopyArea *area)

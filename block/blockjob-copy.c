@@ -110,6 +110,19 @@ static bool coroutine_fn forgive(BlockJob *job, BlockJobCopy *copy)
     return block_job_forgive(job, policy, error);
 }
 
+static bool coroutine_fn has_lost(BlockJob *job, const BlockJobCopy *copy,
+                                  Error **errp)
+{
+    BlockCopyError error = {.ret = -EIO};
+
+    if (!copy->target || job_is_cancelled(&job->job) ||
+        !block_job_has_lost(copy->target, copy->lost_base, errp)) {
+        return false;
+    }
+    block_job_error_action(job, BLOCKDEV_ON_ERROR_REPORT, &error);
+    return true;
+}
+
 /* Waits until the speed allows more, although all is copied. */
 static void coroutine_fn pay_last(BlockJob *job, RateLimit *limit)
 {
@@ -139,6 +152,9 @@ int coroutine_fn block_job_copy(BlockJob *job, BlockJobCopy *copy,
         ret = run_once(job, copy);
         if (copy->broken && copy->broken(job)) {
             return 0; /* regardless of other errors */
+        }
+        if (has_lost(job, copy, errp)) {
+            return -EIO;
         }
         if (ret == 0 && w->left && w->start > 0) {
             w->start = 0; /* retry ranges whose errors were ignored */

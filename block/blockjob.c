@@ -4,6 +4,7 @@
 #include "block/copier.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
+#include "block/io.h"
 #include "qapi/qapi-types-block-job.h"
 
 /* --- edges --- */
@@ -57,7 +58,8 @@ static bool edge_drained_poll(BdrvChild *child)
 {
     BlockJob *job = child->opaque;
 
-    return job->job.busy && !job_is_completed(&job->job);
+    return job->job.busy &&
+           (job->job.settling || !job_is_completed(&job->job));
 }
 
 static void edge_drained_end(BdrvChild *child)
@@ -230,6 +232,27 @@ void block_job_set_speed(Job *j, int64_t speed)
 }
 
 /* --- queries --- */
+
+bool block_job_has_lost(BlockDriverState *target, uint64_t base, Error **errp)
+{
+    if (bdrv_lost_writes(target) == base) {
+        return false;
+    }
+    if (!bdrv_next_child(target, NULL)) {
+        error_setg(errp, "Writes to node '%s' may have been lost",
+                   target->node_name);
+    } else {
+        error_setg(errp, "Writes to node '%s' may have been lost, and metadata "
+                   "of its image with them: it must be opened again, and "
+                   "checked", target->node_name);
+    }
+    return true;
+}
+
+bool block_job_check_lost(BlockDriverState *target, Error **errp)
+{
+    return !block_job_has_lost(target, bdrv_lost_writes_base(target), errp);
+}
 
 bool block_job_check_sizes(BlockDriverState *source, BlockDriverState *target,
                            Error **errp)

@@ -138,12 +138,17 @@ static void coroutine_fn copy_entry(void *opaque)
 {
     CopyCall *call = opaque;
     CommitCopier *k = commit_copier_new(call->c);
+    BlockDriverState *base = blk_bs(call->c->base);
+    uint64_t lost = bdrv_lost_writes_base(base);
 
     call->ret = copier_run(&k->copier);
     if (call->ret == 0 && k->interrupted) {
         call->ret = -EINTR;
     } else if (call->ret == 0) {
         call->ret = blk_co_flush(call->c->base);
+    }
+    if (call->ret == 0 && bdrv_lost_writes(base) != lost) {
+        call->ret = -EIO;
     }
     commit_copier_free(k);
 }

@@ -31,6 +31,7 @@ typedef struct CommitJob {
     Transaction *copying;
     char *backing_file;
     BlockdevOnError on_error;
+    uint64_t lost_base; /* bdrv_lost_writes_base() of the base */
 } CommitJob;
 
 static CommitJob *to_commit(Job *job)
@@ -68,7 +69,10 @@ static bool tell_progress(void *opaque, int64_t done, int64_t total)
 
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
-    return blk_co_flush(to_commit(&job->job)->to);
+    const CommitJob *s = to_commit(&job->job);
+    int ret = blk_co_flush(s->to);
+
+    return block_job_has_lost(s->base, s->lost_base, errp) ? -EIO : ret;
 }
 
 static int coroutine_fn copy_all(CommitJob *s, const CommitCopy *c,
@@ -79,6 +83,8 @@ static int coroutine_fn copy_all(CommitJob *s, const CommitCopy *c,
         .copier = commit_copier(k),
         .on_source_error = s->on_error,
         .on_target_error = s->on_error,
+        .target = s->base,
+        .lost_base = s->lost_base,
         .pay_last = true,
         .finish = finish,
     };
@@ -106,6 +112,7 @@ static int coroutine_fn commit_run(Job *job, Error **errp)
     if (c.size < 0) {
         return c.size;
     }
+    s->lost_base = bdrv_lost_writes_base(s->base);
     ret = commit_grow(s->to, c.size, NULL);
     if (ret < 0) {
         return ret;
@@ -247,7 +254,7 @@ static bool attach(CommitJob *s, const ChainJobParams *p, Error **errp)
         .shared = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED,
     };
 
-    if (!check_writers(s, errp) ||
+    if (!check_writers(s, errp) || !block_job_check_lost(s->base, errp) ||
         !block_job_make_writable(s->base, s->attached, errp) ||
         !insert_filter(s, p->filter_name, errp)) {
         return false;

@@ -19,6 +19,7 @@ struct CopyMover {
     /* --- accessed in the thread of the coroutines --- */
     bool fast; /* the last piece went from host file to host file */
     bool no_copy_range; /* bdrv_co_copy_range() failed before */
+    bool all_zeroes;    /* write them in any case */
     CopyHost *host;
     BufPool *pool;
     int buffers; /* in use */
@@ -73,6 +74,11 @@ void copy_mover_set_params(CopyMover *m, const CopyMoverParams *params)
     make_pools(m);
 }
 
+void copy_mover_write_all_zeroes(CopyMover *m)
+{
+    m->all_zeroes = true;
+}
+
 const CopyMoverParams *copy_mover_params(const CopyMover *m)
 {
     return &m->p;
@@ -113,7 +119,7 @@ static int64_t coroutine_fn zero_already(CopyMover *m, int64_t offset,
     int64_t pnum = 0;
     int ret;
 
-    if (m->p.fleecing || bytes < m->p.unit) {
+    if (m->p.fleecing || m->all_zeroes || bytes < m->p.unit) {
         return 0;
     }
     ret = bdrv_block_status(bs, offset, bytes, &pnum, NULL, NULL);

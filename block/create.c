@@ -90,6 +90,53 @@ static const ImgOption qcow2_options[] = {
 
 static const ImgOption raw_options[] = {
     {"size", "size", IMG_SIZE, NULL, true},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption vdi_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"static", "preallocation", IMG_BOOL, "off"},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption vhdx_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"log_size", "log-size", IMG_SIZE, "1048576"},
+    {"block_size", "block-size", IMG_SIZE, "0"},
+    {"subformat", "subformat", IMG_STR},
+    {"block_state_zero", "block-state-zero", IMG_BOOL},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption vmdk_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"adapter_type", "adapter-type", IMG_STR},
+    {"backing_file", "backing-file", IMG_STR},
+    {"backing_fmt", NULL, IMG_STR},
+    {"compat6", NULL, IMG_BOOL, "off"},
+    {"hwversion", "hwversion", IMG_STR, "undefined"},
+    {"toolsversion", "toolsversion", IMG_STR},
+    {"subformat", "subformat", IMG_STR},
+    {"zeroed_grain", "zeroed-grain", IMG_BOOL},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"preallocation", "preallocation", IMG_STR, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption vpc_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"subformat", "subformat", IMG_STR},
+    {"force_size", "force-size", IMG_BOOL},
     {"preallocation", "preallocation", IMG_STR, NULL, true},
     {"nocow", "nocow", IMG_BOOL, NULL, true},
     {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
@@ -102,6 +149,10 @@ static const struct {
     bool is_format; /* needs a driver's co_create on top of the file */
 } img_formats[] = {
     {"qcow2", qcow2_options, true},
+    {"vdi", vdi_options, true},
+    {"vhdx", vhdx_options, true},
+    {"vmdk", vmdk_options, true},
+    {"vpc", vpc_options, true},
     {"raw", raw_options, false},
     {"file", raw_options, false},
 };
@@ -418,6 +469,9 @@ static json_object *img_member(const ImgOption *o, const char *text)
     if (o->type == IMG_SIZE || o->type == IMG_NUMBER) {
         return json_object_new_int64(g_ascii_strtoll(text, NULL, 10));
     }
+    if (!strcmp(o->name, "static")) {
+        return json_object_new_string(strcmp(text, "on") ? "off" : "metadata");
+    }
     if (o->type == IMG_BOOL) {
         return json_object_new_boolean(!strcmp(text, "on"));
     }
@@ -439,7 +493,7 @@ static json_object *img_tree(ImgCreate *c, bool for_file)
     for (const ImgOption *o = c->options; o->name; o++) {
         const char *text = img_value(c, o->name);
 
-        if (text && o->for_file == for_file) {
+        if (text && o->member && o->for_file == for_file) {
             json_object_object_add(tree, o->member, img_member(o, text));
         }
     }
@@ -497,12 +551,26 @@ static BlockDriverState *img_open_file(ImgCreate *c, Error **errp)
     return bdrv_open(c->file, 0, errp);
 }
 
+/* Options of vmdk that stand for others. */
+static bool img_add_compat6(ImgCreate *c, json_object *tree, Error **errp)
+{
+    if (g_strcmp0(img_value(c, "compat6"), "on")) {
+        return true;
+    }
+    if (img_value(c, "hwversion")) {
+        error_setg(errp, "compat6 cannot be enabled with hwversion set");
+        return false;
+    }
+    json_object_object_add(tree, "hwversion", json_object_new_string("6"));
+    return true;
+}
+
 static bool img_create_format(ImgCreate *c, Error **errp)
 {
     g_autoptr(json_object) tree = img_tree(c, false);
     g_autoptr(BlockDriverState) file = img_open_file(c, errp);
 
-    if (!file) {
+    if (!file || !img_add_compat6(c, tree, errp)) {
         return false;
     }
     json_object_object_add(tree, "file",

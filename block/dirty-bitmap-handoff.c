@@ -34,10 +34,11 @@ HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
     HBitmap *old = bitmap->bits;
 
     g_assert(bitmap->successor);
+    bdrv_dirty_bitmap_set_left(bitmap, NULL);
     bdrv_dirty_bitmap_hide_successor(bitmap, true);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
     bitmap->cut_end = bitmap->successor_cut_end;
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return old;
 }
@@ -48,10 +49,11 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bool merged;
 
     g_assert(successor);
+    bdrv_dirty_bitmap_set_left(bitmap, NULL);
     bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
     g_assert(merged); /* equal sizes: truncation resizes both */
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_note_cut(bitmap, bitmap->successor_cut_end);
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;

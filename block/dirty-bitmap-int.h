@@ -6,7 +6,6 @@
 
 #include "block/dirty-bitmap.h"
 #include "block/node-int.h"
-#include "qapi/qapi-types-common.h"
 
 /*
  * Invariants:
@@ -18,8 +17,8 @@
  *  6. A write in flight, from when it was marked until its end, is set in all
  *     bitmaps that record, whatever is done to their bits meanwhile; except, if
  *     it began before the bitmap, in one that is not persistent.
- *  7. Of a bitmap that is @kept and not @stale, the stored bits are a superset
- *     of @bits and @successor, at every instant.
+ *  7. Of a bitmap that is @kept and not stale, the stored bits are a superset
+ *     of @left, or else @bits, and of @successor, at every instant.
  */
 struct BdrvDirtyBitmap {
     /* --- set once --- */
@@ -37,10 +36,13 @@ struct BdrvDirtyBitmap {
     /* --- main thread --- */
     bool persistent;
     bool skip_store;
+    BitmapInconsistency reason; /* if it is inconsistent */
     BitmapSafety safety; /* that is wanted */
     bool kept;           /* the store keeps it at that level */
-    bool stale;          /* bits were set or cleared other than by writes, and
-                            the store has not seen it */
+    uint64_t changes;    /* counts those of bits other than by writes */
+    uint64_t storing;    /* so many when the store began to store it */
+    uint64_t stored;     /* ... and has done so: fewer: it is stale */
+    HBitmap *left;       /* what a job has left of it; NULL: not known */
     bool stored_all;     /* what is stored of it says that all is dirty */
     uint64_t seq; /* the list goes from the highest to the lowest */
     LIST_ENTRY(BdrvDirtyBitmap) list;

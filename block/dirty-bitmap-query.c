@@ -128,6 +128,8 @@ static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
     info->persistent = bitmap->persistent;
     info->inconsistent = bdrv_dirty_bitmap_inconsistent(bitmap);
     info->has_inconsistent = info->inconsistent;
+    info->has_inconsistent_reason = info->inconsistent;
+    info->inconsistent_reason = bitmap->reason;
     if (bitmap->kept) {
         query_safety(bitmap, info);
     }

@@ -208,14 +208,14 @@ bool bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap)
 void bdrv_dirty_bitmap_enable(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_ENABLE);
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 
 void bdrv_dirty_bitmap_disable(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_DISABLE);
-    bitmap->stale = true;
+    bitmap->changes++;
 }
 
 void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy)
@@ -232,8 +232,10 @@ void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly)
     }
 }
 
-void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap,
+                                        BitmapInconsistency reason)
 {
+    bitmap->reason = reason;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_BREAK);
     hbitmap_reset_all(bitmap->bits);
 }
@@ -242,8 +244,11 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap)
 
 void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 {
+    if (bitmap->kept && !persistent) {
+        bdrv_bitmap_store_forget(bitmap);
+    }
     bitmap->persistent = persistent;
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 

@@ -211,19 +211,29 @@ BitmapSafety bdrv_dirty_bitmap_safety(const BdrvDirtyBitmap *bitmap)
 void bdrv_dirty_bitmap_set_kept(BdrvDirtyBitmap *bitmap, bool kept)
 {
     bitmap->kept = kept;
-    bitmap->stale = !kept;
+    if (kept) {
+        bitmap->stored = bitmap->storing;
+    } else {
+        bitmap->changes++;
+    }
 }
 
 bool bdrv_dirty_bitmap_await_kept(BdrvDirtyBitmap *bitmap)
 {
-    bitmap->stale |= !bitmap->kept;
+    bitmap->changes += !bitmap->kept;
     bitmap->kept = true;
-    return bitmap->stale;
+    return bdrv_dirty_bitmap_stale(bitmap);
+}
+
+void bdrv_dirty_bitmap_storing(BdrvDirtyBitmap *bitmap)
+{
+    bitmap->storing = bitmap->changes;
 }
 
 void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale)
 {
-    bitmap->stale = stale;
+    bitmap->stored = bitmap->storing = bitmap->changes;
+    bitmap->changes += stale;
 }
 
 void bdrv_dirty_bitmap_report_unsafe(const BdrvDirtyBitmap *bitmap,
@@ -243,7 +253,7 @@ bool bdrv_dirty_bitmap_kept(const BdrvDirtyBitmap *bitmap)
 
 bool bdrv_dirty_bitmap_stale(const BdrvDirtyBitmap *bitmap)
 {
-    return bitmap->stale;
+    return bitmap->stored != bitmap->changes;
 }
 
 void bdrv_bitmap_store_forget(BdrvDirtyBitmap *bitmap)
@@ -260,7 +270,7 @@ static bool is_stale(BlockDriverState *bs)
     BdrvDirtyBitmap *bitmap = NULL;
 
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        if (bitmap->stale && (bitmap->kept ||
+        if (bdrv_dirty_bitmap_stale(bitmap) && (bitmap->kept ||
                               bdrv_dirty_bitmap_to_keep(bitmap))) {
             return true;
         }
@@ -330,6 +340,11 @@ int64_t bdrv_dirty_bitmap_over(const BdrvDirtyBitmap *bitmap)
     return sum;
 }
 
+const HBitmap *bdrv_dirty_bitmap_to_keep_bits(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->left ?: bitmap->bits;
+}
+
 /* Sets the bits of [@start, @end) in @buf, which begins at 0. */
 static void set_ones(const HBitmap *bits, uint8_t *buf, int64_t start,
                      int64_t end)
@@ -368,11 +383,11 @@ void bdrv_dirty_bitmap_serialise_stored(const BdrvDirtyBitmap *bitmap,
                                         uint8_t *buf, int64_t offset,
                                         int64_t bytes)
 {
-    if (bitmap->stored_all) {
+    if (!bitmap->left && bitmap->stored_all) {
         set_ones(bitmap->bits, buf, 0, bytes);
         return;
     }
-    hbitmap_serialize_part(bitmap->bits, buf, offset, bytes);
+    hbitmap_serialize_part(bitmap->left ?: bitmap->bits, buf, offset, bytes);
     if (bitmap->successor) {
         size_t n = hbitmap_serialization_size(bitmap->bits, offset, bytes);
         g_autofree uint8_t *more = g_malloc(n);
@@ -389,13 +404,21 @@ void bdrv_dirty_bitmap_serialise_stored(const BdrvDirtyBitmap *bitmap,
 
 void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all)
 {
-    bitmap->stale |= bitmap->stored_all != all;
+    bitmap->changes += bitmap->stored_all != all;
     bitmap->stored_all = all;
+}
+
+void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left)
+{
+    g_assert(!left || bitmap->successor);
+    bitmap->changes += left || bitmap->left;
+    hbitmap_free(bitmap->left);
+    bitmap->left = left;
 }
 
 bool bdrv_dirty_bitmap_stored_all(const BdrvDirtyBitmap *bitmap)
 {
-    return bitmap->stored_all;
+    return bitmap->stored_all && !bitmap->left;
 }
 
 bool bdrv_dirty_bitmap_kept_cover(BlockDriverState *bs, int64_t offset,
@@ -407,7 +430,7 @@ bool bdrv_dirty_bitmap_kept_cover(BlockDriverState *bs, int64_t offset,
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
         const HBitmap *bits = bitmap->successor ?: bitmap->bits;
 
-        if (bitmap->kept && (bitmap->stale ||
+        if (bitmap->kept && (bdrv_dirty_bitmap_stale(bitmap) ||
             (bdrv_dirty_bitmap_recording(bitmap) && offset < end &&
              hbitmap_next_zero(bits, offset, end - offset) >= 0))) {
             return false;

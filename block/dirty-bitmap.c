@@ -190,7 +190,7 @@ const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap)
 
 HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap)
 {
-    bitmap->stale = true;
+    bitmap->changes++;
     return bitmap->bits;
 }
 
@@ -227,7 +227,7 @@ static BdrvBitmapBackup *exchange(BdrvDirtyBitmap *bitmap, HBitmap *bits)
     old->cut_end = bitmap->cut_end;
     bitmap->bits = bits;
     bitmap->cut_end = 0;
-    bitmap->stale = true;
+    bitmap->changes++;
     return old;
 }
 
@@ -242,7 +242,7 @@ void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap)
 {
     hbitmap_reset_all(bitmap->bits);
     bitmap->cut_end = 0;
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
 
@@ -269,7 +269,7 @@ void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&backup->bits);
     bitmap->cut_end = backup->cut_end;
-    bitmap->stale = true;
+    bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
     bdrv_bitmap_backup_free(backup);
 }
@@ -284,7 +284,7 @@ void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup)
 
 bool bdrv_dirty_bitmap_merge_bits(BdrvDirtyBitmap *dest, const HBitmap *bits)
 {
-    dest->stale = true;
+    dest->changes++;
     return hbitmap_merge(dest->bits, bits, dest->bits);
 }
 
@@ -322,7 +322,7 @@ bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
         *backup = exchange(dest, bits);
         dest->cut_end = cut_end;
     }
-    dest->stale = true;
+    dest->changes++;
     hbitmap_merge(dest->bits, src->bits, dest->bits);
     bdrv_dirty_bitmap_note_cut(dest, src->cut_end);
     return true;
@@ -379,8 +379,9 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
             hbitmap_truncate(bitmap->bits, bytes);
             continue;
         }
-        bitmap->stale |= bdrv_dirty_bitmap_size(bitmap) != bytes;
+        bitmap->changes += bdrv_dirty_bitmap_size(bitmap) != bytes;
         bdrv_dirty_bitmap_resize_bits(bitmap->bits, &bitmap->cut_end, bytes);
+        bdrv_dirty_bitmap_set_left(bitmap, NULL);
         if (bitmap->successor) {
             bdrv_dirty_bitmap_resize_bits(bitmap->successor,
                                           &bitmap->successor_cut_end, bytes);
@@ -397,7 +398,7 @@ void bdrv_dirty_bitmap_shrink_failed(BlockDriverState *bs, int64_t bytes)
         int64_t size = hbitmap_size(bits);
 
         if (!bdrv_dirty_bitmap_inconsistent(bitmap) && bytes < size) {
-            bitmap->stale = true;
+            bitmap->changes++;
             hbitmap_set(bits, bytes, size - bytes);
         }
     }
@@ -414,7 +415,7 @@ void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end)
         if (bdrv_dirty_bitmap_recording(bitmap) &&
             end > bdrv_dirty_bitmap_size(bitmap)) {
             *cut_end = MAX(*cut_end, end);
-            bitmap->stale = true;
+            bitmap->changes++;
         }
     }
 }
@@ -422,6 +423,6 @@ void bdrv_dirty_bitmap_growth_failed(BlockDriverState *bs, int64_t end)
 void bdrv_dirty_bitmap_set(BdrvDirtyBitmap *bitmap, int64_t offset,
                            int64_t bytes)
 {
-    bitmap->stale = true;
+    bitmap->changes++;
     hbitmap_set(bitmap->bits, offset, bytes);
 }

@@ -72,30 +72,36 @@ const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp)
     return best;
 }
 
-static const BlockDriver *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
-                                            const char *filename)
+const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
+                              const char *filename)
 {
-    const BlockDriver *best = NULL;
-    int best_score = 0;
+    const char *known = NULL;
+    int best_score = 1; /* raw has this: any other format takes precedence */
 
+    assert(bytes >= BDRV_SECTOR_SIZE);
     for (size_t i = 0; bdrv_drivers[i]; i++) {
         const BlockDriver *drv = bdrv_drivers[i];
         int score = drv->probe ? drv->probe(buf, bytes, filename) : 0;
 
         if (score > best_score) {
-            best = drv;
+            known = drv->format_name;
             best_score = score;
         }
     }
-    return best ? best : bdrv_find_format("raw");
+    if (!known) {
+        known = bdrv_probe_known(buf, filename);
+    }
+    return known ? known : "raw";
 }
 
 const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
                               Error **errp)
 {
     g_autoptr(BlockBackend) blk = NULL;
-    uint8_t buf[BDRV_PROBE_BYTES];
+    /* Smaller images are padded. */
+    uint8_t buf[BDRV_PROBE_BYTES] = {};
     const BlockDriver *drv;
+    const char *format;
     int64_t bytes;
     int ret;
 
@@ -110,10 +116,13 @@ const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
                          "Could not read image for determining its format");
         return NULL;
     }
-    drv = bdrv_probe_buffer(buf, bytes, filename);
+    format = bytes ? bdrv_probe_buffer(buf, sizeof(buf), filename) : "raw";
+    drv = bdrv_find_format(format);
     if (!drv) {
-        error_setg(errp, "Could not determine image format: No compatible "
-                   "driver found");
+        error_setg(errp, "Image '%s' has the format '%s', which is not "
+                   "supported; specify the format 'raw' to access its bytes "
+                   "as they are",
+                   *filename ? filename : file->node_name, format);
     }
     return drv;
 }

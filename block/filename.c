@@ -196,6 +196,16 @@ static void add_child(json_object *options, const char *name,
     json_object_object_add(options, list, array);
 }
 
+/* Is child @c needed to open @bs again? */
+static bool belongs_to_options(const BlockDriverState *bs, const BdrvChild *c,
+                               bool backing)
+{
+    if (c->role & BDRV_CHILD_COW) {
+        return backing;
+    }
+    return !bs->drv->finds_children || c == bdrv_primary_child(bs);
+}
+
 static json_object *full_options(const BlockDriverState *bs, bool image)
 {
     json_object *options = collect_strong(bs);
@@ -206,7 +216,7 @@ static json_object *full_options(const BlockDriverState *bs, bool image)
                            json_object_new_string(bs->drv->format_name));
     /* The youngest first: that is the last one of its list. */
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
-        if (!(c->role & BDRV_CHILD_COW) || overridden) {
+        if (belongs_to_options(bs, c, overridden)) {
             add_child(options, c->name,
                       full_options(named_node(c->bs, image), image));
         }
@@ -300,7 +310,7 @@ static char *inner_filename(const BlockDriverState *bs, bool image)
         return NULL;
     }
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
-        if (c != primary && !(c->role & BDRV_CHILD_COW) &&
+        if (c != primary && belongs_to_options(bs, c, false) &&
             !bs->drv->is_filter) {
             return NULL;
         }

@@ -37,12 +37,17 @@ static int coroutine_fn flush_node(BlockDriverState *bs)
  * A filter's writes to other children than the disk that it filters (old data
  * that it saves) do not concern its user: users of that data flush it.
  */
-static bool is_flushed(const BlockDriverState *bs, const BdrvChild *child)
+static bool holds_data(const BlockDriverState *bs, const BdrvChild *child)
 {
     BdrvChildRole roles = bs->drv->is_filter ? BDRV_CHILD_FILTERED :
         BDRV_CHILD_DATA | BDRV_CHILD_METADATA | BDRV_CHILD_FILTERED;
 
-    return (child->role & roles) &&
+    return child->role & roles;
+}
+
+static bool is_flushed(const BlockDriverState *bs, const BdrvChild *child)
+{
+    return holds_data(bs, child) &&
            (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED));
 }
 
@@ -65,17 +70,32 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
     return ret;
 }
 
-uint64_t bdrv_failed_flushes(BlockDriverState *bs)
+uint64_t bdrv_lost_writes(BlockDriverState *bs)
 {
-    uint64_t n = bdrv_node(bs)->failed_flushes;
+    uint64_t n = bdrv_node(bs)->lost_writes;
     BdrvChild *child;
 
+    if (bs->drv && bs->drv->lost_writes) {
+        return bs->drv->lost_writes(bs);
+    }
+    /* Also where the user that has written is gone, and its permission. */
     LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
-        if (is_flushed(bs, child)) {
-            n += bdrv_failed_flushes(child->bs);
+        if (holds_data(bs, child)) {
+            n += bdrv_lost_writes(child->bs);
         }
     }
     return n;
+}
+
+uint64_t bdrv_lost_writes_base(BlockDriverState *bs)
+{
+    return LIST_EMPTY(&bdrv_node(bs)->children) ? bdrv_lost_writes(bs) : 0;
+}
+
+void bdrv_note_lost_writes(BlockDriverState *bs)
+{
+    g_assert(LIST_EMPTY(&bdrv_node(bs)->children));
+    bdrv_node(bs)->lost_writes++;
 }
 
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
@@ -101,7 +121,7 @@ int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
         node->active_flush = true;
         ret = flush_node(bs);
         if (ret < 0 && LIST_EMPTY(&node->children)) {
-            node->failed_flushes++;
+            bdrv_note_lost_writes(bs);
         }
         if (ret == 0) {
             ret = flush_children(bs);

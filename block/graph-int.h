@@ -146,6 +146,12 @@ bool bdrv_options_next_child(const BlockdevOptions *options,
  */
 char *bdrv_child_option_name(const BdrvChild *child);
 
+/* --- probe-known.c --- */
+
+/* The format whose signature is in the first @sector of an image (or whose name
+ * @filename has), whether there is a driver for it or not; NULL: none. */
+const char *bdrv_probe_known(const uint8_t *sector, const char *filename);
+
 /* --- open.c --- */
 
 /*

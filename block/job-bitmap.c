@@ -206,23 +206,6 @@ void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
     }
 }
 
-static void mark_all(BdrvDirtyBitmap *bitmap)
-{
-    bdrv_dirty_bitmap_set(bitmap, 0, bdrv_dirty_bitmap_size(bitmap));
-}
-
-void job_bitmap_lose(JobBitmap *b)
-{
-    if (!b->bitmap) {
-        return;
-    }
-    finish(b, false, NULL);
-    if (b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects) {
-        mark_all(b->bitmap);
-    }
-    end(b);
-}
-
 /* Clears the granules of @bits in which nothing of @left is set. */
 static void keep_common(HBitmap *bits, const HBitmap *left)
 {
@@ -239,6 +222,48 @@ static void keep_common(HBitmap *bits, const HBitmap *left)
             hbitmap_reset(bits, start, end - start);
         }
     }
+}
+
+bool job_bitmap_has_checkpoints(const JobBitmap *b)
+{
+    return b->bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS &&
+           bdrv_dirty_bitmap_kept(b->bitmap);
+}
+
+void coroutine_fn job_bitmap_checkpoint(JobBitmap *b, const HBitmap *left)
+{
+    const HBitmap *bits = job_bitmap_bits(b);
+    HBitmap *own = b->selects ? hbitmap_copy(bits)
+                              : hbitmap_try_new(hbitmap_size(bits),
+                                                hbitmap_granularity(bits));
+
+    if (!own) {
+        return; /* less is known after a crash */
+    }
+    if (b->selects) {
+        keep_common(own, left);
+    } else {
+        hbitmap_merge(own, left, own);
+    }
+    bdrv_dirty_bitmap_set_left(b->bitmap, own);
+    bdrv_bitmap_store_sync_report(bdrv_dirty_bitmap_bs(b->bitmap));
+}
+
+static void mark_all(BdrvDirtyBitmap *bitmap)
+{
+    bdrv_dirty_bitmap_set(bitmap, 0, bdrv_dirty_bitmap_size(bitmap));
+}
+
+void job_bitmap_lose(JobBitmap *b)
+{
+    if (!b->bitmap) {
+        return;
+    }
+    finish(b, false, NULL);
+    if (b->mode == BITMAP_SYNC_MODE_ALWAYS && !b->selects) {
+        mark_all(b->bitmap);
+    }
+    end(b);
 }
 
 /*

@@ -92,7 +92,7 @@ void mirror_unmark(MirrorState *m, int64_t offset, int64_t bytes)
 
 int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
                                        bool coroutine_fn (*go_on)(void *),
-                                       void *opaque)
+                                       void *opaque, BlockCopyError *error)
 {
     BlockDriverState *source = m->bs->file->bs;
     int64_t step = 0, n;
@@ -102,6 +102,12 @@ int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
                                           MIN(m->len - at, FILL_STEP), &n);
 
         if (ret < 0) {
+            *error = (BlockCopyError) {
+                .ret = ret,
+                .is_read = true,
+                .offset = at,
+                .bytes = MIN(m->len - at, m->p.unit),
+            };
             return ret;
         }
         n = n ? n : m->len - at;
@@ -281,20 +287,33 @@ typedef struct RestCall {
     BlockCopyError *error;
 } RestCall;
 
-static void coroutine_fn copy_rest_entry(void *opaque)
+/* True: writes were lost, so there is more to copy. */
+static bool coroutine_fn copy_and_flush(MirrorState *m, BlockCopyError *error)
 {
-    RestCall *call = opaque;
-    MirrorState *m = call->m;
-
+    m->walker.start = 0;
     copy_pacer_reset(&m->pacer);
     ratelimit_set_speed(&m->limit, 0);
     copier_run(&m->copier);
-    *call->error = m->copier.error;
-    if (call->error->ret == 0) {
-        call->error->ret = mirror_flush(m);
+    *error = m->copier.error;
+    if (error->ret == 0) {
+        error->ret = mirror_flush(m);
     }
-    /* A flush that failed while the last areas were copied. */
-    if (mirror_copy_again(m) && call->error->ret == 0) {
+    return mirror_copy_again(m) && error->ret == 0;
+}
+
+int coroutine_fn mirror_copy_rest_of_now(MirrorState *m, BlockCopyError *error)
+{
+    copy_and_flush(m, error); /* what was lost is left for the end */
+    return error->ret;
+}
+
+static void coroutine_fn copy_rest_entry(void *opaque)
+{
+    RestCall *call = opaque;
+
+    /* The main thread waits, so it is not done again and again. */
+    if (copy_and_flush(call->m, call->error) &&
+        copy_and_flush(call->m, call->error)) {
         call->error->ret = -EIO;
     }
 }
@@ -303,7 +322,6 @@ int mirror_copy_rest(MirrorState *m, BlockCopyError *error)
 {
     RestCall call = {m, error};
 
-    m->walker.start = 0;
     aio_run_co(m->bs->ctx, copy_rest_entry, &call);
     return error->ret;
 }

@@ -9,8 +9,14 @@
  *
  * After a flush that fails, a later one that succeeds does not show that the
  * data of the first is durable: the kernel takes pages for clean that it failed
- * to write.  So all that is copied stays recorded from then on, and a job that
- * goes on copies it again.
+ * to write.  Nor does it if a server was restarted meanwhile.  So all that is
+ * copied stays recorded from then on, and a job that goes on copies it again.
+ * What the target says of its zeroes may be its cache's view: they are written
+ * from then on.
+ *
+ * This is enough for raw bytes.  If the target is above the node that has lost
+ * writes, metadata of an image may be among them, which the image will not
+ * write again: then the job fails.
  *
  * A bitmap that says what still differs after a failure must not forget what is
  * only in a cache of the target.  The flush at the end of a failed job is of no
@@ -33,7 +39,7 @@ bool mirror_durable_init(MirrorState *m)
 
     d->unflushed = hbitmap_try_new(m->len, m->p.unit);
     d->flushing = hbitmap_try_new(m->len, m->p.unit);
-    d->failed_flushes = bdrv_failed_flushes(m->target->bs);
+    d->lost_writes = bdrv_lost_writes_base(m->target->bs);
     d->next_ns = aio_now_ns() + FLUSH_NS;
     return d->unflushed && d->flushing;
 }
@@ -59,19 +65,24 @@ static void begin_flush(MirrorDurable *d)
 
 int coroutine_mixed_fn mirror_flush(MirrorState *m)
 {
+    BlockDriverState *target = m->target->bs;
     MirrorDurable *d = &m->durable;
     uint64_t lost;
     int ret;
 
     begin_flush(d);
-    ret = bdrv_flush(m->target->bs);
-    lost = bdrv_failed_flushes(m->target->bs);
-    d->failed |= ret < 0 || lost != d->failed_flushes;
-    d->failed_flushes = lost;
+    ret = bdrv_flush(target);
+    lost = bdrv_lost_writes(target);
+    if (lost != d->lost_writes) {
+        d->broken |= bdrv_next_child(target, NULL) != NULL;
+        d->failed = true;
+    }
+    d->failed |= ret < 0;
+    d->lost_writes = lost;
     if (!d->failed) {
         hbitmap_reset_all(d->flushing);
     }
-    return ret;
+    return ret == 0 && d->broken ? -EIO : ret;
 }
 
 void coroutine_fn mirror_flush_sometimes(MirrorState *m)
@@ -107,6 +118,9 @@ bool mirror_copy_again(MirrorState *m)
     mirror_find_differing(m);
     hbitmap_reset_all(d->unflushed);
     hbitmap_reset_all(d->flushing);
+    hbitmap_free(g_steal_pointer(&m->zeroed));
+    copy_mover_write_all_zeroes(m->mover);
+    mirror_forget_kind(m, 0, m->len);
     d->failed = false;
     m->epoch++; /* active writes in flight set their bits */
     return true;

@@ -293,7 +293,9 @@ static void mirror_child_perm(BlockDriverState *bs, BdrvChild *child,
 
     if (role & BDRV_CHILD_FILTERED) {
         source_perm(bs, perm, shared, nperm, nshared);
-    } else if (m->mode == MIRROR_OFF) {
+    } else if (m->mode == MIRROR_OFF ||
+               (m->p.commit && !bdrv_next_parent(bs, NULL))) {
+        /* Before it is inserted, users of the source need not share writes. */
         *nperm = 0;
         *nshared = BLK_PERM_ALL;
     } else {

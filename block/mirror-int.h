@@ -52,8 +52,10 @@ typedef struct MirrorRate {
 typedef struct MirrorDurable {
     HBitmap *unflushed; /* copied since a flush began */
     HBitmap *flushing;  /* copied before that, and no flush has succeeded */
-    bool failed;        /* a flush has failed: nothing leaves the two */
-    uint64_t failed_flushes; /* of the target, until now */
+    bool failed;        /* a flush was, or writes were lost: nothing leaves the
+                           two */
+    bool broken;        /* metadata may be among what was lost */
+    uint64_t lost_writes; /* of the target, until now */
     int64_t next_ns;    /* not before this time is the next flush */
     bool busy;          /* a flush is in flight while data is copied */
 } MirrorDurable;
@@ -94,7 +96,8 @@ typedef struct MirrorState {
     uint64_t epoch;       /* counts changes of the mode */
     uint64_t changes;     /* counts writes of the guest */
     HBitmap *todo;        /* set: the target differs, or may */
-    HBitmap *zeroed;      /* set: the target reads as zeroes; NULL: unknown */
+    HBitmap *zeroed;      /* set: the target reads as zeroes; NULL: unknown, or
+                             not any more */
     BlockReqList writes;  /* of the guest, in flight */
     uint64_t begun;       /* how many of these have begun */
     BlockReqList copying; /* areas of the copier, in flight */
@@ -133,11 +136,14 @@ void mirror_filter_disable(MirrorState *m);
 /* Bitmaps and the copier of @m; false with @errp if there is no memory. */
 bool mirror_copy_init(MirrorState *m, Error **errp);
 void mirror_copy_destroy(MirrorState *m);
-/* Sets the bits of what is allocated above @base: 0 or -errno.  Pauses and is
- * cancelled by @pause (which may yield), called from time to time. */
+/*
+ * Sets the bits of what is allocated above @base: 0 or -errno, and *@error
+ * tells where.  Pauses and is cancelled by @go_on (which may yield), called
+ * from time to time.
+ */
 int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
                                        bool coroutine_fn (*go_on)(void *),
-                                       void *opaque);
+                                       void *opaque, BlockCopyError *error);
 /* [@offset, +@bytes) of the source has changed. */
 void mirror_mark(MirrorState *m, int64_t offset, int64_t bytes);
 /* What was known of the kind of its data may be wrong now. */
@@ -151,6 +157,8 @@ int coroutine_fn mirror_copy_now(MirrorState *m, int64_t offset,
 /* Copies all that is left, and flushes the target.  0 or -errno as in *@error.
  * Main thread, with the filter drained. */
 int mirror_copy_rest(MirrorState *m, BlockCopyError *error);
+/* The same while the guest writes, in the context: the rest is less then. */
+int coroutine_fn mirror_copy_rest_of_now(MirrorState *m, BlockCopyError *error);
 /* --- what is durable (block/mirror-durable.c) --- */
 
 /* False: there is no memory. */
@@ -158,13 +166,15 @@ bool mirror_durable_init(MirrorState *m);
 void mirror_durable_destroy(MirrorState *m);
 /* The range was written to the target. */
 void mirror_note_copied(MirrorState *m, int64_t offset, int64_t bytes);
-/* Flushes the target: 0 or -errno.  Not while the copier runs. */
+/* Flushes the target: 0 or -errno.  If metadata of its image may be lost the
+ * job must fail: m->durable.broken. */
 int coroutine_mixed_fn mirror_flush(MirrorState *m);
 /* For the copier: flushes the target if that is due, and ignores errors. */
 void coroutine_fn mirror_flush_sometimes(MirrorState *m);
 /*
- * If a flush has failed: sets the bits of all that may not be durable, for a
- * job that goes on, and returns true.  No copying may be in flight.
+ * If a flush has failed, or writes were lost: sets the bits of all that may not
+ * be durable, for a job that goes on, and returns true.  The copier does not
+ * run.
  */
 bool mirror_copy_again(MirrorState *m);
 /*

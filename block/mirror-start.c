@@ -46,6 +46,7 @@ static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
         return false;
     }
     return bdrv_op_check(source, errp) && bdrv_op_check(target, errp) &&
+           block_job_check_lost(target, errp) &&
            block_job_check_sizes(source, target, errp);
 }
 
@@ -122,6 +123,8 @@ static void set_todo(MirrorState *m, const JobBitmap *bitmap,
     bool ok = true;
 
     if (bitmap->selects) {
+        /* As in block_copy_set_todo(). */
+        copy_mover_write_all_zeroes(m->mover);
         ok = hbitmap_merge(job_bitmap_bits(bitmap), NULL, m->todo);
     } else if (sync == MIRROR_SYNC_MODE_FULL) {
         hbitmap_set_all(m->todo);
@@ -184,6 +187,9 @@ static void fill_job(MirrorJob *s, const Start *st)
     s->on_source_error = p->on_source_error;
     s->on_target_error = p->on_target_error;
     s->copy_mode = p->copy_mode;
+    s->should_complete = p->auto_complete;
+    s->common.job.ended = p->ended;
+    s->common.job.ended_opaque = p->ended_opaque;
     s->writable = st->writable;
     s->m->progress = &s->common.job.progress;
     set_todo(s->m, &s->bitmap, s->sync);
@@ -342,7 +348,10 @@ bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
         .on_target_error = p->on_error,
         .copy_mode = MIRROR_COPY_MODE_BACKGROUND,
         .unmap = true,
+        .auto_complete = p->auto_complete,
         .flags = p->flags,
+        .ended = p->ended,
+        .ended_opaque = p->ended_opaque,
     };
     Start st = {
         .source = top,
@@ -360,7 +369,8 @@ bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
     };
 
     st.writable = tran_new();
-    if (!block_job_make_writable(base, st.writable, errp) ||
+    if (!block_job_check_lost(base, errp) ||
+        !block_job_make_writable(base, st.writable, errp) ||
         !grow_base(base, bdrv_getlength(top), errp) ||
         !start(&st, tran_new(), errp)) {
         tran_abort(st.writable);

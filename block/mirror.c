@@ -11,7 +11,8 @@
  *
  * Writes that come after the end of run() and before prepare() go to both
  * nodes, so that a user who lets the job wait in PENDING does not delay the
- * guest, and little is left to copy then.
+ * guest, and little is left to copy then.  Before prepare(), settle() waits
+ * once more for the target.
  */
 #include "qemu/osdep.h"
 #include "block/graph.h"
@@ -94,43 +95,58 @@ static bool coroutine_fn may_go_on(void *opaque)
     return !job_is_cancelled(job);
 }
 
-/* Determines what of the disk is to be copied at first. */
-static int coroutine_fn fill(MirrorJob *s)
+/* Determines what of the disk is to be copied at first.  0 (also if the job is
+ * cancelled), or -errno with @errp. */
+static int coroutine_fn fill(MirrorJob *s, Error **errp)
 {
     BlockDriverState *source = s->source;
     BlockDriverState *base = s->m->base ? s->m->base
                                         : bdrv_backing_chain_next(source);
-    BlockCopyError error = {.is_read = true};
+    BlockCopyError error;
+    int ret;
 
     if (s->sync != MIRROR_SYNC_MODE_TOP) {
         s->found = true; /* since the start */
         return 0;
     }
     do {
-        error.ret = mirror_fill_allocated(s->m, base, may_go_on,
-                                          &s->common.job);
-    } while (error.ret < 0 && !job_is_cancelled(&s->common.job) &&
+        ret = mirror_fill_allocated(s->m, base, may_go_on, &s->common.job,
+                                    &error);
+    } while (ret < 0 && !job_is_cancelled(&s->common.job) &&
              block_job_forgive(&s->common, s->on_source_error, &error));
-    s->found = error.ret == 0 && !job_is_cancelled(&s->common.job);
-    return error.ret;
+    if (job_is_cancelled(&s->common.job)) {
+        return 0;
+    }
+    s->found = ret == 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Querying the block status of node '%s' "
+                         "failed at offset %" PRId64, source->node_name,
+                         error.offset);
+    }
+    return ret;
 }
 
 /*
- * False: the job fails with *@ret.  After an error that is forgiven, what was
- * not flushed is left to copy again.
+ * False: the job fails with *@ret and @errp.  If an earlier flush had failed,
+ * or writes were lost, what was not flushed then is left to copy again: when
+ * this one has succeeded, since many nodes that failed once fail for ever.
  */
-static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
+static bool coroutine_fn flush_target(MirrorJob *s, int *ret, Error **errp)
 {
     BlockCopyError error = {
         .ret = mirror_flush(s->m),
     };
+    BlockdevOnError policy = s->m->durable.broken ? BLOCKDEV_ON_ERROR_REPORT
+                                                  : s->on_target_error;
 
     *ret = error.ret;
-    if (error.ret < 0 &&
-        !block_job_forgive(&s->common, s->on_target_error, &error)) {
+    if (error.ret < 0 && !block_job_forgive(&s->common, policy, &error)) {
+        mirror_describe(s, &error, errp);
         return false;
     }
-    mirror_copy_again(s->m);
+    if (error.ret == 0) {
+        mirror_copy_again(s->m);
+    }
     return true;
 }
 
@@ -140,14 +156,14 @@ static bool coroutine_fn flush_target(MirrorJob *s, int *ret)
  * so the same is done here first: a target that does not answer blocks only the
  * job, which can be cancelled.
  */
-static int coroutine_fn before_end(MirrorJob *s)
+static int coroutine_fn before_end(MirrorJob *s, Error **errp)
 {
     int ret;
 
     s->ending = true;
     mirror_set_mode(s->m, MIRROR_ACTIVE);
     mirror_wait_writes(s->m);
-    if (!flush_target(s, &ret)) {
+    if (!flush_target(s, &ret, errp)) {
         return ret;
     }
     return ret < 0 || mirror_left(s->m) ||
@@ -165,7 +181,7 @@ static int coroutine_fn idle(BlockJob *job, Error **errp)
     int ret;
 
     if (!job_is_ready(j)) {
-        if (!flush_target(s, &ret)) {
+        if (!flush_target(s, &ret, errp)) {
             return ret;
         }
         if (ret < 0 || mirror_left(s->m) || job_is_cancelled(j)) {
@@ -175,7 +191,7 @@ static int coroutine_fn idle(BlockJob *job, Error **errp)
     }
     while (!job_is_cancelled(j) && mirror_left(s->m) == 0) {
         if (must_end(s)) {
-            return before_end(s);
+            return before_end(s, errp);
         }
         s->waiting = true;
         job_yield(j);
@@ -200,6 +216,14 @@ static void wake_up(void *opaque)
 void mirror_describe(const MirrorJob *s, const BlockCopyError *error,
                      Error **errp)
 {
+    if (s->m->durable.broken && block_job_has_lost(s->target, 0, errp)) {
+        return;
+    }
+    if (!error->bytes) {
+        error_setg_errno(errp, -error->ret, "Flushing node '%s' failed",
+                         s->target->node_name);
+        return;
+    }
     error_setg_errno(errp, -error->ret, "%s node '%s' failed at offset "
                      "%" PRId64, error->is_read ? "Reading from"
                                                 : "Writing to",
@@ -231,6 +255,8 @@ static int coroutine_fn mirror_run(Job *job, Error **errp)
         .copier = &s->m->copier,
         .on_source_error = s->on_source_error,
         .on_target_error = s->on_target_error,
+        /* Raw bytes are copied again. */
+        .target = bdrv_next_child(s->target, NULL) ? s->target : NULL,
         .finish = idle,
         .describe = describe,
     };
@@ -238,7 +264,7 @@ static int coroutine_fn mirror_run(Job *job, Error **errp)
 
     s->m->wake = wake_up;
     s->m->opaque = s;
-    ret = fill(s);
+    ret = fill(s, errp);
     if (ret == 0) {
         ret = block_job_copy(&s->common, &copy, errp);
     }
@@ -247,6 +273,25 @@ static int coroutine_fn mirror_run(Job *job, Error **errp)
         give_up(s);
     }
     return ret;
+}
+
+/*
+ * The guest has written while the job was pending, and its writes, with what of
+ * them failed, and their flush may have to wait for the target.
+ */
+static int coroutine_fn mirror_settle(Job *job, Error **errp)
+{
+    MirrorJob *s = to_mirror(job);
+    BlockCopyError error = {0};
+
+    mirror_wait_writes(s->m);
+    s->common.copier = &s->m->copier; /* for block_job_cancel() */
+    mirror_copy_rest_of_now(s->m, &error);
+    s->common.copier = NULL;
+    if (error.ret < 0) {
+        mirror_describe(s, &error, errp);
+    }
+    return error.ret;
 }
 
 /* --- control --- */
@@ -287,7 +332,8 @@ void mirror_query(const BlockJob *job, BlockJobInfo *info)
 
 #define MIRROR_CALLBACKS \
     .instance_size = sizeof(MirrorJob), .kind = JOB_KIND_BLOCK, \
-    .run = mirror_run, .pause = mirror_pause, .resume = mirror_resume, \
+    .run = mirror_run, .settle = mirror_settle, \
+    .pause = mirror_pause, .resume = mirror_resume, \
     .user_resume = block_job_user_resume, .complete = mirror_complete, \
     .prepare = mirror_prepare, .commit = mirror_commit, \
     .abort = mirror_abort, .clean = mirror_clean, .cancel = mirror_cancel, \

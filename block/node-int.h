@@ -56,7 +56,7 @@ typedef struct BdrvNode {
     CoQueue flush_queue;
     bool active_flush;
     uint64_t write_gen, flushed_gen;
-    uint64_t failed_flushes; /* of a node without children */
+    uint64_t lost_writes; /* how many times: bdrv_note_lost_writes() */
     uint64_t write_threshold; /* bytes; 0: off */
     uint64_t wr_highest_offset;
     BdrvDirtyBitmapList bitmaps; /* block/dirty-bitmap.h */

@@ -102,7 +102,10 @@ static const CopierOps copier_ops = {
 
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
-    return blk_co_flush(to_stream(&job->job)->blk);
+    StreamJob *s = to_stream(&job->job);
+    int ret = blk_co_flush(s->blk);
+
+    return block_job_has_lost(s->bs, 0, errp) ? -EIO : ret;
 }
 
 static int coroutine_fn copy_all(StreamJob *s, int64_t size, Error **errp)
@@ -122,6 +125,7 @@ static int coroutine_fn copy_all(StreamJob *s, int64_t size, Error **errp)
         .copier = &copier,
         .on_source_error = s->on_error,
         .on_target_error = s->on_error,
+        .target = s->bs,
         .pass_over = true,
         .pay_last = true,
         .finish = finish,
@@ -164,6 +168,10 @@ static int stream_prepare(Job *job)
     block_job_let_go(&s->copying);
     if (!s->bottom) {
         return 0;
+    }
+    /* Since the end of the copy the guest has written. */
+    if (block_job_has_lost(s->bs, 0, &job->err)) {
+        return -EIO;
     }
     below = bdrv_cow_child(s->bottom);
     base = below ? below->bs : NULL;
@@ -264,7 +272,8 @@ static bool attach(StreamJob *s, const ChainJobParams *p, Error **errp)
         block_job_hold_edges(&s->common, s->attached);
         return true;
     }
-    if (!block_job_make_writable(s->bs, s->attached, errp)) {
+    if (!block_job_check_lost(s->bs, errp) ||
+        !block_job_make_writable(s->bs, s->attached, errp)) {
         return false;
     }
     filter = insert_filter(s, p->filter_name, errp);

@@ -3,7 +3,7 @@
  * The end of jobs.  Everything here runs in the main loop, outside coroutines.
  *
  *     run() ends -> exit_bh --ok--> waiting --all of the transaction--> pending
- *                      |                         --(finalize)--> prepare
+ *                      |               --(finalize)--> settle --> prepare
  *                      |                                      ok |    | fails
  *                      +--failed--> aborting;  the others   commit    |
  *                                   are cancelled;             |      |
@@ -55,6 +55,9 @@ static void finalize_single(Job *job)
     }
     if (drv->clean) {
         drv->clean(job);
+    }
+    if (job->ended) {
+        job->ended(job->ended_opaque, job->ret);
     }
     job_txn_remove(job);
     hook = job_is_cancelled(job) ? job_event_hooks.cancelled
@@ -132,7 +135,7 @@ void job_abort_completed(Job *job)
     }
 }
 
-void job_finalize_all(JobTxn *txn)
+static void prepare_all(JobTxn *txn)
 {
     Job *job;
 
@@ -146,6 +149,37 @@ void job_finalize_all(JobTxn *txn)
         }
     }
     finalize_txn(txn, NULL);
+}
+
+void job_finalize_all(JobTxn *txn)
+{
+    bool settling = false;
+    Job *job;
+
+    txn->finalizing = true;
+    LIST_FOREACH(job, &txn->jobs, txn_list) {
+        if (job->driver->settle) {
+            job_start_settling(job);
+            settling = true;
+        }
+    }
+    if (!settling) {
+        prepare_all(txn);
+    }
+}
+
+void job_settled_bh(void *opaque)
+{
+    Job *job = opaque;
+    JobTxn *txn = job->txn;
+
+    job->exited = true;
+    if (txn->aborting || job->ret || job_is_cancelled(job)) {
+        abort_txn(job);
+    } else if (all_over(txn)) {
+        prepare_all(txn);
+    }
+    job_unref(job);
 }
 
 static void all_pending(JobTxn *txn)

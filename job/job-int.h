@@ -16,6 +16,7 @@
 struct JobTxn {
     int refcnt;
     bool aborting; /* one failed: the others are being cancelled */
+    bool finalizing; /* by a user, or automatically */
     LIST_HEAD(, Job) jobs;
 };
 
@@ -32,11 +33,15 @@ void job_forget(Job *job);
 /* steer.c: asks the job to end and wakes it for that. */
 void job_cancel_async(Job *job, bool force);
 
-/* finish.c: handles the end of run(). */
+/* job.c: calls settle() in a coroutine; run() has ended. */
+void job_start_settling(Job *job);
+
+/* finish.c: handle the end of run(), and of settle(). */
 void job_exit_bh(void *opaque);
+void job_settled_bh(void *opaque);
 /* Completes a cancelled job whose run() has ended, or never began. */
 void job_abort_completed(Job *job);
-/* Completes a transaction all of whose jobs are pending. */
+/* Completes a transaction all of whose jobs are pending, now or later. */
 void job_finalize_all(JobTxn *txn);
 
 #endif

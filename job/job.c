@@ -124,28 +124,57 @@ void job_early_fail(Job *job)
 
 /* --- the coroutine --- */
 
+/* The main loop goes on with @ended. */
+static void coroutine_fn leave(Job *job, void (*ended)(void *opaque))
+{
+    job->deferred_to_main_loop = true;
+    job->busy = false;
+    job->settling = false;
+    job->co = NULL;
+    job_ref(job);
+    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, ended, job);
+}
+
 static void coroutine_fn job_entry(void *opaque)
 {
     Job *job = opaque;
 
     job_pause_point(job);
     job->ret = job->driver->run(job, &job->err);
-    job->deferred_to_main_loop = true;
-    job->busy = false;
-    job->co = NULL;
-    job_ref(job);
-    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, job_exit_bh, job);
+    leave(job, job_exit_bh);
+}
+
+static void coroutine_fn settle_entry(void *opaque)
+{
+    Job *job = opaque;
+
+    job->ret = job->driver->settle(job, &job->err);
+    leave(job, job_settled_bh);
+}
+
+static void enter(Job *job, CoroutineEntry *entry)
+{
+    job->co = coroutine_create(entry, job);
+    job->busy = true;
+    co_set_context(job->co, job->ctx);
+    co_wake(job->co);
 }
 
 void job_start(Job *job)
 {
     g_assert(!job->started && job->driver->run);
-    job->co = coroutine_create(job_entry, job);
     job->started = true;
-    job->busy = true;
     job_set_status(job, JOB_STATUS_RUNNING);
-    co_set_context(job->co, job->ctx);
-    co_wake(job->co);
+    enter(job, job_entry);
+}
+
+void job_start_settling(Job *job)
+{
+    g_assert(job->exited && !job->co);
+    job->exited = false;
+    job->deferred_to_main_loop = false;
+    job->settling = true;
+    enter(job, settle_entry);
 }
 
 void job_set_aio_context(Job *job, AioContext *ctx)

@@ -28,7 +28,8 @@ static const unsigned verbs[JOB_VERB__MAX] = {
     [JOB_VERB_PAUSE] = ALIVE,
     [JOB_VERB_RESUME] = ALIVE,
     [JOB_VERB_SET_SPEED] = ALIVE,
-    [JOB_VERB_COMPLETE] = S(READY),
+    /* A paused job remembers it, and completes when it is resumed. */
+    [JOB_VERB_COMPLETE] = S(READY) | S(STANDBY),
     [JOB_VERB_DISMISS] = S(CONCLUDED),
     [JOB_VERB_FINALIZE] = S(PENDING),
     [JOB_VERB_CHANGE] = ALIVE,

@@ -111,6 +111,10 @@ bool job_finalize(Job *job, Error **errp)
     if (!job_apply_verb(job, JOB_VERB_FINALIZE, errp)) {
         return false;
     }
+    if (job->txn->finalizing) {
+        error_setg(errp, "Job '%s' is being finalized already", job->id);
+        return false;
+    }
     job_finalize_all(job->txn);
     return true;
 }

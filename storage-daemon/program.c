@@ -10,6 +10,7 @@
 
 #include "block/export.h"
 #include "block/graph.h"
+#include "block/replication.h"
 #include "block/throttle-group.h"
 #include "blockdev/blockdev.h"
 #include "job/job.h"
@@ -86,6 +87,7 @@ static void shut_down(const Program *program)
     if (program->close_devices) {
         program->close_devices();
     }
+    replication_close_all();
     bdrv_close_all();
     blockdev_remove_objects();
     monitor_cleanup();

@@ -101,6 +101,17 @@ void cbw_abandon(BlockDriverState *bs)
     }
 }
 
+void cbw_restart(BlockDriverState *bs)
+{
+    CbwState *s = bs->opaque;
+
+    g_assert(cbw_has_snapshot(bs) && LIST_EMPTY(&s->reads.reqs));
+    block_copy_restart(s->copy);
+    hbitmap_set_all(s->access);
+    hbitmap_reset_all(s->done);
+    s->broken = (BlockCopyError) {0};
+}
+
 /* --- saving old data --- */
 
 /* A copy operation that may be abandoned before it ends. */

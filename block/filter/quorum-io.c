@@ -239,6 +239,35 @@ int coroutine_fn quorum_co_flush(BlockDriverState *bs)
     return common_result(r, QUORUM_OP_TYPE_FLUSH);
 }
 
+/* How many children have lost writes at most @times. */
+static unsigned count_safe(BlockDriverState *bs, uint64_t times)
+{
+    BdrvChild *child = NULL;
+    unsigned n = 0;
+
+    while ((child = bdrv_next_child(bs, child))) {
+        n += bdrv_lost_writes(child->bs) <= times;
+    }
+    return n;
+}
+
+/* As with requests, what happens to the others does not matter. */
+uint64_t quorum_lost_writes(BlockDriverState *bs)
+{
+    const QuorumState *s = bs->opaque;
+    BdrvChild *child = NULL;
+    uint64_t least = UINT64_MAX;
+
+    while ((child = bdrv_next_child(bs, child))) {
+        uint64_t n = bdrv_lost_writes(child->bs);
+
+        if (n < least && count_safe(bs, n) >= s->threshold) {
+            least = n;
+        }
+    }
+    return least;
+}
+
 /* --- reading --- */
 
 static int coroutine_fn read_fifo(BlockDriverState *bs, int64_t offset,

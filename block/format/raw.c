@@ -24,11 +24,6 @@ typedef struct RawState {
 
 /* --- open --- */
 
-static int raw_probe(const uint8_t *buf, size_t bytes, const char *filename)
-{
-    return 1; /* any other format takes precedence */
-}
-
 static int raw_read_options(const BlockDriverState *file,
                             const BlockdevOptionsRaw *o, RawState *s,
                             Error **errp)
@@ -201,13 +196,7 @@ static int coroutine_fn raw_co_preadv(BlockDriverState *bs, int64_t offset,
 /* Would a probe of this first sector still say raw? */
 static bool still_raw(const uint8_t *sector)
 {
-    for (size_t i = 0; bdrv_drivers[i]; i++) {
-        if (bdrv_drivers[i]->probe &&
-            bdrv_drivers[i]->probe(sector, RAW_GUARD_BYTES, "") > 1) {
-            return false;
-        }
-    }
-    return true;
+    return !strcmp(bdrv_probe_buffer(sector, RAW_GUARD_BYTES, ""), "raw");
 }
 
 /* Excludes the padding that the guard's alignment adds to the last block. */
@@ -388,7 +377,6 @@ const BlockDriver bdrv_raw = {
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
-    .probe = raw_probe,
     .open = raw_open,
     .reopen_prepare = raw_reopen_prepare,
     .reopen_commit = raw_reopen_commit,

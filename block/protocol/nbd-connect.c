@@ -144,6 +144,19 @@ static void on_break(void *opaque, const char *rule)
 }
 
 /*
+ * The server may have been restarted, and have lost what was not flushed: as
+ * far as it was not repeated, which is done only with requests in flight.
+ */
+static void note_loss(NBDState *s)
+{
+    s->conns++;
+    if (s->settled != s->changes) {
+        bdrv_note_lost_writes(s->bs);
+        s->settled = s->changes;
+    }
+}
+
+/*
  * @conn, made in the main thread, becomes the node's.  The former one has
  * failed; its receiver may need a context in which to end.
  */
@@ -157,6 +170,7 @@ static void coroutine_fn hand_over(NBDState *s, NBDConn *conn)
         nbd_conn_unref(s->conn);
     }
     s->conn = conn;
+    note_loss(s);
     if (s->ctx) {
         nbd_conn_attach(conn, s->ctx);
     }

@@ -45,6 +45,10 @@ typedef struct NBDState {
     uint64_t answers;      /* number of answers from the server */
     uint64_t answers_seen; /* ... when silence_timer was set */
     LIST_HEAD(, NBDUse) uses;
+    uint64_t conns;        /* how many there were */
+    uint64_t changes;      /* that have completed, and need a flush */
+    uint64_t settled;      /* of these: flushed, or counted as lost */
+    int flush_ret;         /* 0, or -errno that all flushes return from now */
     bool closing;          /* set by the main thread */
     bool yanked;           /* likewise; cut from outside: no new attempts */
 

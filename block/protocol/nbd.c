@@ -143,6 +143,9 @@ typedef struct NBDIo {
     QEMUIOVector *qiov;
     size_t qiov_offset;
     uint32_t *flags, *run;
+    /* --- set by request() --- */
+    bool answered;  /* by the server; else the result is EIO */
+    uint64_t conns; /* the value of NBDState of the last attempt */
 } NBDIo;
 
 static int coroutine_fn do_io(NBDConn *conn, const NBDIo *io)
@@ -165,7 +168,7 @@ static int coroutine_fn do_io(NBDConn *conn, const NBDIo *io)
  * Executes @io.  If the connection breaks it is repeated on the next one, as
  * long as requests may wait for that: each may be executed twice.
  */
-static int coroutine_fn request(BlockDriverState *bs, const NBDIo *io)
+static int coroutine_fn request(BlockDriverState *bs, NBDIo *io)
 {
     NBDUse use = { .co = coroutine_self() };
     NBDState *s = bs->opaque;
@@ -179,35 +182,78 @@ static int coroutine_fn request(BlockDriverState *bs, const NBDIo *io)
             ret = -EIO;
             break;
         }
+        io->conns = s->conns;
         ret = do_io(conn, io);
         nbd_conn_unref(conn);
-        s->answers += ret != -ENOTCONN;
+        io->answered = ret != -ENOTCONN;
+        s->answers += io->answered;
         s->impatient &= ret == -ENOTCONN;
     } while (ret == -ENOTCONN && s->options->reconnect_delay);
     LIST_REMOVE(&use, list);
     return ret == -ENOTCONN ? -EIO : ret;
 }
 
+/*
+ * The server's kernel takes pages for clean that it failed to write: once the
+ * server has reported that, later flushes prove nothing.  A server without
+ * flushes has no cache.
+ */
 static int coroutine_fn nbd_co_flush(BlockDriverState *bs)
 {
-    const NBDState *s = bs->opaque;
+    NBDState *s = bs->opaque;
     NBDIo io = { .req = { .type = NBD_CMD_FLUSH } };
+    uint64_t changes = s->changes;
+    int ret;
 
-    return s->info.flags & NBD_FLAG_SEND_FLUSH ? request(bs, &io) : 0;
+    if (!(s->info.flags & NBD_FLAG_SEND_FLUSH) || s->flush_ret < 0) {
+        return s->flush_ret;
+    }
+    ret = request(bs, &io);
+    if (ret < 0 && io.answered && s->flush_ret == 0) {
+        s->flush_ret = ret;
+    }
+    if (ret == 0 && s->flush_ret == 0 && io.conns == s->conns) {
+        s->settled = MAX(s->settled, changes);
+    }
+    return s->flush_ret < 0 ? s->flush_ret : ret;
+}
+
+/* The change that was made by @io is in the server's cache, if it has one. */
+static void note_change(BlockDriverState *bs, const NBDIo *io)
+{
+    NBDState *s = bs->opaque;
+
+    if (!(s->info.flags & NBD_FLAG_SEND_FLUSH)) {
+        return;
+    }
+    if (io->conns != s->conns) {
+        bdrv_note_lost_writes(bs); /* another connection was made meanwhile */
+    } else {
+        s->changes++;
+    }
 }
 
 /* A change that must be durable, on a server that may not support FUA. */
 static int coroutine_fn change(BlockDriverState *bs, NBDIo *io, bool fua)
 {
     const NBDState *s = bs->opaque;
+    bool flush = fua && !(s->info.flags & NBD_FLAG_SEND_FUA);
     int ret;
 
-    if (fua && s->info.flags & NBD_FLAG_SEND_FUA) {
+    if (fua && !flush) {
         io->req.flags |= NBD_CMD_FLAG_FUA;
-        fua = false;
     }
     ret = request(bs, io);
-    return ret == 0 && fua ? nbd_co_flush(bs) : ret;
+    if (ret == 0 && (!fua || flush)) {
+        note_change(bs, io);
+    }
+    if (ret == 0 && flush) {
+        ret = nbd_co_flush(bs);
+        if (ret < 0) {
+            bdrv_note_lost_writes(bs); /* not a flush of the core */
+        }
+    }
+    return ret;
 }
 
 static int coroutine_fn nbd_co_preadv(BlockDriverState *bs, int64_t offset,
@@ -272,7 +318,7 @@ static int coroutine_fn nbd_co_pdiscard(BlockDriverState *bs, int64_t offset,
     if (!(s->info.flags & NBD_FLAG_SEND_TRIM) || !bytes) {
         return 0;
     }
-    return request(bs, &io);
+    return change(bs, &io, false);
 }
 
 /*

@@ -421,6 +421,7 @@ static bool coroutine_mixed_fn adopt(BlockDriverState *bs, Qcow2Bitmap *b,
                                                     s->cluster_bits)) {
         return false;
     }
+    bdrv_dirty_bitmap_storing(bitmap);
     b->table = qcow2_bitmap_read_table(bs, b, NULL);
     if (!b->table) {
         return false;

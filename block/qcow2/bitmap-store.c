@@ -52,7 +52,7 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
                                             uint64_t *entry)
 {
     Qcow2State *s = bs->opaque;
-    const HBitmap *hb = bdrv_dirty_bitmap_hbitmap(bitmap);
+    const HBitmap *hb = bdrv_dirty_bitmap_to_keep_bits(bitmap);
     uint8_t *buf;
     int ret;
 
@@ -279,7 +279,7 @@ static void coroutine_mixed_fn undo_store(BlockDriverState *bs, GPtrArray *dir)
 
 /* @in_use: the image goes on being written, and the bitmap is kept safe. */
 static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
-                                         const BdrvDirtyBitmap *bitmap,
+                                         BdrvDirtyBitmap *bitmap,
                                          bool in_use, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -294,6 +294,7 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     }
     b->level = QCOW2_AHEAD_NONE;
     if (in_use) {
+        bdrv_dirty_bitmap_storing(bitmap);
         b->flags |= QCOW2_BITMAP_IN_USE;
         b->level = bdrv_dirty_bitmap_safety(bitmap) == BITMAP_SAFETY_POWER
             ? QCOW2_AHEAD_POWER : QCOW2_AHEAD_PROCESS;

@@ -121,10 +121,15 @@ static void fit_bits(const Qcow2State *s, const Qcow2Bitmap *b,
     bdrv_dirty_bitmap_note_cut(bitmap, b->covered);
 }
 
-/* Fills @bitmap from the image; @size: of the disk for which the bits are. */
+/*
+ * Fills @bitmap from the image; @size: of the disk for which the bits are.
+ * False: *@reason says why not.
+ */
 static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
                                          const Qcow2Bitmap *b, int64_t size,
-                                         BdrvDirtyBitmap *bitmap, Error **errp)
+                                         BdrvDirtyBitmap *bitmap,
+                                         BitmapInconsistency *reason,
+                                         Error **errp)
 {
     Qcow2State *s = bs->opaque;
     HBitmap *hb = bdrv_dirty_bitmap_bits(bitmap);
@@ -134,6 +139,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     int64_t pos = 0;
     int ret = 0;
 
+    *reason = BITMAP_INCONSISTENCY_DAMAGED;
     if (b->table_size != qcow2_bitmap_table_entries(size,
                                                     b->granularity_bits,
                                                     s->cluster_bits)) {
@@ -166,6 +172,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     }
     hbitmap_deserialize_finish(hb);
     if (ret < 0) {
+        *reason = BITMAP_INCONSISTENCY_IO_ERROR;
         error_setg_errno(errp, -ret, "Could not read bitmap '%s'", b->name);
     }
     return ret >= 0;
@@ -177,6 +184,15 @@ static uint64_t shown_granularity(const Qcow2Bitmap *b)
     return UINT64_C(1) << CLAMP(b->granularity_bits,
                                 QCOW2_MIN_BITMAP_GRANULARITY_BITS,
                                 QCOW2_MAX_BITMAP_GRANULARITY_BITS);
+}
+
+static BitmapInconsistency why_bad(const Qcow2State *s, const Qcow2Bitmap *b)
+{
+    if (!qcow2_bitmap_usable(b)) {
+        return BITMAP_INCONSISTENCY_DAMAGED;
+    }
+    return qcow2_notes_outdated(s) ? BITMAP_INCONSISTENCY_FOREIGN_WRITE
+                                   : BITMAP_INCONSISTENCY_CRASH;
 }
 
 static void report_recovered(BlockDriverState *bs, const Qcow2Bitmap *b)
@@ -192,6 +208,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     Qcow2State *s = bs->opaque;
     Error *err = NULL;
     BdrvDirtyBitmap *bitmap;
+    BitmapInconsistency reason = why_bad(s, b);
     bool ahead = qcow2_bitmap_is_ahead(b);
     bool good = qcow2_bitmap_usable(b) &&
                 (ahead || !(b->flags & QCOW2_BITMAP_IN_USE));
@@ -202,7 +219,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
         return false;
     }
     if (good && !load_bits(bs, b, ahead ? b->covered : s->size, bitmap,
-                           &err)) {
+                           &reason, &err)) {
         /* The disk is intact and can be used. */
         error_prepend(&err, "Bitmap is inconsistent: ");
         warn_report("%s", error_get_pretty(err));
@@ -210,7 +227,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
         good = false;
     }
     if (!good) {
-        bdrv_dirty_bitmap_set_inconsistent(bitmap);
+        bdrv_dirty_bitmap_set_inconsistent(bitmap, reason);
     } else {
         if (ahead) {
             fit_bits(s, b, bitmap);

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/create-file.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/header-int.h"
@@ -318,49 +319,27 @@ static void set_defaults(BlockdevCreateOptionsQcow2 *o)
     }
 }
 
-static char *create_parent_desc(BdrvChild *child)
+/* In the thread of @file, which is to be formatted. */
+static int coroutine_fn create_in(BdrvChild *file, void *opaque, Error **errp)
 {
-    return g_strdup("the creation of a qcow2 image");
-}
+    Create *c = opaque;
+    int ret;
 
-/* The writing coroutine does not move with it. */
-static bool create_may_move(BdrvChild *child, AioContext *ctx)
-{
-    return false;
-}
-
-static const BdrvChildClass create_class = {
-    .parent_desc = create_parent_desc,
-    .may_move = create_may_move,
-};
-
-/* The node to format, with an edge for writing; consumes nothing. */
-static BdrvChild *coroutine_fn attach_file(const BlockdevRef *ref,
-                                           Error **errp)
-{
-    g_autoptr(BlockDriverState) bs = NULL;
-
-    if (ref->type == BLOCKDEV_REF_KIND_DEFINITION) {
-        bs = bdrv_open(ref->u.definition, BDRV_O_RDWR, errp);
-    } else {
-        bs = bdrv_lookup_bs(ref->u.reference, ref->u.reference, errp);
-        if (bs) {
-            bdrv_ref(bs);
-        }
+    c->file = file;
+    c->buf = bdrv_try_blockalign(file->bs, c->cluster_size);
+    if (!c->buf) {
+        error_setg(errp, "Not enough memory for a cluster");
+        return -ENOMEM;
     }
-    if (!bs) {
-        return NULL;
-    }
-    return bdrv_root_attach_child(bs, "file", &create_class, BDRV_CHILD_IMAGE,
-                                  BLK_PERM_WRITE | BLK_PERM_RESIZE,
-                                  BLK_PERM_ALL, NULL, errp);
+    ret = write_image(c, errp);
+    qemu_vfree(c->buf);
+    return ret;
 }
 
 int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options, Error **errp)
 {
     BlockdevCreateOptionsQcow2 *o = &options->u.qcow2;
     Create c = { .o = o };
-    int ret;
 
     set_defaults(o);
     if (!check_options(o, errp)) {
@@ -376,22 +355,5 @@ int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options, Error **errp)
                    c.cluster_size);
         return -EFBIG;
     }
-    c.file = attach_file(o->file, errp);
-    if (!c.file) {
-        return -EIO;
-    }
-    c.buf = bdrv_try_blockalign(c.file->bs, c.cluster_size);
-    if (c.buf) {
-        AioContext *here = aio_current_context();
-
-        co_move_to(c.file->bs->ctx);
-        ret = write_image(&c, errp);
-        co_move_to(here);
-    } else {
-        error_setg(errp, "Not enough memory for a cluster");
-        ret = -ENOMEM;
-    }
-    qemu_vfree(c.buf);
-    bdrv_root_unref_child(c.file);
-    return ret;
+    return bdrv_create_in_file(o->file, "qcow2", create_in, &c, errp);
 }

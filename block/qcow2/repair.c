@@ -60,7 +60,8 @@ static void distrust_bitmap(BdrvDirtyBitmap *bitmap)
     if (readonly) {
         bdrv_dirty_bitmap_set_readonly(bitmap, false);
     }
-    bdrv_dirty_bitmap_set_inconsistent(bitmap);
+    bdrv_dirty_bitmap_set_inconsistent(bitmap,
+                                       BITMAP_INCONSISTENCY_DAMAGED);
     if (readonly) {
         bdrv_dirty_bitmap_set_readonly(bitmap, true);
     }

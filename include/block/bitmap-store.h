@@ -30,7 +30,6 @@
 
 #include "block/bitmap-regions.h"
 #include "block/dirty-bitmap.h"
-#include "qapi/qapi-types-common.h"
 #include "qemu/transactions.h"
 
 /*
@@ -64,7 +63,7 @@ typedef struct BdrvBitmapStoreOps {
     bool coroutine_mixed_fn (*save)(BdrvBitmapStore *store,
                                     BdrvDirtyBitmap *bitmap, Error **errp);
     /*
-     * Bits were changed other than by writes (BdrvDirtyBitmap.stale): stores
+     * Bits were changed other than by writes (bitmaps are stale): stores
      * those of all bitmaps that it keeps, durably.  If that fails, they are
      * kept no longer, and false means that not even this could be recorded.
      */
@@ -203,6 +202,8 @@ void bdrv_dirty_bitmap_set_kept(BdrvDirtyBitmap *bitmap, bool kept);
 /* The store begins to store it, to keep it safe then: writes wait for that.
  * False: it is kept, and has its bits of now. */
 bool bdrv_dirty_bitmap_await_kept(BdrvDirtyBitmap *bitmap);
+/* Its bits are being stored: changes from now on are not among them. */
+void bdrv_dirty_bitmap_storing(BdrvDirtyBitmap *bitmap);
 /* Tells users that it is not kept safe any more. */
 void bdrv_dirty_bitmap_report_unsafe(const BdrvDirtyBitmap *bitmap,
                                      const char *reason);
@@ -221,6 +222,8 @@ void bdrv_dirty_bitmap_serialise_stored(const BdrvDirtyBitmap *bitmap,
                                         const BdrvBitmapRegions *regions,
                                         uint8_t *buf, int64_t offset,
                                         int64_t bytes);
+/* The bits among these that are not of writes since a job began. */
+const HBitmap *bdrv_dirty_bitmap_to_keep_bits(const BdrvDirtyBitmap *bitmap);
 /* All of [@offset, +@bytes) is dirty in all bitmaps of @bs that are kept and
  * record, and in what is stored of them. */
 bool bdrv_dirty_bitmap_kept_cover(BlockDriverState *bs, int64_t offset,

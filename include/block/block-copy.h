@@ -66,6 +66,11 @@ HBitmap *block_copy_left(const BlockCopyState *s);
  */
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits);
 /*
+ * The copy begins anew, of all of the source as it is now, whatever has been
+ * copied: the owner has emptied the target.  Nothing may be in flight.
+ */
+void block_copy_restart(BlockCopyState *s);
+/*
  * The source is going to be overwritten in this range without a copy: areas in
  * flight are spoiled and count as left.
  */
@@ -73,6 +78,10 @@ void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes);
 /* Offload copies to the host if possible; write compressed. */
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
                            bool compress);
+/* Called after each area that a call has copied in the background, by its
+ * worker; may yield, which lets the others go on. */
+void block_copy_set_hook(BlockCopyState *s,
+                         void coroutine_fn (*hook)(void *opaque), void *opaque);
 /* Most bytes per second that calls copy in the background; 0: no limit. */
 void block_copy_set_speed(BlockCopyState *s, uint64_t speed);
 /*

@@ -61,6 +61,17 @@ bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
 /* Are both of the same size?  For jobs that copy a whole disk. */
 bool block_job_check_sizes(BlockDriverState *source, BlockDriverState *target,
                            Error **errp);
+/*
+ * May a job write to @target?  False: a node below it may have lost writes
+ * since it was opened, and so metadata that the job's data would depend on.
+ */
+bool block_job_check_lost(BlockDriverState *target, Error **errp);
+/*
+ * Are writes to @target lost since bdrv_lost_writes_base() returned @base?
+ * Sets @errp then.  In the thread of @target.
+ */
+bool block_job_has_lost(BlockDriverState *target, uint64_t base,
+                        Error **errp);
 /* "stream job 'x'", for messages; the caller frees. */
 char *block_job_desc(const BlockJob *job);
 /* Removes the edges to all nodes. */
@@ -151,6 +162,12 @@ typedef struct BlockJobCopy {
     bool pass_over;
     int ignored; /* the first of these, -errno */
     bool pay_last; /* ends only when the speed would allow more */
+    /*
+     * The job fails, whatever the policy, if writes to it are lost meanwhile
+     * (block_job_has_lost()); finish() looks, too.  NULL: it does not.
+     */
+    BlockDriverState *target;
+    uint64_t lost_base;
     /* True: the copy cannot succeed, the run ends with 0.  May be NULL. */
     bool (*broken)(BlockJob *job);
     /* Called when all is copied.  0, -errno, or -EAGAIN: walk once more. */

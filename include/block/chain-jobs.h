@@ -24,6 +24,11 @@ typedef struct ChainJobParams {
     int64_t speed;            /* bytes per second; 0: no limit */
     BlockdevOnError on_error;
     int flags;                /* JOB_* */
+    /* --- of the commit of an active image --- */
+    bool auto_complete;       /* as soon as it is ready */
+    /* As in Job: called when the job, once it was started, has ended. */
+    void (*ended)(void *opaque, int ret);
+    void *ended_opaque;
 } ChainJobParams;
 
 /*

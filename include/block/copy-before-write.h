@@ -35,6 +35,11 @@ const BlockCopyError *cbw_broken(BlockDriverState *bs);
  * fails because old data could not be saved.
  */
 void cbw_abandon(BlockDriverState *bs);
+/*
+ * The snapshot is that of this moment from now on; the target is empty, and
+ * shows the source where nothing is saved.  The node is drained.
+ */
+void cbw_restart(BlockDriverState *bs);
 /* Calls @broken(@opaque) when the snapshot becomes incomplete.  NULL: none. */
 void cbw_set_broken_hook(BlockDriverState *bs, void (*broken)(void *opaque),
                          void *opaque);

@@ -56,6 +56,9 @@ void copy_mover_free(CopyMover *m);
 /* Sets other parameters.  Nothing may be in flight. */
 void copy_mover_set_params(CopyMover *m, const CopyMoverParams *params);
 const CopyMoverParams *copy_mover_params(const CopyMover *m);
+/* From now on zeroes are written even where the target reads as zeroes: what it
+ * says may be the view of a cache that has lost writes. */
+void copy_mover_write_all_zeroes(CopyMover *m);
 
 /*
  * Moves @area, data or zeroes; @urgent: a guest waits for it.  0 or -errno,

@@ -20,6 +20,7 @@
 #define BLOCK_DIRTY_BITMAP_H
 
 #include "block/types.h"
+#include "qapi/qapi-types-common.h"
 #include "qemu/hbitmap.h"
 
 typedef struct BlockDirtyInfoList BlockDirtyInfoList;
@@ -206,6 +207,13 @@ void bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, bool busy);
  */
 void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all);
 
+/*
+ * What a job has left of the frozen @bitmap, which takes @left (NULL: not
+ * known); of the same size and granularity.  What was copied, and is durable on
+ * the target, need not be dirty in what is kept safe of it.
+ */
+void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left);
+
 /* --- hand-off to jobs (dirty-bitmap-handoff.c) --- */
 
 /*
@@ -249,7 +257,8 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
  * For stores while loading; events as above.  A bitmap becomes inconsistent
  * first, then read-only; for the latter it may be read-only already.
  */
-void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
+void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap,
+                                        BitmapInconsistency reason);
 void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
 /* Not to be stored although persistent (migrated away, being removed). */
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);

@@ -112,6 +112,8 @@ struct BlockDriver {
                                   neither DATA nor ZERO means unallocated */
     bool has_variable_length;  /* ask getlength each time (host_device) */
     bool flushes_children;     /* co_flush does it, not the core */
+    bool finds_children;       /* those but `file` and `backing` are named in
+                                  the content of `file`, not by options */
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
     unsigned supported_zero_flags;
@@ -265,6 +267,11 @@ struct BlockDriver {
      * but with flushes_children.
      */
     int coroutine_fn (*co_flush)(BlockDriverState *bs);
+    /*
+     * bdrv_lost_writes(), for a driver whose data survives if a part of its
+     * children has lost it.  NULL: the sum of those of the children.
+     */
+    uint64_t (*lost_writes)(BlockDriverState *bs);
     /*
      * New size @offset; @exact false: a larger one will do.  New space reads
      * as zeroes if @flags has BDRV_REQ_ZERO_WRITE.

@@ -127,10 +127,13 @@ char *bdrv_image_filename(BlockDriverState *bs);
 char *bdrv_make_absolute_filename(const char *base, const char *filename);
 /* Does @path start with a protocol prefix ("nbd:", "json:" ...)? */
 bool path_has_protocol(const char *path);
-/* Format driver by probing the first bytes of @file; *@confident false: it is
- * raw because nothing else matched. */
+/* Driver for the format that the first bytes of @file have: raw if nothing else
+ * matches, NULL with @errp if there is no driver for it. */
 const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
                               Error **errp);
+/* Name of the format of an image that starts with @buf, @bytes >= a sector. */
+const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
+                              const char *filename);
 /* Looks up the table; NULL if there is none. */
 const BlockDriver *bdrv_find_format(const char *format_name);
 const BlockDriver *bdrv_find_driver(BlockdevDriver driver);

@@ -43,12 +43,24 @@ int coroutine_fn bdrv_co_pdiscard(BdrvChild *child, int64_t offset,
  */
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
 /*
- * How many flushes have failed where the data leave us (a file, a server), in
- * the tree that bdrv_co_flush() flushes.  If the number has grown, data may be
- * lost even if the latest flush has succeeded: a kernel takes pages for clean
- * that it failed to write.  In the thread of @bs.
+ * How many times writes may have been lost where the data leave us (a file, a
+ * server), in the tree that bdrv_co_flush() flushes, since it was opened.  If
+ * the number has grown, data may be lost even if the latest flush has
+ * succeeded: a kernel takes pages for clean that it failed to write, and a
+ * server that was restarted has forgotten its cache.  In the thread of @bs.
  */
-uint64_t bdrv_failed_flushes(BlockDriverState *bs);
+uint64_t bdrv_lost_writes(BlockDriverState *bs);
+/*
+ * The number to which a job that begins to write to @bs compares that.  It is 0
+ * above other nodes: there metadata of an image may be among what was lost
+ * before the job, and what the job writes would depend on it.
+ */
+uint64_t bdrv_lost_writes_base(BlockDriverState *bs);
+/*
+ * For drivers without children: writes that had completed may be lost, without
+ * a flush that failed (the core counts these).  In the thread of @bs.
+ */
+void bdrv_note_lost_writes(BlockDriverState *bs);
 /* See co_truncate; new space is zeroed if a backing file would show there. */
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,

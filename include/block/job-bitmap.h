@@ -33,6 +33,13 @@ bool job_bitmap_find(JobBitmap *b, BlockDriverState *source,
 const HBitmap *job_bitmap_bits(const JobBitmap *b);
 /* From now on new writes are recorded in a successor. */
 bool job_bitmap_freeze(JobBitmap *b, Error **errp);
+/*
+ * While a backup runs: all but @left is on the target's stable storage, so that
+ * this need not be copied again after the process ended.  In the node's thread.
+ */
+void coroutine_fn job_bitmap_checkpoint(JobBitmap *b, const HBitmap *left);
+/* Has it an effect? */
+bool job_bitmap_has_checkpoints(const JobBitmap *b);
 /* At the end of a backup, or of a mirror that did not start; @left: what was
  * not copied (NULL: no copying was tried). */
 void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left);

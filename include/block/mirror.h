@@ -41,7 +41,10 @@ typedef struct MirrorParams {
     MirrorBacking backing;
     bool unmap;
     bool target_is_zero;     /* the caller guarantees that it reads as zeroes */
+    bool auto_complete;      /* as soon as it is ready */
     int flags;               /* JOB_* */
+    void (*ended)(void *opaque, int ret); /* as in Job, or NULL */
+    void *ended_opaque;
 } MirrorParams;
 
 /* Checks what needs no target, before one is created. */

@@ -39,8 +39,15 @@ typedef struct JobDriver {
     void coroutine_fn (*resume)(Job *job);
     /* A user resumes the job: resets the error state. */
     void (*user_resume)(Job *job);
-    /* job-complete; NULL: this type has nothing to complete. */
+    /* job-complete, of a job that is ready; a paused one completes when it is
+     * resumed.  NULL: this type has nothing to complete. */
     bool (*complete)(Job *job, Error **errp);
+    /*
+     * A job that is finalized first waits, in a coroutine, for what prepare
+     * would have to wait for in the main thread; without pause points.  0, or
+     * -errno with @errp: it fails.  NULL: there is nothing.
+     */
+    int coroutine_fn (*settle)(Job *job, Error **errp);
     /*
      * The end.  prepare may still fail and runs before anything is final; then
      * commit or abort; then clean: each for all jobs of a transaction.
@@ -89,12 +96,18 @@ struct Job {
     int ret;     /* 0 or -errno */
     bool started; /* job_start() was called */
     bool listed;  /* seen by job_get() and job_next() */
-    bool exited; /* run() has returned and the main loop has handled it */
+    bool exited; /* run(), or then settle(), has returned and the main loop has
+                    handled it */
+    bool settling; /* settle() runs */
     bool finalized; /* commit or abort was called */
     Error *err;
     JobTxn *txn;
     LIST_ENTRY(Job) list, txn_list;
     AioTimer *sleep_timer;
+    /* Called when the result, 0 or -errno, is final and the driver has let go
+     * of all; by the main loop.  NULL: nobody waits for it. */
+    void (*ended)(void *opaque, int ret);
+    void *ended_opaque;
 
     /* --- any thread --- */
     ProgressMeter progress;

@@ -156,7 +156,8 @@ static const FaultScript scripts[] = {
       BACKUP("bitmap", BY_BITMAP("always")) "write 0 96 60\n" "wait j\n"
       REST },
     { "backup-always-cancelled", WITH_BITMAP NEXT OPEN_BOTH NEXT
-      BACKUP("bitmap", BY_BITMAP("always") ", 'speed': 65536")
+      BACKUP("bitmap", BY_BITMAP("always") ", 'speed': 65536, "
+             "'x-perf': {'checkpoint-interval': 1}")
       "write 0 96 60\n" "cancel j\n" REST },
     { "backup-compressed", WITH_BITMAP NEXT OPEN_BOTH NEXT
       BACKUP("full", ", 'compress': true") "write 0 96 60\n" "wait j\n" REST },

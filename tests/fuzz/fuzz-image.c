@@ -128,14 +128,27 @@ static const BlockDriver fuzz_memory = {
 };
 
 extern const BlockDriver bdrv_blklogwrites, bdrv_null_co, bdrv_qcow2, bdrv_raw;
+extern const BlockDriver bdrv_bochs, bdrv_cloop, bdrv_dmg, bdrv_parallels;
+extern const BlockDriver bdrv_qcow, bdrv_qed, bdrv_vdi, bdrv_vhdx, bdrv_vmdk;
+extern const BlockDriver bdrv_vpc;
 extern const BlockDriver *const bdrv_drivers[];
 
 const BlockDriver *const bdrv_drivers[] = {
     &fuzz_memory,
     &bdrv_blklogwrites,
+    &bdrv_bochs,
+    &bdrv_cloop,
+    &bdrv_dmg,
     &bdrv_null_co,
+    &bdrv_parallels,
+    &bdrv_qcow,
     &bdrv_qcow2,
+    &bdrv_qed,
     &bdrv_raw,
+    &bdrv_vdi,
+    &bdrv_vhdx,
+    &bdrv_vmdk,
+    &bdrv_vpc,
     NULL,
 };
 

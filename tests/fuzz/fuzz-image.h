@@ -7,7 +7,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 
-#define FUZZ_IMAGE_MAX (4 * MiB) /* to what size an image may grow */
+#define FUZZ_IMAGE_MAX (8 * MiB) /* to what size an image may grow */
 
 /*
  * The only file, called "image"; the driver "file" opens it.  To be set up only

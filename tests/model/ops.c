@@ -497,8 +497,10 @@ static void op_backup(Model *m)
     ok = !guest_has_moved(m) &&
          QMP_TRY(m, CMD("blockdev-backup", "'job-id': '%s', 'device': '%s', "
                         "'target': '%s', 'sync': '%s', 'auto-dismiss': false, "
-                        "'speed': %d%s"), j->id, model_top(m), j->target, sync,
-                 model_draw(m, 2) ? 0 : 1 << 20, with ? with : "");
+                        "'speed': %d, 'x-perf': {'checkpoint-interval': %d}%s"),
+                 j->id, model_top(m), j->target, sync,
+                 model_draw(m, 2) ? 0 : 1 << 20, model_draw(m, 2),
+                 with ? with : "");
     if (ok) {
         fill_backup(m, j);
     }

@@ -148,7 +148,8 @@ TRANSMISSION = {
 class HostileServer:
     """Serves SIZE bytes of 0x61 on @path; wrong where the tables say."""
 
-    def __init__(self, path, options=None, commands=None):
+    def __init__(self, path, options=None, commands=None, flags=FLAGS):
+        self.flags = flags
         self.options = options or {}
         self.commands = commands or {}
         self.path = path
@@ -219,7 +220,7 @@ class HostileServer:
             elif option == SETMETA:
                 conn.sendall(meta() + reply(option, ACK))
             elif option == GO:
-                conn.sendall(info() + reply(option, ACK))
+                conn.sendall(info(flags=self.flags) + reply(option, ACK))
                 return
             else:
                 conn.sendall(reply(option, UNSUP))
@@ -245,19 +246,27 @@ class HostileServer:
 
 class LossyServer(HostileServer):
     """
-    Serves SIZE bytes that can be written.  Its flush number @fails fails, and
-    loses what was written since the flush before it, as a kernel may do.
+    Serves SIZE bytes that can be written, at first @content.  Its flush number
+    @fails fails, and loses what was written since the flush before it, as a
+    kernel may do.  Where flush number @dies should begin it loses that, too,
+    and closes its connections; but new ones can be made at once, as if it had
+    been restarted.
     """
 
-    def __init__(self, path, fails):
-        self.disk, self.stable = bytearray(SIZE), bytes(SIZE)
-        self.flushes, self.fails = 0, fails
-        super().__init__(path)
+    def __init__(self, path, fails=0, dies=0, content=b'', flags=FLAGS):
+        self.stable = content + bytes(SIZE - len(content))
+        self.disk = bytearray(self.stable)
+        self.flushes, self.fails, self.dies = 0, fails, dies
+        self.restarts = 0
+        super().__init__(path, flags=flags)
 
     def _flush(self):
         self.flushes += 1
-        if self.flushes == self.fails:
+        if self.flushes in (self.fails, self.dies):
             self.disk = bytearray(self.stable)
+            if self.flushes == self.dies:
+                self.restarts += 1
+                raise Gone()
             return 5
         self.stable = bytes(self.disk)
         return 0

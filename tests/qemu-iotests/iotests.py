@@ -670,7 +670,8 @@ def action(kind, **data):
 def plain_error(text):
     """The error of a job without what was done where: as a QEMU has it."""
     return re.sub(r"^(Data that a write was about to change could not be "
-                  r"saved: )?(Reading from|Writing to|Flushing) node '.*?' "
+                  r"saved: )?(Reading from|Writing to|Flushing|"
+                  r"Querying the block status of) node '.*?' "
                   r"failed( at offset \d+)?: ", '', text) if text else text
 
 

@@ -86,7 +86,8 @@ static bool memory_load(BdrvBitmapStore *store, Error **errp)
         }
         bdrv_dirty_bitmap_set_persistent(b, true);
         if (!s->current || hbitmap_size(s->bits) != bdrv_dirty_bitmap_size(b)) {
-            bdrv_dirty_bitmap_set_inconsistent(b);
+            bdrv_dirty_bitmap_set_inconsistent(
+                b, BITMAP_INCONSISTENCY_CRASH);
         } else {
             bdrv_dirty_bitmap_merge_bits(b, s->bits);
             if (!s->records) {

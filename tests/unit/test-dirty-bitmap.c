@@ -209,7 +209,7 @@ static const char *reason(Flags f, BdrvBitmapOp op)
 static void put_into(BdrvDirtyBitmap *b, Flags f)
 {
     if (f.bad) {
-        bdrv_dirty_bitmap_set_inconsistent(b);
+        bdrv_dirty_bitmap_set_inconsistent(b, BITMAP_INCONSISTENCY_CRASH);
     } else if (f.disabled) {
         bdrv_dirty_bitmap_disable(b);
     }

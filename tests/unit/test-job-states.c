@@ -12,7 +12,7 @@ static const char *const allowed[JOB_STATUS__MAX] = {
     [JOB_STATUS_RUNNING] = "cancel pause resume set-speed change",
     [JOB_STATUS_PAUSED] = "cancel pause resume set-speed change",
     [JOB_STATUS_READY] = "cancel pause resume set-speed complete change",
-    [JOB_STATUS_STANDBY] = "cancel pause resume set-speed change",
+    [JOB_STATUS_STANDBY] = "cancel pause resume set-speed complete change",
     [JOB_STATUS_WAITING] = "cancel",
     [JOB_STATUS_PENDING] = "cancel finalize",
     [JOB_STATUS_CONCLUDED] = "dismiss",
@@ -163,6 +163,7 @@ static TestJob *new_job(int flags)
 typedef struct Model {
     JobStatus status;
     bool user_paused, manual_finalize, manual_dismiss, ready;
+    bool completing; /* when it is resumed */
     bool error; /* ended by cancelling */
 } Model;
 
@@ -202,12 +203,18 @@ static bool model_verb(Model *m, JobVerb verb)
     case JOB_VERB_RESUME:
         m->user_paused = false;
         m->status = model_awake(m);
+        if (m->completing) {
+            model_end(m, false);
+        }
         break;
     case JOB_VERB_CANCEL:
         model_end(m, true);
         break;
     case JOB_VERB_COMPLETE:
-        model_end(m, false);
+        m->completing = true;
+        if (!m->user_paused) {
+            model_end(m, false);
+        }
         break;
     case JOB_VERB_FINALIZE:
         m->manual_finalize = false;
@@ -371,6 +378,94 @@ static void test_pause_count(void)
     g_assert(!job_get("job"));
 }
 
+/* --- settling --- */
+
+static Coroutine *settler; /* waits in settle() */
+static int prepares;
+
+static int coroutine_fn test_settle(Job *job, Error **errp)
+{
+    g_assert_cmpint(prepares, ==, 0);
+    settler = coroutine_self();
+    coroutine_yield();
+    settler = NULL;
+    return container_of(job, TestJob, job)->result;
+}
+
+static int test_prepare(Job *job)
+{
+    g_assert(!settler);
+    prepares++;
+    return 0;
+}
+
+static bool test_cancel(Job *job, bool force)
+{
+    if (settler) {
+        co_wake(settler);
+    }
+    return true;
+}
+
+/* Both of one transaction, until they are pending; the first settles. */
+static void start_two(TestJob *s[2], JobDriver drivers[2])
+{
+    JobTxn *txn = job_txn_new();
+
+    drivers[0].settle = test_settle;
+    drivers[0].cancel = test_cancel;
+    for (int i = 0; i < 2; i++) {
+        drivers[i].prepare = test_prepare;
+        s[i] = container_of(job_create(i ? "other" : "job", &drivers[i], txn,
+                                       aio_main_context(), JOB_MANUAL_FINALIZE,
+                                       &error_abort), TestJob, job);
+        s[i]->stop = true;
+    }
+    job_start(&s[0]->job);
+    job_start(&s[1]->job);
+    job_txn_unref(txn);
+    settle();
+}
+
+/* It ends with @result, or, if that is > 0, is cancelled. */
+static void try_settle(int result)
+{
+    JobDriver drivers[2] = {test_driver, test_driver};
+    Error *err = NULL;
+    TestJob *s[2];
+
+    reset_counts();
+    prepares = 0;
+    job_event_hooks.status_change = NULL; /* it knows one job */
+    start_two(s, drivers);
+    s[0]->result = MIN(result, 0);
+    g_assert(job_finalize(&s[1]->job, &error_abort));
+    g_assert(!job_finalize(&s[0]->job, &err));
+    check_message(err, "Job 'job' is being finalized already");
+    settle();
+    g_assert(settler && prepares == 0);
+    g_assert_cmpint(s[0]->job.status, ==, JOB_STATUS_PENDING);
+    if (result > 0) {
+        g_assert(job_user_cancel(&s[0]->job, true, &error_abort));
+    } else {
+        co_wake(settler);
+    }
+    settle();
+    g_assert(!settler && !job_next(NULL));
+    g_assert_cmpint(prepares, ==, result ? 0 : 2);
+    g_assert_cmpint(commits, ==, result ? 0 : 2);
+    g_assert_cmpint(aborts, ==, result ? 2 : 0);
+    g_assert_cmpint(cleans, ==, 2);
+    job_event_hooks.status_change = on_status;
+}
+
+static void test_settling(void)
+{
+    try_settle(0);
+    try_settle(-EIO);
+    try_settle(1);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -387,6 +482,7 @@ int main(int argc, char **argv)
     g_test_add_func("/job/states/messages", test_messages);
     g_test_add_func("/job/states/pause-count", test_pause_count);
     g_test_add_func("/job/states/random", test_random);
+    g_test_add_func("/job/states/settling", test_settling);
     ret = g_test_run();
     aio_main_cleanup();
     return ret;

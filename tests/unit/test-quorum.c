@@ -240,6 +240,7 @@ static void test_errors(void)
     assert_events("[c1 write 28 8192+4096]");
     g_assert_cmpint(blk_flush(f.blk), ==, 0);
     assert_events("[c1 flush 5 0+0]");
+    g_assert_cmpint(bdrv_lost_writes(blk_bs(f.blk)), ==, 0);
     assert_read(&f, 0, 4096, 1);
     assert_events("[c1 read 28 0+4096]");
 
@@ -254,6 +255,7 @@ static void test_errors(void)
     f.d[1]->fail_flush = 1;
     g_assert_cmpint(blk_flush(f.blk), ==, -EIO);
     assert_events("[c1 flush 5 0+0][c2 flush 5 0+0]");
+    g_assert_cmpint(bdrv_lost_writes(blk_bs(f.blk)), ==, 1);
     f.d[1]->fail_on = false;
     f.d[1]->fail_read = f.d[1]->fail_write = 0;
     g_assert_cmpint(blk_flush(f.blk), ==, 0);

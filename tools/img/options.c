@@ -54,6 +54,14 @@ typedef struct OptionHelp {
     const char *text;
 } OptionHelp;
 
+/* Those of the file that all formats have. */
+#define HINT_HELP { "extent_size_hint=<size>", \
+                    "Extent size hint for the image file, 0 to disable" }
+#define NOCOW_HELP { "nocow=<bool (on/off)>", \
+                     "Turn off copy-on-write (valid only on btrfs)" }
+#define PREALLOC_HELP { "preallocation=<str>", "Preallocation mode " \
+                        "(allowed values: off, falloc, full)" }
+
 /* In alphabetical order, including those of the file. */
 static const OptionHelp qcow2_help[] = {
     { "backing_file=<str>", "File name of a base image" },
@@ -62,11 +70,9 @@ static const OptionHelp qcow2_help[] = {
     { "compat=<str>", "Compatibility level (v2 [0.10] or v3 [1.1])" },
     { "compression_type=<str>",
       "Compression method used for image cluster compression" },
-    { "extent_size_hint=<size>",
-      "Extent size hint for the image file, 0 to disable" },
+    HINT_HELP,
     { "lazy_refcounts=<bool (on/off)>", "Postpone refcount updates" },
-    { "nocow=<bool (on/off)>",
-      "Turn off copy-on-write (valid only on btrfs)" },
+    NOCOW_HELP,
     { "preallocation=<str>", "Preallocation mode (allowed values: off, "
       "metadata, falloc, full)" },
     { "refcount_bits=<num>", "Width of a reference count entry in bits" },
@@ -75,32 +81,93 @@ static const OptionHelp qcow2_help[] = {
 };
 
 static const OptionHelp raw_help[] = {
-    { "extent_size_hint=<size>",
-      "Extent size hint for the image file, 0 to disable" },
-    { "nocow=<bool (on/off)>",
-      "Turn off copy-on-write (valid only on btrfs)" },
-    { "preallocation=<str>",
-      "Preallocation mode (allowed values: off, falloc, full)" },
+    HINT_HELP, NOCOW_HELP, PREALLOC_HELP,
     { "size=<size>", "Virtual disk size" },
     { 0 },
 };
 
-static bool is_of_file(const char *option)
+static const OptionHelp vdi_help[] = {
+    HINT_HELP, NOCOW_HELP, PREALLOC_HELP,
+    { "size=<size>", "Virtual disk size" },
+    { "static=<bool (on/off)>", "VDI static (pre-allocated) image" },
+    { 0 },
+};
+
+static const OptionHelp vhdx_help[] = {
+    { "block_size=<size>", "Block size, a power of two from 1 MB to 256 MB; "
+      "0 means that it depends on the image size" },
+    { "block_state_zero=<bool (on/off)>",
+      "Blocks that were never written are known to be zero; the default" },
+    HINT_HELP,
+    { "log_size=<size>", "Log size, a multiple of 1 MB" },
+    NOCOW_HELP, PREALLOC_HELP,
+    { "size=<size>", "Virtual disk size; max of 64TB" },
+    { "subformat=<str>", "dynamic (default) or fixed" },
+    { 0 },
+};
+
+static const OptionHelp vmdk_help[] = {
+    { "adapter_type=<str>",
+      "Virtual adapter type: ide (default), lsilogic, buslogic, legacyESX" },
+    { "backing_file=<str>", "File name of a base image" },
+    { "backing_fmt=<str>", "Format of the base image, which must be vmdk" },
+    { "compat6=<bool (on/off)>", "VMDK version 6 image" },
+    HINT_HELP,
+    { "hwversion=<str>", "VMDK hardware version" },
+    NOCOW_HELP, PREALLOC_HELP,
+    { "size=<size>", "Virtual disk size" },
+    { "subformat=<str>", "monolithicSparse (default), monolithicFlat, "
+      "twoGbMaxExtentSparse, twoGbMaxExtentFlat or streamOptimized" },
+    { "toolsversion=<str>", "VMware guest tools version" },
+    { "zeroed_grain=<bool (on/off)>", "Zeroes need no space in the image" },
+    { 0 },
+};
+
+static const OptionHelp vpc_help[] = {
+    HINT_HELP,
+    { "force_size=<bool (on/off)>", "The disk has exactly the size, rather "
+      "than that of the next larger geometry" },
+    NOCOW_HELP, PREALLOC_HELP,
+    { "size=<size>", "Virtual disk size" },
+    { "subformat=<str>", "dynamic (default) or fixed" },
+    { 0 },
+};
+
+/* The formats that can be created. */
+static const struct {
+    const char *format;
+    const OptionHelp *help;
+} help_of_format[] = {
+    { "file", raw_help }, { "qcow2", qcow2_help }, { "raw", raw_help },
+    { "vdi", vdi_help }, { "vhdx", vhdx_help }, { "vmdk", vmdk_help },
+    { "vpc", vpc_help },
+};
+
+/* Is it an option of the file, and not of @format? */
+static bool is_of_file(const char *format, const char *option)
 {
     return g_str_has_prefix(option, "nocow") ||
-           g_str_has_prefix(option, "extent_size_hint");
+           g_str_has_prefix(option, "extent_size_hint") ||
+           (strcmp(format, "qcow2") &&
+            g_str_has_prefix(option, "preallocation"));
 }
 
+/* NULL: such images cannot be created. */
 static const OptionHelp *options_of(const char *format)
 {
-    return !strcmp(format, "qcow2") ? qcow2_help : raw_help;
+    for (size_t i = 0; i < ARRAY_SIZE(help_of_format); i++) {
+        if (!strcmp(help_of_format[i].format, format)) {
+            return help_of_format[i].help;
+        }
+    }
+    return NULL;
 }
 
 bool img_knows_option(const char *format, const char *option)
 {
     size_t len = strlen(option);
 
-    for (const OptionHelp *o = options_of(format); o->option; o++) {
+    for (const OptionHelp *o = options_of(format); o && o->option; o++) {
         if (!strncmp(o->option, option, len) && o->option[len] == '=') {
             return true;
         }
@@ -110,14 +177,13 @@ bool img_knows_option(const char *format, const char *option)
 
 bool img_list_options(const char *format, bool with_file)
 {
-    bool is_qcow2 = !strcmp(format, "qcow2");
     const OptionHelp *o = options_of(format);
 
     if (!bdrv_find_format(format)) {
         error_report("Unknown file format '%s'", format);
         return false;
     }
-    if (!is_qcow2 && strcmp(format, "raw") && strcmp(format, "file")) {
+    if (!o) {
         error_report("Format driver '%s' does not support image creation",
                      format);
         return false;
@@ -128,8 +194,7 @@ bool img_list_options(const char *format, bool with_file)
         printf("Supported %s options:\n", format);
     }
     for (; o->option; o++) {
-        if (with_file || !(is_of_file(o->option) ||
-                           (!is_qcow2 && !strncmp(o->option, "prea", 4)))) {
+        if (with_file || !is_of_file(format, o->option)) {
             printf("  %-22s - %s\n", o->option, o->text);
         }
     }

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* An untrusted DMG image. */
+#include "qemu/osdep.h"
+#include "fuzz-format.h"
+
+const char fuzz_format[] = "dmg";
+void (*const fuzz_format_make)(const uint8_t *data, size_t size) =
+    fuzz_image_set;
