@@ -109,7 +109,7 @@ static void set_stored(BlockDriverState *bs, const BdrvDirtyBitmap *only)
 
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
         if ((!only || bitmap == only) && bdrv_dirty_bitmap_to_store(bitmap)) {
-            bitmap->stale = false;
+            bdrv_dirty_bitmap_set_stale(bitmap, false);
         }
     }
 }
