@@ -154,17 +154,21 @@ bool blockdev_action_bitmap_remove(const TransactionAction *action,
 {
     BdrvDirtyBitmap *bitmap = find_for(
         action->u.block_dirty_bitmap_remove.data, BDRV_BITMAP_OP_REMOVE, errp);
+    bool persistent;
 
     if (!bitmap) {
         return false;
     }
-    if (bdrv_dirty_bitmap_persistent(bitmap) &&
+    persistent = bdrv_dirty_bitmap_persistent(bitmap);
+    /* First of all, so that a job does not store it again. */
+    bdrv_dirty_bitmap_skip_store(bitmap, true);
+    if (persistent &&
         !bdrv_remove_stored_dirty_bitmap(bdrv_dirty_bitmap_bs(bitmap),
                                          bdrv_dirty_bitmap_name(bitmap),
                                          errp)) {
+        bdrv_dirty_bitmap_skip_store(bitmap, false);
         return false;
     }
-    bdrv_dirty_bitmap_skip_store(bitmap, true);
     bdrv_dirty_bitmap_set_busy(bitmap, true);
     tran_add(btx->tran, &remove_drv, step_new(bitmap));
     return true;

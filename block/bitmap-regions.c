@@ -137,8 +137,13 @@ bool bdrv_bitmap_regions_wanted(const BdrvBitmapRegions *r, int64_t offset,
                                 int64_t *next)
 {
     int64_t i = offset >> r->shift;
-    bool wanted = i < r->n && has(r->wanted, i);
+    bool wanted;
 
+    if (offset >= r->size) {
+        *next = INT64_MAX;
+        return false;
+    }
+    wanted = has(r->wanted, i);
     while (i < r->n && has(r->wanted, i) == wanted) {
         i++;
     }

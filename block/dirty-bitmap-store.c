@@ -102,6 +102,18 @@ static bool any_to_store(BlockDriverState *bs)
     return false;
 }
 
+/* What is stored is current: begin() need not store it anew. */
+static void set_stored(BlockDriverState *bs, const BdrvDirtyBitmap *only)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if ((!only || bitmap == only) && bdrv_dirty_bitmap_to_store(bitmap)) {
+            bdrv_dirty_bitmap_set_stale(bitmap, false);
+        }
+    }
+}
+
 static void release_stored(BlockDriverState *bs, const BdrvDirtyBitmap *only)
 {
     BdrvDirtyBitmap *bitmap, *next;
@@ -130,6 +142,9 @@ bool coroutine_mixed_fn bdrv_bitmap_store_save(BlockDriverState *bs,
     }
     if (store && !bitmap) {
         store->begun = false;
+    }
+    if (any) {
+        set_stored(bs, bitmap);
     }
     if (any && release) {
         release_stored(bs, bitmap);
@@ -468,18 +483,21 @@ static bool all_idle(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* Records again; if that fails, writes are refused until it succeeds. */
+/*
+ * Records again; if that fails, writes are refused until it succeeds.  What is
+ * read-only would not be kept safe.
+ */
 static void begin_or_owe(BlockDriverState *bs)
 {
     Error *err = NULL;
 
+    set_readonly(bs, false);
     if (!bdrv_bitmap_store_begin(bs, NULL, &err)) {
         bdrv_node(bs)->bitmaps.store->owed = true;
         error_prepend(&err, "%s: Failed to make dirty bitmaps writable: ",
                       bs->node_name);
         error_report_err(err);
     }
-    set_readonly(bs, false);
 }
 
 static void reopen_abort(void *opaque)

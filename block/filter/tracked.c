@@ -200,6 +200,27 @@ static bool coroutine_mixed_fn fit_image(TrackedState *s, Error **errp)
 
 /* --- the store --- */
 
+/* The store that is called by the core is the one around it. */
+static void pass_owed(TrackedState *s)
+{
+    s->store.owed |= s->inner->owed;
+    s->inner->owed = false;
+}
+
+/*
+ * A bitmap that begins, or loses bits, begins with what was written before: if
+ * that were lost later, the disk would be another one where it is clean.
+ */
+static bool coroutine_mixed_fn flush_disk(TrackedState *s, Error **errp)
+{
+    int ret = bdrv_flush(s->store.bs->file->bs);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not flush the disk");
+    }
+    return ret == 0;
+}
+
 static bool store_can_store(BdrvBitmapStore *store, const char *name,
                             uint64_t granularity, Error **errp)
 {
@@ -224,9 +245,15 @@ static bool coroutine_mixed_fn store_begin(BdrvBitmapStore *store,
                                            Error **errp)
 {
     TrackedState *s = of_store(store);
+    bool ok;
 
+    if (!flush_disk(s, errp)) {
+        return false;
+    }
     if (bitmap) {
-        return s->inner->ops->begin(s->inner, bitmap, errp);
+        ok = s->inner->ops->begin(s->inner, bitmap, errp);
+        pass_owed(s);
+        return ok;
     }
     /* A read-only node may have been changed outside. */
     if ((!store->begun && !check_disk(s, errp)) || !fit_image(s, errp) ||
@@ -234,6 +261,7 @@ static bool coroutine_mixed_fn store_begin(BdrvBitmapStore *store,
         !record(s, &(BdrvBitmapDisk){ 0 }, errp)) {
         return false;
     }
+    s->inner->owed = false;
     s->covered = store->bs->total_bytes;
     return true;
 }
@@ -244,42 +272,53 @@ static bool coroutine_mixed_fn store_save(BdrvBitmapStore *store,
                                           Error **errp)
 {
     TrackedState *s = of_store(store);
+    bool ok;
 
-    if (!fit_image(s, errp) ||
+    if (!flush_disk(s, errp) || !fit_image(s, errp) ||
         (!bitmap && !record(s, &(BdrvBitmapDisk){ .closed = true }, errp))) {
         return false;
     }
-    return s->inner->ops->save(s->inner, bitmap, errp);
+    ok = s->inner->ops->save(s->inner, bitmap, errp);
+    pass_owed(s);
+    return ok;
 }
 
 static bool coroutine_mixed_fn store_sync(BdrvBitmapStore *store, Error **errp)
 {
     TrackedState *s = of_store(store);
     int64_t bytes = store->bs->total_bytes;
+    bool ok;
 
-    if (!fit_image(s, errp) ||
-        (s->inner->ops->sync && !s->inner->ops->sync(s->inner, errp))) {
+    if (!flush_disk(s, errp) || !fit_image(s, errp)) {
         return false;
     }
-    s->covered = bytes;
-    return true;
+    ok = !s->inner->ops->sync || s->inner->ops->sync(s->inner, errp);
+    pass_owed(s);
+    if (ok) {
+        s->covered = bytes;
+    }
+    return ok;
 }
 
 static bool coroutine_fn store_co_remove(BdrvBitmapStore *store,
                                          const char *name, Error **errp)
 {
-    BdrvBitmapStore *inner = of_store(store)->inner;
+    TrackedState *s = of_store(store);
+    bool ok = s->inner->ops->co_remove(s->inner, name, errp);
 
-    return inner->ops->co_remove(inner, name, errp);
+    pass_owed(s);
+    return ok;
 }
 
 static bool coroutine_fn store_co_resize(BdrvBitmapStore *store, int64_t bytes,
                                          Error **errp)
 {
-    BdrvBitmapStore *inner = of_store(store)->inner;
+    TrackedState *s = of_store(store);
+    bool ok = !s->inner->ops->co_resize ||
+              s->inner->ops->co_resize(s->inner, bytes, errp);
 
-    return !inner->ops->co_resize ||
-           inner->ops->co_resize(inner, bytes, errp);
+    pass_owed(s);
+    return ok;
 }
 
 /* Space that the stored bits do not cover is stored first. */
@@ -315,8 +354,11 @@ static int coroutine_fn store_co_write_intent(BdrvBitmapStore *store,
     if (G_UNLIKELY(MIN(end, bs->total_bytes) > s->covered)) {
         ret = cover(s);
     }
-    return ret < 0 || !inner->ops->co_write_intent
-        ? ret : inner->ops->co_write_intent(inner, offset, bytes);
+    if (ret == 0 && inner->ops->co_write_intent) {
+        ret = inner->ops->co_write_intent(inner, offset, bytes);
+        pass_owed(s);
+    }
+    return ret;
 }
 
 static void store_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap)

@@ -20,14 +20,17 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/header-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 #include "qemu/aio.h"
 #include "qemu/iov.h"
 
-#define REGION_BYTES (16 * MiB)
 #define PAGE_BYTES 4096 /* written at once, in place */
 #define QUIET_NS INT64_C(5000000000)
+
+int64_t qcow2_ahead_region = 16 * MiB;
+int64_t qcow2_ahead_max;
 
 typedef struct AheadBitmap {
     BdrvDirtyBitmap *bitmap;
@@ -195,24 +198,45 @@ static int coroutine_fn add_cluster(const StorePart *p, uint32_t i)
     return MIN(ret, 0);
 }
 
+/*
+ * Bits that a command or a job has removed stay until all are stored at once
+ * (qcow2_ahead_sync()): adds those of the page that is stored at @offset.
+ */
+static int coroutine_fn keep_old_bits(const StorePart *p, uint64_t offset,
+                                      uint8_t *buf)
+{
+    g_autofree uint8_t *old = g_malloc(p->page_bytes);
+    int ret = bdrv_pread(p->bs->file, offset, p->page_bytes, old);
+
+    for (size_t i = 0; ret >= 0 && i < p->page_bytes; i++) {
+        buf[i] |= old[i];
+    }
+    return MIN(ret, 0);
+}
+
 static int coroutine_fn store_page(const StorePart *p, int64_t pos)
 {
     Qcow2State *s = p->bs->opaque;
     uint32_t i = pos / p->span;
     uint64_t entry = p->b->table[i], at = entry & QCOW2_OFFSET_MASK;
     uint8_t *buf = bdrv_try_blockalign(p->bs->file->bs, p->page_bytes);
+    bool stale;
     int ret = 0;
 
     if (!buf) {
         return -ENOMEM;
     }
     get_bits(p, pos, p->page, buf, p->page_bytes);
+    stale = bdrv_dirty_bitmap_stale(p->b->bitmap);
     if (at) {
-        ret = bdrv_pwrite(p->bs->file,
-                          at + pos % p->span / p->page * p->page_bytes,
-                          p->page_bytes, buf);
-        s->high_water = MAX(s->high_water, at + s->cluster_size);
-    } else if (!page_is_implied(p, pos, entry, buf)) {
+        at += pos % p->span / p->page * p->page_bytes;
+        ret = stale ? keep_old_bits(p, at, buf) : 0;
+        if (ret == 0) {
+            ret = bdrv_pwrite(p->bs->file, at, p->page_bytes, buf);
+        }
+        s->high_water = MAX(s->high_water, at + p->page_bytes);
+    } else if (!(entry && stale) &&
+               !page_is_implied(p, pos, entry, buf)) {
         ret = add_cluster(p, i);
     }
     qemu_vfree(buf);
@@ -237,7 +261,7 @@ static int coroutine_fn store_regions_of(BlockDriverState *bs, AheadBitmap *b,
     for (size_t i = 0; ret == 0 && i < n; i++) {
         int64_t pos = MAX(ROUND_DOWN(offsets[i], p.page), done);
 
-        end = MIN(offsets[i] + REGION_BYTES, size);
+        end = MIN(offsets[i] + qcow2_ahead_region, size);
         for (; ret == 0 && pos < end && pos / p.span < b->n; pos += p.page) {
             ret = store_page(&p, pos);
             done = pos + p.page;
@@ -281,7 +305,8 @@ static Qcow2Ahead *get_ahead(BlockDriverState *bs)
         a->bitmaps = g_array_new(FALSE, FALSE, sizeof(AheadBitmap));
         g_array_set_clear_func(a->bitmaps, clear_ahead_bitmap);
         a->regions = bdrv_bitmap_regions_new(
-            size, REGION_BYTES, bdrv_bitmap_regions_default_max(size),
+            size, qcow2_ahead_region,
+            qcow2_ahead_max ?: bdrv_bitmap_regions_default_max(size),
             &s->bitmap_lock, &ops, bs);
         qcow2_ahead_start_timer(bs);
     }
@@ -337,7 +362,7 @@ static void coroutine_fn close_quiet_entry(void *opaque)
     bdrv_dec_in_flight(owner);
 }
 
-static void tick(void *opaque)
+void qcow2_ahead_tick(void *opaque)
 {
     BlockDriverState *bs = opaque;
     Qcow2State *s = bs->opaque;
@@ -357,7 +382,8 @@ void qcow2_ahead_start_timer(BlockDriverState *bs)
     Qcow2State *s = bs->opaque;
 
     if (s->ahead && !s->ahead->timer) {
-        s->ahead->timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO, tick, bs);
+        s->ahead->timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO,
+                                        qcow2_ahead_tick, bs);
         aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
     }
 }
@@ -444,6 +470,23 @@ static bool coroutine_mixed_fn adopt_all(BlockDriverState *bs, GPtrArray *dir)
     return true;
 }
 
+/*
+ * What an earlier process has left in the host's caches is to survive more from
+ * now on.
+ */
+static int coroutine_mixed_fn make_durable(BlockDriverState *bs,
+                                           GPtrArray *dir)
+{
+    for (guint i = 0; i < dir->len; i++) {
+        if (qcow2_bitmap_is_ahead(dir->pdata[i])) {
+            int ret = qcow2_update_header(bs); /* else nothing is flushed */
+
+            return ret < 0 ? ret : qcow2_flush_file(bs);
+        }
+    }
+    return 0;
+}
+
 static void keep_all(BlockDriverState *bs, GPtrArray *dir)
 {
     Qcow2State *s = bs->opaque;
@@ -455,10 +498,11 @@ static void keep_all(BlockDriverState *bs, GPtrArray *dir)
 
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
+        BdrvDirtyBitmap *bitmap =
+            bdrv_dirty_bitmap_find(qcow2_bitmap_owner(s), b->name);
 
-        if (b->table && b->level != QCOW2_AHEAD_NONE) {
-            keep(get_ahead(bs),
-                 bdrv_dirty_bitmap_find(qcow2_bitmap_owner(s), b->name), b);
+        if (bitmap && b->table && b->level != QCOW2_AHEAD_NONE) {
+            keep(get_ahead(bs), bitmap, b);
         }
     }
 }
@@ -476,10 +520,13 @@ bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp)
     if (!dir) {
         return false;
     }
-    if (!adopt_all(bs, dir)) {
-        return true;
+    ret = make_durable(bs, dir);
+    if (ret == 0) {
+        if (!adopt_all(bs, dir)) {
+            return true;
+        }
+        ret = qcow2_write_notes(bs, dir);
     }
-    ret = qcow2_write_notes(bs, dir);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the header");
         return false;
@@ -575,6 +622,10 @@ static void coroutine_fn sync_entry(void *opaque)
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
+    if (s->growing || s->broken) {
+        call->ok = true; /* the resize does it in the end; or nobody does */
+        return;
+    }
     call->ok = sync_locked(call->bs, call->errp);
 }
 
@@ -596,7 +647,12 @@ static int coroutine_fn give_up(BlockDriverState *bs, int ret)
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
-    return s->ahead->bitmaps->len == 0 || drop(bs, true, why, NULL) ? 0 : ret;
+    if (s->ahead->bitmaps->len == 0 || drop(bs, true, why, NULL)) {
+        return 0;
+    }
+    /* What the header says is not known: begin() comes before other writes. */
+    s->bitmap_store.owed = true;
+    return ret;
 }
 
 int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,

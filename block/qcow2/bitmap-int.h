@@ -149,6 +149,13 @@ uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
 
 /* --- bitmap-ahead.c: bitmaps that are safe while the image is written --- */
 
+/* Bytes of a region, and of those that are open (0: the default); for tests,
+ * whose disks are small. */
+extern int64_t qcow2_ahead_region, qcow2_ahead_max;
+/* Closes the regions that were not used since the last call; @opaque: the node.
+ * Called by a timer. */
+void qcow2_ahead_tick(void *opaque);
+
 /*
  * Begins to keep safe what is stored and is to be kept, before it is marked in
  * use.  False if the state on disk is not known.

@@ -206,7 +206,11 @@ int coroutine_mixed_fn qcow2_write_notes(BlockDriverState *bs, GPtrArray *dir)
     return switch_header(bs, &same, dir);
 }
 
-/* Writes @dir to new clusters and makes the header refer to it. */
+/*
+ * Writes @dir to new clusters and makes the header refer to it.  A bitmap that
+ * begins, or loses bits, begins with what was written before: if that were lost
+ * later, the disk would be another one where the bitmap is clean.
+ */
 static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
 {
     Qcow2State *s = bs->opaque;
@@ -232,6 +236,9 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
     }
     if (ret >= 0) {
         ret = qcow2_evict_refcounts(bs);
+    }
+    if (ret >= 0) {
+        ret = qcow2_write_l2_tables(bs); /* where the data is, see above */
     }
     if (ret >= 0) {
         ret = qcow2_flush_file(bs);
@@ -456,6 +463,7 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not remove bitmap '%s' from the "
                          "image", name);
+        store->owed |= s->bitmaps_unsure; /* begin() before other writes */
         return false;
     }
     qcow2_ahead_forget(store, bdrv_dirty_bitmap_find(store->bs, name));

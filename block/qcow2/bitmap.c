@@ -506,12 +506,17 @@ fail:
     return false;
 }
 
-/* The disk cannot be resized with bitmaps that cannot follow. */
+/*
+ * The disk cannot be resized with bitmaps that cannot follow.  What is cut off
+ * may be lost before the size changes, so the bitmaps must have that range.
+ */
 bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
                                           int64_t bytes, Error **errp)
 {
     Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
     g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(s->image, errp);
+    int64_t cut = store->bs->total_bytes - bytes;
+    int ret;
 
     for (guint i = 0; dir && i < dir->len; i++) {
         const Qcow2Bitmap *b = dir->pdata[i];
@@ -530,5 +535,10 @@ bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
             return false;
         }
     }
-    return dir != NULL;
+    ret = dir && cut > 0 ? qcow2_ahead_co_write_intent(store, bytes, cut) : 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not store that the disk becomes "
+                         "smaller");
+    }
+    return dir && ret == 0;
 }

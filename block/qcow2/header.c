@@ -643,7 +643,7 @@ static bool name_is_there(BlockDriverState *bs, size_t used)
     Qcow2State *s = bs->opaque;
 
     return s->name_on_disk && !strcmp(s->name_on_disk, bs->backing_file) &&
-           s->name_offset >= MAX(used, ATOMIC_BYTES);
+           s->name_offset >= ROUND_UP(used, ATOMIC_BYTES);
 }
 
 /* Sets the place of the name in @h, and puts it there. */
@@ -652,6 +652,7 @@ static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
 {
     Qcow2State *s = bs->opaque;
     size_t len = bs->backing_file ? strlen(bs->backing_file) : 0;
+    bool apart;
 
     if (len == 0) {
         return 0;
@@ -662,6 +663,7 @@ static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
         return 0;
     }
     h->backing_offset = place_for_name(s, out->len, len);
+    apart = h->backing_offset >= ATOMIC_BYTES;
     if (h->backing_offset == 0) {
         /* The cluster is too small for two names: not atomic. */
         h->backing_offset = out->len;
@@ -669,7 +671,7 @@ static int coroutine_mixed_fn place_name(BlockDriverState *bs, Qcow2Header *h,
             return -ENOSPC;
         }
     }
-    if (h->backing_offset == out->len) {
+    if (!apart) {
         g_byte_array_append(out, (const uint8_t *)bs->backing_file, len);
         return 0;
     }
@@ -716,7 +718,7 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
     Qcow2Header h = {
         .version = s->version,
         .cluster_bits = s->cluster_bits,
-        .size = s->size,
+        .size = s->growing ? s->old_size : s->size,
         .l1_size = s->l1_size,
         .l1_offset = s->l1_offset,
         .reftable_offset = s->rt_offset,

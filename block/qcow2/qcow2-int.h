@@ -83,7 +83,9 @@ typedef struct Qcow2State {
 
     /* --- under lock --- */
     uint64_t incompatible, compatible, autoclear;
-    int64_t size; /* of the disk, as in the header */
+    int64_t size; /* of the disk, as in the header if it is not ... */
+    bool growing; /* ... getting this size, and was: */
+    int64_t old_size;
     Qcow2BitmapExt bitmaps;
     bool bitmaps_unsure; /* the state on disk is unknown: a change of the header
                             or of the directory failed half way */

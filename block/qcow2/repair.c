@@ -78,6 +78,20 @@ static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
     }
     qcow2_check_say(c, "Marking the bitmaps as inconsistent: they do not "
                     "record what was lost");
+    if (c->s->autoclear & QCOW2_AUTOCLEAR_AHEAD) {
+        int ret;
+
+        /* They are in use, and would be trusted for their notes. */
+        c->s->autoclear &= ~QCOW2_AUTOCLEAR_AHEAD;
+        g_array_set_size(c->s->notes, 0);
+        ret = qcow2_update_header(c->bs);
+        if (ret == 0) {
+            ret = qcow2_flush_file(c->bs);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+    }
     while ((bitmap = bdrv_dirty_bitmap_next(c->bs, bitmap))) {
         if (bdrv_dirty_bitmap_busy(bitmap)) {
             return -EBUSY;

@@ -320,6 +320,8 @@ static int coroutine_fn grow_tables(BlockDriverState *bs, int64_t size)
         ret = drop_behind(bs, ROUND_UP(s->size, s->cluster_size), size);
     }
     if (ret == 0) {
+        s->growing = true;
+        s->old_size = s->size;
         s->size = size;
     }
     return ret;
@@ -352,9 +354,11 @@ static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
     }
     if (ret < 0) {
         s->size = old;
+        s->growing = false;
         /* If this fails, the next growth drops them. */
         (void)drop_behind(bs, ROUND_UP(old, s->cluster_size), size);
     }
+    s->growing = false;
     co_mutex_unlock(&s->lock);
     return ret;
 }

@@ -51,7 +51,8 @@ void bdrv_bitmap_regions_free(BdrvBitmapRegions *r);
 int64_t bdrv_bitmap_regions_open_bytes(const BdrvBitmapRegions *r);
 /*
  * The region at @offset is open or being opened.  *@next: where the next region
- * starts that is not in the same state, or the end of the disk.
+ * starts that is not in the same state, or the end of the disk; beyond that end
+ * INT64_MAX: the disk may have grown.
  */
 bool bdrv_bitmap_regions_wanted(const BdrvBitmapRegions *r, int64_t offset,
                                 int64_t *next);

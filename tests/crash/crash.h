@@ -203,9 +203,12 @@ typedef struct CrashMachine {
     CrashLog *log;
     GRand *rand;       /* of the delays */
     unsigned slow;     /* percent of requests that take long */
+    bool no_peer;      /* a name is too long for files */
+    unsigned broken;   /* a bit each disk: writes and flushes fail */
 } CrashMachine;
 
-/* The machine whose disks are opened by the names "disk0", "disk1" ... */
+/* The machine whose disks are opened by the names "disk0", "disk1" ...; more of
+ * the name may follow after a "-". */
 extern CrashMachine *crash_machine;
 /* An empty machine, not live. */
 CrashMachine *crash_machine_new(void);

@@ -126,7 +126,7 @@ bool crash_peer_check(GString *why)
     g_autofree char *dir = NULL, *out = NULL, *err = NULL;
     int status;
 
-    if (!have_peer()) {
+    if (!have_peer() || crash_machine->no_peer) {
         return true;
     }
     dir = g_dir_make_tmp("crash-XXXXXX", NULL);

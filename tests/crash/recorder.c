@@ -112,7 +112,7 @@ static int rec_open(BlockDriverState *bs, const BlockdevOptions *options,
     const char *name = options->u.file.filename;
 
     if (!g_str_has_prefix(name, "disk") || name[4] < '0' ||
-        name[4] >= '0' + CRASH_DISKS || name[5]) {
+        name[4] >= '0' + CRASH_DISKS || (name[5] && name[5] != '-')) {
         error_setg(errp, "There is no disk called '%s'", name);
         return -ENOENT;
     }
@@ -178,6 +178,9 @@ static int coroutine_fn change(BlockDriverState *bs, CrashOpKind kind,
     };
     CrashOp *op;
 
+    if (m->broken >> s->disk & 1) {
+        return -EIO;
+    }
     if (!m->live) {
         crash_op_apply(&now_op, disk_of(bs));
         return 0;

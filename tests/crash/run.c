@@ -4,6 +4,7 @@
  *
  *   CRASH_SEEDS=N    seeds 1 to N, for each program
  *   CRASH_SEED=N     this one only
+ *   CRASH_FIRST=N    from this one on, with CRASH_SEEDS
  *   CRASH_BUDGET=N   states to look at, for each seed
  *   CRASH_STEPS=N    requests of a guest: the same ones, but fewer (or more)
  *   CRASH_COUNT=1    continues after a fault, and counts seeds that have one
@@ -150,7 +151,7 @@ static void test_program(const void *opaque)
 {
     const CrashProgram *program = opaque;
     unsigned only = from_env("CRASH_SEED", 0);
-    unsigned first = only ? only : 1;
+    unsigned first = only ? only : from_env("CRASH_FIRST", 1);
     unsigned last = only ? only : from_env("CRASH_SEEDS",
                                             SEEDS(program->seeds));
     uint64_t states = all_states, bad = bad_seeds;

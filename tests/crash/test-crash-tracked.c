@@ -6,6 +6,7 @@
  */
 #include "crash.h"
 
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap.h"
 #include "block/qcow2/qcow2-int.h"
 
@@ -22,6 +23,8 @@ typedef struct Tracked {
     CrashTime made;   /* from then on the bitmap is there */
     CrashTime stored; /* the last time it was stored */
     char *sha256;     /* as it was then */
+    uint8_t *cleared; /* the disk when the bitmap was cleared, as the model's */
+    CrashTime clear_start, clear_end; /* 0: it was not */
 } Tracked;
 
 static BlockDriverState *open_tracked(bool writable, Error **errp)
@@ -100,6 +103,21 @@ static void resize(CrashRun *r)
     g_assert_cmpint(ret, ==, 0);
 }
 
+/* With nothing in flight; what the guest wrote need not be durable yet. */
+static void clear(CrashRun *r, BlockDriverState *bs)
+{
+    const GByteArray *disk = r->machine->disks[0];
+    g_autofree uint8_t *data = g_malloc0(MOST);
+    Tracked *t = r->opaque;
+
+    memcpy(data, disk->data, disk->len);
+    t->cleared = crash_values(data, MOST);
+    t->clear_start = crash_log_tick(r->log);
+    bdrv_dirty_bitmap_clear(the_bitmap(bs));
+    g_assert_true(bdrv_bitmap_store_sync(bs, &error_abort));
+    t->clear_end = crash_log_tick(r->log);
+}
+
 static void run_sessions(CrashRun *r, bool resizes)
 {
     uint64_t granularity = UINT64_C(1) << g_rand_int_range(r->rand, 9, 17);
@@ -118,6 +136,8 @@ static void run_sessions(CrashRun *r, bool resizes)
         works(r, r->steps / 6);
         if (resizes) {
             resize(r);
+        } else if (i == 1) {
+            clear(r, bs);
         }
         works(r, r->steps / 6);
         g_free(t->sha256);
@@ -140,14 +160,14 @@ static void run_resizes(CrashRun *r)
 /* --- after a loss --- */
 
 /* Where it is clean, the disk is as it was when the bitmap began. */
-static bool covers(const CrashRun *r, BlockDriverState *bs, const uint8_t *data,
-                   int64_t bytes, GString *why)
+static bool covers(const uint8_t *initial, BlockDriverState *bs,
+                   const uint8_t *data, int64_t bytes, GString *why)
 {
     const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(the_bitmap(bs));
     g_autofree uint8_t *values = crash_values(data, bytes);
 
     for (int64_t pos = 0; pos < bytes; pos += CRASH_UNIT) {
-        if (values[pos / CRASH_UNIT] != r->model->initial[pos / CRASH_UNIT] &&
+        if (values[pos / CRASH_UNIT] != initial[pos / CRASH_UNIT] &&
             !hbitmap_get(bits, pos)) {
             g_string_append_printf(why, "the bitmap lacks a change at %#"
                                    PRIx64, pos);
@@ -155,6 +175,21 @@ static bool covers(const CrashRun *r, BlockDriverState *bs, const uint8_t *data,
         }
     }
     return true;
+}
+
+/* While it is being cleared, both are right. */
+static bool covers_since(const CrashRun *r, BlockDriverState *bs, CrashTime cut,
+                         const uint8_t *data, int64_t bytes, GString *why)
+{
+    const Tracked *t = r->opaque;
+    bool after = t->clear_start && cut >= t->clear_start;
+
+    if (after && covers(t->cleared, bs, data, bytes, why)) {
+        g_string_truncate(why, 0);
+        return true;
+    }
+    return (!after || cut < t->clear_end) &&
+           covers(r->model->initial, bs, data, bytes, why);
 }
 
 static bool check_node(CrashRun *r, BlockDriverState *bs, CrashTime cut,
@@ -173,7 +208,7 @@ static bool check_node(CrashRun *r, BlockDriverState *bs, CrashTime cut,
     }
     data = crash_read(bs, &bytes, why);
     if (!data || !crash_model_allows(r->model, cut, data, bytes, why) ||
-        !covers(r, bs, data, bytes, why)) {
+        !covers_since(r, bs, cut, data, bytes, why)) {
         return false;
     }
     sha256 = bdrv_dirty_bitmap_sha256(bitmap);
@@ -228,6 +263,7 @@ static void free_tracked(CrashRun *r)
 
     if (t) {
         g_free(t->sha256);
+        g_free(t->cleared);
         g_free(t);
     }
 }

@@ -234,6 +234,7 @@ static void test_wanted_ranges(void)
     g_assert_false(bdrv_bitmap_regions_wanted(regions, 5 * REGION, &next));
     g_assert_cmpint(next, ==, 10 * REGION);
     g_assert_false(bdrv_bitmap_regions_wanted(regions, 11 * REGION, &next));
+    g_assert_cmpint(next, ==, INT64_MAX);
     end();
 }
 
@@ -439,6 +440,8 @@ static void test_resize(void)
     g_assert_true(covers(4, 3));
     g_assert_true(bdrv_bitmap_regions_wanted(regions, 6 * REGION, &next));
     g_assert_cmpint(next, ==, 6 * REGION + 512);
+    g_assert_false(bdrv_bitmap_regions_wanted(regions, next, &next));
+    g_assert_cmpint(next, ==, INT64_MAX);
     start_resize(20 * REGION);
     g_assert_false(covers(7, 1));
     g_assert_cmpuint(open_now(7, 5), ==, 1);

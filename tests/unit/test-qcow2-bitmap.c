@@ -8,7 +8,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
-#include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/bitmap-int.h"
 #include "qemu/aio.h"
 #include "test-qcow2.h"
 
@@ -236,6 +236,49 @@ static void test_ahead(void)
                         BDRV_BITMAP_ACTIVE);
         g_clear_pointer(&bs, bdrv_unref);
         check_clean();
+    }
+}
+
+static void close_regions(BlockDriverState *bs)
+{
+    for (int i = 0; i < 2; i++) {
+        qcow2_ahead_tick(bs);
+        bdrv_drained_begin(bs);
+        bdrv_drained_end(bs);
+    }
+}
+
+/* Ends it after a write to [48 MiB, + 64 KiB), and returns what is stored. */
+static HBitmap *stored_after_write(BlockDriverState *bs)
+{
+    BlockBackend *blk = use(bs);
+    HBitmap *bits;
+
+    write_at(blk, 48 * MiB, 64 * KiB);
+    blk_unref(blk);
+    end_suddenly(bs);
+    bs = open_image(true);
+    bits = hbitmap_copy(bdrv_dirty_bitmap_hbitmap(find(bs, "b0")));
+    bdrv_unref(bs);
+    return bits;
+}
+
+/* What a command does counts when all of it is stored, and not before. */
+static void test_not_synced(void)
+{
+    for (int removes = 0; removes < 2; removes++) {
+        BlockDriverState *bs = open_in_use(BITMAP_SAFETY_POWER);
+        g_autoptr(HBitmap) stored = NULL;
+
+        close_regions(bs);
+        if (removes) {
+            bdrv_dirty_bitmap_clear(find(bs, "b0"));
+        } else {
+            bdrv_dirty_bitmap_set(find(bs, "b0"), 0, 64 * MiB);
+        }
+        stored = stored_after_write(bs);
+        g_assert_cmpint(hbitmap_next_zero(stored, 0, MiB), <, 0);
+        g_assert_cmpint(hbitmap_next_zero(stored, 48 * MiB, 64 * KiB), <, 0);
     }
 }
 
@@ -681,6 +724,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/roundtrip", test_roundtrips);
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
     g_test_add_func("/qcow2/bitmap/ahead", test_ahead);
+    g_test_add_func("/qcow2/bitmap/not-synced", test_not_synced);
     g_test_add_func("/qcow2/bitmap/not-ahead", test_not_ahead);
     g_test_add_func("/qcow2/bitmap/ahead-and-peer", test_ahead_and_peer);
     g_test_add_func("/qcow2/bitmap/reopen", test_reopen);
