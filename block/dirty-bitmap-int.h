@@ -39,6 +39,7 @@ struct BdrvDirtyBitmap {
     BitmapInconsistency reason; /* if it is inconsistent */
     BitmapSafety safety; /* that is wanted */
     bool kept;           /* the store keeps it at that level */
+    bool given_up;       /* ... and could not, since it began for all */
     uint64_t changes;    /* counts those of bits other than by writes */
     uint64_t storing;    /* so many when the store began to store it */
     uint64_t stored;     /* ... and has done so: fewer: it is stale */

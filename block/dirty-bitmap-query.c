@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
 #include "qapi/qapi-types-block-bitmap.h"
@@ -130,7 +131,7 @@ static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
     info->has_inconsistent = info->inconsistent;
     info->has_inconsistent_reason = info->inconsistent;
     info->inconsistent_reason = bitmap->reason;
-    if (bitmap->kept) {
+    if (bitmap->kept && !bdrv_dirty_bitmap_stale(bitmap)) {
         query_safety(bitmap, info);
     }
     return info;

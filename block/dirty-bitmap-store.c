@@ -62,6 +62,16 @@ bool coroutine_mixed_fn bdrv_bitmap_store_load(BlockDriverState *bs,
     return !store || store->ops->load(store, errp);
 }
 
+/* What could not be kept safe is tried again. */
+static void try_again(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        bitmap->given_up = false;
+    }
+}
+
 bool coroutine_mixed_fn bdrv_bitmap_store_begin(BlockDriverState *bs,
                                                 BdrvDirtyBitmap *bitmap,
                                                 Error **errp)
@@ -70,6 +80,9 @@ bool coroutine_mixed_fn bdrv_bitmap_store_begin(BlockDriverState *bs,
 
     if (!store) {
         return true;
+    }
+    if (!bitmap) {
+        try_again(bs);
     }
     if (!store->ops->begin(store, bitmap, errp)) {
         return false;
@@ -198,7 +211,7 @@ int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
 bool bdrv_dirty_bitmap_to_keep(const BdrvDirtyBitmap *bitmap)
 {
     return bitmap->name && bdrv_dirty_bitmap_persistent(bitmap) &&
-           bitmap->safety != BITMAP_SAFETY_CLOSE &&
+           bitmap->safety != BITMAP_SAFETY_CLOSE && !bitmap->given_up &&
            !bdrv_dirty_bitmap_readonly(bitmap) &&
            !bdrv_dirty_bitmap_inconsistent(bitmap);
 }
@@ -236,9 +249,10 @@ void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale)
     bitmap->changes += stale;
 }
 
-void bdrv_dirty_bitmap_report_unsafe(const BdrvDirtyBitmap *bitmap,
-                                     const char *reason)
+void bdrv_dirty_bitmap_give_up(BdrvDirtyBitmap *bitmap, const char *reason)
 {
+    bdrv_dirty_bitmap_set_kept(bitmap, false);
+    bitmap->given_up = true;
     warn_report("Bitmap '%s' of node '%s' would not survive a crash: %s",
                 bitmap->name, bitmap->bs->node_name, reason);
     if (bdrv_event_hooks.bitmap_unsafe) {

@@ -410,8 +410,7 @@ static void drop_in_memory(BlockDriverState *bs, bool all, const char *why)
 
         if (kept && (all || bdrv_dirty_bitmap_stale(bitmap))) {
             forget(s->ahead, bitmap);
-            bdrv_dirty_bitmap_set_kept(bitmap, false);
-            bdrv_dirty_bitmap_report_unsafe(bitmap, why);
+            bdrv_dirty_bitmap_give_up(bitmap, why);
         }
     }
 }
@@ -507,6 +506,18 @@ static void keep_all(BlockDriverState *bs, GPtrArray *dir)
     }
 }
 
+/* Has @dir notes, or the header any, which are to be written or removed? */
+static bool has_notes(const Qcow2State *s, const GPtrArray *dir)
+{
+    bool any = s->autoclear & ~(uint64_t)(QCOW2_AUTOCLEAR_BITMAPS |
+                                          QCOW2_AUTOCLEAR_CUTS);
+
+    for (guint i = 0; i < dir->len; i++) {
+        any |= ((const Qcow2Bitmap *)dir->pdata[i])->level != QCOW2_AHEAD_NONE;
+    }
+    return any;
+}
+
 bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -522,7 +533,7 @@ bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp)
     }
     ret = make_durable(bs, dir);
     if (ret == 0) {
-        if (!adopt_all(bs, dir)) {
+        if (!adopt_all(bs, dir) || !has_notes(s, dir)) {
             return true;
         }
         ret = qcow2_write_notes(bs, dir);

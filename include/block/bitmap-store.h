@@ -251,9 +251,8 @@ void bdrv_dirty_bitmap_set_kept(BdrvDirtyBitmap *bitmap, bool kept);
 bool bdrv_dirty_bitmap_await_kept(BdrvDirtyBitmap *bitmap);
 /* Its bits are being stored: changes from now on are not among them. */
 void bdrv_dirty_bitmap_storing(BdrvDirtyBitmap *bitmap);
-/* Tells users that it is not kept safe any more. */
-void bdrv_dirty_bitmap_report_unsafe(const BdrvDirtyBitmap *bitmap,
-                                     const char *reason);
+/* The store cannot keep it safe until begin() for all; tells users. */
+void bdrv_dirty_bitmap_give_up(BdrvDirtyBitmap *bitmap, const char *reason);
 /* For loading: whether the stored bits are not those of @bitmap. */
 void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale);
 bool bdrv_dirty_bitmap_kept(const BdrvDirtyBitmap *bitmap);

@@ -436,7 +436,7 @@ typedef struct BdrvEventHooks {
                             int64_t size, const char *msg);
     void (*write_threshold)(BlockDriverState *bs, uint64_t threshold,
                             uint64_t exceeded);
-    /* It is not kept safe any more (bdrv_dirty_bitmap_report_unsafe()). */
+    /* It is not kept safe any more (bdrv_dirty_bitmap_give_up()). */
     void (*bitmap_unsafe)(BlockDriverState *bs, const char *bitmap,
                           const char *reason);
     void (*io_error)(BlockBackend *blk, bool is_read, int error,
