@@ -107,14 +107,9 @@ static int bochs_open(BlockDriverState *bs, const BlockdevOptions *options,
     uint8_t h[BDRV_SECTOR_SIZE];
     int ret;
 
-    if (!bdrv_open_child(bs, options->u.bochs.file, "file", BDRV_CHILD_IMAGE,
-                         errp) ||
-        mapped_read_only(bs, errp) < 0) {
-        return -EINVAL;
-    }
-    ret = bdrv_pread(bs->file, 0, sizeof(h), h);
+    ret = mapped_open_read_only(bs, options->u.bochs.file, "Bochs", h,
+                                sizeof(h), errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not read the Bochs header");
         return ret;
     }
     ret = check_header(h, errp);

@@ -82,14 +82,9 @@ static int cloop_open(BlockDriverState *bs, const BlockdevOptions *options,
     uint8_t h[CLOOP_TABLE];
     int ret;
 
-    if (!bdrv_open_child(bs, options->u.cloop.file, "file", BDRV_CHILD_IMAGE,
-                         errp) ||
-        mapped_read_only(bs, errp) < 0) {
-        return -EINVAL;
-    }
-    ret = bdrv_pread(bs->file, 0, sizeof(h), h);
+    ret = mapped_open_read_only(bs, options->u.cloop.file, "cloop", h,
+                                sizeof(h), errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not read the cloop header");
         return ret;
     }
     if (memcmp(h, magic, sizeof(magic) - 1)) {

@@ -293,10 +293,10 @@ static int dmg_open(BlockDriverState *bs, const BlockdevOptions *options,
     int64_t length, size = 0;
     int ret;
 
-    if (!bdrv_open_child(bs, options->u.dmg.file, "file", BDRV_CHILD_IMAGE,
-                         errp) ||
-        mapped_read_only(bs, errp) < 0) {
-        return -EINVAL;
+    /* Its header is at the end. */
+    ret = mapped_open_read_only(bs, options->u.dmg.file, "dmg", NULL, 0, errp);
+    if (ret < 0) {
+        return ret;
     }
     length = bdrv_getlength(bs->file->bs);
     ret = read_trailer(bs, t, length, errp);

@@ -427,7 +427,7 @@ void map_table_free(MapTable *t)
 
 /* --- reading only --- */
 
-int mapped_read_only(BlockDriverState *bs, Error **errp)
+static int make_read_only(BlockDriverState *bs, Error **errp)
 {
     if (bs->read_only || bs->auto_read_only) {
         bs->read_only = true;
@@ -440,7 +440,27 @@ int mapped_read_only(BlockDriverState *bs, Error **errp)
 
 int mapped_stay_read_only(BdrvReopenState *state, Error **errp)
 {
-    return mapped_read_only(state->bs, errp);
+    return make_read_only(state->bs, errp);
+}
+
+int mapped_open_read_only(BlockDriverState *bs, const BlockdevRef *file,
+                          const char *what, void *header, size_t bytes,
+                          Error **errp)
+{
+    int ret;
+
+    if (!bdrv_open_child(bs, file, "file", BDRV_CHILD_IMAGE, errp)) {
+        return -EINVAL;
+    }
+    ret = make_read_only(bs, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = bytes ? bdrv_pread(bs->file, 0, bytes, header) : 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read the %s header", what);
+    }
+    return MIN(ret, 0);
 }
 
 /* An image may have pieces of several sizes at one place. */

@@ -73,14 +73,9 @@ static int parallels_open(BlockDriverState *bs, const BlockdevOptions *options,
     uint8_t h[PARALLELS_HEADER_BYTES];
     int ret;
 
-    if (!bdrv_open_child(bs, options->u.parallels.file, "file",
-                         BDRV_CHILD_IMAGE, errp) ||
-        mapped_read_only(bs, errp) < 0) {
-        return -EINVAL;
-    }
-    ret = bdrv_pread(bs->file, 0, sizeof(h), h);
+    ret = mapped_open_read_only(bs, options->u.parallels.file, "Parallels", h,
+                                sizeof(h), errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not read the Parallels header");
         return ret;
     }
     ret = check_header(bs, h, errp);

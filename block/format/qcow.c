@@ -134,14 +134,9 @@ static int qcow_open(BlockDriverState *bs, const BlockdevOptions *options,
         error_setg(errp, "Encrypted qcow images are not supported");
         return -ENOTSUP;
     }
-    if (!bdrv_open_child(bs, options->u.qcow.file, "file", BDRV_CHILD_IMAGE,
-                         errp) ||
-        mapped_read_only(bs, errp) < 0) {
-        return -EINVAL;
-    }
-    ret = bdrv_pread(bs->file, 0, sizeof(h), h);
+    ret = mapped_open_read_only(bs, options->u.qcow.file, "qcow", h, sizeof(h),
+                                errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not read the qcow header");
         return ret;
     }
     ret = check_header(h, errp);

@@ -129,14 +129,9 @@ static int qed_open(BlockDriverState *bs, const BlockdevOptions *options,
     uint8_t h[64];
     int ret;
 
-    if (!bdrv_open_child(bs, options->u.qed.file, "file", BDRV_CHILD_IMAGE,
-                         errp) ||
-        mapped_read_only(bs, errp) < 0) {
-        return -EINVAL;
-    }
-    ret = bdrv_pread(bs->file, 0, sizeof(h), h);
+    ret = mapped_open_read_only(bs, options->u.qed.file, "QED", h, sizeof(h),
+                                errp);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not read the QED header");
         return ret;
     }
     ret = check_header(h, errp);

@@ -97,8 +97,14 @@ void mapped_close(BlockDriverState *bs);
 
 /* --- for formats that can only be read --- */
 
-/* In open: the node becomes read-only, or cannot be opened. */
-int mapped_read_only(BlockDriverState *bs, Error **errp);
+/*
+ * For open: opens the child "file" as @file says, makes the node read-only, and
+ * reads the first @bytes of the file, the header of the format that @what names
+ * for people.  0 or -errno.
+ */
+int mapped_open_read_only(BlockDriverState *bs, const BlockdevRef *file,
+                          const char *what, void *header, size_t bytes,
+                          Error **errp);
 /* For reopen_prepare: it stays read-only. */
 int mapped_stay_read_only(BdrvReopenState *state, Error **errp);
 

@@ -13,7 +13,6 @@
 #include "fuzz-image.h"
 #include "qapi/qapi-types-block-image.h"
 
-#define MAX_STEPS 32       /* of reading and of asking for the status */
 #define PIECE (64 * KiB)
 
 static BlockBackend *open_image(bool writable, int flags)
@@ -24,39 +23,6 @@ static BlockBackend *open_image(bool writable, int flags)
         fuzz_format);
 
     return fuzz_image_open_as(json, writable, flags);
-}
-
-static void try_read(BlockBackend *blk)
-{
-    g_autofree uint8_t *buf = g_malloc(PIECE);
-    int64_t size = blk_getlength(blk);
-
-    for (int64_t i = 0, at = 0; i < MAX_STEPS && at < size; i++) {
-        blk_pread(blk, at, MIN(PIECE, size - at), buf, 0);
-        at += PIECE;
-    }
-    if (size > PIECE) {
-        blk_pread(blk, size - PIECE, PIECE, buf, 0);
-    }
-}
-
-static void try_status(BlockBackend *blk)
-{
-    int64_t size = blk_getlength(blk);
-    int64_t at = 0, bytes, map;
-    BlockDriverState *file;
-
-    for (int i = 0; i < MAX_STEPS && at < size; i++) {
-        int ret = bdrv_block_status_above(blk_bs(blk), NULL, at, size - at,
-                                          &bytes, &map, &file, NULL);
-
-        if (ret < 0) {
-            break;
-        }
-        g_assert_cmpint(bytes, >, 0);
-        g_assert_cmpint(bytes, <=, size - at);
-        at += bytes;
-    }
 }
 
 static void try_info(BlockBackend *blk)
@@ -115,15 +81,15 @@ static void write_image(void)
     if (ok) {
         check_written(blk, size - bytes, bytes);
     }
-    try_read(blk);
+    fuzz_image_read(blk);
     blk_truncate(blk, size + 3 * BDRV_SECTOR_SIZE, true, PREALLOC_MODE_OFF, 0,
                  NULL);
     try_info(blk);
     fuzz_image_close(blk);
     blk = open_image(false, 0);
     if (blk) {
-        try_status(blk);
-        try_read(blk);
+        fuzz_image_status(blk);
+        fuzz_image_read(blk);
         fuzz_image_close(blk);
     }
 }
@@ -146,8 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_byte_array_append(before, fuzz_image->data, fuzz_image->len);
     blk = open_image(false, 0);
     if (blk) {
-        try_status(blk);
-        try_read(blk);
+        fuzz_image_status(blk);
+        fuzz_image_read(blk);
         try_info(blk);
         fuzz_image_close(blk);
         g_assert_cmpmem(fuzz_image->data, fuzz_image->len, before->data,
@@ -158,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     blk = open_image(false, BDRV_O_CHECK);
     if (blk) {
         try_info(blk);
-        try_read(blk);
+        fuzz_image_read(blk);
         fuzz_image_close(blk);
     }
     return 0;

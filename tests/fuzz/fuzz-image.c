@@ -7,6 +7,9 @@
 #include <json-c/json.h>
 #include "fuzz-image.h"
 
+#define MAX_STEPS 32 /* of reading and of asking for the status */
+#define PIECE (64 * KiB)
+
 GByteArray *fuzz_image;
 static unsigned fuzz_image_users;
 
@@ -213,4 +216,37 @@ void fuzz_image_close(BlockBackend *blk)
     }
     g_assert_null(bdrv_next_node(NULL));
     g_assert_cmpuint(fuzz_image_users, ==, 0);
+}
+
+void fuzz_image_read(BlockBackend *blk)
+{
+    g_autofree uint8_t *buf = g_malloc(PIECE);
+    int64_t size = blk_getlength(blk);
+
+    for (int64_t i = 0, at = 0; i < MAX_STEPS && at < size; i++) {
+        blk_pread(blk, at, MIN(PIECE, size - at), buf, 0);
+        at += PIECE;
+    }
+    if (size > PIECE) {
+        blk_pread(blk, size - PIECE, PIECE, buf, 0);
+    }
+}
+
+void fuzz_image_status(BlockBackend *blk)
+{
+    int64_t size = blk_getlength(blk);
+    int64_t at = 0, bytes, map;
+    BlockDriverState *file;
+
+    for (int i = 0; i < MAX_STEPS && at < size; i++) {
+        int ret = bdrv_block_status_above(blk_bs(blk), NULL, at, size - at,
+                                          &bytes, &map, &file, NULL);
+
+        if (ret < 0) {
+            break;
+        }
+        g_assert_cmpint(bytes, >, 0);
+        g_assert_cmpint(bytes, <=, size - at);
+        at += bytes;
+    }
 }

@@ -23,6 +23,10 @@ void fuzz_image_set(const uint8_t *data, size_t size);
 BlockBackend *fuzz_image_open(bool writable, int flags);
 /* The same by options that refer to it; the node is writable or not. */
 BlockBackend *fuzz_image_open_as(const char *json, bool writable, int flags);
+/* Reads some of it, from the beginning and at the end; errors are allowed. */
+void fuzz_image_read(BlockBackend *blk);
+/* Asks for its block status from the beginning, and checks the lengths. */
+void fuzz_image_status(BlockBackend *blk);
 /* Closes it, and checks that no node remains. */
 void fuzz_image_close(BlockBackend *blk);
 

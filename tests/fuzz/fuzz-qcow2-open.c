@@ -14,41 +14,7 @@
 #include "qapi/qapi-types-block-bitmap.h"
 #include "qapi/qapi-types-block-image.h"
 
-#define MAX_STEPS 32       /* of reading and of asking for the status */
 #define PIECE (64 * KiB)
-
-static void try_read(BlockBackend *blk)
-{
-    g_autofree uint8_t *buf = g_malloc(PIECE);
-    int64_t size = blk_getlength(blk);
-
-    for (int64_t i = 0, at = 0; i < MAX_STEPS && at < size; i++) {
-        blk_pread(blk, at, MIN(PIECE, size - at), buf, 0);
-        at += PIECE;
-    }
-    if (size > PIECE) {
-        blk_pread(blk, size - PIECE, PIECE, buf, 0);
-    }
-}
-
-static void try_status(BlockBackend *blk)
-{
-    int64_t size = blk_getlength(blk);
-    int64_t at = 0, bytes, map;
-    BlockDriverState *file;
-
-    for (int i = 0; i < MAX_STEPS && at < size; i++) {
-        int ret = bdrv_block_status_above(blk_bs(blk), NULL, at, size - at,
-                                          &bytes, &map, &file, NULL);
-
-        if (ret < 0) {
-            break;
-        }
-        g_assert_cmpint(bytes, >, 0);
-        g_assert_cmpint(bytes, <=, size - at);
-        at += bytes;
-    }
-}
 
 static void try_info(BlockBackend *blk)
 {
@@ -80,7 +46,7 @@ static void try_write(BlockBackend *blk)
     blk_flush(blk);
     blk_truncate(blk, size + 3 * BDRV_SECTOR_SIZE, true, PREALLOC_MODE_OFF, 0,
                  NULL);
-    try_read(blk);
+    fuzz_image_read(blk);
 }
 
 /* A repair reports what the next check finds, which is no more than before. */
@@ -152,8 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_image_set(data, size);
     blk = fuzz_image_open(false, 0);
     if (blk) {
-        try_status(blk);
-        try_read(blk);
+        fuzz_image_status(blk);
+        fuzz_image_read(blk);
         try_info(blk);
         fuzz_image_close(blk);
         g_assert_cmpmem(fuzz_image->data, fuzz_image->len, data, size);
