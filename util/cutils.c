@@ -3,6 +3,8 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 
+#define DIGITS "0123456789"
+
 /* The factor of a size suffix, 0 if @c is none. */
 static uint64_t size_factor(char c)
 {
@@ -12,16 +14,34 @@ static uint64_t size_factor(char c)
     return s ? UINT64_C(1) << (10 * (s - suffixes)) : 0;
 }
 
+/* Scripts pass what strtoull() accepts: "-e 2" as one argument gives " 2". */
+static const char *skip_blanks(const char *text)
+{
+    while (g_ascii_isspace(*text)) {
+        text++;
+    }
+    return text;
+}
+
+static bool is_hex(const char *text)
+{
+    return text[0] == '0' && (text[1] == 'x' || text[1] == 'X') &&
+           g_ascii_isxdigit(text[2]);
+}
+
 /*
- * Parses an unsigned number at @text; false if there is none or it is too big.
- * strtoull() would accept blanks and a sign, and octal for a leading 0.
+ * Parses an unsigned number at @text, after blanks and a "+"; false if there is
+ * none or it is too big.  strtoull() would accept a "-", and a leading 0 as the
+ * sign of an octal number.
  */
 static bool scan_uint64(const char *text, uint64_t *value, const char **end)
 {
-    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X') &&
-               g_ascii_isxdigit(text[2]);
+    bool hex;
     char *stop;
 
+    text = skip_blanks(text);
+    text += *text == '+';
+    hex = is_hex(text);
     if (!g_ascii_isdigit(*text)) {
         return false;
     }
@@ -57,22 +77,24 @@ static uint64_t scan_fraction(const char **text, uint64_t factor)
 bool parse_size(const char *text, char default_suffix, int64_t *bytes,
                 Error **errp)
 {
-    const char *end, *frac_end;
+    const char *end, *frac_end, *digits;
     uint64_t whole, factor, frac;
-    bool has_frac;
+    bool has_frac, some_frac;
 
     if (!scan_uint64(text, &whole, &end)) {
         goto bad;
     }
     frac_end = end;
     has_frac = *end == '.';
+    some_frac = has_frac && strspn(end + 1, "0") != strspn(end + 1, DIGITS);
     scan_fraction(&frac_end, 1);
     factor = size_factor(*frac_end ? *frac_end : default_suffix);
     if (!factor || (*frac_end && frac_end[1])) {
         goto bad;
     }
-    if (has_frac && (factor == 1 || (text[0] == '0' && g_ascii_toupper(text[1])
-                                     == 'X'))) {
+    digits = skip_blanks(text);
+    if ((some_frac && factor == 1) ||
+        (has_frac && is_hex(digits + (*digits == '+')))) {
         goto bad;
     }
     frac = scan_fraction(&end, factor);
@@ -103,12 +125,14 @@ bool parse_uint64(const char *text, uint64_t *value, Error **errp)
 
 bool parse_int64(const char *text, int64_t *value, Error **errp)
 {
-    bool negative = *text == '-';
+    const char *digits = skip_blanks(text);
+    bool negative = *digits == '-';
     uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
     const char *end;
     uint64_t magnitude;
 
-    if (!scan_uint64(text + negative, &magnitude, &end) || *end ||
+    if ((negative && !g_ascii_isdigit(digits[1])) ||
+        !scan_uint64(digits + negative, &magnitude, &end) || *end ||
         magnitude > limit) {
         error_setg(errp, "'%s' is not a signed 64-bit number", text);
         return false;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Errors with a class, one sentence and an optional hint. */
 #include "qemu/osdep.h"
+
+#include <sys/stat.h>
+
 #include "qemu/error.h"
 
 struct Error {
@@ -19,6 +22,12 @@ static __thread GString *captured; /* NULL: reports go to stderr */
 static __thread char *location;    /* NULL: none */
 static bool with_time;
 static char *guest_name;  /* NULL: not shown */
+
+/* Levels of syslog(3), as journald reads them at the beginning of a line. */
+#define LEVEL_ERROR "<3>"
+#define LEVEL_WARNING "<4>"
+#define LEVEL_NOTICE "<5>"
+#define LEVEL_INFO "<6>"
 
 void error_set_progname(const char *argv0)
 {
@@ -54,6 +63,26 @@ void error_set_prefix(bool timestamp, const char *guest)
     guest_name = g_strdup(guest);
 }
 
+/* Is stderr the stream of the journal?  JOURNAL_STREAM has "DEVICE:INODE". */
+static bool is_journal(void)
+{
+    const char *text = g_getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+
+    return text && sscanf(text, "%llu:%llu", &dev, &ino) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
+           st.st_ino == ino;
+}
+
+/* Once per line; nothing where a person reads. */
+static void print_level(const char *level)
+{
+    if (is_journal()) {
+        fputs(level, stderr);
+    }
+}
+
 /* "2026-11-22T01:03:14.287138Z GUEST PROGRAM: LOCATION: " */
 static void print_prefix(void)
 {
@@ -73,17 +102,18 @@ static void print_prefix(void)
     fputc(' ', stderr);
 }
 
-static void G_GNUC_PRINTF(2, 0)
-report(const char *level, const char *fmt, va_list ap)
+static void G_GNUC_PRINTF(3, 0)
+report(const char *level, const char *kind, const char *fmt, va_list ap)
 {
     g_autofree char *msg = g_strdup_vprintf(fmt, ap);
 
     if (captured) {
-        g_string_append_printf(captured, "%s%s\n", level, msg);
+        g_string_append_printf(captured, "%s%s\n", kind, msg);
         return;
     }
+    print_level(level);
     print_prefix();
-    fprintf(stderr, "%s%s\n", level, msg);
+    fprintf(stderr, "%s%s\n", kind, msg);
 }
 
 void error_report(const char *fmt, ...)
@@ -91,7 +121,7 @@ void error_report(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    report("", fmt, ap);
+    report(LEVEL_ERROR, "", fmt, ap);
     va_end(ap);
 }
 
@@ -100,7 +130,7 @@ void warn_report(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    report("warning: ", fmt, ap);
+    report(LEVEL_WARNING, "warning: ", fmt, ap);
     va_end(ap);
 }
 
@@ -109,7 +139,7 @@ void info_report(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    report("info: ", fmt, ap);
+    report(LEVEL_INFO, "info: ", fmt, ap);
     va_end(ap);
 }
 
@@ -121,6 +151,7 @@ void report_hint(const char *fmt, ...)
     if (captured) {
         g_string_append_vprintf(captured, fmt, ap);
     } else {
+        print_level(LEVEL_NOTICE);
         vfprintf(stderr, fmt, ap);
     }
     va_end(ap);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Stream sockets: listen, connect, and full transfers in coroutines. */
 #include "qemu/osdep.h"
+#include "qemu/aio.h"
 #include "qemu/coroutine.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
@@ -14,6 +15,8 @@
 
 #define SOCK_FLAGS (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 #define SOCK_BACKLOG 128
+/* The send buffer of sock_expect_bulk(); the kernel doubles it. */
+#define SOCK_BULK_BYTES (2 * MiB)
 
 bool fd_set_nonblock(int fd, bool nonblock)
 {
@@ -282,6 +285,82 @@ int sock_accept(int listen_fd)
         sock_no_delay(fd);
     }
     return fd;
+}
+
+/* Has copies of all it needs: the attempt may be abandoned while it runs. */
+typedef struct Dial {
+    char *path; /* NULL: the address */
+    char *host, *port;
+    int ipv4, ipv6;
+    int fd;
+    Error *err;
+} Dial;
+
+static void dial_free(void *opaque)
+{
+    Dial *d = opaque;
+
+    if (d->fd >= 0) {
+        close(d->fd);
+    }
+    error_free(d->err);
+    g_free(d->path);
+    g_free(d->host);
+    g_free(d->port);
+    g_free(d);
+}
+
+/* Runs in a worker thread. */
+static int dial(void *opaque)
+{
+    Dial *d = opaque;
+
+    if (d->path) {
+        d->fd = sock_connect_unix(d->path, &d->err);
+    } else {
+        d->fd = sock_connect_inet(&(SockInetAddress){
+                                      .host = d->host, .port = d->port,
+                                      .ipv4 = d->ipv4, .ipv6 = d->ipv6,
+                                  }, &d->err);
+    }
+    return 0;
+}
+
+int coroutine_fn sock_co_connect(const char *path, const SockInetAddress *addr,
+                                 ThreadPoolWait *wait, Error **errp)
+{
+    Dial *d = g_new0(Dial, 1);
+    int fd;
+
+    d->path = g_strdup(path);
+    d->fd = -1;
+    if (!path) {
+        d->host = g_strdup(addr->host);
+        d->port = g_strdup(addr->port);
+        d->ipv4 = addr->ipv4;
+        d->ipv6 = addr->ipv6;
+    }
+    if (thread_pool_co_run_cancellable(dial, d, dial_free, wait) < 0) {
+        error_setg(errp, "The connection attempt was cancelled");
+        return -1;
+    }
+    fd = d->fd;
+    d->fd = -1;
+    error_propagate(errp, g_steal_pointer(&d->err));
+    dial_free(d);
+    return fd;
+}
+
+void sock_expect_bulk(int fd)
+{
+    int bytes = SOCK_BULK_BYTES, domain;
+    socklen_t len = sizeof(domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+        domain == AF_UNIX) {
+        /* The kernel takes less if net.core.wmem_max is less. */
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    }
 }
 
 int sock_from_fd_str(const char *str, Error **errp)

@@ -188,8 +188,11 @@ typedef struct ThreadPoolWait {
 int coroutine_fn thread_pool_co_run_cancellable(ThreadPoolFunc *fn, void *arg,
                                                 GDestroyNotify free_arg,
                                                 ThreadPoolWait *wait);
-/* No effect if no coroutine waits.  In the thread of that coroutine. */
-void thread_pool_cancel(ThreadPoolWait *wait);
+/*
+ * In the thread of the coroutine, which may run before this returns: true, it
+ * was given up.  False, and no effect: none waits, or @fn has returned.
+ */
+bool thread_pool_cancel(ThreadPoolWait *wait);
 /* The most worker threads at once (default 64), the least kept (0). */
 void thread_pool_set_limits(int min_threads, int max_threads);
 

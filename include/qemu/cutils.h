@@ -8,12 +8,13 @@
 /*
  * A size such as "64k", "1.5G", "0x1000", "512": a number with an optional
  * fraction and one suffix of b k M G T P E (upper or lower case, factors of
- * 1024); @default_suffix ('b', 'M' ...) applies if there is none.  The whole
- * string must be consumed.  False (and @errp) if it is no size or > INT64_MAX.
+ * 1024); @default_suffix ('b', 'M' ...) applies if there is none.  Blanks and a
+ * "+" may come first.  The whole string must be consumed.  False (and @errp) if
+ * it is no size or > INT64_MAX.
  */
 bool parse_size(const char *text, char default_suffix, int64_t *bytes,
                 Error **errp);
-/* A decimal or 0x number; the whole string. */
+/* A decimal or 0x number, after blanks and a "+"; the whole string. */
 bool parse_uint64(const char *text, uint64_t *value, Error **errp);
 bool parse_int64(const char *text, int64_t *value, Error **errp);
 /* "on"/"off" (and yes/no, true/false, y/n). */

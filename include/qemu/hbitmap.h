@@ -49,6 +49,11 @@ void hbitmap_set(HBitmap *hb, int64_t offset, int64_t bytes);
 void hbitmap_reset(HBitmap *hb, int64_t offset, int64_t bytes);
 void hbitmap_reset_all(HBitmap *hb);
 void hbitmap_set_all(HBitmap *hb);
+/*
+ * Clears the granules of @hb in which nothing of @other, of the same size, is
+ * set; granularities may differ.
+ */
+void hbitmap_keep_common(HBitmap *hb, const HBitmap *other);
 /* @offset in [0, size) */
 bool hbitmap_get(const HBitmap *hb, int64_t offset);
 /* Dirty bytes: set bits * granularity, less the part beyond the size. */
@@ -110,6 +115,12 @@ void hbitmap_deserialize_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
 void hbitmap_deserialize_zeroes(HBitmap *hb, int64_t offset, int64_t bytes);
 void hbitmap_deserialize_ones(HBitmap *hb, int64_t offset, int64_t bytes);
 void hbitmap_deserialize_finish(HBitmap *hb);
+/*
+ * The same as hbitmap_deserialize_part(), without finish: @hb can be used
+ * between the parts.  It takes time for what is dirty, not for what is clean.
+ */
+void hbitmap_replace_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
+                          int64_t bytes);
 
 /*
  * Lower-case hex SHA-256 of the lowest level as stored in memory, comparable

@@ -5,6 +5,8 @@
 
 #include "qemu/error.h"
 
+struct ThreadPoolWait;
+
 /* All return a non-blocking, close-on-exec descriptor, or -1 with @errp. */
 int sock_listen_unix(const char *path, Error **errp);
 /*
@@ -20,11 +22,25 @@ typedef struct SockInetAddress {
 int sock_listen_inet(const SockInetAddress *addr, Error **errp);
 int sock_connect_unix(const char *path, Error **errp);
 int sock_connect_inet(const SockInetAddress *addr, Error **errp);
+/*
+ * The same in a coroutine: names are resolved and sockets connected in a worker
+ * thread.  @path: of a local socket; NULL: @addr.  thread_pool_cancel(@wait)
+ * makes it fail at once.
+ */
+int coroutine_fn sock_co_connect(const char *path, const SockInetAddress *addr,
+                                 struct ThreadPoolWait *wait, Error **errp);
 /* accept(2); -1 if no connection is waiting. */
 int sock_accept(int listen_fd);
 /* Takes a descriptor number inherited from the parent process ("fd" type). */
 int sock_from_fd_str(const char *str, Error **errp);
 bool fd_set_nonblock(int fd, bool nonblock);
+/*
+ * For a connection that carries the data of disks: a local one gets a send
+ * buffer for several requests.  The kernel wakes a sender when three quarters
+ * of the buffer are free, and a receiver soon waits if the buffer is small.
+ * TCP adapts its buffers itself.
+ */
+void sock_expect_bulk(int fd);
 
 /*
  * Transfer exactly @len bytes; 0, or -errno (-EPIPE/-ECONNRESET where the
