@@ -17,6 +17,19 @@ typedef struct FileUringOp {
 
 /* --- a separate ring --- */
 
+/*
+ * All completions.  Those for which there was no room wait in the kernel until
+ * it is called, and the eventfd tells nothing of them.
+ */
+static void file_ring_reap(FileRing *fr)
+{
+    ring_reap(&fr->ring);
+    while (io_uring_cq_has_overflow(&fr->ring)) {
+        io_uring_get_events(&fr->ring);
+        ring_reap(&fr->ring);
+    }
+}
+
 static void file_ring_event(void *opaque)
 {
     FileRing *fr = opaque;
@@ -26,7 +39,7 @@ static void file_ring_event(void *opaque)
         g_error("eventfd: %s", g_strerror(errno));
     }
     io_uring_get_events(&fr->ring);
-    ring_reap(&fr->ring);
+    file_ring_reap(fr);
 }
 
 static FileRing *file_ring_new(AioContext *ctx, Error **errp)
@@ -92,7 +105,7 @@ void file_ring_flush(AioContext *ctx)
     }
     fr->queued = io_uring_sq_ready(&fr->ring);
     /* Requests on cached pages have completed already. */
-    ring_reap(&fr->ring);
+    file_ring_reap(fr);
 }
 
 /* --- requests --- */

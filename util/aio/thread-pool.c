@@ -222,14 +222,14 @@ int coroutine_fn thread_pool_co_run_cancellable(ThreadPoolFunc *fn, void *arg,
     return ret;
 }
 
-void thread_pool_cancel(ThreadPoolWait *wait)
+bool thread_pool_cancel(ThreadPoolWait *wait)
 {
     WorkReq *req = wait->req;
     bool queued, finished;
     Coroutine *co;
 
     if (!req) {
-        return;
+        return false;
     }
     co = req->co;
     qemu_mutex_lock(&pool.lock);
@@ -246,7 +246,7 @@ void thread_pool_cancel(ThreadPoolWait *wait)
     }
     qemu_mutex_unlock(&pool.lock);
     if (finished) {
-        return; /* the coroutine was woken, and will use the result */
+        return false; /* the coroutine was woken, and will use the result */
     }
     if (queued) {
         req->free_arg(req->arg);
@@ -254,6 +254,7 @@ void thread_pool_cancel(ThreadPoolWait *wait)
     }
     wait->req = NULL;
     co_wake(co);
+    return true;
 }
 
 void thread_pool_set_limits(int min_threads, int max_threads)
