@@ -72,6 +72,24 @@ void hb_expect(HBitmap *hb, uint64_t bits);
 void hb_rebuild_upper(HBitmap *hb, int lv);
 /* Tells the meta bitmap that some of words [@first, @last] changed. */
 void hb_mark_meta(HBitmap *hb, uint64_t first, uint64_t last);
+/* Sets @mask in word @i, which is the case of most guest writes. */
+static inline void hb_set_word(HBitmap *hb, uint64_t i, uint64_t mask)
+{
+    uint64_t old = hb->level[0][i], fresh = mask & ~old;
+
+    if (!fresh) {
+        return;
+    }
+    hb->level[0][i] = old | mask;
+    hb->count += fresh & (fresh - 1) ? ctpop64(fresh) : 1;
+    hb_mark_meta(hb, i, i);
+    for (int lv = 1; !old && lv < hb->nlevels; lv++) {
+        old = hb->level[lv][i >> 6];
+        hb->level[lv][i >> 6] = old | UINT64_C(1) << (i & 63);
+        i >>= 6;
+    }
+}
+
 /* Set bits in @block, of HB_BLOCK words. */
 uint64_t hb_block_count(const uint64_t *block);
 

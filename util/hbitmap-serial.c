@@ -93,6 +93,24 @@ void hbitmap_deserialize_ones(HBitmap *hb, int64_t offset, int64_t bytes)
     }
 }
 
+void hbitmap_replace_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
+                          int64_t bytes)
+{
+    uint64_t first, n = hb_part(hb, offset, bytes, &first);
+
+    hbitmap_reset(hb, offset, bytes);
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t word = ld64_le(buf + i * 8);
+
+        if (first + i == hb->nwords[0] - 1) {
+            word &= hb_tail_mask(hb);
+        }
+        if (word) {
+            hb_set_word(hb, first + i, word);
+        }
+    }
+}
+
 void hbitmap_deserialize_finish(HBitmap *hb)
 {
     hb->level[0][hb->nwords[0] - 1] &= hb_tail_mask(hb);

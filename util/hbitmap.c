@@ -227,24 +227,6 @@ static void hb_set_bits(HBitmap *hb, uint64_t first, uint64_t last)
     }
 }
 
-/* Sets @mask in word @i, which is the case of most guest writes. */
-static inline void hb_set_word(HBitmap *hb, uint64_t i, uint64_t mask)
-{
-    uint64_t old = hb->level[0][i], fresh = mask & ~old;
-
-    if (!fresh) {
-        return;
-    }
-    hb->level[0][i] = old | mask;
-    hb->count += fresh & (fresh - 1) ? ctpop64(fresh) : 1;
-    hb_mark_meta(hb, i, i);
-    for (int lv = 1; !old && lv < hb->nlevels; lv++) {
-        old = hb->level[lv][i >> 6];
-        hb->level[lv][i >> 6] = old | UINT64_C(1) << (i & 63);
-        i >>= 6;
-    }
-}
-
 /* Clears [@first, @last] of level 0, skipping clean blocks. */
 static uint64_t hb_clear_bottom(HBitmap *hb, uint64_t first, uint64_t last)
 {
@@ -499,6 +481,24 @@ bool hbitmap_status(const HBitmap *hb, int64_t offset, int64_t bytes,
 }
 
 /* Size, and the record of changes */
+
+void hbitmap_keep_common(HBitmap *hb, const HBitmap *other)
+{
+    int64_t size = hbitmap_size(other), granularity = hbitmap_granularity(hb);
+    int64_t start, end, n;
+
+    g_assert(size == hbitmap_size(hb));
+    for (int64_t at = 0; at < size; at += n) {
+        if (hbitmap_status(other, at, size - at, &n)) {
+            continue;
+        }
+        start = ROUND_UP(at, granularity);
+        end = at + n == size ? size : ROUND_DOWN(at + n, granularity);
+        if (start < end) {
+            hbitmap_reset(hb, start, end - start);
+        }
+    }
+}
 
 void hbitmap_truncate(HBitmap *hb, int64_t size)
 {
