@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Events: built once, passed to every emitter. */
 #include "qemu/osdep.h"
+#include "qapi/event-limit.h"
 #include "qapi/events.h"
 #include "qemu/aio.h"
 
@@ -49,7 +50,7 @@ static struct json_object *timestamp_to_json(void)
     return obj;
 }
 
-static void emit(struct json_object *event)
+static void deliver(struct json_object *event)
 {
     Emitter *emitter, *next;
 
@@ -58,6 +59,13 @@ static void emit(struct json_object *event)
         emitter->emit(emitter->opaque, event);
     }
     json_object_put(event);
+}
+
+static void emit(struct json_object *event)
+{
+    if (!qapi_event_limit(event, deliver)) {
+        deliver(event);
+    }
 }
 
 /* --- from I/O threads: emitted in order, before later ones --- */

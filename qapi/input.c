@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include <json-c/linkhash.h>
 #include <math.h>
+#include "qapi/unsupported.h"
 #include "qemu/cutils.h"
 #include "type-int.h"
 
@@ -233,6 +234,21 @@ static bool input_str(const QapiType *type, struct json_object *obj,
     return true;
 }
 
+static bool fail_value(const QapiType *type, const Path *path,
+                       const char *value, Error **errp)
+{
+    const char *instead = qapi_unsupported(type->name, value);
+
+    if (instead) {
+        error_setg(errp, "Parameter '%s': '%s' is not supported: %s",
+                   last_name(path), value, instead);
+    } else {
+        error_setg(errp, "Parameter '%s' does not accept value '%s'",
+                   last_name(path), value);
+    }
+    return false;
+}
+
 static bool input_enum(const QapiType *type, struct json_object *obj,
                        const Path *path, void *slot, Error **errp)
 {
@@ -243,9 +259,7 @@ static bool input_enum(const QapiType *type, struct json_object *obj,
     }
     v = qapi_enum_parse(type, json_object_get_string(obj), NULL);
     if (v < 0) {
-        error_setg(errp, "Parameter '%s' does not accept value '%s'",
-                   last_name(path), json_object_get_string(obj));
-        return false;
+        return fail_value(type, path, json_object_get_string(obj), errp);
     }
     memcpy(slot, &v, sizeof(v));
     return true;

@@ -99,13 +99,17 @@ def check_members(where, data, key="data"):
         if not NAME.match(plain):
             fail(where, f"{role} has an invalid name")
         if isinstance(ref, dict):
-            for extra in sorted(set(ref) - {"type", "features", "default"}):
+            for extra in sorted(set(ref) - {"type", "features", "default",
+                                           "empty"}):
                 fail(where, f"{role} has unknown key '{extra}'")
             if "type" not in ref:
                 fail(where, f"{role} has no type")
             check_features(where, ref)
             if "default" in ref and not name.startswith("*"):
                 fail(where, f"{role} has a default but is not optional")
+            if "empty" in ref and not (name.startswith("*") and
+                                       isinstance(ref["type"], list)):
+                fail(where, f"{role} has 'empty' but is no optional list")
             ref = ref["type"]
         check_type_ref(where, ref, role)
 

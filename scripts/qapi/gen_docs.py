@@ -59,13 +59,15 @@ def own_members(entity, doc):
     return out
 
 
-def title(name, mark):
-    return [f".. _{name}:", "", name, mark * len(name), ""]
+def title(name, mark, label=None):
+    return [f".. _{label or name}:", "", name, mark * len(name), ""]
 
 
 def call_section(entity):
     what = "Event" if isinstance(entity, Event) else "Command"
-    out = title(entity.name, "~") + [f"*{what}*"
+    # There are the command "stop" and the event "STOP"; labels have no case.
+    label = f"event-{entity.name}" if what == "Event" else None
+    out = title(entity.name, "~", label) + [f"*{what}*"
                                      + notes(entity.features), ""]
     out += [entity.doc.text, ""]
     if entity.arg and entity.arg.implicit:

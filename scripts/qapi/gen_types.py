@@ -30,7 +30,8 @@ def kind_decl(alternate):
 
 
 def has_flag(member):
-    return member.optional and not member.type.pointer
+    """An empty list and none are both NULL, unless they differ."""
+    return member.optional and (member.empty or not member.type.pointer)
 
 
 def member_lines(members, indent="    "):

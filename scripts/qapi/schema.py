@@ -109,8 +109,9 @@ class ListType(Type):
 class Member:
     """A member of a struct or a branch of an alternate."""
 
-    def __init__(self, name, type_ref, optional, features, default):
-        self.name, self.type_ref = name, type_ref
+    def __init__(self, name, type_ref, optional, features, default,
+                 empty=False):
+        self.name, self.type_ref, self.empty = name, type_ref, empty
         self.optional, self.features = optional, features
         self.default = default
         self.type = None
@@ -359,10 +360,11 @@ def make_members(where, data):
     result = []
     for key, ref in data.items():
         optional = key.startswith("*")
-        features, default = [], None
+        features, default, empty = [], None, False
         if isinstance(ref, dict):
             features, default = ref.get("features", []), ref.get("default")
+            empty = ref.get("empty", False)
             ref = ref["type"]
         result.append(Member(key.lstrip("*"), ref, optional, features,
-                             default))
+                             default, empty))
     return result
