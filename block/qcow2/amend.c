@@ -3,8 +3,10 @@
 #include "qemu/osdep.h"
 
 #include "block/dirty-bitmap.h"
+#include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/alloc-int.h"
+#include "block/qcow2/crypt-int.h"
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/io-int.h"
@@ -23,7 +25,7 @@ static bool has_persistent_bitmaps(BlockDriverState *bs)
             return true;
         }
     }
-    return s->bitmaps.nb_bitmaps > 0;
+    return qcow2_has_bitmaps(s);
 }
 
 /* Features that version 2 lacks and that are not converted are refused. */
@@ -35,7 +37,8 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
         error_setg(errp, "compat=0.10 requires refcount_bits=16");
     } else if (s->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
         error_setg(errp, "Cannot downgrade an image with incompatible "
-                   "features set");
+                   "features %#" PRIx64 " set", s->incompatible &
+                   ~(uint64_t)QCOW2_INCOMPAT_DIRTY);
     } else if (has_persistent_bitmaps(bs)) {
         error_setg(errp, "Cannot downgrade an image with persistent dirty "
                    "bitmaps: version 2 cannot keep them");
@@ -150,6 +153,56 @@ static int coroutine_fn set_lazy(BlockDriverState *bs, bool on)
     return ret;
 }
 
+/*
+ * Another name of the external data file, or the file is no raw image of the
+ * disk any more.
+ */
+static int coroutine_fn set_data_file(BlockDriverState *bs,
+                                      const BdrvAmend *amend)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree char *old = s->data_name;
+    bool old_raw = s->data_raw;
+    int ret;
+
+    s->data_name = g_strdup(amend->data_file ? amend->data_file : old);
+    s->data_raw &= !amend->has_data_file_raw;
+    ret = store_header(bs);
+    if (ret < 0) {
+        g_free(s->data_name);
+        s->data_name = g_steal_pointer(&old);
+        s->data_raw = old_raw;
+    }
+    return ret;
+}
+
+static bool check_data_file(const BlockDriverState *bs,
+                            const BdrvAmend *amend, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+    g_autofree char *path = amend->data_file
+        ? bdrv_make_absolute_filename(bs->file->bs->filename, amend->data_file)
+        : NULL;
+
+    if (path && *amend->data_file && qcow2_is_own_file(bs, path)) {
+        error_setg(errp, "The data file must be another file than the image");
+        return false;
+    }
+    if (amend->data_file && !s->external) {
+        error_setg(errp, "data-file can only be set for images that use an "
+                   "external data file");
+    } else if (amend->data_file && strlen(amend->data_file) >
+               QCOW2_MAX_BACKING_NAME) {
+        error_setg(errp, "The name of the data file is longer than %d bytes",
+                   QCOW2_MAX_BACKING_NAME);
+    } else if (amend->data_file_raw) {
+        error_setg(errp, "data-file-raw cannot be set on existing images");
+    } else {
+        return true;
+    }
+    return false;
+}
+
 static bool check_amend(BlockDriverState *bs, const BdrvAmend *amend,
                         Error **errp)
 {
@@ -172,7 +225,8 @@ static bool check_amend(BlockDriverState *bs, const BdrvAmend *amend,
         error_setg(errp, "Changing refcount_bits of an existing image is not "
                    "supported");
     } else {
-        return version >= s->version || check_downgrade(bs, errp);
+        return check_data_file(bs, amend, errp) &&
+               (version >= s->version || check_downgrade(bs, errp));
     }
     return false;
 }
@@ -187,6 +241,12 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
     if (!check_amend(bs, amend, errp)) {
         return -ENOTSUP;
     }
+    if (amend->luks) {
+        ret = qcow2_crypt_amend(bs, amend, errp);
+        if (ret < 0) {
+            return ret;
+        }
+    }
     if (version < s->version) {
         ret = expand_zeroes(bs);
     }
@@ -199,6 +259,10 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
     }
     if (ret >= 0 && version >= 3 && amend->lazy_refcounts >= 0) {
         ret = set_lazy(bs, amend->lazy_refcounts);
+    }
+    if (ret >= 0 && s->external &&
+        (amend->data_file || (s->data_raw && amend->has_data_file_raw))) {
+        ret = set_data_file(bs, amend);
     }
     co_mutex_unlock(&s->lock);
     if (ret < 0) {

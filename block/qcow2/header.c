@@ -16,6 +16,7 @@
 
 #define FEATURE_ENTRY 48 /* bytes: type, bit, name[46] */
 #define EXTENSION_HEAD 8 /* bytes: magic, length */
+#define CRYPT_BYTES 16 /* of that extension: offset, length */
 /* A write of so many bytes is there as a whole, or not. */
 #define ATOMIC_BYTES 512
 
@@ -23,6 +24,7 @@ static const struct {
     uint8_t type, bit;
     const char *name;
 } features[] = {
+    { 2, 60, "resumable jobs of bitmaps" },
     { 2, 61, "bitmaps of another disk" }, { 2, 62, "bitmaps ahead of data" },
     { 2, 63, "bitmap cut ends" },
     { 0, 0, "dirty bit" },          { 0, 1, "corrupt bit" },
@@ -120,7 +122,8 @@ static void check_dispensable(Qcow2Header *h)
 
 static bool check_tables(Qcow2Header *h, Error **errp)
 {
-    uint64_t l2_bytes = UINT64_C(1) << (2 * h->cluster_bits - 3);
+    uint64_t l2_bytes = UINT64_C(1) << (2 * h->cluster_bits -
+                                        qcow2_entry_bits(h->incompatible));
     const char *damage = table_damage(h->l1_offset, h->l1_size, 8,
                                       QCOW2_MAX_L1_BYTES, h);
 
@@ -165,6 +168,13 @@ static bool check_v3(const Qcow2Header *h, Error **errp)
                    "contradict each other");
         return false;
     }
+    if ((h->incompatible & QCOW2_INCOMPAT_EXTL2) &&
+        h->cluster_bits < QCOW2_MIN_EXTL2_BITS) {
+        error_setg(errp, "Extended L2 entries need clusters of at least %d "
+                   "bytes, those of the image have %u",
+                   1 << QCOW2_MIN_EXTL2_BITS, 1U << h->cluster_bits);
+        return false;
+    }
     if (h->compression_type > 1) {
         error_setg(errp, "Compression type %u is not known",
                    h->compression_type);
@@ -194,10 +204,9 @@ bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,
     if (h->version >= 3 && !check_v3(h, errp)) {
         return false;
     }
-    if (h->crypt_method != 0) {
-        error_setg(errp, "%s encryption of qcow2 images is not supported",
-                   h->crypt_method == 1 ? "AES" :
-                   h->crypt_method == 2 ? "LUKS" : "This kind of");
+    if (h->crypt_method > QCOW2_CRYPT_LUKS) {
+        error_setg(errp, "Unsupported encryption method %" PRIu32,
+                   h->crypt_method);
         return false;
     }
     if (h->backing_offset &&
@@ -243,15 +252,25 @@ void qcow2_free_extensions(Qcow2State *s)
     }
     g_clear_pointer(&s->cuts, g_array_unref);
     g_clear_pointer(&s->notes, g_array_unref);
+    g_clear_pointer(&s->resume_lost, g_array_unref);
     g_clear_pointer(&s->name_on_disk, g_free);
+    g_clear_pointer(&s->data_name, g_free);
 }
 
 #define CUT_BYTES 16 /* index, reserved, end */
+/* Bytes of the bitmaps extension, with its head. */
+#define BITMAPS_EXTENSION 32
 
-/* The disk can be used without its bitmaps. */
-static void G_GNUC_PRINTF(2, 3) bitmaps_damaged(Qcow2State *s,
+/*
+ * The disk can be used without its bitmaps.  The extension, which has @bytes in
+ * the file, stays as it is until they are removed.
+ */
+static void G_GNUC_PRINTF(4, 5) bitmaps_damaged(Qcow2State *s,
+                                                const uint8_t *ext,
+                                                size_t bytes,
                                                 const char *fmt, ...)
 {
+    uint8_t whole[BITMAPS_EXTENSION] = { 0 };
     g_autofree char *why = NULL;
     va_list ap;
 
@@ -260,13 +279,31 @@ static void G_GNUC_PRINTF(2, 3) bitmaps_damaged(Qcow2State *s,
     va_end(ap);
     g_free(s->bitmaps_damage);
     s->bitmaps_damage = g_strconcat("bitmaps_ext: ", why, NULL);
+    memcpy(whole, ext, bytes);
+    if (bytes < sizeof(whole)) {
+        st32_be(whole + 4, 0); /* it does not become valid when it is whole */
+    }
+    if (!s->bitmaps_raw) {
+        s->bitmaps_raw = g_byte_array_new();
+    }
+    g_byte_array_append(s->bitmaps_raw, whole, sizeof(whole));
 }
 
-static void parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
-                              uint32_t len)
+static void bitmaps_encode(const Qcow2BitmapExt *bitmaps, uint8_t *ext)
 {
-    Qcow2State *s = bs->opaque;
-    Qcow2BitmapExt ext;
+    st32_be(ext, QCOW2_EXT_BITMAPS);
+    st32_be(ext + 4, BITMAPS_EXTENSION - EXTENSION_HEAD);
+    st32_be(ext + 8, bitmaps->nb_bitmaps);
+    st32_be(ext + 12, 0);
+    st64_be(ext + 16, bitmaps->dir_size);
+    st64_be(ext + 24, bitmaps->dir_offset);
+}
+
+static void parse_bitmaps_ext(Qcow2State *s, const uint8_t *ext, size_t room)
+{
+    const uint8_t *data = ext + EXTENSION_HEAD;
+    size_t bytes = MIN(BITMAPS_EXTENSION, room);
+    Qcow2BitmapExt new = s->bitmaps; /* it may have the records of jobs */
 
     if (!(s->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         /* Written by a program without support for bitmaps: they are stale. */
@@ -276,29 +313,38 @@ static void parse_bitmaps_ext(BlockDriverState *bs, const uint8_t *data,
                     "image file to fix");
         return;
     }
-    if (len != 24) {
-        bitmaps_damaged(s, "Invalid extension length");
+    if (s->bitmaps.dir_size) {
+        uint8_t first[BITMAPS_EXTENSION];
+
+        bitmaps_encode(&s->bitmaps, first);
+        s->bitmaps = (Qcow2BitmapExt){ 0 };
+        s->bitmap_dir_own = 0;
+        bitmaps_damaged(s, first, sizeof(first), "there are two of them");
+    }
+    if (s->bitmaps_raw) {
+        bitmaps_damaged(s, ext, bytes, "there are two of them");
         return;
     }
-    ext.nb_bitmaps = ld32_be(data);
-    ext.dir_size = ld64_be(data + 8);
-    ext.dir_offset = ld64_be(data + 16);
+    if (bytes < BITMAPS_EXTENSION ||
+        ld32_be(ext + 4) != BITMAPS_EXTENSION - EXTENSION_HEAD) {
+        bitmaps_damaged(s, ext, bytes, "Invalid extension length");
+        return;
+    }
+    new.nb_bitmaps = ld32_be(data);
+    new.dir_size = ld64_be(data + 8);
+    new.dir_offset = ld64_be(data + 16);
     if (ld32_be(data + 4) != 0) {
-        bitmaps_damaged(s, "Reserved field is not zero");
-    } else if (ext.nb_bitmaps == 0) {
-        bitmaps_damaged(s, "found bitmaps extension with zero bitmaps");
-    } else if (ext.nb_bitmaps > QCOW2_MAX_BITMAPS) {
-        bitmaps_damaged(s, "image has %" PRIu32 " bitmaps, exceeding the "
-                        "maximum of %d", ext.nb_bitmaps, QCOW2_MAX_BITMAPS);
-    } else if (!ext.dir_offset || qcow2_in_cluster(s, ext.dir_offset)) {
-        bitmaps_damaged(s, "invalid bitmap directory offset");
-    } else if (ext.dir_size == 0 || ext.dir_size > QCOW2_MAX_BITMAP_DIR ||
-               !range_fits(ext.dir_offset, ext.dir_size,
+        bitmaps_damaged(s, ext, bytes, "Reserved field is not zero");
+    } else if (!new.dir_offset || qcow2_in_cluster(s, new.dir_offset)) {
+        bitmaps_damaged(s, ext, bytes, "invalid bitmap directory offset");
+    } else if (new.dir_size == 0 || new.dir_size > QCOW2_MAX_BITMAP_DIR ||
+               !range_fits(new.dir_offset, new.dir_size,
                            QCOW2_MAX_HOST_OFFSET)) {
-        bitmaps_damaged(s, "bitmap directory size (%" PRIu64 ") exceeds the "
-                        "maximum supported size", ext.dir_size);
+        bitmaps_damaged(s, ext, bytes, "bitmap directory size (%" PRIu64
+                        ") is invalid or exceeds the maximum", new.dir_size);
     } else {
-        s->bitmaps = ext;
+        s->bitmaps = new; /* the directory shows if there are so many */
+        s->bitmap_dir_own = new.dir_size;
     }
 }
 
@@ -307,6 +353,7 @@ static void parse_cuts_ext(Qcow2State *s, const uint8_t *data, uint32_t len)
 {
     if (len % CUT_BYTES) {
         s->autoclear &= ~QCOW2_AUTOCLEAR_CUTS;
+        s->notes_damage = QCOW2_EXT_BITMAP_CUTS;
         return;
     }
     for (; len; data += CUT_BYTES, len -= CUT_BYTES) {
@@ -314,6 +361,55 @@ static void parse_cuts_ext(Qcow2State *s, const uint8_t *data, uint32_t len)
 
         g_array_append_val(s->cuts, cut);
     }
+}
+
+/* An extension of this program, without which the disk can be used, is longer
+ * than it can be: false if it is another one. */
+static bool own_extension_cut(Qcow2State *s, uint32_t magic)
+{
+    static const uint8_t nothing[1];
+
+    switch (magic) {
+    case QCOW2_EXT_BITMAP_CUTS:
+        parse_cuts_ext(s, nothing, sizeof(nothing));
+        return true;
+    case QCOW2_EXT_BITMAPS_AHEAD:
+        qcow2_parse_notes(s, nothing, sizeof(nothing));
+        return true;
+    case QCOW2_EXT_BITMAPS_DISK:
+        qcow2_parse_disk(s, nothing, sizeof(nothing));
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The volume with the keys of an image that is encrypted by LUKS. */
+static bool parse_crypt_ext(Qcow2State *s, const uint8_t *data, uint32_t len,
+                            Error **errp)
+{
+    uint64_t offset = len == CRYPT_BYTES ? ld64_be(data) : 0;
+    uint64_t bytes = len == CRYPT_BYTES ? ld64_be(data + 8) : 0;
+
+    if (s->crypt_method != QCOW2_CRYPT_LUKS) {
+        error_setg(errp, "CRYPTO header extension only expected with LUKS "
+                   "encryption method");
+    } else if (len != CRYPT_BYTES) {
+        error_setg(errp, "CRYPTO header extension size %" PRIu32 ", but "
+                   "expected size %d", len, CRYPT_BYTES);
+    } else if (qcow2_in_cluster(s, offset)) {
+        error_setg(errp, "Encryption header offset '%" PRIu64 "' is not a "
+                   "multiple of cluster size '%" PRId64 "'", offset,
+                   s->cluster_size);
+    } else if (!offset || !range_fits(offset, bytes, QCOW2_MAX_HOST_OFFSET)) {
+        error_setg(errp, "Encryption header at %#" PRIx64 " (%" PRIu64
+                   " bytes) cannot be there", offset, bytes);
+    } else {
+        s->crypt_offset = offset;
+        s->crypt_bytes = bytes;
+        return true;
+    }
+    return false;
 }
 
 static bool handle_extension(BlockDriverState *bs, uint32_t magic,
@@ -333,9 +429,6 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
         return true;
     case QCOW2_EXT_FEATURES:
         return true; /* written again by every update */
-    case QCOW2_EXT_BITMAPS:
-        parse_bitmaps_ext(bs, data, len);
-        return true;
     case QCOW2_EXT_BITMAP_CUTS:
         parse_cuts_ext(s, data, len);
         return true;
@@ -344,6 +437,15 @@ static bool handle_extension(BlockDriverState *bs, uint32_t magic,
         return true;
     case QCOW2_EXT_BITMAPS_DISK:
         qcow2_parse_disk(s, data, len);
+        return true;
+    case QCOW2_EXT_BITMAPS_RESUME:
+        qcow2_parse_resume(s, data, len);
+        return true;
+    case QCOW2_EXT_CRYPTO:
+        return parse_crypt_ext(s, data, len, errp);
+    case QCOW2_EXT_DATA_FILE:
+        g_free(s->data_name);
+        s->data_name = g_strndup((const char *)data, len);
         return true;
     default:
         ext.data = g_memdup2(data, len);
@@ -378,14 +480,6 @@ static bool check_incompatible(const Qcow2Header *h, const uint8_t *buf,
         error_setg(errp, "Unsupported qcow2 feature(s): %s", names);
         return false;
     }
-    if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
-        error_setg(errp, "Unsupported qcow2 feature(s): external data file");
-        return false;
-    }
-    if (h->incompatible & QCOW2_INCOMPAT_EXTL2) {
-        error_setg(errp, "Unsupported qcow2 feature(s): extended L2 entries");
-        return false;
-    }
     return true;
 }
 
@@ -414,12 +508,24 @@ bool coroutine_mixed_fn qcow2_read_extensions(BlockDriverState *bs,
         if (magic == QCOW2_EXT_END) {
             return true;
         }
+        if (magic == QCOW2_EXT_BITMAPS) {
+            /* It has this length, whatever it says. */
+            parse_bitmaps_ext(s, buf + pos, len - pos);
+            pos += MIN(BITMAPS_EXTENSION, len - pos);
+            continue;
+        }
+        if (ext_len > len - pos - 8 && own_extension_cut(s, magic)) {
+            break;
+        }
         if (ext_len > len - pos - 8) {
             error_setg(errp, "Header extension too large");
             return false;
         }
         if (!handle_extension(bs, magic, buf + pos + 8, ext_len, errp)) {
             return false;
+        }
+        if (s->notes_damage) {
+            break; /* what follows cannot be found */
         }
         pos += MIN(8 + ROUND_UP((size_t)ext_len, 8), len - pos);
     }
@@ -454,7 +560,7 @@ static void put_features(GByteArray *out, uint64_t autoclear, size_t room)
     for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
         uint8_t *p = table + n * FEATURE_ENTRY;
 
-        if ((features[i].type == 2 && features[i].bit >= 61 &&
+        if ((features[i].type == 2 && features[i].bit >= 60 &&
              !(autoclear >> features[i].bit & 1)) ||
             EXTENSION_HEAD + (n + 1) * FEATURE_ENTRY > room) {
             continue;
@@ -486,24 +592,44 @@ static void put_cuts(GByteArray *out, const GArray *cuts)
     }
 }
 
+/* What is written of the header's extensions. */
+typedef struct Extensions {
+    const char *backing_format;
+    guint notes; /* of safe bitmaps: so many, the first ones */
+} Extensions;
+
 /* All but the names of features. */
 static void put_extensions(GByteArray *out, const Qcow2State *s,
-                           const Qcow2Header *h, const char *backing_format)
+                           const Qcow2Header *h, const Extensions *x)
 {
+    const char *backing_format = x->backing_format;
+
+
     if (backing_format && *backing_format) {
         put_extension(out, QCOW2_EXT_BACKING_FORMAT, backing_format,
                       strlen(backing_format));
     }
-    if (s && s->bitmaps.nb_bitmaps) {
-        uint8_t ext[24] = { 0 };
+    if (h->data_name && *h->data_name) {
+        put_extension(out, QCOW2_EXT_DATA_FILE, h->data_name,
+                      strlen(h->data_name));
+    }
+    if (h->crypt_bytes) {
+        uint8_t ext[CRYPT_BYTES];
 
-        st32_be(ext, s->bitmaps.nb_bitmaps);
-        st64_be(ext + 8, s->bitmaps.dir_size);
-        st64_be(ext + 16, s->bitmaps.dir_offset);
-        put_extension(out, QCOW2_EXT_BITMAPS, ext, sizeof(ext));
+        st64_be(ext, h->crypt_offset);
+        st64_be(ext + 8, h->crypt_bytes);
+        put_extension(out, QCOW2_EXT_CRYPTO, ext, sizeof(ext));
+    }
+    if (s && s->bitmaps_raw) {
+        g_byte_array_append(out, s->bitmaps_raw->data, s->bitmaps_raw->len);
+    } else if (s && s->bitmaps.dir_size) {
+        uint8_t ext[BITMAPS_EXTENSION];
+
+        bitmaps_encode(&s->bitmaps, ext);
+        g_byte_array_append(out, ext, sizeof(ext));
     }
     if (s && (h->autoclear & QCOW2_AUTOCLEAR_AHEAD)) {
-        qcow2_put_notes(out, s->notes);
+        qcow2_put_notes(out, s->notes, x->notes);
     }
     if (s && s->disk_known && (h->autoclear & QCOW2_AUTOCLEAR_DISK)) {
         uint8_t ext[QCOW2_DISK_BYTES];
@@ -514,6 +640,9 @@ static void put_extensions(GByteArray *out, const Qcow2State *s,
     if (s && (h->autoclear & QCOW2_AUTOCLEAR_CUTS)) {
         put_cuts(out, s->cuts);
     }
+    if (s && (h->autoclear & QCOW2_AUTOCLEAR_RESUME)) {
+        qcow2_put_resume(out, s);
+    }
     for (guint i = 0; s && s->extensions && i < s->extensions->len; i++) {
         const Qcow2Extension *ext =
             &g_array_index(s->extensions, Qcow2Extension, i);
@@ -522,7 +651,7 @@ static void put_extensions(GByteArray *out, const Qcow2State *s,
 }
 
 static GByteArray *build(Qcow2Header *h, const Qcow2State *s,
-                         const char *backing_format, size_t limit)
+                         const Extensions *x, size_t limit)
 {
     GByteArray *out = g_byte_array_new();
     size_t end = EXTENSION_HEAD;
@@ -536,7 +665,7 @@ static GByteArray *build(Qcow2Header *h, const Qcow2State *s,
                             s->unknown_fields->len);
         h->header_length += s->unknown_fields->len;
     }
-    put_extensions(out, s, h, backing_format);
+    put_extensions(out, s, h, x);
     if (h->version >= 3 && out->len + end <= limit) {
         put_features(out, h->autoclear, limit - out->len - end);
     }
@@ -548,26 +677,36 @@ static GByteArray *build(Qcow2Header *h, const Qcow2State *s,
  * The header and its extensions, in at most @limit bytes, so that a write
  * changes all of it or nothing: else what the extensions say might not be what
  * the header says.  The notes are omitted if there is no room: bitmaps then
- * report too much after a growth, are not kept safe, or do not count for any
- * other disk than that of the image.  Extensions of other
+ * report too much after a growth, are not kept safe (the last ones first), or
+ * do not count for any other disk than that of the image.  What jobs have left
+ * is the last, as nobody would see that it lacks.  Extensions of other
  * programs may need more than @limit.
  */
 static GByteArray *build_within(Qcow2Header *h, const Qcow2State *s,
-                                const char *backing_format, size_t limit)
+                                Extensions *x, size_t limit)
 {
-    static const uint64_t omitted[] = {
-        0, QCOW2_AUTOCLEAR_CUTS, QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD,
-        QCOW2_AUTOCLEAR_CUTS | QCOW2_AUTOCLEAR_AHEAD | QCOW2_AUTOCLEAR_DISK,
-    };
-    GByteArray *out = NULL;
+    GByteArray *out = build(h, s, x, limit);
 
-    for (size_t i = 0; i < ARRAY_SIZE(omitted); i++) {
-        h->autoclear &= ~omitted[i];
-        g_clear_pointer(&out, g_byte_array_unref);
-        out = build(h, s, backing_format, limit);
-        if (out->len <= limit) {
+    while (out->len > limit) {
+        if (h->autoclear & QCOW2_AUTOCLEAR_CUTS) {
+            h->autoclear &= ~QCOW2_AUTOCLEAR_CUTS;
+        } else if (h->autoclear & QCOW2_AUTOCLEAR_AHEAD) {
+            /* One more than that may go for nothing, as they are padded. */
+            size_t entries = (out->len - limit) / 4;
+
+            x->notes -= MIN(x->notes, MAX(entries, 2) - 1);
+            if (x->notes == 0) {
+                h->autoclear &= ~QCOW2_AUTOCLEAR_AHEAD;
+            }
+        } else if (h->autoclear & QCOW2_AUTOCLEAR_DISK) {
+            h->autoclear &= ~QCOW2_AUTOCLEAR_DISK;
+        } else if (h->autoclear & QCOW2_AUTOCLEAR_RESUME) {
+            h->autoclear &= ~QCOW2_AUTOCLEAR_RESUME;
+        } else {
             break;
         }
+        g_byte_array_unref(out);
+        out = build(h, s, x, limit);
     }
     return out;
 }
@@ -587,7 +726,8 @@ size_t qcow2_header_build(const Qcow2Header *header,
     size_t name_len = backing_file ? strlen(backing_file) : 0;
     size_t limit = limit_for(size, name_len);
     Qcow2Header h = *header;
-    g_autoptr(GByteArray) out = build_within(&h, NULL, backing_format, limit);
+    Extensions x = { .backing_format = backing_format };
+    g_autoptr(GByteArray) out = build_within(&h, NULL, &x, limit);
 
     if (name_len) {
         h.backing_offset = out->len + name_len <= ATOMIC_BYTES
@@ -727,24 +867,35 @@ int coroutine_mixed_fn qcow2_update_header(BlockDriverState *bs)
         .snapshots_offset = s->snapshots_offset,
         .incompatible = s->incompatible,
         .compatible = s->compatible,
-        .autoclear = s->bitmaps.nb_bitmaps
-            ? s->autoclear & QCOW2_AUTOCLEAR_KNOWN : 0,
+        .autoclear = (qcow2_has_bitmaps(s)
+                      ? s->autoclear & QCOW2_AUTOCLEAR_KNOWN : 0) |
+                     (s->data_raw ? QCOW2_AUTOCLEAR_RAW : 0),
         .refcount_order = s->refcount_order,
         .compression_type = s->compression_type,
+        .crypt_method = s->crypt_method,
+        .crypt_offset = s->crypt_offset,
+        .crypt_bytes = s->crypt_bytes,
+        .data_name = s->data_name,
     };
     size_t name_len = bs->backing_file ? strlen(bs->backing_file) : 0;
-    g_autoptr(GByteArray) out = build_within(
-        &h, s, bs->backing_format, limit_for(s->cluster_size, name_len));
-    size_t used = out->len;
-    int ret = place_name(bs, &h, out);
+    Extensions x = { bs->backing_format, s->notes->len };
+    g_autoptr(GByteArray) out = NULL;
+    size_t used;
+    int ret;
 
+    if (s->notes->len == 0) {
+        h.autoclear &= ~QCOW2_AUTOCLEAR_AHEAD; /* the extension was missing */
+    }
+    out = build_within(&h, s, &x, limit_for(s->cluster_size, name_len));
+    used = out->len;
+    ret = place_name(bs, &h, out);
     if (ret == 0) {
         qcow2_header_encode(&h, out->data);
         ret = write_header(bs, out);
     }
     if (ret == 0) {
         qcow2_note_header(bs, &h, used);
-        s->ahead_noted = h.autoclear & QCOW2_AUTOCLEAR_AHEAD;
+        s->noted = h.autoclear & QCOW2_AUTOCLEAR_AHEAD ? x.notes : 0;
     }
     return ret;
 }

@@ -2,11 +2,14 @@
 /* Opening and closing an image. */
 #include "qemu/osdep.h"
 
+#include <sys/stat.h>
+
 #include "block/bitmap-store.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/bitmap-int.h"
 #include "block/qcow2/cache-int.h"
+#include "block/qcow2/crypt-int.h"
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/l2-int.h"
@@ -92,7 +95,8 @@ static void apply_overlap(Qcow2State *s, const BlockdevOptionsQcow2 *o)
 static bool cache_sizes(const Qcow2State *s, const BlockdevOptionsQcow2 *o,
                         uint64_t *l2, uint64_t *rb, Error **errp)
 {
-    uint64_t covers = ROUND_UP(qcow2_clusters(s, s->size) * 8, MAX_SLICE);
+    uint64_t covers = ROUND_UP(qcow2_clusters(s, s->size) << s->entry_bits,
+                               MAX_SLICE);
 
     if ((o->has_cache_size && o->cache_size < 0) ||
         (o->has_l2_cache_size && o->l2_cache_size < 0) ||
@@ -115,14 +119,17 @@ static bool cache_sizes(const Qcow2State *s, const BlockdevOptionsQcow2 *o,
                                         : "refcount-cache-size");
         return false;
     }
-    *rb = o->has_refcount_cache_size ? o->refcount_cache_size
-        : o->has_cache_size && o->has_l2_cache_size
-        ? o->cache_size - o->l2_cache_size : 0;
+    *rb = o->has_refcount_cache_size ? o->refcount_cache_size : 0;
     *l2 = o->has_l2_cache_size ? (uint64_t)o->l2_cache_size
-        : o->has_cache_size
-        ? (uint64_t)o->cache_size - MIN(*rb, (uint64_t)o->cache_size)
-        : DEFAULT_L2_CACHE;
+        : o->has_cache_size ? o->cache_size - *rb : DEFAULT_L2_CACHE;
     *l2 = MIN(*l2, covers);
+    if (o->has_cache_size && !o->has_refcount_cache_size) {
+        *rb = o->cache_size - *l2;
+    }
+    if (*rb >> s->cluster_bits > INT_MAX) {
+        error_setg(errp, "Refcount cache size too big");
+        return false;
+    }
     return true;
 }
 
@@ -140,12 +147,21 @@ static bool check_entry_size(const Qcow2State *s,
     return true;
 }
 
-static void make_caches(Qcow2State *s, uint64_t l2, uint64_t rb)
+size_t qcow2_l2_entry_size(const Qcow2State *s, const BlockdevOptionsQcow2 *o)
+{
+    return o->has_l2_cache_entry_size ? o->l2_cache_entry_size
+                                      : MIN(s->cluster_size, MAX_SLICE);
+}
+
+/* @l2_slice: the bytes of an L2 table that are an entry of its cache, which is
+ * clean if that changes. */
+static void make_caches(Qcow2State *s, size_t l2_slice, uint64_t l2,
+                        uint64_t rb)
 {
     size_t slice = MIN(s->cluster_size, MAX_SLICE);
     Qcow2CacheConf l2_conf = {
-        .entry_size = slice,
-        .max_entries = MAX(8, l2 / slice),
+        .entry_size = l2_slice,
+        .max_entries = MAX(8, l2 / l2_slice),
         .load_event = BLKDEBUG_EVENT_L2_LOAD,
         .update_event = BLKDEBUG_EVENT_L2_UPDATE,
         .evict = qcow2_evict_l2,
@@ -158,14 +174,20 @@ static void make_caches(Qcow2State *s, uint64_t l2, uint64_t rb)
         .evict = qcow2_evict_refcounts,
     };
 
-    if (s->l2_cache) {
-        qcow2_cache_set_max(s->l2_cache, l2_conf.max_entries);
+    if (s->l2_cache && qcow2_cache_entry_size(s->l2_cache) != l2_slice) {
+        g_assert(!qcow2_cache_is_dirty(s->l2_cache));
+        g_clear_pointer(&s->l2_cache, qcow2_cache_free);
+    }
+    if (!s->l2_cache) {
+        s->l2_cache = qcow2_cache_new(&l2_conf);
+        s->slice_bits = ctz64(l2_slice) - s->entry_bits;
+    }
+    qcow2_cache_set_max(s->l2_cache, l2_conf.max_entries);
+    if (s->rb_cache) {
         qcow2_cache_set_max(s->rb_cache, rb_conf.max_entries);
         return;
     }
-    s->l2_cache = qcow2_cache_new(&l2_conf);
     s->rb_cache = qcow2_cache_new(&rb_conf);
-    s->slice_bits = ctz64(slice) - 3;
     s->rb_slice_bits = ctz64(slice) + 3 - s->refcount_order;
 }
 
@@ -220,24 +242,14 @@ bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
     const BlockdevOptionsQcow2 *o = &options->u.qcow2;
     uint64_t l2, rb;
 
-    if (o->encrypt) {
-        error_setg(errp, "No encryption in image header, but options "
-                   "specified format '%s'",
-                   BlockdevQcow2EncryptionFormat_str(o->encrypt->format));
-        return false;
-    }
-    if (o->data_file) {
-        error_setg(errp, "'data-file' is not supported: external data files "
-                   "can not be used");
-        return false;
-    }
     if (o->has_lazy_refcounts && o->lazy_refcounts && s->version < 3) {
         error_setg(errp, "Lazy refcounts require a qcow2 image with at least "
                    "qemu 1.1 compatibility level");
         return false;
     }
     if (o->has_cache_clean_interval &&
-        (o->cache_clean_interval < 0 || o->cache_clean_interval > INT_MAX)) {
+        (o->cache_clean_interval < 0 ||
+         o->cache_clean_interval > UINT32_MAX)) {
         error_setg(errp, "Cache clean interval too big");
         return false;
     }
@@ -245,7 +257,7 @@ bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
         !cache_sizes(s, o, &l2, &rb, errp)) {
         return false;
     }
-    make_caches(s, l2, rb);
+    make_caches(s, qcow2_l2_entry_size(s, o), l2, rb);
     apply_overlap(s, o);
     s->file_sparse = -1;
     s->lazy_refcounts = o->has_lazy_refcounts
@@ -267,20 +279,32 @@ static void set_geometry(Qcow2State *s, const Qcow2Header *h)
     s->version = h->version;
     s->cluster_bits = h->cluster_bits;
     s->cluster_size = INT64_C(1) << h->cluster_bits;
-    s->l2_bits = h->cluster_bits - 3;
+    s->extended_l2 = h->incompatible & QCOW2_INCOMPAT_EXTL2;
+    s->entry_bits = qcow2_entry_bits(h->incompatible);
+    s->sub_bits = h->cluster_bits - (s->extended_l2
+                                     ? ctz64(QCOW2_SUBCLUSTERS) : 0);
+    s->l2_bits = h->cluster_bits - s->entry_bits;
     s->refcount_order = h->refcount_order;
     s->refcount_bits = 1U << h->refcount_order;
     s->refcount_max = s->refcount_bits == 64
         ? INT64_MAX : (UINT64_C(1) << s->refcount_bits) - 1;
     s->rb_bits = h->cluster_bits + 3 - h->refcount_order;
     s->compression_type = h->compression_type;
+    s->crypt_method = h->crypt_method;
     s->incompatible = h->incompatible;
     s->compatible = h->compatible;
     s->autoclear = h->autoclear;
-    s->size = h->size;
+    s->external = h->incompatible & QCOW2_INCOMPAT_DATA_FILE;
+    if (s->external) {
+        /* Without that feature the bit has no meaning, and is cleared. */
+        s->data_raw = h->autoclear & QCOW2_AUTOCLEAR_RAW;
+        s->autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_RAW;
+    }
+    s->size = ROUND_UP(h->size, BDRV_SECTOR_SIZE);
     s->extensions = g_array_new(FALSE, FALSE, sizeof(Qcow2Extension));
     s->cuts = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapCut));
     s->notes = g_array_new(FALSE, FALSE, sizeof(Qcow2BitmapNote));
+    s->resume_lost = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     s->pending_frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     co_mutex_init(&s->lock);
     co_mutex_init(&s->bitmap_lock);
@@ -411,12 +435,141 @@ static void free_state(BlockDriverState *bs)
         g_array_free(s->pending_frees, TRUE);
     }
     qcow2_meta_forget(s);
+    qcow2_crypt_close(s);
     g_free(s->l1);
     g_free(s->rt);
     g_free(s->rt_damage);
     g_free(s->snapshots_damage);
     g_free(s->bitmaps_damage);
+    g_clear_pointer(&s->bitmaps_raw, g_byte_array_unref);
+    g_clear_pointer(&s->bitmap_dir, g_ptr_array_unref);
+    g_clear_pointer(&s->bitmap_claims, g_array_unref);
     memset(s, 0, sizeof(*s));
+}
+
+/* --- external data files --- */
+
+/*
+ * Is @path the file of a child with the name @filename?  It is not if the image
+ * is read again, with its children, after another process changed the name in
+ * the image.
+ */
+static bool is_file_of(const char *path, const char *filename)
+{
+    struct stat st;
+
+    return path_has_protocol(path) || !filename ||
+           stat(path, &st) < 0 || stat(filename, &st) < 0 ||
+           path_is_same_file(path, filename);
+}
+
+bool qcow2_is_own_file(const BlockDriverState *bs, const char *path)
+{
+    const char *own = bs->file->bs->filename;
+
+    return own && path && path_is_same_file(own, path);
+}
+
+/*
+ * Opens the data file that the header names, relative to the image.  It is the
+ * name of a file: an image that is not trusted must not choose a protocol, or
+ * options, by which anything is written.
+ */
+static BdrvChild *open_named_data(BlockDriverState *bs, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+    bool plain = !path_has_protocol(s->data_name);
+    const char *base = bs->file->bs->filename;
+    bool known = base && !g_str_has_prefix(base, "json:");
+    g_autofree char *name = g_strconcat(plain ? "" : "./", s->data_name, NULL);
+    g_autofree char *path = bdrv_make_absolute_filename(known ? base : NULL,
+                                                        name);
+    g_autoptr(BlockdevOptions) options = NULL;
+    BlockdevRef ref = { .type = BLOCKDEV_REF_KIND_DEFINITION };
+    BdrvChild *child;
+    bool unused;
+
+    options = bdrv_options_from_filename(path, NULL, BDRV_O_PROTOCOL, &unused,
+                                         errp);
+    if (!options) {
+        return NULL;
+    }
+    ref.u.definition = options;
+    child = bdrv_open_child(bs, &ref, "data-file", BDRV_CHILD_DATA, errp);
+    if (child && !is_file_of(path, child->bs->filename)) {
+        error_setg(errp, "The data file of the image is now '%s' instead of "
+                   "'%s': the image is to be opened anew", path,
+                   child->bs->filename);
+        return NULL;
+    }
+    return child;
+}
+
+/* The option comes before the name in the header. */
+static bool open_data_file(BlockDriverState *bs, const BlockdevOptionsQcow2 *o,
+                           int flags, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+
+    s->data = s->external ? NULL : bs->file;
+    if (!s->external && o->data_file) {
+        error_setg(errp, "'data-file' can only be set for images with an "
+                   "external data file");
+        return false;
+    }
+    if (s->external && o->data_file) {
+        s->data = bdrv_open_child(bs, o->data_file, "data-file",
+                                  BDRV_CHILD_DATA, errp);
+    } else if (s->external && !(flags & BDRV_O_NO_IO)) {
+        if (!s->data_name || !*s->data_name) {
+            error_setg(errp, "'data-file' is required for this image");
+            return false;
+        }
+        s->data = open_named_data(bs, errp);
+    }
+    if (s->external && s->data &&
+        qcow2_is_own_file(bs, s->data->bs->filename)) {
+        error_setg(errp, "The data file of image '%s' is the image itself",
+                   bs->file->bs->filename);
+        return false;
+    }
+    return s->data || (flags & BDRV_O_NO_IO);
+}
+
+/*
+ * The data file of each image that we or QEMU make is at least as long as the
+ * disk.  The disk is shown nevertheless: what is left may be worth saving.
+ */
+static void look_at_data_size(BlockDriverState *bs, int flags)
+{
+    const Qcow2State *s = bs->opaque;
+    int64_t len = s->external && s->data ? bdrv_getlength(s->data->bs)
+                                         : s->size;
+
+    if (len >= 0 && len < s->size && !(flags & BDRV_O_CHECK)) {
+        warn_report("The data file '%s' of image '%s' was cut off or replaced: "
+                    "it has %" PRId64 " bytes, but the disk has %" PRId64
+                    "; the rest reads as zeroes", s->data->bs->filename,
+                    bs->file->bs->filename, len, s->size);
+    }
+}
+
+void qcow2_child_perm(BlockDriverState *bs, BdrvChild *child,
+                      BdrvChildRole role, uint64_t perm, uint64_t shared,
+                      uint64_t *nperm, uint64_t *nshared)
+{
+    const Qcow2State *s = bs->opaque;
+
+    bdrv_default_perms(bs, child, role, perm, shared, nperm, nshared);
+    if (strcmp(child->name, "data-file") || !s) {
+        return;
+    }
+    if (perm & BLK_PERM_RESIZE) {
+        *nperm |= BLK_PERM_WRITE; /* new parts are zeroed */
+    }
+    if (*nperm & BLK_PERM_WRITE) {
+        *nperm |= BLK_PERM_CONSISTENT_READ | BLK_PERM_RESIZE;
+    }
 }
 
 static bool check_corrupt_bit(BlockDriverState *bs, int flags, Error **errp)
@@ -445,16 +598,19 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
     if (!qcow2_read_extensions(bs, &h, errp) ||
         !check_corrupt_bit(bs, flags, errp) ||
         !read_unknown_fields(bs, &h, errp) ||
-        !read_backing_name(bs, &h, errp)) {
+        !read_backing_name(bs, &h, errp) ||
+        !open_data_file(bs, &options->u.qcow2, flags, errp)) {
         return false;
     }
     qcow2_note_header(bs, &h, s->header_bytes);
-    if (!qcow2_apply_options(bs, options, errp) ||
+    if (!qcow2_crypt_open(bs, &options->u.qcow2, flags, errp) ||
+        !qcow2_apply_options(bs, options, errp) ||
         !read_tables(bs, &h, errp) ||
         !qcow2_read_snapshots(bs, &h, errp)) {
         return false;
     }
     bs->total_bytes = s->size;
+    look_at_data_size(bs, flags);
     qcow2_attach_bitmap_store(bs);
     if (options->u.qcow2.has_bitmap_safety) {
         s->bitmap_store.safety = options->u.qcow2.bitmap_safety;
@@ -477,7 +633,7 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
     }
     if (!open_steps(bs, options, flags, errp)) {
         qcow2_ahead_end(bs);
-        bdrv_dirty_bitmap_release_all(bs);
+        bdrv_dirty_bitmap_release_loaded(bs);
         bdrv_bitmap_store_detach(bs);
         free_state(bs);
         return -EINVAL;
@@ -488,11 +644,7 @@ int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
 
 /* --- becoming writable --- */
 
-/*
- * The damage that makes all refcounts unusable, or NULL; the caller frees it.
- * A missing block is no damage, except that of the header.
- */
-static char *coroutine_mixed_fn refcount_damage(BlockDriverState *bs)
+char *coroutine_mixed_fn qcow2_refcount_damage(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
     int64_t len = bdrv_getlength(bs->file->bs);
@@ -522,7 +674,7 @@ static bool coroutine_mixed_fn repair_refcounts(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     bool dirty = s->incompatible & QCOW2_INCOMPAT_DIRTY;
-    g_autofree char *damage = refcount_damage(bs);
+    g_autofree char *damage = qcow2_refcount_damage(bs);
     int ret;
 
     if (!dirty && !damage) {
@@ -553,8 +705,8 @@ bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
         return false;
     }
     if ((s->autoclear & ~QCOW2_AUTOCLEAR_KNOWN) ||
-        (s->autoclear && !s->bitmaps.nb_bitmaps)) {
-        s->autoclear &= s->bitmaps.nb_bitmaps ? QCOW2_AUTOCLEAR_KNOWN : 0;
+        (s->autoclear && !qcow2_has_bitmaps(s))) {
+        s->autoclear &= qcow2_has_bitmaps(s) ? QCOW2_AUTOCLEAR_KNOWN : 0;
         ret = qcow2_update_header(bs);
         if (ret == 0) {
             ret = qcow2_flush_file(bs);
@@ -601,6 +753,5 @@ void qcow2_close(BlockDriverState *bs)
         }
     }
     qcow2_ahead_end(bs);
-    bdrv_dirty_bitmap_release_all(bs);
     free_state(bs);
 }
