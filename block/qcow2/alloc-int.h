@@ -5,7 +5,10 @@
 
 #include "block/qcow2/qcow2-int.h"
 
-/* A data request in flight on a guest range, in whole clusters. */
+/*
+ * A data request in flight on a guest range: whole clusters if it can change
+ * their place, else whole subclusters, of clusters whose place stays.
+ */
 struct Qcow2Op {
     int64_t start, end;
     bool exclusive; /* changes the mapping */
@@ -26,6 +29,8 @@ typedef struct Qcow2Write {
     Qcow2Op op;
     int64_t offset, bytes; /* of the guest */
     uint64_t host;         /* place of @offset */
+    int64_t from, to;      /* what is written to the file: the guest range, and
+                              old content around it in the same clusters */
     bool link;             /* L2 entries are set after the data */
     bool whole;            /* set by the caller: whole clusters, which may
                               become zero clusters in the end */
@@ -37,7 +42,7 @@ typedef struct Qcow2Write {
 void coroutine_fn qcow2_op_begin(BlockDriverState *bs, Qcow2Op *op,
                                  int64_t offset, int64_t bytes);
 void coroutine_fn qcow2_op_end(Qcow2Op *op);
-/* Is the cluster at @offset in an exclusive operation? */
+/* Is the cluster at @offset, or a part of it, in an exclusive operation? */
 bool qcow2_op_covers(const Qcow2State *s, int64_t offset);
 /* Is the host cluster at @offset newly allocated and being written? */
 bool qcow2_op_has_fresh(const Qcow2State *s, uint64_t offset);

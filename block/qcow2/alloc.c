@@ -69,7 +69,8 @@ bool qcow2_op_covers(const Qcow2State *s, int64_t offset)
     const Qcow2Op *op;
 
     LIST_FOREACH(op, &s->ops, next) {
-        if (op->exclusive && op->start <= offset && offset < op->end) {
+        if (op->exclusive && op->start < offset + s->cluster_size &&
+            offset < op->end) {
             return true;
         }
     }
@@ -108,14 +109,60 @@ static int coroutine_fn count_unwritable(BlockDriverState *bs, int64_t offset,
         if (ret < 0) {
             return ret;
         }
-        if (map.copied &&
-            (map.type == QCOW2_NORMAL || map.type == QCOW2_ZERO_ALLOC)) {
+        if (map.copied && qcow2_has_place(map.type)) {
             break;
         }
         done += map.bytes;
     }
     *count = done;
     return 0;
+}
+
+/* The guest range [*@from, *@to) of the cluster at @pos that has data, which a
+ * new cluster in its place must have, too; none: both are @pos. */
+static int coroutine_fn old_data(BlockDriverState *bs, int64_t pos,
+                                 int64_t *from, int64_t *to)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Entry old;
+    int ret = qcow2_get_entry(bs, pos, &old);
+    uint32_t alloc = old.bitmap;
+
+    *from = *to = pos;
+    if (ret == 0 && qcow2_type_of(s, old.desc) == QCOW2_TYPE_COMPRESSED) {
+        *to = pos + s->cluster_size;
+    } else if (ret == 0 && alloc) {
+        *from = pos + ((int64_t)ctz64(alloc) << s->sub_bits);
+        *to = pos + ((int64_t)(64 - clz64(alloc)) << s->sub_bits);
+    }
+    return ret;
+}
+
+/*
+ * What has to be in new clusters: the rest of the subclusters (without them, of
+ * the clusters) at both ends of the guest range, and between it and these
+ * whatever the old clusters have as data.
+ */
+static int coroutine_fn widen(BlockDriverState *bs, Qcow2Write *w)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t end = w->offset + w->bytes, from, to;
+    int ret;
+
+    w->from = qcow2_sub_start(s, w->offset);
+    w->to = qcow2_sub_end(s, end);
+    if (!s->extended_l2) {
+        return 0;
+    }
+    ret = old_data(bs, qcow2_start_of_cluster(s, w->offset), &from, &to);
+    if (ret == 0 && from < to) {
+        w->from = MIN(w->from, from);
+    }
+    if (ret == 0) {
+        ret = old_data(bs, qcow2_start_of_cluster(s, end - 1), &from, &to);
+        w->to = MAX(w->to, to);
+    }
+    return ret;
 }
 
 /* Chooses the clusters for the write: @w->op covers them afterwards. */
@@ -129,6 +176,13 @@ static int coroutine_fn allocate(BlockDriverState *bs, int64_t offset,
 
     if (ret == 0) {
         ret = count_unwritable(bs, start, offset + bytes - start, &room);
+    }
+    if (ret == 0 && s->external) {
+        /* The place is known, and is nobody else's. */
+        w->host = offset;
+        w->bytes = MIN(bytes, start + room - offset);
+        w->link = true;
+        return widen(bs, w);
     }
     if (ret == 0) {
         ret = qcow2_alloc_run(bs, 1, qcow2_clusters(s, room), &w->host,
@@ -145,7 +199,12 @@ static int coroutine_fn allocate(BlockDriverState *bs, int64_t offset,
     w->host += offset - start;
     w->fresh = true;
     w->link = true;
-    return 0;
+    ret = widen(bs, w);
+    if (ret < 0) {
+        qcow2_free_now(bs, w->host - (offset - start),
+                       count << s->cluster_bits);
+    }
+    return ret;
 }
 
 /* The first allocation with lazy refcounts: they may be wrong from now on. */
@@ -159,39 +218,115 @@ static int coroutine_fn mark_dirty(BlockDriverState *bs)
     return qcow2_set_incompatible(bs, QCOW2_INCOMPAT_DIRTY, true);
 }
 
+/*
+ * Writes where @map says, and further where the file goes on, be there data or
+ * not: subclusters that have none are linked.  That is up to the end of the L2
+ * table, which is made writable.
+ */
+static int coroutine_fn plan_in_place(BlockDriverState *bs, Qcow2Map *map,
+                                      int64_t bytes, Qcow2Write *w)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    w->host = map->host;
+    w->bytes = map->bytes;
+    w->link = map->type != QCOW2_NORMAL;
+    w->from = w->link ? qcow2_sub_start(s, w->offset) : w->offset;
+    bytes = MIN(bytes, qcow2_table_rest(s, w->offset));
+    while (s->extended_l2 && w->bytes < bytes) {
+        Qcow2Map more;
+
+        ret = qcow2_map(bs, w->offset + w->bytes, bytes - w->bytes, &more);
+        if (ret < 0) {
+            return ret;
+        }
+        if (!more.copied || !qcow2_has_place(more.type) ||
+            more.host != w->host + w->bytes) {
+            break;
+        }
+        w->bytes += more.bytes;
+        w->link |= more.type != QCOW2_NORMAL;
+        map->type = more.type;
+    }
+    w->to = w->offset + w->bytes;
+    if (map->type != QCOW2_NORMAL) {
+        w->to = qcow2_sub_end(s, w->to);
+    }
+    if (!s->external) {
+        ret = qcow2_check_overlap(bs, w->host - (w->offset - w->from),
+                                  w->to - w->from, 0);
+    }
+    return ret == 0 && w->link ? qcow2_prepare_l2(bs, w->offset) : ret;
+}
+
 static int coroutine_fn write_plan(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes, Qcow2Write *w)
 {
+    const Qcow2State *s = bs->opaque;
     Qcow2Map map;
     int ret = qcow2_map(bs, offset, bytes, &map);
+    bool place;
 
     if (ret < 0) {
         return ret;
     }
     w->link = w->fresh = w->beyond = false;
-    if (map.copied &&
-        (map.type == QCOW2_NORMAL || map.type == QCOW2_ZERO_ALLOC)) {
-        w->host = map.host;
-        w->bytes = map.bytes;
-        w->link = map.type == QCOW2_ZERO_ALLOC;
-        ret = qcow2_check_overlap(bs, w->host, w->bytes, 0);
-        if (ret == 0 && w->link) {
-            ret = qcow2_prepare_l2(bs, offset);
+    place = map.copied && qcow2_has_place(map.type);
+    if (place) {
+        ret = plan_in_place(bs, &map, bytes, w);
+    } else {
+        ret = mark_dirty(bs);
+        if (ret == 0) {
+            ret = qcow2_limit_frees(bs);
         }
-        return ret;
+        if (ret == 0) {
+            ret = allocate(bs, offset, bytes, w);
+        }
     }
-    ret = mark_dirty(bs);
-    if (ret == 0) {
-        ret = qcow2_limit_frees(bs);
+    if (place && !w->whole) {
+        w->op.start = qcow2_sub_start(s, offset);
+        w->op.end = qcow2_sub_end(s, offset + w->bytes);
+    } else {
+        w->op.start = qcow2_start_of_cluster(s, offset);
+        w->op.end = ROUND_UP(offset + w->bytes, s->cluster_size);
     }
-    return ret < 0 ? ret : allocate(bs, offset, bytes, w);
+    return ret;
 }
 
+/*
+ * Waits until the start of the range is in no operation that excludes others,
+ * or with @w->whole in none; limits *@bytes to what is.
+ */
+static void coroutine_fn wait_for_others(Qcow2State *s, const Qcow2Write *w,
+                                         int64_t offset, int64_t *bytes)
+{
+    unsigned unit_bits = w->whole ? s->cluster_bits : s->sub_bits;
+    int64_t mask = ~((INT64_C(1) << unit_bits) - 1), start = offset & mask;
+    Qcow2Op *other;
+
+    while ((other = op_conflict(s, start, (offset + *bytes + ~mask) & mask,
+                                w->whole))) {
+        int64_t free_end = other->start & mask;
+
+        if (free_end > start) {
+            *bytes = free_end - offset; /* the range is free up to there */
+        } else {
+            co_queue_wait(&other->wait, &s->lock);
+        }
+    }
+}
+
+/*
+ * Operations in the same clusters, but not in the same subclusters, do not
+ * conflict: a cluster's place does not change while a write is in flight there.
+ * So if there is one, this write is in place, too.  It excludes writes to data
+ * only if it turns out that it also has subclusters to link.
+ */
 int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes, Qcow2Write *w)
 {
     Qcow2State *s = bs->opaque;
-    int64_t start = qcow2_start_of_cluster(s, offset), end;
     Qcow2Op *other;
     int ret;
 
@@ -199,28 +334,24 @@ int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
     if (s->broken) {
         return -EIO;
     }
+    w->offset = offset;
     for (;;) {
-        end = ROUND_UP(offset + bytes, s->cluster_size);
-        other = op_conflict(s, start, end, w->whole);
+        wait_for_others(s, w, offset, &bytes);
+        ret = write_plan(bs, offset, bytes, w);
+        if (ret < 0) {
+            return ret;
+        }
+        other = s->extended_l2 && w->link && !w->fresh
+            ? op_conflict(s, w->op.start, w->op.end, true) : NULL;
         if (!other) {
             break;
         }
-        if (other->start > start) {
-            bytes = other->start - offset; /* the range is free up to there */
-        } else {
-            co_queue_wait(&other->wait, &s->lock);
-        }
+        co_queue_wait(&other->wait, &s->lock);
     }
-    w->offset = offset;
-    ret = write_plan(bs, offset, bytes, w);
-    if (ret < 0) {
-        return ret;
-    }
-    op_add(s, &w->op, start, ROUND_UP(offset + w->bytes, s->cluster_size),
-           w->link || w->whole);
+    op_add(s, &w->op, w->op.start, w->op.end, w->link || w->whole);
     if (w->fresh) {
-        w->op.fresh = w->host - (offset - start);
-        w->op.fresh_bytes = w->op.end - start;
+        w->op.fresh = w->host - (offset - w->op.start);
+        w->op.fresh_bytes = w->op.end - w->op.start;
     }
     return 0;
 }
@@ -236,17 +367,39 @@ static void coroutine_fn write_undo(BlockDriverState *bs, Qcow2Write *w)
     }
 }
 
+/* Links the cluster at @pos: subclusters with new data become allocated. */
+static int coroutine_fn link_cluster(BlockDriverState *bs, const Qcow2Write *w,
+                                     int64_t pos, uint64_t host)
+{
+    Qcow2State *s = bs->opaque;
+    Qcow2Entry entry = { host | QCOW2_COPIED, 0 }, old;
+    uint32_t mask = UINT32_MAX;
+
+    if (s->extended_l2) {
+        int ret = qcow2_get_entry(bs, pos, &old);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (qcow2_type_of(s, old.desc) != QCOW2_TYPE_COMPRESSED) {
+            mask = qcow2_sub_mask(s, pos, w->offset, w->offset + w->bytes);
+        }
+        entry.bitmap = qcow2_bitmap_written(old.bitmap, mask);
+    }
+    /* An allocated zero cluster loses only the flag. */
+    return qcow2_set_entry(bs, pos, entry, !w->fresh, false);
+}
+
 static int coroutine_fn write_link(BlockDriverState *bs, Qcow2Write *w)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t host = w->host - (w->offset - w->op.start);
-    int64_t pos;
+    int64_t start = qcow2_start_of_cluster(s, w->op.start), pos;
+    uint64_t host = w->host - (w->offset - start);
     int ret = 0;
 
-    for (pos = w->op.start; ret == 0 && pos < w->op.end;
+    for (pos = start; ret == 0 && pos < w->op.end;
          pos += s->cluster_size, host += s->cluster_size) {
-        /* An allocated zero cluster loses only the flag. */
-        ret = qcow2_set_entry(bs, pos, host | QCOW2_COPIED, !w->fresh, false);
+        ret = link_cluster(bs, w, pos, host);
     }
     return ret; /* on failure clusters that are not linked are leaked */
 }

@@ -14,6 +14,8 @@
  *     the place of refcounts stays, too: those are built anew elsewhere.
  *  3. Refcounts that are too low are raised, or all of them built anew; only
  *     then may anything be allocated (a new table of snapshots).
+ *     Bitmaps are the first to go: where one shares a cluster with anything
+ *     else, it is dropped, and what refers to it is not followed.
  *  4. Refcounts that are too high fall last, and only where every reference
  *     could be followed: what is not referred to may belong to what is damaged.
  *  5. An error counts as repaired if a second look does not find it.
@@ -28,7 +30,8 @@
 typedef struct Qcow2Mend {
     uint64_t table;  /* offset of the cluster with the entry */
     uint64_t offset; /* of the entry, in the file */
-    uint64_t value;  /* its new value */
+    uint64_t value;  /* its new value: of an L2 entry, the descriptor ... */
+    uint64_t bitmap; /* ... and the bitmap, if entries have one */
     uint32_t l1_index;
     bool active_l1;  /* it is entry @l1_index of the active L1 table */
     bool l1;         /* of an L1 table; nothing else may refer to its cluster */
@@ -50,6 +53,7 @@ typedef enum Qcow2Use {
     QCOW2_USE_BITMAP_DATA,
     QCOW2_USE_REFTABLE,
     QCOW2_USE_REFBLOCK,
+    QCOW2_USE_CRYPT,
     QCOW2_USE__MAX,
 } Qcow2Use;
 
@@ -78,6 +82,8 @@ typedef struct Qcow2Check {
     uint64_t clusters;  /* length of both arrays */
     int64_t file_end;   /* bytes, rounded up to clusters */
     uint64_t next_host; /* where the last data cluster ended */
+    int64_t data_end;   /* bytes of an external data file */
+    uint64_t past_data; /* clusters of data that begin after these */
     Qcow2Sure sure[5];
     GHashTable *l2_refs; /* &offset of an L2 table -> number of L1 entries */
     GArray *mends;      /* of Qcow2Mend */
@@ -88,7 +94,10 @@ typedef struct Qcow2Check {
     bool cut;           /* something that stays is past the file's end */
     bool uncounted;     /* some references could not be followed */
     bool overflow;      /* a count does not fit the image's refcounts */
-    bool bitmaps_bad;   /* the bitmaps are unusable, and may be dropped */
+    bool bitmaps_bad;   /* some bitmaps are damaged, and may be dropped */
+    bool bitmaps_left;  /* ... and others are not */
+    GPtrArray *bitmaps; /* of Qcow2Bitmap: the directory, or NULL */
+    bool opening;       /* damaged bitmaps are not dropped */
 } Qcow2Check;
 
 /* --- check.c --- */

@@ -25,6 +25,7 @@ static const char *const uses[QCOW2_USE__MAX] = {
     [QCOW2_USE_BITMAP_DATA] = "bitmap data",
     [QCOW2_USE_REFTABLE] = "refcount table",
     [QCOW2_USE_REFBLOCK] = "refcount block",
+    [QCOW2_USE_CRYPT] = "encryption header",
 };
 
 /* Adds one reference to each cluster of a range in the file. */
@@ -158,17 +159,19 @@ static const Qcow2Sure *metadata_at(const Qcow2Check *c, uint64_t offset,
 /* Location of an L2 entry. */
 typedef struct Place {
     uint64_t l2, index;
+    uint64_t guest; /* offset on the disk of the cluster */
     bool active; /* part of the active disk, not of a snapshot only */
     bool first;  /* the table was not examined before */
 } Place;
 
-static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
+static void mend_entry(Qcow2Check *c, const Place *at, Qcow2Entry value,
                        bool lost)
 {
     Qcow2Mend mend = {
         .table = at->l2,
-        .offset = at->l2 + at->index * 8,
-        .value = value,
+        .offset = at->l2 + (at->index << c->s->entry_bits),
+        .value = value.desc,
+        .bitmap = value.bitmap,
         .lost = lost,
         .active = at->active,
     };
@@ -179,33 +182,44 @@ static void mend_entry(Qcow2Check *c, const Place *at, uint64_t value,
 }
 
 /*
+ * The entry instead of one whose data is lost: it reads as zeroes.  Subclusters
+ * that were not allocated show the backing file as before.
+ */
+static Qcow2Entry zero_instead(const Qcow2Check *c, Qcow2Entry entry)
+{
+    uint64_t bitmap = entry.bitmap;
+
+    if (!c->s->extended_l2) {
+        return (Qcow2Entry){ c->s->version >= 3 ? QCOW2_ZERO : 0, 0 };
+    }
+    if (entry.desc & QCOW2_COMPRESSED) {
+        bitmap = UINT32_MAX;
+    }
+    return (Qcow2Entry){ 0, (bitmap | bitmap << 32) & ~(uint64_t)UINT32_MAX };
+}
+
+/*
  * Reports an entry that points to metadata, and makes it zero.  One that has to
  * stay is counted, so that writing there does not free the metadata.  If it
  * points to refcounts, those are built anew elsewhere instead: guests can write
  * data that looks like refcounts, and correct counts must not be lost.
  */
-static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
+static bool data_is_metadata(Qcow2Check *c, const Place *at, Qcow2Entry entry,
                              uint64_t offset, uint64_t bytes)
 {
     const Qcow2Sure *what = metadata_at(c, offset, bytes);
-    Qcow2Mend mend = {
-        .table = at->l2,
-        .offset = at->l2 + at->index * 8,
-        .value = c->s->version >= 3 ? QCOW2_ZERO : 0,
-        .lost = true,
-        .metadata = true,
-        .active = at->active,
-    };
+    guint n = c->mends->len;
 
     if (!what || what->use == QCOW2_USE_REFTABLE ||
         what->use == QCOW2_USE_REFBLOCK ||
         (c->s->version < 3 && qcow2_has_backing(c->bs))) {
         return false; /* find_overlaps() reports it */
     }
-    qcow2_check_found(c, "L2 entry %#" PRIx64 " points to the %s", entry,
+    qcow2_check_found(c, "L2 entry %#" PRIx64 " points to the %s", entry.desc,
                       uses[what->use]);
-    if (at->first) {
-        g_array_append_val(c->mends, mend);
+    mend_entry(c, at, zero_instead(c, entry), true);
+    for (; n < c->mends->len; n++) {
+        g_array_index(c->mends, Qcow2Mend, n).metadata = true;
     }
     return true;
 }
@@ -215,53 +229,79 @@ static bool data_is_metadata(Qcow2Check *c, const Place *at, uint64_t entry,
  * as the file reads there; if that cannot be expressed (version 2 with a
  * backing file), it stays.
  */
-static void data_lost(Qcow2Check *c, const Place *at)
+static void data_lost(Qcow2Check *c, const Place *at, Qcow2Entry entry)
 {
-    if (c->s->version >= 3) {
-        mend_entry(c, at, QCOW2_ZERO, true);
-    } else if (!qcow2_has_backing(c->bs)) {
-        mend_entry(c, at, 0, true);
+    if (c->s->version >= 3 || !qcow2_has_backing(c->bs)) {
+        mend_entry(c, at, zero_instead(c, entry), true);
     } else {
         c->cut = true;
     }
 }
 
-static void count_compressed(Qcow2Check *c, const Place *at, uint64_t entry)
+static void count_compressed(Qcow2Check *c, const Place *at, Qcow2Entry entry)
 {
     uint64_t offset, bytes;
 
     c->res->allocated_clusters += at->active;
     c->res->compressed_clusters += at->active;
     c->res->fragmented_clusters += at->active;
-    if (entry & QCOW2_COPIED) {
+    if (entry.desc & QCOW2_COPIED) {
         qcow2_check_found(c, "compressed cluster (entry %#" PRIx64 ") has the "
-                          "copied flag", entry);
-        mend_entry(c, at, entry & ~QCOW2_COPIED, false);
+                          "copied flag", entry.desc);
     }
-    qcow2_compressed_range(entry, c->s->cluster_bits, &offset, &bytes);
+    if (entry.bitmap) {
+        qcow2_check_found(c, "compressed cluster (entry %#" PRIx64 ") has a "
+                          "bitmap of subclusters", entry.desc);
+    }
+    if ((entry.desc & QCOW2_COPIED) || entry.bitmap) {
+        mend_entry(c, at, (Qcow2Entry){ entry.desc & ~QCOW2_COPIED, 0 },
+                   false);
+    }
+    qcow2_compressed_range(entry.desc, c->s->cluster_bits, &offset, &bytes);
     /* The sectors may extend past the end of a file that is not padded. */
     if (offset < (uint64_t)c->file_end) {
         bytes = MIN(bytes, c->file_end - offset);
     }
     if (!data_is_metadata(c, at, entry, offset, bytes) &&
         !count_range(c, offset, bytes, QCOW2_USE_COMPRESSED)) {
-        data_lost(c, at);
+        data_lost(c, at, entry);
     }
 }
 
-static void count_normal(Qcow2Check *c, const Place *at, uint64_t entry)
+/*
+ * The cluster is in the external data file: its place can be wrong, or past the
+ * end of the file.  It stays then, as it is not known what is right.
+ */
+static void check_external(Qcow2Check *c, const Place *at, Qcow2Entry entry)
+{
+    c->past_data += at->guest >= c->data_end &&
+                    qcow2_type_of(c->s, entry.desc) == QCOW2_NORMAL &&
+                    (!c->s->extended_l2 || (uint32_t)entry.bitmap);
+    if ((entry.desc & QCOW2_OFFSET_MASK) != at->guest) {
+        qcow2_check_found(c, "L2 entry %#" PRIx64 " for guest offset %#" PRIx64
+                          " does not point to this offset of the external data "
+                          "file, which cannot be repaired", entry.desc,
+                          at->guest);
+    }
+}
+
+static void count_normal(Qcow2Check *c, const Place *at, Qcow2Entry entry)
 {
     Qcow2State *s = c->s;
-    uint64_t offset = entry & QCOW2_OFFSET_MASK;
+    uint64_t offset = entry.desc & QCOW2_OFFSET_MASK;
 
     c->res->allocated_clusters += at->active;
     if (at->active && c->next_host && offset != c->next_host) {
         c->res->fragmented_clusters++;
     }
     c->next_host = offset + s->cluster_size;
+    if (s->external) {
+        check_external(c, at, entry);
+        return;
+    }
     if (!data_is_metadata(c, at, entry, offset, s->cluster_size) &&
         !count_range(c, offset, s->cluster_size, QCOW2_USE_DATA)) {
-        data_lost(c, at);
+        data_lost(c, at, entry);
     }
 }
 
@@ -278,29 +318,77 @@ static void find_reserved(Qcow2Check *c, const char *what, uint64_t entry,
     }
 }
 
-static void count_entry(Qcow2Check *c, const Place *at, uint64_t entry)
+/*
+ * Bits of subclusters that contradict the descriptor or each other.  Without a
+ * place allocated subclusters are lost; whether one that is allocated and zero
+ * has data is not known.
+ */
+static void check_bitmap(Qcow2Check *c, const Place *at, Qcow2Entry entry)
 {
-    if (!(entry & QCOW2_COMPRESSED)) {
-        find_reserved(c, "L2", entry, QCOW2_L2_RESERVED);
+    bool place = qcow2_type_of(c->s, entry.desc) == QCOW2_NORMAL;
+    uint32_t both = entry.bitmap & entry.bitmap >> 32;
+
+    if ((uint32_t)entry.bitmap && !place) {
+        qcow2_check_found(c, "L2 entry %#" PRIx64 " has subclusters allocated "
+                          "(bitmap %#" PRIx64 "), but no cluster", entry.desc,
+                          entry.bitmap);
+        mend_entry(c, at, zero_instead(c, entry), true);
+        c->uncounted = true;
+    } else if (both) {
+        qcow2_check_found(c, "L2 entry %#" PRIx64 " has subclusters that are "
+                          "both allocated and zero (bitmap %#" PRIx64 "), "
+                          "which cannot be repaired", entry.desc,
+                          entry.bitmap);
     }
-    switch (qcow2_entry_type(entry, c->s->version, c->s->cluster_bits)) {
+}
+
+/* The descriptor is no valid one. */
+static void bad_descriptor(Qcow2Check *c, const Place *at, Qcow2Entry entry)
+{
+    const Qcow2State *s = c->s;
+    bool zero = s->extended_l2 ? entry.bitmap >> 32 == UINT32_MAX &&
+                                 !(uint32_t)entry.bitmap
+                               : (entry.desc & QCOW2_ZERO) && s->version >= 3;
+
+    if (s->external && (entry.desc & QCOW2_COMPRESSED)) {
+        qcow2_check_found(c, "compressed cluster %" PRIu64 " with data file, "
+                          "entry=%#" PRIx64, at->guest >> s->cluster_bits,
+                          entry.desc);
+        return;
+    }
+    qcow2_check_found(c, "L2 entry %#" PRIx64 " is invalid", entry.desc);
+    if (zero && !s->external) {
+        /* It reads as zeroes anyway. */
+        mend_entry(c, at, zero_instead(c, entry), false);
+    } else {
+        c->uncounted = true;
+    }
+}
+
+static void count_entry(Qcow2Check *c, const Place *at, Qcow2Entry entry)
+{
+    bool extended = c->s->extended_l2;
+
+    if (!(entry.desc & QCOW2_COMPRESSED)) {
+        find_reserved(c, "L2", entry.desc, QCOW2_L2_RESERVED |
+                      (extended ? QCOW2_ZERO : 0));
+    }
+    switch (qcow2_type_of(c->s, entry.desc)) {
     case QCOW2_TYPE_COMPRESSED:
         count_compressed(c, at, entry);
-        break;
+        return;
     case QCOW2_NORMAL:
     case QCOW2_ZERO_ALLOC:
         count_normal(c, at, entry);
         break;
     case QCOW2_INVALID:
-        qcow2_check_found(c, "L2 entry %#" PRIx64 " is invalid", entry);
-        if (entry & QCOW2_ZERO && c->s->version >= 3) {
-            mend_entry(c, at, QCOW2_ZERO, false); /* reads as zeroes anyway */
-        } else {
-            c->uncounted = true;
-        }
-        break;
+        bad_descriptor(c, at, entry);
+        return;
     default:
         break;
+    }
+    if (extended) {
+        check_bitmap(c, at, entry);
     }
 }
 
@@ -317,16 +405,17 @@ static bool count_l2_ref(Qcow2Check *c, uint64_t l2)
     return n[1]++ == 0;
 }
 
+/* @guest: the offset on the disk from which on the table maps it. */
 static void coroutine_mixed_fn count_l2(Qcow2Check *c, uint64_t l2,
-                                        bool active)
+                                        uint64_t guest, bool active)
 {
     Qcow2State *s = c->s;
     g_autofree uint64_t *table = NULL;
-    Place at = { .l2 = l2, .active = active };
+    Place at = { .l2 = l2, .guest = guest, .active = active };
     int ret;
 
     at.first = count_l2_ref(c, l2);
-    table = qcow2_read_table(c->bs, l2, UINT64_C(1) << s->l2_bits, &ret);
+    table = qcow2_read_table(c->bs, l2, qcow2_l2_words(s), &ret);
     if (!table) {
         qcow2_check_say(c, "ERROR could not read the L2 table at %#" PRIx64
                         ": %s", l2, strerror(-ret));
@@ -336,7 +425,8 @@ static void coroutine_mixed_fn count_l2(Qcow2Check *c, uint64_t l2,
     }
     c->next_host = 0; /* an L2 table in between is no fragmentation */
     for (; at.index < UINT64_C(1) << s->l2_bits; at.index++) {
-        count_entry(c, &at, table[at.index]);
+        count_entry(c, &at, qcow2_word_entry(s, table, at.index));
+        at.guest += s->cluster_size;
     }
 }
 
@@ -429,7 +519,8 @@ static void coroutine_mixed_fn count_l1(Qcow2Check *c, const L1 *l1)
         } else if (!count_range(c, l2, s->cluster_size, QCOW2_USE_L2)) {
             table_lost(c, l1, i, false);
         } else {
-            count_l2(c, l2, l1->active);
+            count_l2(c, l2, (uint64_t)i << (s->cluster_bits + s->l2_bits),
+                     l1->active);
         }
     }
 }
@@ -478,78 +569,67 @@ static void coroutine_mixed_fn count_snapshots(Qcow2Check *c)
     }
 }
 
+/* Of what is damaged the place is not known; the rest counts. */
 static void coroutine_mixed_fn count_bitmap(Qcow2Check *c,
                                             const Qcow2Bitmap *b)
 {
     g_autofree uint64_t *table = NULL;
-    Error *err = NULL;
 
-    if (!count_range(c, b->table_offset, b->table_size * 8ULL,
-                     QCOW2_USE_BITMAP_TABLE)) {
-        c->cut = c->uncounted = true;
+    if (b->damage) {
+        c->bitmaps_bad = c->uncounted = true;
         return;
     }
-    table = qcow2_bitmap_read_table(c->bs, b, &err);
-    if (!table) {
-        qcow2_check_found(c, "%s (use 'qemu-img bitmap --remove')",
-                          error_get_pretty(err));
-        error_free(err);
-        c->uncounted = true;
-        return;
-    }
-    for (uint32_t k = 0; k < b->table_size; k++) {
+    c->bitmaps_left = true;
+    count_range(c, b->table_offset, b->table_size * 8ULL,
+                QCOW2_USE_BITMAP_TABLE);
+    table = qcow2_bitmap_read_table(c->bs, b, NULL, NULL);
+    c->uncounted |= !table;
+    for (uint32_t k = 0; table && k < b->table_size; k++) {
         uint64_t offset = table[k] & QCOW2_OFFSET_MASK;
 
-        if (offset && !count_range(c, offset, c->s->cluster_size,
-                                   QCOW2_USE_BITMAP_DATA)) {
-            c->cut = true;
+        if (offset) {
+            count_range(c, offset, c->s->cluster_size, QCOW2_USE_BITMAP_DATA);
         }
     }
 }
 
-/* Can the directory be read from the disk, whatever its content? */
-static bool coroutine_mixed_fn directory_readable(Qcow2Check *c)
+static void report_bitmap(Qcow2Check *c, const Qcow2Bitmap *b)
 {
-    const Qcow2BitmapExt *ext = &c->s->bitmaps;
-    g_autofree void *buf = g_try_malloc(ext->dir_size);
+    qcow2_check_found(c, "bitmap '%s' is damaged: %s%s", b->name, b->damage,
+                      c->fix & BDRV_FIX_ERRORS ? ""
+                      : " ('-r all' or 'qemu-img bitmap --remove' drop it)");
+    c->res->check_errors += b->unreadable && !c->opening;
+}
 
-    return buf && bdrv_pread(c->bs->file, ext->dir_offset, ext->dir_size,
-                             buf) >= 0;
+static const char *note_name(uint32_t magic)
+{
+    return magic == QCOW2_EXT_BITMAPS_AHEAD ? "safe bitmaps" :
+           magic == QCOW2_EXT_BITMAPS_DISK ? "the disk of the bitmaps"
+                                           : "cut ends of bitmaps";
 }
 
 static void coroutine_mixed_fn count_bitmaps(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
-    g_autoptr(GPtrArray) dir = NULL;
-    Error *err = NULL;
 
-    if (s->bitmaps_damage && !s->bitmaps.nb_bitmaps) {
-        qcow2_check_found(c, "%s", s->bitmaps_damage);
-        c->bitmaps_bad = c->uncounted = true;
+    if (s->notes_damage) {
+        qcow2_check_found(c, "the header extension for %s is invalid",
+                          note_name(s->notes_damage));
+    }
+    g_clear_pointer(&c->bitmaps, g_ptr_array_unref);
+    c->bitmaps_bad = c->bitmaps_left = false;
+    if (!qcow2_has_bitmaps(s)) {
         return;
     }
-    if (!s->bitmaps.nb_bitmaps) {
-        return;
+    c->bitmaps = qcow2_bitmap_dir_read(c->bs);
+    qcow2_bitmaps_examine(c->bs, c->bitmaps);
+    if (s->bitmap_dir_own) {
+        count_range(c, s->bitmaps.dir_offset, s->bitmap_dir_own,
+                    QCOW2_USE_BITMAP_DIR);
     }
-    if (!count_range(c, s->bitmaps.dir_offset, s->bitmaps.dir_size,
-                     QCOW2_USE_BITMAP_DIR)) {
-        c->bitmaps_bad = c->uncounted = true;
-        return;
+    for (guint i = 0; i < c->bitmaps->len; i++) {
+        count_bitmap(c, c->bitmaps->pdata[i]);
     }
-    dir = qcow2_bitmap_dir_read(c->bs, &err);
-    if (dir) {
-        for (guint i = 0; i < dir->len; i++) {
-            count_bitmap(c, dir->pdata[i]);
-        }
-        return;
-    }
-    c->uncounted = true;
-    c->bitmaps_bad = directory_readable(c);
-    if (!c->bitmaps_bad) {
-        c->res->check_errors++;
-    }
-    qcow2_check_found(c, "%s", error_get_pretty(err));
-    error_free(err);
 }
 
 /* --- refcounts --- */
@@ -604,9 +684,82 @@ static void count_refcount_structure(Qcow2Check *c)
     }
 }
 
+#define BITMAP_USES (1U << QCOW2_USE_BITMAP_DIR | \
+                     1U << QCOW2_USE_BITMAP_TABLE | \
+                     1U << QCOW2_USE_BITMAP_DATA)
+
+/* The other use of a cluster of a bitmap, or NULL. */
+static const char *other_use(const Qcow2Check *c, uint64_t cluster)
+{
+    unsigned all = c->uses[cluster] & ~BITMAP_USES;
+
+    return all ? uses[g_bit_nth_lsf(all, -1)] : NULL;
+}
+
+/* A bitmap that shares a cluster with something else may have been overwritten
+ * by it. */
+static void coroutine_mixed_fn find_shared(Qcow2Check *c, Qcow2Bitmap *b)
+{
+    g_autofree uint64_t *table = NULL;
+    uint64_t first = b->table_offset >> c->s->cluster_bits;
+    uint64_t n = qcow2_clusters(c->s, b->table_size * 8ULL);
+    const char *other = NULL;
+
+    if (b->damage) {
+        return;
+    }
+    for (uint64_t i = 0; i < n && !other; i++) {
+        other = other_use(c, first + i);
+    }
+    table = qcow2_bitmap_read_table(c->bs, b, NULL, NULL);
+    for (uint32_t i = 0; table && i < b->table_size && !other; i++) {
+        uint64_t offset = table[i] & QCOW2_OFFSET_MASK;
+
+        other = offset ? other_use(c, offset >> c->s->cluster_bits) : NULL;
+    }
+    if (other) {
+        qcow2_bitmap_damaged(b, "a cluster of it is used as %s, too", other);
+        c->bitmaps_bad = c->uncounted = true;
+    }
+}
+
+/* The directory can be read, so that it can be written to another place. */
+static void find_shared_directory(Qcow2Check *c)
+{
+    Qcow2State *s = c->s;
+    uint64_t first = s->bitmaps.dir_offset >> s->cluster_bits;
+    uint64_t n = qcow2_clusters(s, s->bitmap_dir_own);
+
+    for (uint64_t i = 0; i < n; i++) {
+        const char *other = other_use(c, first + i);
+
+        if (other) {
+            qcow2_check_found(c, "cluster %" PRIu64 " is used as bitmap "
+                              "directory and as %s", first + i, other);
+            c->bitmaps_bad = c->uncounted = true;
+        }
+    }
+}
+
+static void coroutine_mixed_fn find_bad_bitmaps(Qcow2Check *c)
+{
+    if (!c->bitmaps) {
+        return;
+    }
+    find_shared_directory(c);
+    for (guint i = 0; i < c->bitmaps->len; i++) {
+        Qcow2Bitmap *b = c->bitmaps->pdata[i];
+
+        find_shared(c, b);
+        if (b->damage) {
+            report_bitmap(c, b);
+        }
+    }
+}
+
 /*
- * A cluster with two uses.  Refcounts can be built anew elsewhere; for others
- * it is not known which use is wrong.
+ * A cluster with two uses.  Refcounts can be built anew elsewhere, and bitmaps
+ * be dropped; for others it is not known which use is wrong.
  */
 static void find_overlaps(Qcow2Check *c)
 {
@@ -615,7 +768,7 @@ static void find_overlaps(Qcow2Check *c)
     const unsigned block = 1U << QCOW2_USE_REFBLOCK; /* reported already */
 
     for (uint64_t i = 0; i < c->clusters; i++) {
-        unsigned all = c->uses[i];
+        unsigned all = c->uses[i] & ~BITMAP_USES;
         int first, second;
 
         /* Most clusters have at most one use; there can be very many. */
@@ -635,6 +788,17 @@ static void find_overlaps(Qcow2Check *c)
     }
 }
 
+/* The file may end in it: key slots are written when they are filled. */
+static void count_crypt(Qcow2Check *c)
+{
+    uint64_t start = c->s->crypt_offset, end = start + c->s->crypt_bytes;
+
+    if (start < (uint64_t)c->file_end) {
+        count_range(c, start, MIN(end, (uint64_t)c->file_end) - start,
+                    QCOW2_USE_CRYPT);
+    }
+}
+
 void coroutine_mixed_fn qcow2_check_count_all(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
@@ -642,11 +806,13 @@ void coroutine_mixed_fn qcow2_check_count_all(Qcow2Check *c)
 
     find_sure(c);
     count_range(c, 0, s->cluster_size, QCOW2_USE_HEADER);
+    count_crypt(c);
     count_l1(c, &l1);
     count_snapshots(c);
     count_bitmaps(c);
     if (!c->without_refcounts) {
         count_refcount_structure(c);
     }
+    find_bad_bitmaps(c);
     find_overlaps(c);
 }

@@ -115,10 +115,11 @@ static void coroutine_mixed_fn compare(Qcow2Check *c)
         if (qcow2_get_refcount(c->bs, i, &refcount) < 0) {
             qcow2_check_say(c, "Can't get refcount for cluster %" PRIu64, i);
             c->res->check_errors++;
+            refcount = 0;
         } else {
             compare_one(c, i, refcount);
         }
-        if (c->counts[i]) {
+        if (c->counts[i] || refcount) {
             highest = i + 1;
         }
     }
@@ -132,28 +133,41 @@ static void coroutine_mixed_fn compare(Qcow2Check *c)
 
 /* --- flags --- */
 
+/* The refcount that the flag of an entry for a cluster must fit. */
+static uint64_t coroutine_mixed_fn flag_refcount(Qcow2Check *c, uint64_t entry)
+{
+    uint64_t cluster = (entry & QCOW2_OFFSET_MASK) >> c->s->cluster_bits;
+    uint64_t refcount;
+
+    if (!c->fix && !c->without_refcounts &&
+        qcow2_get_refcount(c->bs, cluster, &refcount) == 0) {
+        return refcount;
+    }
+    return qcow2_check_final(c, cluster); /* what it is after the repair */
+}
+
 /* Is the COPIED flag of an entry correct?  It means a refcount of 1. */
 static bool coroutine_mixed_fn flag_ok(Qcow2Check *c, uint64_t entry)
 {
     uint64_t i = (entry & QCOW2_OFFSET_MASK) >> c->s->cluster_bits;
 
     return i >= c->clusters || i == 0 || overflows(c, i) ||
-           !(entry & QCOW2_COPIED) == (qcow2_check_final(c, i) != 1);
+           !(entry & QCOW2_COPIED) == (flag_refcount(c, entry) != 1);
 }
 
 /* @fix: a repair was tried just now. */
 static void flag_wrong(Qcow2Check *c, const char *what, uint64_t entry,
-                       bool fix, bool fixed)
+                       uint64_t refcount, bool fix, bool fixed)
 {
     if (fix || !(c->fix & BDRV_FIX_ERRORS)) {
-        qcow2_check_say(c, "%s OFLAG_COPIED %s cluster: entry=%#" PRIx64,
-                        fixed ? "Repairing" : "ERROR", what, entry);
+        qcow2_check_say(c, "%s OFLAG_COPIED %s=%" PRIx64 " refcount=%" PRIu64,
+                        fixed ? "Repairing" : "ERROR", what, entry, refcount);
     }
     c->res->corruptions += !fixed;
 }
 
 /*
- * Writes the entries [@from, @to) of an L2 table, in which only flags changed.
+ * Writes the words [@from, @to) of an L2 table, in which only flags changed.
  * qcow2_set_entry() cannot do that, as it changes no table with two users: the
  * flags of such a table are wrong for both.
  */
@@ -179,11 +193,13 @@ static bool coroutine_mixed_fn write_flags(Qcow2Check *c, uint64_t l2,
 /* Is it an entry with a wrong COPIED flag? */
 static bool coroutine_mixed_fn entry_flag_wrong(Qcow2Check *c, uint64_t entry)
 {
-    Qcow2Type type = qcow2_entry_type(entry, c->s->version,
-                                      c->s->cluster_bits);
+    Qcow2Type type = qcow2_type_of(c->s, entry);
 
-    return (type == QCOW2_NORMAL || type == QCOW2_ZERO_ALLOC) &&
-           !(entry & QCOW2_L2_RESERVED) && !flag_ok(c, entry);
+    if ((type != QCOW2_NORMAL && type != QCOW2_ZERO_ALLOC) ||
+        (entry & QCOW2_L2_RESERVED)) {
+        return false;
+    }
+    return c->s->external ? !(entry & QCOW2_COPIED) : !flag_ok(c, entry);
 }
 
 static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
@@ -191,7 +207,7 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
 {
     Qcow2State *s = c->s;
     uint64_t l2 = s->l1[l1_index] & QCOW2_OFFSET_MASK;
-    uint64_t n = UINT64_C(1) << s->l2_bits, from = n, to = 0;
+    uint64_t n = qcow2_l2_words(s), from = n, to = 0;
     g_autofree uint64_t *table = NULL;
     g_autofree uint64_t *old = NULL;
     bool fixed;
@@ -210,7 +226,7 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
         return;
     }
     memcpy(old, table, n * 8);
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n; i += qcow2_l2_word(s, 1)) {
         if (entry_flag_wrong(c, old[i])) {
             table[i] ^= QCOW2_COPIED;
             from = MIN(from, i);
@@ -221,7 +237,8 @@ static void coroutine_mixed_fn check_flags_l2(Qcow2Check *c, uint32_t l1_index,
             write_flags(c, l2, table, from, to);
     for (uint64_t i = from; i < to; i++) {
         if (old[i] != table[i]) {
-            flag_wrong(c, "data", old[i], fix, fixed);
+            flag_wrong(c, "data cluster: l2_entry", old[i], s->external
+                       ? 1 : flag_refcount(c, old[i]), fix, fixed);
         }
     }
 }
@@ -248,7 +265,10 @@ static void coroutine_mixed_fn check_flags(Qcow2Check *c, bool fix)
                 s->l1[i] ^= QCOW2_COPIED;
                 fixed = qcow2_write_l1(c->bs, i) == 0;
             }
-            flag_wrong(c, "L2", old, fix, fixed);
+            g_autofree char *what = g_strdup_printf("L2 cluster: l1_index=%"
+                                                    PRIu32 " l1_entry", i);
+
+            flag_wrong(c, what, old, flag_refcount(c, old), fix, fixed);
         }
         check_flags_l2(c, i, fix);
     }
@@ -272,6 +292,7 @@ static void check_free(Qcow2Check *c)
     g_free(c->counts);
     g_free(c->uses);
     g_clear_pointer(&c->l2_refs, g_hash_table_destroy);
+    g_clear_pointer(&c->bitmaps, g_ptr_array_unref);
     if (c->mends) {
         g_array_free(c->mends, TRUE);
     }
@@ -284,6 +305,12 @@ static int check_setup(Qcow2Check *c)
     if (len < 0) {
         return len;
     }
+    if (c->s->external && c->s->data) {
+        c->data_end = bdrv_getlength(c->s->data->bs);
+    }
+    if (c->data_end < 0) {
+        return c->data_end;
+    }
     c->clusters = qcow2_clusters(c->s, len);
     c->file_end = c->clusters << c->s->cluster_bits;
     c->counts = g_try_malloc0_n(MAX(c->clusters, 1), sizeof(*c->counts));
@@ -294,6 +321,18 @@ static int check_setup(Qcow2Check *c)
     return c->counts && c->uses ? 0 : -ENOMEM;
 }
 
+/* Not when a dirty image is opened, which does not depend on it. */
+static void tell_lost_data(Qcow2Check *c)
+{
+    if (c->past_data && !c->opening) {
+        qcow2_check_found(c, "clusters past the end of the data file '%s' (%"
+                          PRId64 " bytes): %" PRIu64 ", which read as zeroes "
+                          "and cannot be repaired",
+                          c->s->data->bs->filename, c->data_end,
+                          c->past_data);
+    }
+}
+
 /* Counts, compares, and fills in @c->res, which must be zeroed. */
 static int coroutine_mixed_fn look(Qcow2Check *c)
 {
@@ -301,6 +340,7 @@ static int coroutine_mixed_fn look(Qcow2Check *c)
 
     if (ret == 0) {
         qcow2_check_count_all(c);
+        tell_lost_data(c);
         compare(c);
         check_flags(c, false);
         c->res->total_clusters = qcow2_clusters(c->s, c->s->size);
@@ -311,6 +351,7 @@ static int coroutine_mixed_fn look(Qcow2Check *c)
 int coroutine_mixed_fn qcow2_check_recount(Qcow2Check *c)
 {
     Qcow2Check again = { .bs = c->bs, .s = c->s, .fix = c->fix, .quiet = true,
+                         .opening = c->opening,
                          .without_refcounts = c->without_refcounts };
     BdrvCheckResult res = { 0 };
     int ret;
@@ -365,7 +406,8 @@ static int coroutine_mixed_fn repair(Qcow2Check *c, BdrvCheckResult *left)
         ret = qcow2_flush_file(c->bs);
     }
     check_free(c);
-    *c = (Qcow2Check){ .bs = c->bs, .s = c->s, .res = left, .quiet = true };
+    *c = (Qcow2Check){ .bs = c->bs, .s = c->s, .res = left, .quiet = true,
+                       .opening = c->opening };
     if (ret == 0) {
         ret = look(c);
     }
@@ -400,12 +442,14 @@ static int coroutine_mixed_fn clear_bits(BlockDriverState *bs, int fix,
     return qcow2_set_incompatible(bs, bits, false);
 }
 
-/* *@sound: afterwards no cluster in use can be allocated. */
+/* @opening: see Qcow2Check.  *@sound: afterwards no cluster in use can be
+ * allocated. */
 static int coroutine_mixed_fn check_and_repair(BlockDriverState *bs,
                                                BdrvCheckResult *res, int fix,
-                                               bool *sound)
+                                               bool opening, bool *sound)
 {
-    Qcow2Check c = { .bs = bs, .s = bs->opaque, .res = res, .fix = fix };
+    Qcow2Check c = { .bs = bs, .s = bs->opaque, .res = res, .fix = fix,
+                     .opening = opening };
     BdrvCheckResult left = { 0 };
     int ret = look(&c);
 
@@ -426,7 +470,7 @@ bool coroutine_mixed_fn qcow2_repair_opened(BlockDriverState *bs,
     BdrvCheckResult res = { 0 };
     bool sound;
     int ret = check_and_repair(bs, &res, BDRV_FIX_ERRORS | BDRV_FIX_LEAKS,
-                               &sound);
+                               true, &sound);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not repair %s image", why);
@@ -450,5 +494,6 @@ int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
     CO_MUTEX_GUARD(&s->lock);
     /* The caches are part of the image that is checked. */
     ret = bs->read_only ? 0 : qcow2_apply_frees(bs);
-    return ret < 0 ? ret : check_and_repair(bs, res, fix, &sound);
+    return ret < 0 ? ret : check_and_repair(bs, res, fix, false,
+                                          &sound);
 }

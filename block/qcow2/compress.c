@@ -182,14 +182,14 @@ static int coroutine_fn alloc_packed(BlockDriverState *bs, uint64_t bytes,
     return 0;
 }
 
-/* The L2 entry for @bytes of data at @offset. */
-static uint64_t compressed_entry(const Qcow2State *s, uint64_t offset,
-                                 uint64_t bytes)
+/* The L2 entry for @bytes of data at @offset, which has no subclusters. */
+static Qcow2Entry compressed_entry(const Qcow2State *s, uint64_t offset,
+                                   uint64_t bytes)
 {
     unsigned shift = 62 - (s->cluster_bits - 8);
     uint64_t sectors = ((offset + bytes - 1) >> 9) - (offset >> 9);
 
-    return QCOW2_COMPRESSED | offset | sectors << shift;
+    return (Qcow2Entry){ QCOW2_COMPRESSED | offset | sectors << shift, 0 };
 }
 
 /* Allocates, writes and links one compressed cluster. */
@@ -272,6 +272,10 @@ int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs,
     if (qcow2_in_cluster(s, offset) ||
         (qcow2_in_cluster(s, bytes) && offset + bytes != s->size)) {
         return -EINVAL;
+    }
+    if (s->crypt || s->external) {
+        return -ENOTSUP; /* compressed data is not encrypted, and has no place
+                            in an external data file */
     }
     while (ret == 0 && bytes > 0) {
         int64_t n = MIN(bytes, s->cluster_size);

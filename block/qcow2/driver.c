@@ -2,6 +2,7 @@
 /* The qcow2 driver's entry in the table of drivers. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/crypt-int.h"
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/io-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -22,12 +23,28 @@ static int64_t qcow2_getlength(BlockDriverState *bs)
     return s->size;
 }
 
+static const char *qcow2_encryption_format(const uint8_t *sector)
+{
+    switch (ld32_be(sector + 32)) {
+    case QCOW2_CRYPT_AES:
+        return "aes";
+    case QCOW2_CRYPT_LUKS:
+        return "luks";
+    default:
+        return NULL;
+    }
+}
+
 static void qcow2_refresh_limits(BlockDriverState *bs, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
 
-    bs->bl.pwrite_zeroes_alignment = s->cluster_size;
-    bs->bl.pdiscard_alignment = s->cluster_size;
+    if (s->crypt) {
+        bs->bl.request_alignment = MAX(bs->bl.request_alignment,
+                                       CRYPTO_SECTOR);
+    }
+    bs->bl.pwrite_zeroes_alignment = 1U << s->sub_bits;
+    bs->bl.pdiscard_alignment = 1U << s->sub_bits;
 }
 
 static const char *const mutable_options[] = {
@@ -42,9 +59,11 @@ const BlockDriver bdrv_qcow2 = {
     .instance_size = sizeof(Qcow2State),
     .is_format = true,
     .supports_backing = true,
+    .finds_children = true, /* the external data file */
     .mutable_options = mutable_options,
 
     .probe = qcow2_probe,
+    .encryption_format = qcow2_encryption_format,
     .open = qcow2_open,
     .close = qcow2_close,
     .reopen_prepare = qcow2_reopen_prepare,
@@ -52,8 +71,9 @@ const BlockDriver bdrv_qcow2 = {
     .reopen_abort = qcow2_reopen_abort,
     .reopen_commit_post = qcow2_reopen_commit_post,
     .co_create = qcow2_co_create,
-    .child_perm = bdrv_default_perms,
+    .child_perm = qcow2_child_perm,
     .child_change = bdrv_child_change_format,
+    .cancel_in_flight = qcow2_crypt_cancel,
     .refresh_limits = qcow2_refresh_limits,
     .detach_aio_context = qcow2_detach_aio_context,
     .attach_aio_context = qcow2_attach_aio_context,
@@ -74,6 +94,7 @@ const BlockDriver bdrv_qcow2 = {
     .co_host_write_end = qcow2_co_host_write_end,
 
     .getlength = qcow2_getlength,
+    .get_allocated_file_size = qcow2_get_allocated_file_size,
     .get_info = qcow2_get_info,
     .get_specific_info = qcow2_get_specific_info,
     .measure = qcow2_measure,

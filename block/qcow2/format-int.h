@@ -39,9 +39,11 @@ enum {
 #define QCOW2_AUTOCLEAR_AHEAD (UINT64_C(1) << 62)
 /* The same: the disk to which the bitmaps belong is not that of the image. */
 #define QCOW2_AUTOCLEAR_DISK (UINT64_C(1) << 61)
+/* The same: what is remembered of jobs is behind the bitmap directory. */
+#define QCOW2_AUTOCLEAR_RESUME (UINT64_C(1) << 60)
 #define QCOW2_AUTOCLEAR_KNOWN \
     (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS | \
-     QCOW2_AUTOCLEAR_AHEAD | QCOW2_AUTOCLEAR_DISK)
+     QCOW2_AUTOCLEAR_AHEAD | QCOW2_AUTOCLEAR_DISK | QCOW2_AUTOCLEAR_RESUME)
 
 enum {
     QCOW2_EXT_END = 0,
@@ -51,8 +53,16 @@ enum {
     QCOW2_EXT_BITMAP_CUTS = 0x54634244, /* of this program, "TcBD" */
     QCOW2_EXT_BITMAPS_AHEAD = 0x54624148, /* of this program, "TbAH" */
     QCOW2_EXT_BITMAPS_DISK = 0x54624449, /* of this program, "TbDI" */
+    QCOW2_EXT_BITMAPS_RESUME = 0x54625245, /* of this program, "TbRE" */
     QCOW2_EXT_CRYPTO = 0x0537be77,
     QCOW2_EXT_DATA_FILE = 0x44415441,
+};
+
+/* Of the header; crypt-int.h */
+enum {
+    QCOW2_CRYPT_NONE = 0,
+    QCOW2_CRYPT_AES = 1,
+    QCOW2_CRYPT_LUKS = 2,
 };
 
 #define QCOW2_COPIED (UINT64_C(1) << 63)
@@ -62,6 +72,15 @@ enum {
 #define QCOW2_REFTABLE_MASK UINT64_C(0xfffffffffffffe00)
 #define QCOW2_L1_RESERVED UINT64_C(0x7f000000000001ff)
 #define QCOW2_L2_RESERVED UINT64_C(0x3f000000000001fe)
+/* With extended L2 entries, a cluster has so many subclusters. */
+#define QCOW2_SUBCLUSTERS 32
+#define QCOW2_MIN_EXTL2_BITS 14
+
+/* log2 of the bytes of an L2 entry. */
+static inline unsigned qcow2_entry_bits(uint64_t incompatible)
+{
+    return incompatible & QCOW2_INCOMPAT_EXTL2 ? 4 : 3;
+}
 
 /* Largest host offset that an L2 entry can hold. */
 #define QCOW2_MAX_HOST_OFFSET (INT64_C(1) << 56)
@@ -86,6 +105,9 @@ typedef struct Qcow2Header {
     uint32_t refcount_order;
     uint32_t header_length;
     uint8_t compression_type;
+    uint64_t crypt_offset, crypt_bytes; /* extension of LUKS; written only */
+    const char *data_name; /* extension of the external data file, or NULL;
+                              written only */
 } Qcow2Header;
 
 /* An unknown header extension, which is kept. */
@@ -97,9 +119,11 @@ typedef struct Qcow2Extension {
 
 /* The bitmaps extension. */
 typedef struct Qcow2BitmapExt {
-    uint32_t nb_bitmaps; /* 0: no extension */
-    uint64_t dir_size;   /* bytes */
+    uint32_t nb_bitmaps;
+    uint64_t dir_size;   /* bytes; 0: no extension */
     uint64_t dir_offset;
+    /* Of the records behind it (block/qcow2/bitmap-resume.c); 0 bytes: none. */
+    uint32_t resume_bytes, resume_crc;
 } Qcow2BitmapExt;
 
 /* An element of this program's extension: see bdrv_dirty_bitmap_cut_end(). */

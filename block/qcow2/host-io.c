@@ -47,7 +47,7 @@ static int coroutine_fn host_read_cluster(BlockDriverState *bs,
     read->bytes = map->bytes;
     LIST_INSERT_HEAD(&s->reads, read, next);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
-    ret = bdrv_co_host_child(r, bs->file, map->host, map->bytes);
+    ret = bdrv_co_host_child(r, s->data, map->host, map->bytes);
     if (ret < 0) {
         LIST_REMOVE(read, next);
         g_free(read);
@@ -67,12 +67,14 @@ int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs, BdrvRequest *r)
     }
     switch (map.type) {
     case QCOW2_UNALLOCATED:
+    case QCOW2_UNWRITTEN:
         return host_read_backing(bs, r, map.bytes);
     case QCOW2_ZERO_PLAIN:
     case QCOW2_ZERO_ALLOC:
         return host_zero(r, map.bytes);
     case QCOW2_NORMAL:
-        return host_read_cluster(bs, r, &map);
+        return ((Qcow2State *)bs->opaque)->crypt
+            ? -ENOTSUP : host_read_cluster(bs, r, &map);
     default:
         return -ENOTSUP;
     }
@@ -108,7 +110,7 @@ int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
     int64_t bytes = whole_clusters(s, r->offset, r->bytes), whole;
     int ret;
 
-    if (bytes == 0) {
+    if (bytes == 0 || s->crypt) {
         return -ENOTSUP;
     }
     w = g_new0(Qcow2Write, 1);
@@ -118,7 +120,7 @@ int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
         return ret;
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
-    ret = bdrv_co_host_child(r, bs->file, w->host, w->bytes);
+    ret = bdrv_co_host_child(r, s->data, w->host, w->bytes);
     if (ret < 0) {
         (void)qcow2_write_end(bs, w, ret);
         return ret;
@@ -136,15 +138,16 @@ int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
     return 0;
 }
 
-/* The part of the last cluster after the disk's end must be zero. */
+/* What is linked of the last cluster after the disk's end must be zero. */
 static int coroutine_fn zero_tail(BlockDriverState *bs, const Qcow2Write *w)
 {
-    int64_t tail = w->op.end - (w->offset + w->bytes);
+    const Qcow2State *s = bs->opaque;
+    int64_t tail = qcow2_data_end(s, w->to) - (w->offset + w->bytes);
 
     if (!w->link || tail == 0 || w->beyond) {
         return 0;
     }
-    return bdrv_co_pwrite_zeroes(bs->file, w->host + w->bytes, tail, 0);
+    return bdrv_co_pwrite_zeroes(s->data, w->host + w->bytes, tail, 0);
 }
 
 /* Writes zeroes to the clusters if the format has no zero clusters. */
@@ -153,10 +156,11 @@ static int coroutine_fn end_zero(BlockDriverState *bs, Qcow2Write *w)
     Qcow2State *s = bs->opaque;
     int ret;
 
-    if (s->version >= 3 || !qcow2_has_backing(bs)) {
+    if (!qcow2_is_raw(s) && (s->version >= 3 || !qcow2_has_backing(bs))) {
         return qcow2_write_end_zero(bs, w);
     }
-    ret = bdrv_co_pwrite_zeroes(bs->file, w->host, w->op.end - w->op.start, 0);
+    ret = bdrv_co_pwrite_zeroes(s->data, w->host, qcow2_data_end(s, w->op.end) -
+                                w->op.start, 0);
     return qcow2_write_end(bs, w, ret);
 }
 

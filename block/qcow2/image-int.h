@@ -12,14 +12,27 @@
 void qcow2_detach_aio_context(BlockDriverState *bs);
 void qcow2_attach_aio_context(BlockDriverState *bs);
 
+/* Is @path (NULL: unknown) the file that the image itself is in? */
+bool qcow2_is_own_file(const BlockDriverState *bs, const char *path);
 int qcow2_open(BlockDriverState *bs, const BlockdevOptions *options, int flags,
                Error **errp);
 void qcow2_close(BlockDriverState *bs);
+/* BlockDriver.child_perm. */
+void qcow2_child_perm(BlockDriverState *bs, BdrvChild *child,
+                      BdrvChildRole role, uint64_t perm, uint64_t shared,
+                      uint64_t *nperm, uint64_t *nshared);
 bool qcow2_apply_options(BlockDriverState *bs, const BlockdevOptions *options,
                          Error **errp);
+/* Bytes of an L2 table that are an entry of its cache; pure. */
+size_t qcow2_l2_entry_size(const Qcow2State *s, const BlockdevOptionsQcow2 *o);
 /* Steps before the image may be written: repair, flags, bitmaps. */
 bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
                                             Error **errp);
+/*
+ * The damage that makes all refcounts unusable, or NULL; the caller frees it.
+ * A missing block is no damage, except that of the header.
+ */
+char *coroutine_mixed_fn qcow2_refcount_damage(BlockDriverState *bs);
 /* Writes all metadata back and clears the dirty bit. */
 int coroutine_mixed_fn qcow2_make_clean(BlockDriverState *bs);
 int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp);
@@ -31,6 +44,7 @@ ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs,
                                            Error **errp);
 BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
                                 BlockDriverState *in_bs, Error **errp);
+int64_t qcow2_get_allocated_file_size(BlockDriverState *bs);
 bool qcow2_has_zero_init(BlockDriverState *bs);
 int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
                               const char *backing_fmt);
@@ -54,16 +68,23 @@ int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options,
 
 /* Sizes of the parts of a new image, in clusters. */
 typedef struct Qcow2Layout {
-    uint64_t data, l2, l1, blocks, table;
+    uint64_t data, l2, crypt, l1, blocks, table;
     uint64_t l1_entries;
     uint64_t total; /* with the header */
 } Qcow2Layout;
+/* Sizes of its elements. */
+typedef struct Qcow2Units {
+    unsigned cluster_bits, refcount_order;
+    bool extended_l2;
+} Qcow2Units;
 /*
- * Layout of an image of @size bytes, of which all or nothing is @allocated.
- * False if a table would be too large.
+ * Layout of an image of @size bytes, of which all or nothing is @allocated,
+ * with a volume of @crypt_bytes for its keys.  False if a table would be too
+ * large.
  */
-bool qcow2_layout(uint64_t size, unsigned cluster_bits,
-                  unsigned refcount_order, bool allocated,
-                  Qcow2Layout *layout);
+bool qcow2_layout(uint64_t size, const Qcow2Units *units, bool allocated,
+                  uint64_t crypt_bytes, Qcow2Layout *layout);
+/* Can an image have extended L2 entries with these clusters? */
+bool qcow2_check_extended_l2(unsigned cluster_bits, Error **errp);
 
 #endif

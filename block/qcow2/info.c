@@ -2,9 +2,11 @@
 /* Information about an image, and the expected size of a new one. */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-resume.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/bitmap-int.h"
+#include "block/qcow2/crypt-int.h"
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -39,25 +41,47 @@ static Qcow2BitmapInfoFlagsList *flag_list(uint32_t flags)
     return list;
 }
 
-static bool bitmap_infos(BlockDriverState *bs, Qcow2BitmapInfoList **list,
+static Qcow2BitmapInfo *bitmap_info(const Qcow2Bitmap *b)
+{
+    Qcow2BitmapInfo *info = g_new0(Qcow2BitmapInfo, 1);
+
+    info->name = g_strdup(b->name);
+    info->granularity = b->granularity_bits < 32
+        ? UINT32_C(1) << b->granularity_bits : 0;
+    info->flags = flag_list(b->flags);
+    if (qcow2_bitmap_usable(b) && qcow2_bitmap_is_ahead(b)) {
+        info->has_safety = true;
+        info->safety = b->level == QCOW2_AHEAD_POWER ? BITMAP_SAFETY_POWER
+                                                     : BITMAP_SAFETY_PROCESS;
+    }
+    if (qcow2_bitmap_usable(b) && b->resume) {
+        info->resumable = bdrv_bitmap_resume_query(b->resume);
+    }
+    return info;
+}
+
+static bool bitmap_infos(BlockDriverState *bs, Qcow2BitmapInfoList **listp,
                          Error **errp)
 {
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    const Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs);
+    Qcow2BitmapInfoList *list = NULL;
 
-    *list = NULL;
-    for (guint i = dir ? dir->len : 0; i > 0; i--) {
-        const Qcow2Bitmap *b = dir->pdata[i - 1];
+    if (!s->bitmap_dir && qcow2_bitmap_dir_unreadable(dir)) {
+        const Qcow2Bitmap *b = dir->pdata[0];
+
+        error_setg(errp, "%s", b->damage);
+        return false;
+    }
+    for (guint i = dir->len; i > 0; i--) {
         Qcow2BitmapInfoList *item = g_new0(Qcow2BitmapInfoList, 1);
 
-        item->value = g_new0(Qcow2BitmapInfo, 1);
-        item->value->name = g_strdup(b->name);
-        item->value->granularity = b->granularity_bits < 32
-            ? UINT32_C(1) << b->granularity_bits : 0;
-        item->value->flags = flag_list(b->flags);
-        item->next = *list;
-        *list = item;
+        item->value = bitmap_info(dir->pdata[i - 1]);
+        item->next = list;
+        list = item;
     }
-    return dir != NULL;
+    *listp = list;
+    return true;
 }
 
 ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp)
@@ -78,16 +102,29 @@ ImageInfoSpecific *qcow2_get_specific_info(BlockDriverState *bs, Error **errp)
     info->refcount_bits = s->refcount_bits;
     info->compression_type = s->compression_type == 0
         ? QCOW2_COMPRESSION_TYPE_ZLIB : QCOW2_COMPRESSION_TYPE_ZSTD;
+    if (s->crypt) {
+        info->encrypt = qcow2_crypt_info(s);
+    }
     if (s->version >= 3) {
         info->has_lazy_refcounts = true;
         info->lazy_refcounts = s->compatible & QCOW2_COMPAT_LAZY;
         info->has_corrupt = true;
         info->corrupt = s->incompatible & QCOW2_INCOMPAT_CORRUPT;
         info->has_extended_l2 = true;
-        info->extended_l2 = false;
+        info->extended_l2 = s->extended_l2;
         info->bitmaps = bitmaps;
+        info->data_file = s->data_name && *s->data_name
+            ? g_strdup(s->data_name) : NULL;
+        info->has_data_file_raw = s->external;
+        info->data_file_raw = s->data_raw;
     }
     return spec;
+}
+
+/* That of an external data file is its own. */
+int64_t qcow2_get_allocated_file_size(BlockDriverState *bs)
+{
+    return bdrv_get_allocated_file_size(bs->file->bs);
 }
 
 bool qcow2_has_zero_init(BlockDriverState *bs)
@@ -96,9 +133,10 @@ bool qcow2_has_zero_init(BlockDriverState *bs)
 
     /* Preallocated clusters show the content of the file. */
     if (s->l1_size && s->l1[0]) {
-        BlockDriverState *file = bs->file->bs;
+        BlockDriverState *file = s->data ? s->data->bs : bs->file->bs;
 
-        return file->drv->has_zero_init && file->drv->has_zero_init(file);
+        return !s->crypt && file->drv->has_zero_init &&
+               file->drv->has_zero_init(file);
     }
     return true;
 }
@@ -117,6 +155,7 @@ static void coroutine_fn header_entry(void *opaque)
     HeaderCall *call = opaque;
     Qcow2State *s = call->bs->opaque;
 
+    CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
     call->ret = qcow2_write_metadata(call->bs);
     if (call->ret == 0) {
@@ -126,6 +165,8 @@ static void coroutine_fn header_entry(void *opaque)
         call->ret = qcow2_update_header(call->bs);
     }
     if (call->ret == 0) {
+        /* A longer name may leave less room. */
+        qcow2_ahead_limit(call->bs, NULL);
         call->ret = qcow2_flush_file(call->bs);
     }
 }
@@ -136,8 +177,10 @@ int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
     HeaderCall call = { bs, 0 };
     char *old_file = bs->backing_file, *old_format = bs->backing_format;
 
-    if (backing_file && strlen(backing_file) > QCOW2_MAX_BACKING_NAME) {
-        return -EINVAL;
+    if (backing_file &&
+        (strlen(backing_file) > QCOW2_MAX_BACKING_NAME ||
+         ((Qcow2State *)bs->opaque)->data_raw)) {
+        return -EINVAL; /* a raw data file has all of the disk */
     }
     bs->backing_file = g_strdup(backing_file);
     bs->backing_format = g_strdup(backing_fmt);
@@ -186,6 +229,16 @@ static int64_t count_allocated(BlockDriverState *in_bs, int64_t size,
     return needed;
 }
 
+/* Can @in_bs have persistent bitmaps?  Version 2 of the format cannot. */
+static bool may_have_bitmaps(BlockDriverState *in_bs)
+{
+    if (!in_bs || !bdrv_supports_persistent_dirty_bitmap(in_bs)) {
+        return false;
+    }
+    return in_bs->drv != &bdrv_qcow2 ||
+           ((Qcow2State *)in_bs->opaque)->version >= 3;
+}
+
 /* Bytes that a copy of the persistent bitmaps of @in_bs needs. */
 static uint64_t bitmaps_size(BlockDriverState *in_bs, unsigned cluster_bits)
 {
@@ -221,8 +274,10 @@ BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
     const BlockdevCreateOptionsQcow2 *o = &options->u.qcow2;
     unsigned bits = o->has_cluster_size ? ctz64(o->cluster_size) : 16;
     unsigned order = o->has_refcount_bits ? ctz64(o->refcount_bits) : 4;
+    Qcow2Units units = { bits, order, o->has_extended_l2 && o->extended_l2 };
     int64_t size = in_bs ? bdrv_getlength(in_bs) : (int64_t)o->size;
     int64_t needed = 0;
+    Qcow2CryptCreate crypt;
     Qcow2Layout full, part;
     BlockMeasureInfo *info;
 
@@ -230,8 +285,15 @@ BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
         error_setg_errno(errp, -size, "Unable to get image virtual_size");
         return NULL;
     }
+    if (!qcow2_crypt_create_options(o->encrypt, false, &crypt, errp)) {
+        return NULL;
+    }
+    if (units.extended_l2 && !qcow2_check_extended_l2(bits, errp)) {
+        return NULL;
+    }
     if (bits < QCOW2_MIN_CLUSTER_BITS || bits > QCOW2_MAX_CLUSTER_BITS ||
-        order > 6 || !qcow2_layout(size, bits, order, true, &full)) {
+        order > 6 ||
+        !qcow2_layout(size, &units, true, crypt.bytes, &full)) {
         error_setg(errp, "The image size is too large "
                    "(try using a larger cluster size)");
         return NULL;
@@ -251,7 +313,7 @@ BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
     info = g_new0(BlockMeasureInfo, 1);
     info->fully_allocated = layout_bytes(&full, bits);
     info->required = ((full.total - full.data) + part.data) << bits;
-    info->has_bitmaps = in_bs && bdrv_supports_persistent_dirty_bitmap(in_bs);
+    info->has_bitmaps = may_have_bitmaps(in_bs);
     info->bitmaps = info->has_bitmaps ? bitmaps_size(in_bs, bits) : 0;
     return info;
 }

@@ -21,10 +21,16 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, BdrvRequestFlags flags);
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes);
-/* Makes whole clusters zero clusters; under the lock, with an operation. */
+/*
+ * Makes whole clusters, or subclusters, zero; under the lock, with an operation
+ * on the clusters.  -ENOTSUP: a part of a compressed cluster.
+ */
 int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes,
                                            bool unmap);
+/* Writes zeroes as data, to a part of one cluster; without the lock. */
+int coroutine_fn qcow2_write_zeroes(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes);
 /* Makes whole clusters unallocated, whatever shows; under the lock. */
 int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes);

@@ -5,6 +5,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/alloc-int.h"
+#include "block/qcow2/crypt-int.h"
 #include "block/qcow2/io-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -36,7 +37,8 @@ static int coroutine_fn read_backing(BlockDriverState *bs, int64_t offset,
 
 /* Reads data of a cluster, which is not reused before the end. */
 static int coroutine_fn read_cluster(BlockDriverState *bs, const Qcow2Map *map,
-                                     QEMUIOVector *qiov, size_t qiov_offset)
+                                     int64_t offset, QEMUIOVector *qiov,
+                                     size_t qiov_offset)
 {
     Qcow2State *s = bs->opaque;
     Qcow2Read read = { .offset = map->host, .bytes = map->bytes };
@@ -44,7 +46,10 @@ static int coroutine_fn read_cluster(BlockDriverState *bs, const Qcow2Map *map,
 
     LIST_INSERT_HEAD(&s->reads, &read, next);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_AIO);
-    ret = bdrv_co_preadv(bs->file, map->host, map->bytes, qiov, qiov_offset,
+    ret = s->crypt
+        ? qcow2_crypt_preadv(bs, map->host, offset, map->bytes, qiov,
+                             qiov_offset)
+        : bdrv_co_preadv(s->data, map->host, map->bytes, qiov, qiov_offset,
                          0);
     LIST_REMOVE(&read, next);
     return ret;
@@ -63,10 +68,10 @@ static int coroutine_fn read_compressed(BlockDriverState *bs,
     if (!buf) {
         return -ENOMEM;
     }
-    qcow2_compressed_range(map->entry, s->cluster_bits, &read.offset,
+    qcow2_compressed_range(map->entry.desc, s->cluster_bits, &read.offset,
                            &read.bytes);
     LIST_INSERT_HEAD(&s->reads, &read, next);
-    ret = qcow2_read_compressed(bs, map->entry, buf);
+    ret = qcow2_read_compressed(bs, map->entry.desc, buf);
     LIST_REMOVE(&read, next);
     if (ret == 0) {
         qemu_iovec_from_buf(qiov, qiov_offset,
@@ -82,13 +87,14 @@ static int coroutine_fn read_run(BlockDriverState *bs, const Qcow2Map *map,
 {
     switch (map->type) {
     case QCOW2_UNALLOCATED:
+    case QCOW2_UNWRITTEN:
         return read_backing(bs, offset, map->bytes, qiov, qiov_offset);
     case QCOW2_ZERO_PLAIN:
     case QCOW2_ZERO_ALLOC:
         qemu_iovec_memset(qiov, qiov_offset, 0, map->bytes);
         return 0;
     case QCOW2_NORMAL:
-        return read_cluster(bs, map, qiov, qiov_offset);
+        return read_cluster(bs, map, offset, qiov, qiov_offset);
     case QCOW2_TYPE_COMPRESSED:
         return read_compressed(bs, map, offset, qiov, qiov_offset);
     default:
@@ -135,7 +141,7 @@ static int coroutine_fn range_is_zero(BlockDriverState *bs, int64_t offset,
             return ret;
         }
         if (map.type == QCOW2_NORMAL || map.type == QCOW2_TYPE_COMPRESSED ||
-            (map.type == QCOW2_UNALLOCATED && offset < backing)) {
+            (qcow2_shows_backing(map.type) && offset < backing)) {
             return 0;
         }
         offset += map.bytes;
@@ -161,6 +167,18 @@ static int coroutine_fn cow_read(BlockDriverState *bs, int64_t offset,
     return qcow2_co_preadv(bs, offset, n, &qiov, 0, 0);
 }
 
+static int coroutine_fn write_file(BlockDriverState *bs, uint64_t host,
+                                   int64_t offset, int64_t bytes,
+                                   QEMUIOVector *qiov, size_t qiov_offset)
+{
+    Qcow2State *s = bs->opaque;
+
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
+    return s->crypt
+        ? qcow2_crypt_pwritev(bs, host, offset, bytes, qiov, qiov_offset)
+        : bdrv_co_pwritev(s->data, host, bytes, qiov, qiov_offset, 0);
+}
+
 /* The data to copy beside that of one step. */
 typedef struct Cow {
     int64_t head, tail; /* bytes before and after */
@@ -172,8 +190,9 @@ static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
                                      const Cow *cow, QEMUIOVector *qiov,
                                      size_t qiov_offset)
 {
+    const Qcow2State *s = bs->opaque;
     QEMUIOVector merged;
-    uint8_t *buf = bdrv_try_blockalign(bs->file->bs, cow->head + cow->tail);
+    uint8_t *buf = bdrv_try_blockalign(s->data->bs, cow->head + cow->tail);
     int ret = 0;
 
     if (!buf) {
@@ -182,7 +201,7 @@ static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
     if (cow->zero) {
         memset(buf, 0, cow->head + cow->tail);
     } else {
-        ret = cow_read(bs, w->op.start, cow->head, buf);
+        ret = cow_read(bs, w->from, cow->head, buf);
         if (ret >= 0) {
             ret = cow_read(bs, w->offset + w->bytes, cow->tail,
                            buf + cow->head);
@@ -198,9 +217,8 @@ static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
         if (cow->tail) {
             qemu_iovec_add(&merged, buf + cow->head, cow->tail);
         }
-        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
-        ret = bdrv_co_pwritev(bs->file, w->host - cow->head, merged.size,
-                              &merged, 0, 0);
+        ret = write_file(bs, w->host - cow->head, w->from, merged.size,
+                         &merged, 0);
         qemu_iovec_destroy(&merged);
     }
     qemu_vfree(buf);
@@ -214,18 +232,25 @@ static int coroutine_fn write_merged(BlockDriverState *bs, Qcow2Write *w,
 static bool coroutine_fn cow_zeroes_are_there(BlockDriverState *bs,
                                               Qcow2Write *w, const Cow *cow)
 {
-    if (!cow->zero) {
+    const Qcow2State *s = bs->opaque;
+    int64_t bytes = cow->head + w->bytes + cow->tail, n;
+
+    if (!cow->zero || s->crypt) {
         return false;
     }
     if (w->beyond) {
         return true; /* the file has no content there */
     }
+    if (s->external &&
+        bdrv_co_reads_as_zero(s->data->bs, w->host - cow->head, bytes, &n) &&
+        n == bytes) {
+        return true;
+    }
     if (cow->head + cow->tail < 32 * KiB) {
         return false;
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_CLUSTER_ALLOC_SPACE);
-    return bdrv_co_pwrite_zeroes(bs->file, w->host - cow->head,
-                                 w->op.end - w->op.start,
+    return bdrv_co_pwrite_zeroes(s->data, w->host - cow->head, bytes,
                                  BDRV_REQ_NO_FALLBACK) == 0;
 }
 
@@ -233,14 +258,14 @@ static bool coroutine_fn cow_zeroes_are_there(BlockDriverState *bs,
 static int coroutine_fn write_data(BlockDriverState *bs, Qcow2Write *w,
                                    QEMUIOVector *qiov, size_t qiov_offset)
 {
-    Cow cow = { 0 };
+    const Qcow2State *s = bs->opaque;
+    Cow cow = {
+        .head = w->offset - w->from,
+        .tail = qcow2_data_end(s, w->to) - (w->offset + w->bytes),
+    };
 
-    if (w->link) {
-        cow.head = w->offset - w->op.start;
-        cow.tail = w->op.end - (w->offset + w->bytes);
-    }
     if (cow.head || cow.tail) {
-        int ret = range_is_zero(bs, w->op.start, cow.head);
+        int ret = range_is_zero(bs, w->from, cow.head);
 
         if (ret > 0) {
             ret = range_is_zero(bs, w->offset + w->bytes, cow.tail);
@@ -253,8 +278,7 @@ static int coroutine_fn write_data(BlockDriverState *bs, Qcow2Write *w,
             return write_merged(bs, w, &cow, qiov, qiov_offset);
         }
     }
-    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
-    return bdrv_co_pwritev(bs->file, w->host, w->bytes, qiov, qiov_offset, 0);
+    return write_file(bs, w->host, w->offset, w->bytes, qiov, qiov_offset);
 }
 
 int coroutine_fn qcow2_co_pwritev(BlockDriverState *bs, int64_t offset,
@@ -301,8 +325,8 @@ static bool file_is_sparse(BlockDriverState *bs)
     Qcow2State *s = bs->opaque;
 
     if (s->file_sparse < 0) {
-        int64_t length = bdrv_getlength(bs->file->bs);
-        int64_t allocated = bdrv_get_allocated_file_size(bs->file->bs);
+        int64_t length = bdrv_getlength(s->data->bs);
+        int64_t allocated = bdrv_get_allocated_file_size(s->data->bs);
 
         s->file_sparse = length > 0 && allocated >= 0 &&
             length - allocated > length / 8 + 4 * s->cluster_size;
@@ -319,7 +343,7 @@ static bool coroutine_fn zero_in_file(BlockDriverState *bs,
     bool zero;
 
     LIST_INSERT_HEAD(&s->reads, &read, next);
-    zero = bdrv_co_reads_as_zero(bs->file->bs, map->host, map->bytes, pnum);
+    zero = bdrv_co_reads_as_zero(s->data->bs, map->host, map->bytes, pnum);
     LIST_REMOVE(&read, next);
     return zero;
 }
@@ -329,29 +353,34 @@ int coroutine_fn qcow2_co_block_status(BlockDriverState *bs, bool want_zero,
                                        int64_t *pnum, int64_t *map,
                                        BlockDriverState **file)
 {
+    Qcow2State *s = bs->opaque;
     Qcow2Map m;
     int ret = qcow2_co_map(bs, offset, bytes, &m);
+    /* What is in an encrypted file is not what is on the disk. */
+    int valid = s->crypt ? 0 : BDRV_BLOCK_OFFSET_VALID;
 
     if (ret < 0) {
         return ret;
     }
     *pnum = m.bytes;
     *map = m.host;
-    *file = bs->file->bs;
+    *file = s->data->bs;
     switch (m.type) {
     case QCOW2_UNALLOCATED:
         return 0;
+    case QCOW2_UNWRITTEN:
+        return valid; /* nothing is there, but it will be */
     case QCOW2_ZERO_PLAIN:
         return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED;
     case QCOW2_ZERO_ALLOC:
-        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED |
-               BDRV_BLOCK_OFFSET_VALID;
+        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED | valid;
     case QCOW2_TYPE_COMPRESSED:
         return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED |
                BDRV_BLOCK_COMPRESSED;
     default:
-        ret = BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_OFFSET_VALID;
-        if (want_zero && file_is_sparse(bs) && zero_in_file(bs, &m, pnum)) {
+        ret = BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED | valid;
+        if (want_zero && valid && file_is_sparse(bs) &&
+            zero_in_file(bs, &m, pnum)) {
             ret |= BDRV_BLOCK_ZERO;
         }
         return ret;

@@ -34,6 +34,70 @@ Qcow2Type qcow2_entry_type(uint64_t entry, uint32_t version,
     return offset ? QCOW2_NORMAL : QCOW2_UNALLOCATED;
 }
 
+/*
+ * With an external data file an entry that has the COPIED flag is allocated,
+ * also with the offset 0.  With subclusters, those are zero, not the cluster.
+ */
+Qcow2Type qcow2_type_of(const Qcow2State *s, uint64_t desc)
+{
+    uint64_t offset = desc & QCOW2_OFFSET_MASK;
+    bool allocated = offset || (desc & QCOW2_COPIED);
+
+    if (G_LIKELY(!(s->incompatible & (QCOW2_INCOMPAT_DATA_FILE |
+                                      QCOW2_INCOMPAT_EXTL2)))) {
+        return qcow2_entry_type(desc, s->version, s->cluster_bits);
+    }
+    if (s->extended_l2) {
+        desc &= ~QCOW2_ZERO;
+    }
+    if (!s->external) {
+        return qcow2_entry_type(desc, s->version, s->cluster_bits);
+    }
+    if ((desc & QCOW2_COMPRESSED) || qcow2_in_cluster(s, offset)) {
+        return QCOW2_INVALID;
+    }
+    if (desc & QCOW2_ZERO) {
+        return allocated ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
+    }
+    return allocated ? QCOW2_NORMAL : QCOW2_UNALLOCATED;
+}
+
+/* Bits of a bitmap, @type being what the descriptor says. */
+static Qcow2Type decode_bitmap(Qcow2Type type, uint64_t bitmap, unsigned sub,
+                               unsigned *n)
+{
+    uint32_t alloc = bitmap, zero = bitmap >> 32, same;
+    bool place = type == QCOW2_NORMAL;
+
+    *n = QCOW2_SUBCLUSTERS - sub;
+    if (type != QCOW2_NORMAL && type != QCOW2_UNALLOCATED) {
+        return type; /* compressed: it has no subclusters */
+    }
+    if ((alloc & zero) || (alloc && !place)) {
+        return QCOW2_INVALID;
+    }
+    if (alloc >> sub & 1) {
+        same = alloc;
+    } else if (zero >> sub & 1) {
+        same = zero;
+        type = place ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
+    } else {
+        same = ~(alloc | zero);
+        type = place ? QCOW2_UNWRITTEN : QCOW2_UNALLOCATED;
+    }
+    *n = MIN(*n, (unsigned)ctz64(~(uint64_t)(same >> sub)));
+    return type;
+}
+
+Qcow2Type qcow2_decode(const Qcow2State *s, Qcow2Entry entry, unsigned sub,
+                       unsigned *n)
+{
+    Qcow2Type type = qcow2_type_of(s, entry.desc);
+
+    *n = 1;
+    return s->extended_l2 ? decode_bitmap(type, entry.bitmap, sub, n) : type;
+}
+
 void qcow2_compressed_range(uint64_t entry, unsigned cluster_bits,
                             uint64_t *offset, uint64_t *bytes)
 {
@@ -51,7 +115,8 @@ static uint64_t slice_offset(const Qcow2State *s, int64_t offset)
     uint64_t table = s->l1[cluster >> s->l2_bits] & QCOW2_OFFSET_MASK;
     uint64_t index = cluster & ((UINT64_C(1) << s->l2_bits) - 1);
 
-    return table ? table + ((index >> s->slice_bits) << (s->slice_bits + 3))
+    return table ? table + ((index >> s->slice_bits) <<
+                           (s->slice_bits + s->entry_bits))
                  : 0;
 }
 
@@ -68,20 +133,21 @@ static int64_t slice_rest(const Qcow2State *s, int64_t offset)
     return span - (offset & (span - 1));
 }
 
-/* Does the entry @index + @i continue the run that starts at @first? */
-static bool run_continues(const Qcow2State *s, const Qcow2Map *map,
-                          uint64_t entry, uint64_t i)
+/* Does the entry @index + @i, which is of @type, continue the run that starts
+ * at @first? */
+static inline bool run_continues(const Qcow2State *s, const Qcow2Map *map,
+                                 Qcow2Type type, uint64_t desc, uint64_t i)
 {
-    uint64_t first = map->entry;
+    uint64_t first = map->entry.desc;
 
-    if (qcow2_entry_type(entry, s->version, s->cluster_bits) != map->type ||
-        ((entry ^ first) & QCOW2_COPIED)) {
+    if (type != map->type || ((desc ^ first) & QCOW2_COPIED)) {
         return false;
     }
-    switch (map->type) {
+    switch (type) {
     case QCOW2_NORMAL:
     case QCOW2_ZERO_ALLOC:
-        return (entry & QCOW2_OFFSET_MASK) ==
+    case QCOW2_UNWRITTEN:
+        return (desc & QCOW2_OFFSET_MASK) ==
                (first & QCOW2_OFFSET_MASK) + (i << s->cluster_bits);
     case QCOW2_UNALLOCATED:
     case QCOW2_ZERO_PLAIN:
@@ -89,6 +155,46 @@ static bool run_continues(const Qcow2State *s, const Qcow2Map *map,
     default:
         return false;
     }
+}
+
+/* The place of the run at @offset, of which the first entry and the type are
+ * known. */
+static inline void map_place(const Qcow2State *s, int64_t offset, Qcow2Map *map)
+{
+    map->copied = map->entry.desc & QCOW2_COPIED;
+    map->host = (map->entry.desc & QCOW2_OFFSET_MASK) +
+                qcow2_in_cluster(s, offset);
+    if (s->external && qcow2_has_place(map->type)) {
+        map->copied = true;
+        if (map->host != (uint64_t)offset) {
+            map->type = QCOW2_INVALID;
+        }
+    }
+}
+
+/* With subclusters a run can begin and end inside of a cluster. */
+static void map_subclusters(const Qcow2State *s, const void *slice,
+                            int64_t offset, int64_t bytes, Qcow2Map *map)
+{
+    int64_t in_cluster = qcow2_in_cluster(s, offset), end;
+    unsigned sub = in_cluster >> s->sub_bits, n;
+    uint64_t index = slice_index(s, offset);
+
+    map->entry = qcow2_entry_get(s, slice, index);
+    map->type = qcow2_decode(s, map->entry, sub, &n);
+    map_place(s, offset, map);
+    end = (int64_t)(sub + n) << s->sub_bits; /* after the cluster's start */
+    while (!qcow2_in_cluster(s, end) && end < in_cluster + bytes) {
+        uint64_t i = end >> s->cluster_bits;
+        Qcow2Entry entry = qcow2_entry_get(s, slice, index + i);
+        Qcow2Type type = qcow2_decode(s, entry, 0, &n);
+
+        if (!run_continues(s, map, type, entry.desc, i)) {
+            break;
+        }
+        end += (int64_t)n << s->sub_bits;
+    }
+    map->bytes = MIN(bytes, end - in_cluster);
 }
 
 static void map_from_slice(const Qcow2State *s, const void *slice,
@@ -99,12 +205,20 @@ static void map_from_slice(const Qcow2State *s, const void *slice,
     uint64_t i = 1, n;
 
     bytes = MIN(bytes, slice_rest(s, offset));
+    if (s->extended_l2) {
+        map_subclusters(s, slice, offset, bytes, map);
+        return;
+    }
     n = qcow2_clusters(s, in_cluster + bytes);
-    map->entry = ld64_be(p);
-    map->type = qcow2_entry_type(map->entry, s->version, s->cluster_bits);
-    map->copied = map->entry & QCOW2_COPIED;
-    map->host = (map->entry & QCOW2_OFFSET_MASK) + in_cluster;
-    while (i < n && run_continues(s, map, ld64_be(p + i * 8), i)) {
+    map->entry = (Qcow2Entry){ ld64_be(p), 0 };
+    map->type = qcow2_type_of(s, map->entry.desc);
+    map_place(s, offset, map);
+    while (i < n) {
+        uint64_t desc = ld64_be(p + i * 8);
+
+        if (!run_continues(s, map, qcow2_type_of(s, desc), desc, i)) {
+            break;
+        }
         i++;
     }
     map->bytes = MIN(bytes, (int64_t)(i << s->cluster_bits) - in_cluster);
@@ -114,11 +228,9 @@ static void map_from_slice(const Qcow2State *s, const void *slice,
 static void map_no_table(const Qcow2State *s, int64_t offset, int64_t bytes,
                          Qcow2Map *map)
 {
-    int64_t span = s->cluster_size << s->l2_bits;
-
     *map = (Qcow2Map){
         .type = QCOW2_UNALLOCATED,
-        .bytes = MIN(bytes, span - (offset & (span - 1))),
+        .bytes = MIN(bytes, qcow2_table_rest(s, offset)),
     };
 }
 
@@ -176,6 +288,37 @@ static int coroutine_mixed_fn get_slice(BlockDriverState *bs, int64_t offset,
     return qcow2_cache_get(bs, s->l2_cache, *pos, slice);
 }
 
+/* Reports an entry that is no valid one. */
+static int coroutine_mixed_fn bad_entry(BlockDriverState *bs, int64_t offset,
+                                        Qcow2Entry entry)
+{
+    const Qcow2State *s = bs->opaque;
+    uint64_t host = entry.desc & QCOW2_OFFSET_MASK;
+    int64_t guest = qcow2_start_of_cluster(s, offset);
+
+    if (s->external && (entry.desc & QCOW2_COMPRESSED)) {
+        return qcow2_corrupt(bs, true, -1, -1, "Compressed cluster entry found "
+                             "in image with external data file (guest offset: "
+                             "%#" PRIx64 ")", offset);
+    }
+    if (s->external && host != (uint64_t)guest) {
+        return qcow2_corrupt(bs, true, -1, -1, "External data file host "
+                             "cluster offset %#" PRIx64 " does not match guest "
+                             "cluster offset: %#" PRIx64, host, guest);
+    }
+    if (s->extended_l2 && !qcow2_in_cluster(s, host)) {
+        return qcow2_corrupt(bs, true, -1, -1, "Invalid subcluster bitmap %#"
+                             PRIx64 " of cluster entry %#" PRIx64 " found "
+                             "(guest offset: %#" PRIx64 ")", entry.bitmap,
+                             entry.desc, offset);
+    }
+    return qcow2_corrupt(bs, true, -1, -1, "%s entry %#" PRIx64 " found "
+                         "(guest offset: %#" PRIx64 ")",
+                         entry.desc & QCOW2_ZERO && s->version < 3
+                         ? "Pre-v3 zero cluster" : "Unaligned cluster",
+                         entry.desc, offset);
+}
+
 int coroutine_mixed_fn qcow2_map(BlockDriverState *bs, int64_t offset,
                                  int64_t bytes, Qcow2Map *map)
 {
@@ -192,14 +335,17 @@ int coroutine_mixed_fn qcow2_map(BlockDriverState *bs, int64_t offset,
         return 0;
     }
     map_from_slice(s, slice, offset, bytes, map);
-    if (map->type == QCOW2_INVALID) {
-        return qcow2_corrupt(bs, true, -1, -1, "%s entry %#" PRIx64 " found "
-                             "(guest offset: %#" PRIx64 ")",
-                             map->entry & QCOW2_ZERO && s->version < 3
-                             ? "Pre-v3 zero cluster" : "Unaligned cluster",
-                             map->entry, offset);
-    }
-    return 0;
+    return map->type == QCOW2_INVALID ? bad_entry(bs, offset, map->entry) : 0;
+}
+
+int coroutine_mixed_fn qcow2_get_entry(BlockDriverState *bs, int64_t offset,
+                                       Qcow2Entry *entry)
+{
+    Qcow2Map map = { 0 };
+    int ret = qcow2_map(bs, offset, 1, &map);
+
+    *entry = map.entry;
+    return ret;
 }
 
 int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset,
@@ -364,20 +510,23 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
     return ret;
 }
 
-/* Drops the reference that @entry holds. */
-static void free_entry(BlockDriverState *bs, uint64_t entry, bool discard)
+/* Drops the reference that an entry with @desc holds. */
+static void free_entry(BlockDriverState *bs, uint64_t desc, bool discard)
 {
     Qcow2State *s = bs->opaque;
     uint64_t offset, bytes;
 
-    switch (qcow2_entry_type(entry, s->version, s->cluster_bits)) {
+    if (s->external) {
+        return; /* its clusters have no refcounts */
+    }
+    switch (qcow2_type_of(s, desc)) {
     case QCOW2_NORMAL:
     case QCOW2_ZERO_ALLOC:
-        qcow2_free_later(bs, entry & QCOW2_OFFSET_MASK, s->cluster_size,
+        qcow2_free_later(bs, desc & QCOW2_OFFSET_MASK, s->cluster_size,
                          discard);
         break;
     case QCOW2_TYPE_COMPRESSED:
-        qcow2_compressed_range(entry, s->cluster_bits, &offset, &bytes);
+        qcow2_compressed_range(desc, s->cluster_bits, &offset, &bytes);
         qcow2_free_later(bs, offset, bytes, false);
         break;
     default:
@@ -385,14 +534,26 @@ static void free_entry(BlockDriverState *bs, uint64_t entry, bool discard)
     }
 }
 
+/* Does @entry make data visible that its predecessor @old did not? */
+static bool shows_data(const Qcow2State *s, Qcow2Entry old, Qcow2Entry entry)
+{
+    Qcow2Type type = qcow2_type_of(s, entry.desc);
+
+    if (s->extended_l2 && type == QCOW2_NORMAL) {
+        bool same = !((entry.desc ^ old.desc) & QCOW2_OFFSET_MASK);
+
+        return (uint32_t)(same ? entry.bitmap & ~old.bitmap : entry.bitmap);
+    }
+    return type == QCOW2_NORMAL || type == QCOW2_TYPE_COMPRESSED;
+}
+
 int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
-                                       uint64_t entry, bool keep,
+                                       Qcow2Entry entry, bool keep,
                                        bool discard)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t pos, old;
-    Qcow2Type type;
-    uint8_t *p;
+    Qcow2Entry old;
+    uint64_t pos;
     void *slice;
     int ret = get_slice(bs, offset, &slice, &pos);
 
@@ -401,21 +562,18 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
     }
     g_assert(slice && (s->l1[offset >> (s->cluster_bits + s->l2_bits)] &
                        QCOW2_COPIED)); /* prepared: rule 6 */
-    p = (uint8_t *)slice + slice_index(s, offset) * 8;
-    old = ld64_be(p);
-    if (old == entry) {
+    old = qcow2_entry_get(s, slice, slice_index(s, offset));
+    if (old.desc == entry.desc && old.bitmap == entry.bitmap) {
         return 0;
     }
     g_assert(qcow2_op_covers(s, offset)); /* rule 10 */
-    st64_be(p, entry);
+    qcow2_entry_set(s, slice, slice_index(s, offset), entry);
     qcow2_cache_mark_dirty(s->l2_cache, pos, slice);
-    type = qcow2_entry_type(entry, s->version, s->cluster_bits);
-    if (type == QCOW2_NORMAL || type == QCOW2_TYPE_COMPRESSED) {
-        /* The data becomes visible; zeroes need no data. */
-        qcow2_must_be_durable(s);
+    if (shows_data(s, old, entry)) {
+        qcow2_must_be_durable(s); /* zeroes need no data */
     }
     if (!keep) {
-        free_entry(bs, old, discard);
+        free_entry(bs, old.desc, discard);
     }
     return 0;
 }

@@ -28,6 +28,14 @@ enum {
 int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
                                            uint64_t offset, uint64_t bytes,
                                            unsigned own);
+/*
+ * *@name: what kind of metadata is in this range of the file (@bytes > 0);
+ * NULL: none is known, though L2 tables of snapshots may be there.  False:
+ * tables of the image could not be read.
+ */
+bool coroutine_mixed_fn qcow2_find_metadata(BlockDriverState *bs,
+                                            uint64_t offset, uint64_t bytes,
+                                            const char **name);
 /* A cluster becomes / is no longer an (active) L2 table or refcount block. */
 void qcow2_meta_add(Qcow2State *s, uint64_t offset, unsigned kind);
 void qcow2_meta_remove(Qcow2State *s, uint64_t offset, unsigned kind);

@@ -225,8 +225,9 @@ static unsigned kinds_in(const Qcow2State *s, uint64_t offset, uint64_t bytes)
     for (uint64_t i = offset >> s->cluster_bits; i <= last; i++) {
         kinds |= kinds_of(s->meta, i);
     }
-    if (offset < s->cluster_size) {
-        kinds |= QCOW2_OVERLAP_HEADER;
+    if (offset < s->cluster_size ||
+        ranges_overlap(offset, bytes, s->crypt_offset, s->crypt_bytes)) {
+        kinds |= QCOW2_OVERLAP_HEADER; /* and the keys that it points to */
     }
     if (ranges_overlap(offset, bytes, s->l1_offset,
                        (int64_t)s->l1_size * 8)) {
@@ -243,9 +244,9 @@ static unsigned kinds_in(const Qcow2State *s, uint64_t offset, uint64_t bytes)
     if (in_inactive_l1(s, offset, bytes)) {
         kinds |= QCOW2_OVERLAP_INACTIVE_L1;
     }
-    if (s->bitmaps.nb_bitmaps &&
+    if (s->bitmap_dir_own &&
         ranges_overlap(offset, bytes, s->bitmaps.dir_offset,
-                       s->bitmaps.dir_size)) {
+                       s->bitmap_dir_own)) {
         kinds |= QCOW2_OVERLAP_BITMAP_DIRECTORY;
     }
     return kinds;
@@ -278,6 +279,25 @@ int coroutine_mixed_fn qcow2_check_overlap(BlockDriverState *bs,
     }
     return qcow2_corrupt(bs, true, offset, bytes, "Preventing invalid write on "
                          "metadata (overlaps with %s)", names[i].name);
+}
+
+bool coroutine_mixed_fn qcow2_find_metadata(BlockDriverState *bs,
+                                            uint64_t offset, uint64_t bytes,
+                                            const char **name)
+{
+    Qcow2State *s = bs->opaque;
+    unsigned found;
+    size_t i = 0;
+
+    if (!s->meta && meta_build(bs) < 0) {
+        return false;
+    }
+    found = kinds_in(s, offset, bytes);
+    while (found && !(found & names[i].kind)) {
+        i++;
+    }
+    *name = found ? names[i].name : NULL;
+    return true;
 }
 
 /* --- corruption --- */

@@ -43,7 +43,7 @@
  *  9. What is in a cache does not change while the cache is being written.
  * 10. Data is transferred without the lock; `ops` has the guest ranges in
  *     flight.  Entries change only under an exclusive one, which overlaps no
- *     other.
+ *     other; under one of a part of a cluster only the bits of its subclusters.
  * 11. Snapshots are made, applied and deleted with no operation in flight.
  */
 #ifndef QCOW2_INT_H
@@ -55,6 +55,7 @@
 
 typedef struct Qcow2Cache Qcow2Cache; /* cache-int.h */
 typedef struct Qcow2Ahead Qcow2Ahead; /* bitmap-int.h */
+typedef struct Qcow2Crypt Qcow2Crypt; /* crypt-int.h */
 typedef struct Qcow2Op Qcow2Op;       /* alloc-int.h */
 typedef struct Qcow2Read Qcow2Read;   /* alloc-int.h */
 
@@ -63,6 +64,10 @@ typedef struct Qcow2State {
     uint32_t version;
     unsigned cluster_bits;
     int64_t cluster_size;
+    bool extended_l2;     /* L2 entries have bitmaps of subclusters */
+    unsigned entry_bits;  /* log2 of bytes of an L2 entry */
+    unsigned sub_bits;    /* log2 of bytes of a subcluster; without them:
+                             cluster_bits */
     unsigned l2_bits;     /* log2 of entries of an L2 table */
     unsigned slice_bits;  /* log2 of entries of a slice of it */
     unsigned refcount_order, refcount_bits;
@@ -70,6 +75,17 @@ typedef struct Qcow2State {
     unsigned rb_bits;     /* log2 of entries of a refcount block */
     unsigned rb_slice_bits;
     uint8_t compression_type; /* 0 zlib, 1 zstd */
+    uint32_t crypt_method;    /* QCOW2_CRYPT_* */
+    uint64_t crypt_offset, crypt_bytes; /* the volume of LUKS */
+    Qcow2Crypt *crypt;        /* NULL: not encrypted */
+    /*
+     * Where data clusters are: bs->file, or an external data file, in which
+     * each has the offset that it has on the disk.  Such clusters have no
+     * refcounts, and no other reference.  NULL: the data file is not open, as
+     * no data is accessed.
+     */
+    BdrvChild *data;
+    bool external;
     GByteArray *unknown_fields; /* of the header, after the known ones */
     GArray *extensions;         /* of Qcow2Extension */
     GArray *snapshots;          /* of Qcow2Snapshot */
@@ -79,25 +95,41 @@ typedef struct Qcow2State {
     /* --- damage, as text; NULL: none --- */
     char *rt_damage;        /* the refcount table is unusable */
     char *snapshots_damage; /* the table must not be rewritten */
-    char *bitmaps_damage;   /* bitmaps on disk are not loaded */
+    char *bitmaps_damage;   /* the bitmaps extension is unusable ... */
+    GByteArray *bitmaps_raw; /* ... and is this, with its head */
+    uint32_t notes_damage;  /* the extension of this program that is unusable;
+                               0: none */
 
     /* --- under lock --- */
-    uint64_t incompatible, compatible, autoclear;
+    uint64_t incompatible, compatible;
+    uint64_t autoclear; /* without QCOW2_AUTOCLEAR_RAW */
+    char *data_name; /* of the external data file, in the header; NULL: none */
+    bool data_raw;   /* the external data file is a raw image of the disk */
     int64_t size; /* of the disk, as in the header if it is not ... */
     bool growing; /* ... getting this size, and was: */
     int64_t old_size;
     Qcow2BitmapExt bitmaps;
+    GPtrArray *bitmap_dir; /* of Qcow2Bitmap: the directory as it is in the
+                              file; NULL: it has not been loaded */
+    uint64_t bitmap_dir_own; /* bytes of its place that are its own ... */
+    bool bitmap_dir_free; /* ... although they are not allocated */
+    bool bitmaps_verified; /* their clusters belong to nothing else */
+    GArray *bitmap_claims; /* of Qcow2Free: free clusters that are not allocated
+                              as damaged bitmaps refer to them; may be NULL */
     bool bitmaps_unsure; /* the state on disk is unknown: a change of the header
                             or of the directory failed half way */
     GArray *cuts; /* of Qcow2BitmapCut; counts with QCOW2_AUTOCLEAR_CUTS */
     GArray *notes; /* of Qcow2BitmapNote; counts with QCOW2_AUTOCLEAR_AHEAD */
+    GArray *resume_lost; /* uint32_t: indexes of bitmaps of which a job took
+                            something off that is not recorded; counts with
+                            QCOW2_AUTOCLEAR_RESUME */
     bool disk_known; /* so that `disk` is valid */
     BdrvBitmapDisk disk; /* to which the bitmaps belong, if not to the image */
     bool disk_saving;         /* `next_disk` replaces it with the next save */
     BdrvBitmapDisk next_disk;
     BdrvBitmapStore bitmap_store;
     BlockDriverState *image; /* the node of this image */
-    bool ahead_noted;      /* ... with the notes */
+    guint noted;           /* the header on disk has so many of `notes` */
     uint64_t header_bytes; /* on disk, with the extensions */
     uint64_t name_offset;  /* of the backing file's name on disk */
     uint32_t name_len;
@@ -156,6 +188,25 @@ static inline int64_t qcow2_in_cluster(const Qcow2State *s, int64_t pos)
     return pos & (s->cluster_size - 1);
 }
 
+/* Bounds of the subcluster, or without them of the cluster, at @pos. */
+static inline int64_t qcow2_sub_start(const Qcow2State *s, int64_t pos)
+{
+    return pos & ~((INT64_C(1) << s->sub_bits) - 1);
+}
+
+static inline int64_t qcow2_sub_end(const Qcow2State *s, int64_t pos)
+{
+    return qcow2_sub_start(s, pos + (INT64_C(1) << s->sub_bits) - 1);
+}
+
+/* Bytes of the disk from @pos on to the end of what its L2 table is for. */
+static inline int64_t qcow2_table_rest(const Qcow2State *s, int64_t pos)
+{
+    int64_t span = s->cluster_size << s->l2_bits;
+
+    return span - (pos & (span - 1));
+}
+
 static inline uint64_t qcow2_clusters(const Qcow2State *s, uint64_t bytes)
 {
     return (bytes + s->cluster_size - 1) >> s->cluster_bits;
@@ -165,6 +216,29 @@ static inline uint64_t qcow2_clusters(const Qcow2State *s, uint64_t bytes)
 static inline bool qcow2_has_backing(const BlockDriverState *bs)
 {
     return bs->backing || bs->backing_file;
+}
+
+/*
+ * Where data that ends at @end, a cluster boundary, ends in the file: an
+ * external data file has the size of the disk.
+ */
+static inline int64_t qcow2_data_end(const Qcow2State *s, int64_t end)
+{
+    return s->external ? MIN(end, s->size) : end;
+}
+
+/*
+ * Must the external data file be the disk at any time?  Encrypted data is not.
+ */
+static inline bool qcow2_is_raw(const Qcow2State *s)
+{
+    return s->data_raw && !s->crypt;
+}
+
+/* Is there a bitmaps extension, be it damaged? */
+static inline bool qcow2_has_bitmaps(const Qcow2State *s)
+{
+    return s->bitmaps.dir_size || s->bitmaps_raw;
 }
 
 /* Rule 7.  Outside coroutines there are no other users: it is drained. */

@@ -7,6 +7,7 @@
 
 #include "block/io.h"
 #include "block/qcow2/alloc-int.h"
+#include "block/qcow2/bitmap-int.h"
 #include "block/qcow2/cache-int.h"
 #include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -198,7 +199,8 @@ int coroutine_mixed_fn qcow2_update_refcount(BlockDriverState *bs,
 
 /*
  * Finds @min .. @max free clusters in a row from free_index on.  Clusters
- * without a refcount block are free.
+ * without a refcount block are free.  Those to which damaged bitmaps refer are
+ * not taken.
  */
 static int coroutine_mixed_fn find_run(BlockDriverState *bs, uint64_t min,
                                        uint64_t max, uint64_t *start,
@@ -218,6 +220,10 @@ static int coroutine_mixed_fn find_run(BlockDriverState *bs, uint64_t min,
         ret = qcow2_get_refcount(bs, i, &value);
         if (ret < 0) {
             return ret;
+        }
+        if (G_UNLIKELY(s->bitmap_claims && value == 0 &&
+                       qcow2_bitmaps_claim_cluster(s, i))) {
+            value = 1;
         }
         if (value == 0) {
             if (!seen) {
@@ -352,8 +358,11 @@ int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
     uint64_t gen = s->link_gen; /* excludes changes during the flush */
-    int ret = bdrv_flush(bs->file->bs);
+    int ret = s->external ? bdrv_flush(s->data->bs) : 0;
 
+    if (ret == 0) {
+        ret = bdrv_flush(bs->file->bs);
+    }
     if (ret == 0) {
         s->durable_gen = MAX(s->durable_gen, gen);
     }

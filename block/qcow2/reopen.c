@@ -7,8 +7,10 @@
 #include "qemu/osdep.h"
 
 #include "block/graph.h"
+#include "block/qcow2/cache-int.h"
 #include "block/qcow2/image-int.h"
 #include "block/qcow2/qcow2-int.h"
+#include "block/qcow2/refcount-int.h"
 
 typedef struct CleanCall {
     BlockDriverState *bs;
@@ -37,6 +39,35 @@ static int become_read_only(BlockDriverState *bs, Error **errp)
     return call.ret;
 }
 
+static void coroutine_fn write_entry(void *opaque)
+{
+    CleanCall *call = opaque;
+    Qcow2State *s = call->bs->opaque;
+
+    CO_MUTEX_GUARD(&s->lock);
+    call->ret = qcow2_write_metadata(call->bs);
+}
+
+/* A cache with entries of another size takes the place of the present one, of
+ * which nothing may be left to be written. */
+static int prepare_cache(BlockDriverState *bs, const BlockdevOptions *options,
+                         Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    CleanCall call = { bs, 0 };
+
+    if (qcow2_l2_entry_size(s, &options->u.qcow2) ==
+        qcow2_cache_entry_size(s->l2_cache)) {
+        return 0;
+    }
+    aio_run_co(bs->ctx, write_entry, &call);
+    if (call.ret < 0) {
+        error_setg_errno(errp, -call.ret, "Could not write back the metadata "
+                         "of node '%s'", bs->node_name);
+    }
+    return call.ret;
+}
+
 int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     BlockDriverState *bs = state->bs;
@@ -47,6 +78,10 @@ int qcow2_reopen_prepare(BdrvReopenState *state, Error **errp)
         error_setg(errp, "qcow2: Image is corrupt; cannot be opened "
                    "read/write");
         return -EACCES;
+    }
+    ret = prepare_cache(bs, state->options, errp);
+    if (ret < 0) {
+        return ret;
     }
     if (!qcow2_apply_options(bs, state->options, errp)) {
         return -EINVAL;

@@ -34,11 +34,13 @@ static bool mend_is_safe(const Qcow2Check *c, const Qcow2Mend *m)
 static int coroutine_mixed_fn mend_one(Qcow2Check *c, const Qcow2Mend *m)
 {
     Qcow2State *s = c->s;
-    uint8_t buf[8];
+    size_t bytes = !m->l1 && s->extended_l2 ? 16 : 8;
+    uint8_t buf[16];
     int ret;
 
     st64_be(buf, m->value);
-    ret = bdrv_pwrite(c->bs->file, m->offset, sizeof(buf), buf);
+    st64_be(buf + 8, m->bitmap);
+    ret = bdrv_pwrite(c->bs->file, m->offset, bytes, buf);
     if (ret < 0) {
         return ret;
     }
@@ -53,27 +55,13 @@ static int coroutine_mixed_fn mend_one(Qcow2Check *c, const Qcow2Mend *m)
     return 0;
 }
 
-static void distrust_bitmap(BdrvDirtyBitmap *bitmap)
-{
-    bool readonly = bdrv_dirty_bitmap_readonly(bitmap); /* during a reopen */
-
-    if (readonly) {
-        bdrv_dirty_bitmap_set_readonly(bitmap, false);
-    }
-    bdrv_dirty_bitmap_set_inconsistent(bitmap,
-                                       BITMAP_INCONSISTENCY_DAMAGED);
-    if (readonly) {
-        bdrv_dirty_bitmap_set_readonly(bitmap, true);
-    }
-}
-
 /* The disk has changed, and no bitmap recorded that. */
 static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
 {
     BdrvDirtyBitmap *bitmap = NULL;
     Error *err = NULL;
 
-    if (!c->s->bitmaps.nb_bitmaps || c->bitmaps_bad) {
+    if (!c->s->bitmaps.dir_size) {
         return 0;
     }
     qcow2_check_say(c, "Marking the bitmaps as inconsistent: they do not "
@@ -98,7 +86,7 @@ static int coroutine_mixed_fn distrust_bitmaps(Qcow2Check *c)
         }
         if (bdrv_dirty_bitmap_persistent(bitmap) &&
             !bdrv_dirty_bitmap_inconsistent(bitmap)) {
-            distrust_bitmap(bitmap);
+            bdrv_dirty_bitmap_distrust(bitmap, BITMAP_INCONSISTENCY_DAMAGED);
         }
     }
     if (!qcow2_mark_bitmaps_in_use(c->bs, NULL, &err)) {
@@ -439,24 +427,41 @@ static int coroutine_mixed_fn mend_snapshots(Qcow2Check *c)
     return 0;
 }
 
-/* Drops all bitmaps, as they are unusable. */
+/* Drops bitmaps that are damaged, and extensions that are. */
 static int coroutine_mixed_fn drop_bitmaps(Qcow2Check *c)
 {
     Qcow2State *s = c->s;
+    g_autoptr(GPtrArray) sound = qcow2_bitmap_dir_copy(c->bitmaps);
     int ret;
 
-    qcow2_check_say(c, "Removing the bitmaps, which are damaged");
-    s->bitmaps = (Qcow2BitmapExt){ 0 };
-    s->autoclear &= ~QCOW2_AUTOCLEAR_KNOWN;
-    s->disk_known = false;
-    g_array_set_size(s->cuts, 0);
-    g_array_set_size(s->notes, 0);
-    ret = qcow2_update_header(c->bs);
+    for (guint i = sound->len; i > 0; i--) {
+        const Qcow2Bitmap *b = sound->pdata[i - 1];
+
+        if (b->damage) {
+            qcow2_check_say(c, "Removing bitmap '%s', which is damaged",
+                            b->name);
+            g_ptr_array_remove_index(sound, i - 1);
+        }
+    }
+    s->bitmap_dir_own = 0; /* what there is is counted anew, and freed */
+    ret = qcow2_bitmaps_switch_dir(c->bs, sound);
+    if (ret == 0) {
+        g_clear_pointer(&s->bitmaps_damage, g_free);
+    }
+    return ret;
+}
+
+/* An extension of this program that cannot be read is left out. */
+static int coroutine_mixed_fn drop_notes(Qcow2Check *c)
+{
+    int ret = qcow2_update_header(c->bs);
+
     if (ret == 0) {
         ret = qcow2_flush_file(c->bs);
     }
     if (ret == 0) {
-        g_clear_pointer(&s->bitmaps_damage, g_free);
+        qcow2_check_say(c, "Removing an invalid header extension");
+        c->s->notes_damage = 0;
     }
     return ret;
 }
@@ -485,11 +490,14 @@ static int coroutine_mixed_fn drop_tables(Qcow2Check *c)
 {
     unsigned left;
     bool snapshots = snapshots_need_it(c->s, &left) && left == 0;
-    bool bitmaps = c->bitmaps_bad;
+    bool bitmaps = c->bitmaps_bad && !c->bitmaps_left && !c->opening;
     int ret = snapshots ? mend_snapshots(c) : 0;
 
     if (ret == 0 && bitmaps) {
         ret = drop_bitmaps(c);
+    }
+    if (ret == 0 && c->s->notes_damage && !c->opening) {
+        ret = drop_notes(c);
     }
     return ret < 0 || !(snapshots || bitmaps) ? ret : qcow2_check_recount(c);
 }
@@ -501,6 +509,12 @@ static int coroutine_mixed_fn rewrite_tables(Qcow2Check *c)
 
     if (snapshots_need_it(c->s, &left)) {
         ret = mend_snapshots(c);
+        if (ret == 0) {
+            ret = qcow2_check_recount(c);
+        }
+    }
+    if (ret == 0 && c->bitmaps_bad && !c->opening) {
+        ret = drop_bitmaps(c);
         if (ret == 0) {
             ret = qcow2_check_recount(c);
         }
@@ -523,7 +537,7 @@ static int coroutine_mixed_fn clear_autoclear(Qcow2Check *c)
     if (value == s->autoclear || s->version < 3) {
         return 0;
     }
-    st64_be(buf, value);
+    st64_be(buf, value | (s->data_raw ? QCOW2_AUTOCLEAR_RAW : 0));
     ret = bdrv_pwrite_sync(c->bs->file, HEADER_AUTOCLEAR, sizeof(buf), buf);
     if (ret >= 0) {
         s->autoclear = value;

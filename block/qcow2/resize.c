@@ -115,7 +115,11 @@ static void coroutine_fn trim_file(BlockDriverState *bs)
     if (last && (int64_t)(last << s->cluster_bits) < len &&
         bdrv_co_truncate(bs->file, last << s->cluster_bits, false,
                          PREALLOC_MODE_OFF, 0, NULL) == 0) {
-        s->high_water = last << s->cluster_bits;
+        /* A device, or a server's disk, keeps its size, and what was there. */
+        len = bdrv_getlength(bs->file->bs);
+        if (len >= 0) {
+            s->high_water = MIN(s->high_water, (uint64_t)len);
+        }
     }
 }
 
@@ -182,18 +186,25 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
     if (ret == 0) {
         trim_file(bs);
     }
+    if (ret == 0 && s->external) {
+        /* What is left of its end, if it cannot shrink, is not used. */
+        (void)bdrv_co_truncate(s->data, size, false, PREALLOC_MODE_OFF, 0,
+                               NULL);
+    }
     return ret;
 }
 
-/* Writes zeroes to a part of a cluster beyond the old end. */
+/* Makes a part of a cluster beyond the old end zero; as data if @place. */
 static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
-                                  int64_t bytes)
+                                  int64_t bytes, bool place)
 {
-    g_autofree uint8_t *buf = g_malloc0(bytes);
-    QEMUIOVector qiov;
+    const Qcow2State *s = bs->opaque;
+    int ret = -ENOTSUP;
 
-    qemu_iovec_init_buf(&qiov, buf, bytes);
-    return qcow2_co_pwritev(bs, offset, bytes, &qiov, 0, 0);
+    if (s->extended_l2 && !place) {
+        ret = qcow2_co_pwrite_zeroes(bs, offset, bytes, 0);
+    }
+    return ret == -ENOTSUP ? qcow2_write_zeroes(bs, offset, bytes) : ret;
 }
 
 /*
@@ -212,10 +223,10 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
 
     if (start > old) {
         ret = qcow2_co_map(bs, old, start - old, &map);
-        if (ret == 0 && (place || (map.type != QCOW2_ZERO_PLAIN &&
-                                   (map.type != QCOW2_UNALLOCATED ||
-                                    bs->backing)))) {
-            ret = zero_part(bs, old, start - old);
+        if (ret == 0 && (place || map.bytes < start - old ||
+                         (map.type != QCOW2_ZERO_PLAIN &&
+                          (map.type != QCOW2_UNALLOCATED || bs->backing)))) {
+            ret = zero_part(bs, old, start - old, place);
         }
     }
     if (ret == 0 && start < size && bs->backing) {
@@ -227,7 +238,8 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
         }
         for (; ret == 0 && s->version < 3 && start < end;
              start += s->cluster_size) {
-            ret = zero_part(bs, start, MIN(s->cluster_size, end - start));
+            ret = qcow2_write_zeroes(bs, start, MIN(s->cluster_size,
+                                                    end - start));
         }
     }
     return ret;
@@ -237,12 +249,14 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
 static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
                                    PreallocMode mode, Error **errp)
 {
-    int64_t bytes = w->op.end - w->op.start, end = w->host + bytes;
+    int64_t bytes = qcow2_data_end(bs->opaque, w->op.end) - w->op.start;
+    int64_t end = w->host + bytes;
+    const Qcow2State *s = bs->opaque;
     bool sparse = mode == PREALLOC_MODE_METADATA;
 
     if (!w->beyond) {
         /* Clusters that were in use before. */
-        return bdrv_co_pwrite_zeroes(bs->file, w->host, bytes,
+        return bdrv_co_pwrite_zeroes(s->data, w->host, bytes,
                                      sparse ? BDRV_REQ_MAY_UNMAP : 0);
     }
     if (end <= bdrv_getlength(bs->file->bs)) {
@@ -264,18 +278,21 @@ static int coroutine_fn place_last(BlockDriverState *bs, int64_t old,
     int64_t start = qcow2_start_of_cluster(s, old);
     Qcow2Write w = { .whole = true };
     Qcow2Map map;
-    int ret = qcow2_write_begin(bs, start, MIN(s->cluster_size, size - start),
-                                &w);
+    int ret;
 
+    if (s->crypt || s->external) {
+        return -ENOTSUP; /* zeroes in the file are none on the disk */
+    }
+    ret = qcow2_write_begin(bs, start, MIN(s->cluster_size, size - start),
+                            &w);
     if (ret < 0) {
         return ret;
     }
     /* The operation keeps others from changing it until the end. */
     ret = qcow2_co_map(bs, start, w.bytes, &map);
-    if (ret == 0 && (map.type == QCOW2_ZERO_PLAIN ||
-                     map.type == QCOW2_ZERO_ALLOC ||
-                     (map.type == QCOW2_UNALLOCATED &&
-                      !qcow2_has_backing(bs)))) {
+    if (ret == 0 && map.bytes == w.bytes &&
+        (qcow2_is_zero(map.type) || (qcow2_shows_backing(map.type) &&
+                                     !qcow2_has_backing(bs)))) {
         ret = give_space(bs, &w, mode, errp);
     } else if (ret == 0) {
         ret = -ENOTSUP;
@@ -308,6 +325,31 @@ static int coroutine_fn preallocate(BlockDriverState *bs, int64_t start,
     return ret;
 }
 
+/*
+ * The same in an encrypted image, where zeroes in the file are none on the
+ * disk: the clusters become zero clusters that keep their place, or, in version
+ * 2, are written.
+ */
+static int coroutine_fn preallocate_encrypted(BlockDriverState *bs,
+                                              int64_t start, int64_t end,
+                                              PreallocMode mode, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    start = ROUND_UP(start, s->cluster_size);
+    if (s->version >= 3 && start < end) {
+        ret = preallocate(bs, start, end, mode, errp);
+        return ret < 0 ? ret : qcow2_co_pwrite_zeroes(bs, start, end - start,
+                                                      0);
+    }
+    for (; ret == 0 && start < end; start += s->cluster_size) {
+        ret = qcow2_write_zeroes(bs, start, MIN(s->cluster_size,
+                                                end - start));
+    }
+    return ret;
+}
+
 /* Makes room for the entries, and drops stale ones. */
 static int coroutine_fn grow_tables(BlockDriverState *bs, int64_t size)
 {
@@ -327,27 +369,85 @@ static int coroutine_fn grow_tables(BlockDriverState *bs, int64_t size)
     return ret;
 }
 
-static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
-                             PreallocMode prealloc, Error **errp)
+/* Makes the external data file as large as the disk shall be. */
+static int coroutine_fn grow_external(BlockDriverState *bs, int64_t size,
+                                      PreallocMode prealloc, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+    int64_t len = s->external ? bdrv_getlength(s->data->bs) : size;
+
+    if (len < 0) {
+        return len;
+    }
+    return len >= size ? 0
+        : bdrv_co_truncate(s->data, size, false,
+                           prealloc == PREALLOC_MODE_METADATA
+                           ? PREALLOC_MODE_OFF : prealloc, 0, errp);
+}
+
+/*
+ * A raw data file that was longer than the disk shows what it has, unless that
+ * is to be @zero: the disk follows a raw image that was enlarged.
+ */
+static int coroutine_fn grow_raw(BlockDriverState *bs, int64_t old,
+                                 int64_t size, bool zero)
+{
+    int64_t start = qcow2_start_of_cluster(bs->opaque, old);
+    int ret = zero ? qcow2_co_pwrite_zeroes(bs, old, size - old,
+                                            BDRV_REQ_MAY_UNMAP) : 0;
+
+    while (ret == 0 && start < size) {
+        Qcow2Write w = { .whole = true };
+
+        ret = qcow2_write_begin(bs, start, size - start, &w);
+        if (ret == 0) {
+            start += w.bytes;
+            ret = qcow2_write_end(bs, &w, 0);
+        }
+    }
+    return ret;
+}
+
+/* The content of the new part, and its space. */
+static int coroutine_fn fill_new(BlockDriverState *bs, int64_t old,
+                                 int64_t size, PreallocMode prealloc,
+                                 bool zero, Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    int64_t old = s->size;
-    int ret = grow_tables(bs, size);
+    bool place = prealloc != PREALLOC_MODE_OFF;
+    int ret = 0;
 
-    if (ret < 0) {
-        return ret; /* there are no entries for the new part */
+    if (qcow2_is_raw(s) && !qcow2_has_backing(bs)) {
+        return grow_raw(bs, old, size, zero);
     }
-    if (prealloc != PREALLOC_MODE_OFF &&
-        qcow2_in_cluster(s, old)) {
+    if (place && qcow2_in_cluster(s, old)) {
         ret = place_last(bs, old, size, prealloc, errp);
         ret = ret == -ENOTSUP ? 0 : ret; /* it is allocated by writing */
     }
     if (ret == 0) {
-        ret = zero_new(bs, old, size, prealloc != PREALLOC_MODE_OFF);
+        ret = zero_new(bs, old, size, place);
     }
-    if (ret == 0 && prealloc != PREALLOC_MODE_OFF) {
-        ret = preallocate(bs, old, size, prealloc, errp);
+    if (ret == 0 && place) {
+        ret = (s->crypt ? preallocate_encrypted : preallocate)(
+            bs, old, size, prealloc, errp);
     }
+    return ret;
+}
+
+static int coroutine_fn grow(BlockDriverState *bs, int64_t size,
+                             PreallocMode prealloc, bool zero, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t old = s->size;
+    int ret = grow_external(bs, size, prealloc, errp);
+
+    if (ret == 0) {
+        ret = grow_tables(bs, size);
+    }
+    if (ret < 0) {
+        return ret; /* there are no entries for the new part */
+    }
+    ret = fill_new(bs, old, size, prealloc, zero, errp);
     co_mutex_lock(&s->lock);
     if (ret == 0) {
         ret = write_entries_and_size(bs, size);
@@ -402,7 +502,7 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
         ret = shrink(bs, offset);
         co_mutex_unlock(&s->lock);
     } else if (offset > s->size) {
-        ret = grow(bs, offset, prealloc, &err);
+        ret = grow(bs, offset, prealloc, flags & BDRV_REQ_ZERO_WRITE, &err);
     }
     if (err) {
         error_propagate(errp, err);

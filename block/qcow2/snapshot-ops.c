@@ -113,6 +113,18 @@ static uint64_t *coroutine_fn read_l1(BlockDriverState *bs,
     return l1;
 }
 
+/* The clusters of an external data file have one place and no refcount. */
+static bool check_external(BlockDriverState *bs, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+
+    if (s->external) {
+        error_setg(errp, "Image of node '%s' cannot have internal snapshots, "
+                   "as its data is in an external file", bs->node_name);
+    }
+    return !s->external;
+}
+
 /* Writes all caches and frees; no refcount stays lazy. */
 static int coroutine_fn settle(BlockDriverState *bs, Error **errp)
 {
@@ -138,24 +150,29 @@ static int coroutine_fn put_vm_state(Qcow2Switch *sw, const void *vm_state,
                                      Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
+    int64_t guest = (int64_t)sw->l1_size << (s->cluster_bits + s->l2_bits);
     uint64_t n = qcow2_clusters(s, bytes), offset;
-    uint64_t entries = UINT64_C(1) << s->l2_bits;
-    g_autofree uint64_t *l2 = g_new0(uint64_t, entries);
+    g_autofree uint64_t *l2 = g_new0(uint64_t, qcow2_l2_words(s));
     int ret;
 
-    if (n > entries) {
+    if (n > UINT64_C(1) << s->l2_bits) {
         error_setg(errp, "The machine's state is too large for the clusters "
                    "of the image");
         return -EFBIG;
     }
-    ret = qcow2_switch_new(sw, vm_state, bytes, &offset, errp);
+    ret = qcow2_switch_new_data(sw, vm_state, bytes, guest, &offset, errp);
     if (ret < 0) {
         return ret;
     }
     for (uint64_t i = 0; i < n; i++) {
-        l2[i] = offset + (i << s->cluster_bits);
+        uint64_t *words = &l2[qcow2_l2_word(s, i)];
+
+        words[0] = offset + (i << s->cluster_bits);
+        if (s->extended_l2) {
+            words[1] = UINT32_MAX; /* all subclusters are allocated */
+        }
     }
-    return qcow2_switch_new_table(sw, l2, entries, l1_entry, errp);
+    return qcow2_switch_new_table(sw, l2, qcow2_l2_words(s), l1_entry, errp);
 }
 
 /* The snapshot's L1 table: the present disk and the machine's state. */
@@ -228,6 +245,9 @@ static int coroutine_fn co_create(BlockDriverState *bs, BdrvSnapshot *sn,
     int ret;
 
     CO_MUTEX_GUARD(&s->lock);
+    if (!check_external(bs, errp)) {
+        return -ENOTSUP;
+    }
     if (s->snapshots->len >= QCOW2_MAX_SNAPSHOTS) {
         error_setg(errp, "There can be no more than %d snapshots in an image",
                    QCOW2_MAX_SNAPSHOTS);
@@ -269,6 +289,9 @@ static int coroutine_fn switch_to(BlockDriverState *bs, unsigned index,
     int ret;
 
     CO_MUTEX_GUARD(&s->lock);
+    if (!check_external(bs, errp)) {
+        return -ENOTSUP;
+    }
     if (!snapshot_is_good(bs, snapshot_at(s, index), errp) ||
         !table_is_good(bs, errp)) {
         return -EIO;
@@ -374,6 +397,25 @@ static int coroutine_fn co_load_tmp(BlockDriverState *bs, unsigned index,
     return 0;
 }
 
+/* Encrypted data is read by sectors. */
+static int coroutine_fn read_whole_sectors(BlockDriverState *bs,
+                                           int64_t offset, size_t bytes,
+                                           void *buf)
+{
+    size_t whole = ROUND_UP(bytes, BDRV_SECTOR_SIZE);
+    g_autofree void *copy = g_try_malloc(whole);
+    QEMUIOVector qiov;
+    int ret;
+
+    if (!copy) {
+        return -ENOMEM;
+    }
+    qemu_iovec_init_buf(&qiov, copy, whole);
+    ret = qcow2_co_preadv(bs, offset, whole, &qiov, 0, 0);
+    memcpy(buf, copy, bytes);
+    return ret;
+}
+
 static int coroutine_fn co_read_vm_state(BlockDriverState *bs, unsigned index,
                                          void *buf, size_t bytes, Error **errp)
 {
@@ -382,10 +424,8 @@ static int coroutine_fn co_read_vm_state(BlockDriverState *bs, unsigned index,
     uint64_t start = qcow2_l1_entries(s, sn->disk_size), *old = s->l1;
     uint32_t old_size = s->l1_size;
     g_autofree uint64_t *l1 = NULL;
-    QEMUIOVector qiov;
     int ret = 0;
 
-    qemu_iovec_init_buf(&qiov, buf, bytes);
     l1 = read_l1(bs, sn, start, &ret, errp);
     if (!l1) {
         return ret;
@@ -401,7 +441,7 @@ static int coroutine_fn co_read_vm_state(BlockDriverState *bs, unsigned index,
     /* No other request uses the table: the node is drained. */
     s->l1 = l1;
     s->l1_size = sn->l1_size;
-    ret = qcow2_co_preadv(bs, start, bytes, &qiov, 0, 0);
+    ret = read_whole_sectors(bs, start, bytes, buf);
     s->l1 = old;
     s->l1_size = old_size;
     if (ret < 0) {

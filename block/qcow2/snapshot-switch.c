@@ -2,8 +2,10 @@
 /* Changing a whole image from one set of tables to another: snapshot-int.h. */
 #include "qemu/osdep.h"
 
+#include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/cache-int.h"
+#include "block/qcow2/crypt-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -99,23 +101,23 @@ static int refs_range(Qcow2Switch *sw, uint64_t offset, uint64_t bytes,
     return 0;
 }
 
-/* The range that @entry of an L2 table refers to; *@bytes 0: none. */
-static int entry_range(const Qcow2State *s, uint64_t entry, uint64_t *offset,
+/* The range that @desc of an L2 entry refers to; *@bytes 0: none. */
+static int entry_range(const Qcow2State *s, uint64_t desc, uint64_t *offset,
                        uint64_t *bytes, Error **errp)
 {
     *bytes = 0;
-    switch (qcow2_entry_type(entry, s->version, s->cluster_bits)) {
+    switch (qcow2_type_of(s, desc)) {
     case QCOW2_TYPE_COMPRESSED:
-        qcow2_compressed_range(entry, s->cluster_bits, offset, bytes);
+        qcow2_compressed_range(desc, s->cluster_bits, offset, bytes);
         return 0;
     case QCOW2_NORMAL:
     case QCOW2_ZERO_ALLOC:
-        *offset = entry & QCOW2_OFFSET_MASK;
+        *offset = desc & QCOW2_OFFSET_MASK;
         *bytes = s->cluster_size;
         return 0;
     case QCOW2_INVALID:
         error_setg(errp, "L2 entry %#" PRIx64 " of the image is invalid: run "
-                   "'qemu-img check' on it", entry);
+                   "'qemu-img check' on it", desc);
         return -EIO;
     default:
         return 0;
@@ -134,7 +136,7 @@ static uint64_t *coroutine_fn read_l2(Qcow2Switch *sw, uint64_t l2, int *ret,
         *ret = -EIO;
         return NULL;
     }
-    table = qcow2_read_table(sw->bs, l2, UINT64_C(1) << s->l2_bits, ret);
+    table = qcow2_read_table(sw->bs, l2, qcow2_l2_words(s), ret);
     if (!table) {
         error_setg_errno(errp, -*ret, "Could not read an L2 table");
     }
@@ -154,7 +156,7 @@ static int coroutine_fn refs_l2(Qcow2Switch *sw, uint64_t l2, int delta,
     for (uint64_t i = 0; ret == 0 && i < UINT64_C(1) << s->l2_bits; i++) {
         uint64_t offset, bytes;
 
-        ret = entry_range(s, table[i], &offset, &bytes, errp);
+        ret = entry_range(s, table[qcow2_l2_word(s, i)], &offset, &bytes, errp);
         if (ret == 0 && bytes) {
             ret = refs_range(sw, offset, bytes, delta, errp);
         }
@@ -258,22 +260,38 @@ static int coroutine_fn take(Qcow2Switch *sw, uint64_t bytes,
     return 0;
 }
 
+/* The rest of a table's last cluster: as a hole where that is possible. */
+static int coroutine_fn put_zeroes(Qcow2Switch *sw, uint64_t offset,
+                                   uint64_t end)
+{
+    int64_t len = bdrv_getlength(sw->bs->file->bs);
+
+    if (len < 0) {
+        return len;
+    }
+    end = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
+    return offset < end
+        ? bdrv_co_pwrite_zeroes(sw->bs->file, offset, end - offset,
+                                BDRV_REQ_MAY_UNMAP) : 0;
+}
+
 /* Writes @bytes, and zeroes to the end of the cluster. */
 static int coroutine_fn put(Qcow2Switch *sw, uint64_t offset, const void *buf,
                             uint64_t bytes, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
-    uint64_t all = ROUND_UP(MAX(bytes, 1), s->cluster_size);
-    uint8_t *copy = bdrv_try_blockalign(sw->bs->file->bs, all);
-    int ret = copy ? 0 : -ENOMEM;
+    uint64_t part = ROUND_UP(MAX(bytes, 1), BDRV_SECTOR_SIZE);
+    uint64_t end = offset + ROUND_UP(part, s->cluster_size);
+    uint8_t *copy = bdrv_try_blockalign(sw->bs->file->bs, part);
+    int ret = copy ? put_zeroes(sw, offset + part, end) : -ENOMEM;
 
-    if (ret == 0) {
-        memset(copy + bytes, 0, all - bytes);
+    if (ret >= 0) {
+        memset(copy + bytes, 0, part - bytes);
         if (bytes) {
             memcpy(copy, buf, bytes);
         }
-        ret = bdrv_pwrite(sw->bs->file, offset, all, copy);
-        s->high_water = MAX(s->high_water, offset + all);
+        ret = bdrv_pwrite(sw->bs->file, offset, part, copy);
+        s->high_water = MAX(s->high_water, end);
     }
     qemu_vfree(copy);
     if (ret < 0) {
@@ -289,6 +307,35 @@ int coroutine_fn qcow2_switch_new(Qcow2Switch *sw, const void *buf,
     int ret = take(sw, bytes, offset, errp);
 
     return ret < 0 ? ret : put(sw, *offset, buf, bytes, errp);
+}
+
+int coroutine_fn qcow2_switch_new_data(Qcow2Switch *sw, const void *buf,
+                                       uint64_t bytes, int64_t guest,
+                                       uint64_t *offset, Error **errp)
+{
+    Qcow2State *s = sw->bs->opaque;
+    size_t whole = ROUND_UP(bytes, CRYPTO_SECTOR);
+    g_autofree uint8_t *copy = NULL;
+    int ret;
+
+    if (!s->crypt) {
+        return qcow2_switch_new(sw, buf, bytes, offset, errp);
+    }
+    ret = take(sw, whole, offset, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    copy = g_try_malloc0(whole);
+    ret = -ENOMEM;
+    if (copy) {
+        memcpy(copy, buf, bytes);
+        ret = qcow2_crypt_encrypt(sw->bs, *offset, guest, whole, copy);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not encrypt the data");
+        return ret;
+    }
+    return put(sw, *offset, copy, whole, errp);
 }
 
 int coroutine_fn qcow2_switch_new_table(Qcow2Switch *sw,
@@ -323,9 +370,9 @@ static int coroutine_fn fix_entries(Qcow2Switch *sw, uint64_t *table,
 
     *changed = false;
     for (uint64_t i = 0; i < UINT64_C(1) << s->l2_bits; i++) {
-        Qcow2Type type = qcow2_entry_type(table[i], s->version,
-                                          s->cluster_bits);
-        uint64_t entry = table[i] & ~QCOW2_COPIED, count;
+        uint64_t *desc = &table[qcow2_l2_word(s, i)];
+        Qcow2Type type = qcow2_type_of(s, *desc);
+        uint64_t entry = *desc & ~QCOW2_COPIED, count;
         int ret;
 
         if (type != QCOW2_NORMAL && type != QCOW2_ZERO_ALLOC) {
@@ -337,8 +384,8 @@ static int coroutine_fn fix_entries(Qcow2Switch *sw, uint64_t *table,
             return ret;
         }
         entry |= count == 1 ? QCOW2_COPIED : 0;
-        *changed |= entry != table[i];
-        table[i] = entry;
+        *changed |= entry != *desc;
+        *desc = entry;
     }
     return 0;
 }
@@ -374,7 +421,7 @@ static int coroutine_fn fix_l2(Qcow2Switch *sw, uint32_t index, Error **errp)
     }
     ret = refs_range(sw, l2, s->cluster_size, -1, errp);
     if (ret == 0) {
-        ret = qcow2_switch_new_table(sw, table, UINT64_C(1) << s->l2_bits,
+        ret = qcow2_switch_new_table(sw, table, qcow2_l2_words(s),
                                      &sw->l1[index], errp);
     }
     sw->l1[index] |= QCOW2_COPIED;
@@ -499,7 +546,7 @@ static int coroutine_fn new_refcounts(Qcow2Switch *sw, Error **errp)
 static void encode_part(uint8_t *p, const Qcow2State *s)
 {
     st64_be(p, s->size);
-    st32_be(p + 8, 0); /* no encryption */
+    st32_be(p + 8, s->crypt_method);
     st32_be(p + 12, s->l1_size);
     st64_be(p + 16, s->l1_offset);
     st64_be(p + 24, s->rt_offset);

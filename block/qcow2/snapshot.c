@@ -154,6 +154,9 @@ static void decode_extra(const Qcow2State *s, const uint8_t *p, uint32_t len,
     }
     sn->disk_size = len >= 16 ? ld64_be(p + 8)
                               : size_without_extra(s, sn->l1_size);
+    if (sn->disk_size <= BDRV_MAX_LENGTH) { /* else it is found damaged */
+        sn->disk_size = ROUND_UP(sn->disk_size, BDRV_SECTOR_SIZE);
+    }
     if (len >= 24) {
         sn->icount = ld64_be(p + 16);
     }

@@ -59,6 +59,11 @@ int coroutine_fn qcow2_switch_refs(Qcow2Switch *sw, Qcow2L1 l1, Qcow2L1 same,
 int coroutine_fn qcow2_switch_new(Qcow2Switch *sw, const void *buf,
                                   uint64_t bytes, uint64_t *offset,
                                   Error **errp);
+/* The same for data that is at @guest of the disk: it is encrypted where all
+ * data is. */
+int coroutine_fn qcow2_switch_new_data(Qcow2Switch *sw, const void *buf,
+                                       uint64_t bytes, int64_t guest,
+                                       uint64_t *offset, Error **errp);
 /* The same with a table of 64-bit numbers. */
 int coroutine_fn qcow2_switch_new_table(Qcow2Switch *sw,
                                         const uint64_t *table,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Zeroing and discarding whole clusters by changing the mapping. */
+/* Zeroing and discarding clusters and subclusters by changing the mapping. */
 #include "qemu/osdep.h"
 
+#include "block/io.h"
 #include "block/qcow2/alloc-int.h"
 #include "block/qcow2/io-int.h"
 #include "block/qcow2/l2-int.h"
@@ -10,11 +11,11 @@
 
 /* The new entry of a cluster that becomes zero; *@keep: it keeps the old one's
  * cluster. */
-static uint64_t zero_entry(const Qcow2Map *map, bool unmap, bool *keep)
+static Qcow2Entry zero_entry(const Qcow2Map *map, bool unmap, bool *keep)
 {
     *keep = !unmap && map->copied &&
             (map->type == QCOW2_NORMAL || map->type == QCOW2_ZERO_ALLOC);
-    return *keep ? map->entry | QCOW2_ZERO : QCOW2_ZERO;
+    return (Qcow2Entry){ (*keep ? map->entry.desc : 0) | QCOW2_ZERO, 0 };
 }
 
 /* Version 2 has no zero clusters: unallocated ones must suffice. */
@@ -34,11 +35,11 @@ static int coroutine_mixed_fn zero_run(BlockDriverState *bs, int64_t offset,
     for (int64_t pos = 0; ret == 0 && pos < map->bytes;
          pos += s->cluster_size) {
         Qcow2Map one = *map;
-        uint64_t entry = 0;
+        Qcow2Entry entry = { 0 };
         bool keep = false;
 
         if (map->type == QCOW2_NORMAL || map->type == QCOW2_ZERO_ALLOC) {
-            one.entry += pos;
+            one.entry.desc += pos;
         }
         if (!zero_by_unallocating(bs)) {
             entry = zero_entry(&one, unmap, &keep);
@@ -49,6 +50,98 @@ static int coroutine_mixed_fn zero_run(BlockDriverState *bs, int64_t offset,
     return ret;
 }
 
+/* --- subclusters --- */
+
+/* Does all of a cluster with this entry read as zeroes? */
+static bool entry_is_zero(BlockDriverState *bs, Qcow2Entry entry)
+{
+    return entry.bitmap >> 32 == UINT32_MAX ||
+           (!(uint32_t)entry.bitmap && !qcow2_has_backing(bs));
+}
+
+/*
+ * Makes the subclusters of the cluster at @pos that are in [@from, @to) zero.
+ * The cluster is given back when it has no data any more, unless it never had
+ * any: then its place was allocated ahead of that.
+ */
+static int coroutine_mixed_fn zero_subclusters(BlockDriverState *bs,
+                                               int64_t pos, int64_t from,
+                                               int64_t to, bool unmap)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t mask = qcow2_sub_mask(s, pos, from, to);
+    Qcow2Entry old, new = { 0 };
+    int ret = qcow2_get_entry(bs, pos, &old);
+    Qcow2Type type = qcow2_type_of(s, old.desc);
+    bool all = mask == UINT32_MAX, keep = false;
+
+    if (ret < 0 || (type == QCOW2_TYPE_COMPRESSED && !all)) {
+        return ret < 0 ? ret : -ENOTSUP;
+    }
+    new.bitmap = qcow2_bitmap_zeroed(old.bitmap, mask);
+    if (type == QCOW2_NORMAL) {
+        bool copied = s->external || (old.desc & QCOW2_COPIED);
+
+        keep = unmap ? !(all || ((uint32_t)old.bitmap &&
+                                 entry_is_zero(bs, new)))
+                     : copied || new.bitmap >> 32 != UINT32_MAX;
+        new.desc = keep ? old.desc : 0;
+    }
+    if (new.desc == old.desc && new.bitmap == old.bitmap) {
+        return 0;
+    }
+    ret = qcow2_prepare_l2(bs, pos);
+    return ret < 0 ? ret : qcow2_set_entry(bs, pos, new, keep,
+                                           s->discard_request);
+}
+
+/* With the end of the disk all of its cluster becomes zero. */
+static int coroutine_mixed_fn zero_extended(BlockDriverState *bs,
+                                            int64_t offset, int64_t bytes,
+                                            bool unmap)
+{
+    Qcow2State *s = bs->opaque;
+    int64_t end = offset + bytes;
+    int ret = 0;
+
+    if (end >= s->size) {
+        end = ROUND_UP(end, s->cluster_size);
+    }
+    for (int64_t pos = qcow2_start_of_cluster(s, offset);
+         ret == 0 && pos < end; pos += s->cluster_size) {
+        ret = zero_subclusters(bs, pos, offset, end, unmap);
+    }
+    return ret;
+}
+
+static int coroutine_mixed_fn drop_extended(BlockDriverState *bs,
+                                            int64_t offset, int64_t end)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    while (ret == 0 && offset < end) {
+        int64_t n = 0;
+        Qcow2Map map;
+
+        ret = qcow2_map(bs, offset, end - offset, &map);
+        if (ret == 0 && map.type == QCOW2_UNALLOCATED) {
+            n = qcow2_start_of_cluster(s, map.bytes);
+        }
+        if (ret == 0 && !n && (map.entry.desc || map.entry.bitmap)) {
+            ret = qcow2_prepare_l2(bs, offset);
+            if (ret == 0) {
+                ret = qcow2_set_entry(bs, offset, (Qcow2Entry){ 0 }, false,
+                                      s->discard_request);
+            }
+        }
+        offset += MAX(n, s->cluster_size);
+    }
+    return ret;
+}
+
+/* --- all images --- */
+
 int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
                                            int64_t offset, int64_t bytes,
                                            bool unmap)
@@ -58,6 +151,9 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
 
     if (s->version < 3 && !zero_by_unallocating(bs)) {
         return -ENOTSUP;
+    }
+    if (s->extended_l2) {
+        return zero_extended(bs, offset, bytes, unmap);
     }
     while (ret == 0 && bytes > 0) {
         Qcow2Map map;
@@ -89,6 +185,9 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
     Qcow2State *s = bs->opaque;
     int ret = 0;
 
+    if (s->extended_l2) {
+        return drop_extended(bs, offset, offset + bytes);
+    }
     while (ret == 0 && bytes > 0) {
         Qcow2Map map;
 
@@ -102,7 +201,7 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
         }
         for (int64_t pos = 0; map.type != QCOW2_UNALLOCATED && ret == 0 &&
              pos < map.bytes; pos += s->cluster_size) {
-            ret = qcow2_set_entry(bs, offset + pos, 0, false,
+            ret = qcow2_set_entry(bs, offset + pos, (Qcow2Entry){ 0 }, false,
                                   s->discard_request);
         }
         offset += map.bytes;
@@ -111,7 +210,8 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
     return ret;
 }
 
-/* Does a part of one cluster read as zeroes without a backing file? */
+/* Does a part of one cluster, or subcluster, read as zeroes without a backing
+ * file? */
 static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Qcow2Map map;
@@ -120,26 +220,114 @@ static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
         return true;
     }
     return qcow2_map(bs, offset, bytes, &map) == 0 &&
-           (map.type == QCOW2_ZERO_PLAIN || map.type == QCOW2_ZERO_ALLOC ||
-            (map.type == QCOW2_UNALLOCATED && !qcow2_has_backing(bs)));
+           (qcow2_is_zero(map.type) ||
+            (qcow2_shows_backing(map.type) && !qcow2_has_backing(bs)));
+}
+
+/* --- external data files --- */
+
+/*
+ * The external data file is the disk: zeroes are written to it, and clusters
+ * that are not allocated become so.  What is not, reads as zeroes already, so
+ * that no more of its content has to be kept, unless there is a backing file.
+ */
+static int coroutine_fn zero_raw(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, BdrvRequestFlags flags)
+{
+    Qcow2State *s = bs->opaque;
+    int ret = 0;
+
+    while (ret == 0 && bytes > 0) {
+        Qcow2Write w = { 0 };
+        int64_t start, end;
+
+        ret = qcow2_write_begin(bs, offset, bytes, &w);
+        if (ret < 0) {
+            break;
+        }
+        start = w.from;
+        end = qcow2_data_end(s, w.to);
+        if (end - start > w.bytes && qcow2_has_backing(bs)) {
+            ret = -ENOTSUP;
+        } else {
+            ret = bdrv_co_pwrite_zeroes(s->data, start, end - start, flags);
+        }
+        ret = qcow2_write_end(bs, &w, ret);
+        offset += w.bytes;
+        bytes -= w.bytes;
+    }
+    return ret;
 }
 
 /*
- * Zeroes [@offset, @offset + @bytes), clusters of one L2 table.  A part of a
- * cluster is zeroed with the cluster if the rest of it is zero anyway: that is
- * checked while no write to the cluster is in flight, and none can begin before
- * the end.  -ENOTSUP: it is not.
+ * Gives back the space of clusters in the external data file that are not
+ * allocated any more.  A failure only costs space.  The data may come back
+ * after a loss of power, or be lost before the entries are: what was discarded
+ * has no content.
  */
-static int coroutine_fn zero_locked(BlockDriverState *bs, int64_t offset,
-                                    int64_t bytes, bool unmap)
+static void coroutine_fn discard_external(BlockDriverState *bs, int64_t offset,
+                                          int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->external && s->discard_request) {
+        bytes = qcow2_data_end(s, offset + bytes) - offset;
+        (void)bdrv_co_pdiscard(s->data, offset, bytes);
+    }
+}
+
+/* The same for what was zeroed, which is zero at any time. */
+static void coroutine_fn unmap_external(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->external && s->discard_request) {
+        bytes = qcow2_data_end(s, offset + bytes) - offset;
+        (void)bdrv_co_pwrite_zeroes(s->data, offset, bytes, BDRV_REQ_MAY_UNMAP |
+                                    BDRV_REQ_NO_FALLBACK);
+    }
+}
+
+/*
+ * Bytes of the next step: clusters of one L2 table, or with subclusters a part
+ * of one cluster.
+ */
+static int64_t next_step(const Qcow2State *s, int64_t offset, int64_t bytes)
+{
+    int64_t in_cluster = qcow2_in_cluster(s, offset);
+
+    bytes = MIN(bytes, qcow2_table_rest(s, offset));
+    if (!s->extended_l2) {
+        return bytes;
+    }
+    if (in_cluster) {
+        return MIN(bytes, s->cluster_size - in_cluster);
+    }
+    return bytes > s->cluster_size && offset + bytes < s->size
+        ? qcow2_start_of_cluster(s, bytes) : bytes;
+}
+
+/*
+ * Zeroes [@offset, @offset + @bytes), a step.  A part of a cluster (with
+ * subclusters, of one of them) is zeroed with it if the rest of it is zero
+ * anyway: that is checked while no write to the cluster is in flight, and none
+ * can begin before the end.  -ENOTSUP: it is not.
+ */
+static int coroutine_fn zero_step(BlockDriverState *bs, int64_t offset,
+                                  int64_t bytes, bool unmap)
 {
     Qcow2State *s = bs->opaque;
     int64_t end = offset + bytes;
-    int64_t start = qcow2_start_of_cluster(s, offset);
-    int64_t wide_end = MIN(ROUND_UP(end, s->cluster_size), s->size);
+    int64_t start = qcow2_sub_start(s, offset);
+    int64_t wide_end = MIN(qcow2_sub_end(s, end), s->size);
     Qcow2Op op;
     int ret;
 
+    CO_MUTEX_GUARD(&s->lock);
+    if (s->broken) {
+        return -EIO;
+    }
     qcow2_op_begin(bs, &op, start, wide_end - start);
     if (!part_is_zero(bs, start, offset - start) ||
         !part_is_zero(bs, end, wide_end - end)) {
@@ -150,32 +338,53 @@ static int coroutine_fn zero_locked(BlockDriverState *bs, int64_t offset,
     if (ret == 0) {
         ret = qcow2_zero_clusters(bs, start, wide_end - start, unmap);
     }
+    if (ret == 0 && unmap) {
+        unmap_external(bs, start, wide_end - start);
+    }
     qcow2_op_end(&op);
     return ret;
+}
+
+int coroutine_fn qcow2_write_zeroes(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes)
+{
+    g_autofree uint8_t *buf = g_malloc0(bytes);
+    QEMUIOVector qiov;
+
+    qemu_iovec_init_buf(&qiov, buf, bytes);
+    return qcow2_co_pwritev(bs, offset, bytes, &qiov, 0, 0);
 }
 
 int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, BdrvRequestFlags flags)
 {
     Qcow2State *s = bs->opaque;
+    int64_t end = offset + bytes, n;
     int ret = 0;
 
     if (s->version < 3 && !zero_by_unallocating(bs)) {
         return -ENOTSUP;
     }
-    CO_MUTEX_GUARD(&s->lock);
-    while (ret == 0 && bytes > 0) {
-        int64_t span = s->cluster_size << s->l2_bits;
-        int64_t n = MIN(bytes, span - (offset & (span - 1)));
-
-        if (s->broken) {
-            return -EIO;
+    if (qcow2_is_raw(s)) {
+        return zero_raw(bs, offset, bytes, flags);
+    }
+    for (; ret == 0 && offset < end; offset += n) {
+        n = next_step(s, offset, end - offset);
+        ret = zero_step(bs, offset, n, flags & BDRV_REQ_MAY_UNMAP);
+        if (ret == -ENOTSUP && n < bytes && n < s->cluster_size) {
+            /* Compressed: the caller need not write all of the range. */
+            ret = qcow2_write_zeroes(bs, offset, n);
         }
-        ret = zero_locked(bs, offset, n, flags & BDRV_REQ_MAY_UNMAP);
-        offset += n;
-        bytes -= n;
     }
     return ret;
+}
+
+/* With subclusters, is it a part of a cluster? */
+static bool is_part(const Qcow2State *s, int64_t offset, int64_t bytes)
+{
+    return s->extended_l2 && (qcow2_in_cluster(s, offset) ||
+                              (qcow2_in_cluster(s, bytes) &&
+                               offset + bytes < s->size));
 }
 
 /* A discarded cluster reads as zeroes, not as the backing file. */
@@ -191,7 +400,7 @@ static int coroutine_fn discard_locked(BlockDriverState *bs, int64_t offset,
     if (s->discard_keeps && s->version >= 3) {
         return qcow2_zero_clusters(bs, offset, bytes, false);
     }
-    if (!qcow2_has_backing(bs)) {
+    if (!qcow2_has_backing(bs) && !is_part(s, offset, bytes)) {
         return qcow2_drop_clusters(bs, offset, bytes);
     }
     return s->version < 3 ? 0 : qcow2_zero_clusters(bs, offset, bytes, true);
@@ -204,14 +413,17 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
     int64_t end = offset + bytes;
     int ret = 0;
 
-    offset = ROUND_UP(offset, s->cluster_size);
+    offset = qcow2_sub_end(s, offset);
     if (end < s->size) {
-        end = qcow2_start_of_cluster(s, end);
+        end = qcow2_sub_start(s, end);
+    }
+    if (qcow2_is_raw(s)) {
+        return offset < end && s->discard_request
+            ? zero_raw(bs, offset, end - offset, BDRV_REQ_MAY_UNMAP) : 0;
     }
     CO_MUTEX_GUARD(&s->lock);
     while (ret == 0 && offset < end) {
-        int64_t span = s->cluster_size << s->l2_bits;
-        int64_t n = MIN(end - offset, span - (offset & (span - 1)));
+        int64_t n = next_step(s, offset, end - offset);
         Qcow2Op op;
 
         if (s->broken) {
@@ -219,8 +431,28 @@ int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
         }
         qcow2_op_begin(bs, &op, offset, n);
         ret = discard_locked(bs, offset, n);
+        if (ret == 0) {
+            discard_external(bs, offset, n);
+        } else if (ret == -ENOTSUP && s->extended_l2) {
+            ret = 0; /* a part of a compressed cluster stays */
+        }
         qcow2_op_end(&op);
         offset += n;
+    }
+    return ret;
+}
+
+/* The data counts until the entries are gone for good. */
+static int coroutine_fn empty_external(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes)
+{
+    int ret = qcow2_write_metadata(bs);
+
+    if (ret == 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret == 0) {
+        discard_external(bs, offset, bytes);
     }
     return ret;
 }
@@ -230,6 +462,10 @@ int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
     Qcow2State *s = bs->opaque;
     int64_t span = s->cluster_size << s->l2_bits;
     int ret = 0;
+
+    if (qcow2_is_raw(s) && !qcow2_has_backing(bs)) {
+        return zero_raw(bs, 0, s->size, BDRV_REQ_MAY_UNMAP);
+    }
 
     CO_MUTEX_GUARD(&s->lock);
     for (int64_t offset = 0; ret == 0 && offset < s->size; offset += span) {
@@ -243,6 +479,9 @@ int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
         ret = qcow2_limit_frees(bs);
         if (ret == 0) {
             ret = qcow2_drop_clusters(bs, offset, n);
+        }
+        if (ret == 0 && s->external) {
+            ret = empty_external(bs, offset, n);
         }
         qcow2_op_end(&op);
     }
