@@ -410,9 +410,54 @@ static void drop_in_memory(BlockDriverState *bs, bool all, const char *why)
 
         if (kept && (all || bdrv_dirty_bitmap_stale(bitmap))) {
             forget(s->ahead, bitmap);
-            bdrv_dirty_bitmap_give_up(bitmap, why);
+            bdrv_dirty_bitmap_give_up(bitmap, why, true);
         }
     }
+}
+
+/* One message is enough for all of them. */
+static void tell_no_room(const BlockDriverState *owner, const char *first,
+                         unsigned count)
+{
+    if (count) {
+        warn_report("%u bitmaps of node '%s' would not survive a crash, '%s' "
+                    "and those after it: the header of the image has no room "
+                    "for more notes", count, owner->node_name, first);
+    }
+}
+
+void coroutine_mixed_fn qcow2_ahead_limit(BlockDriverState *bs,
+                                          GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+    BlockDriverState *owner = qcow2_bitmap_owner(s);
+    g_autoptr(GPtrArray) all = dir ? g_ptr_array_ref(dir)
+                                   : qcow2_bitmap_dir_read(bs);
+    g_autofree char *first = NULL;
+    unsigned count = 0;
+
+    for (guint i = s->noted; i < s->notes->len; i++) {
+        guint index = g_array_index(s->notes, Qcow2BitmapNote, i).index;
+        Qcow2Bitmap *b = index < all->len ? all->pdata[index] : NULL;
+        BdrvDirtyBitmap *bitmap = b ? bdrv_dirty_bitmap_find(owner, b->name)
+                                    : NULL;
+
+        if (b) {
+            b->level = QCOW2_AHEAD_NONE;
+        }
+        if (bitmap && (bdrv_dirty_bitmap_kept(bitmap) ||
+                       bdrv_dirty_bitmap_to_keep(bitmap))) {
+            if (s->ahead) {
+                forget(s->ahead, bitmap);
+            }
+            bdrv_dirty_bitmap_give_up(bitmap, "There is no room in the header "
+                                      "of the image", false);
+            first = first ?: g_strdup(b->name);
+            count++;
+        }
+    }
+    g_array_set_size(s->notes, MIN(s->notes->len, s->noted));
+    tell_no_room(owner, first, count);
 }
 
 /* The stored bits of @bitmap are its bits: notes it in @dir. */
@@ -427,7 +472,7 @@ static bool coroutine_mixed_fn adopt(BlockDriverState *bs, Qcow2Bitmap *b,
         return false;
     }
     bdrv_dirty_bitmap_storing(bitmap);
-    b->table = qcow2_bitmap_read_table(bs, b, NULL);
+    b->table = qcow2_bitmap_read_table(bs, b, NULL, NULL);
     if (!b->table) {
         return false;
     }
@@ -490,11 +535,6 @@ static void keep_all(BlockDriverState *bs, GPtrArray *dir)
 {
     Qcow2State *s = bs->opaque;
 
-    if (s->notes->len && !s->ahead_noted) {
-        drop_in_memory(bs, true, "There is no room in the header of the image");
-        return;
-    }
-
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
         BdrvDirtyBitmap *bitmap =
@@ -510,7 +550,8 @@ static void keep_all(BlockDriverState *bs, GPtrArray *dir)
 static bool has_notes(const Qcow2State *s, const GPtrArray *dir)
 {
     bool any = s->autoclear & ~(uint64_t)(QCOW2_AUTOCLEAR_BITMAPS |
-                                          QCOW2_AUTOCLEAR_CUTS);
+                                          QCOW2_AUTOCLEAR_CUTS |
+                                          QCOW2_AUTOCLEAR_RESUME);
 
     for (guint i = 0; i < dir->len; i++) {
         any |= ((const Qcow2Bitmap *)dir->pdata[i])->level != QCOW2_AHEAD_NONE;
@@ -524,13 +565,10 @@ bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp)
     g_autoptr(GPtrArray) dir = NULL;
     int ret;
 
-    if (!s->bitmaps.nb_bitmaps) {
+    if (!qcow2_has_bitmaps(s)) {
         return true;
     }
-    dir = qcow2_bitmap_dir_read(bs, errp);
-    if (!dir) {
-        return false;
-    }
+    dir = qcow2_bitmap_dir_read(bs);
     ret = make_durable(bs, dir);
     if (ret == 0) {
         if (!adopt_all(bs, dir) || !has_notes(s, dir)) {
@@ -551,13 +589,10 @@ static bool coroutine_fn drop(BlockDriverState *bs, bool all, const char *why,
                               Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs);
     BdrvDirtyBitmap *bitmap;
     int ret;
 
-    if (!dir) {
-        return false;
-    }
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
 

@@ -31,6 +31,9 @@ void qcow2_parse_disk(Qcow2State *s, const uint8_t *data, uint32_t len)
                     (len == SHORT_BYTES || len == QCOW2_DISK_BYTES) &&
                     data[0] <= BDRV_IDENTITY_DEVICE && data[1] <= 1;
     if (!s->disk_known) {
+        if (s->autoclear & QCOW2_AUTOCLEAR_DISK) {
+            s->notes_damage = QCOW2_EXT_BITMAPS_DISK;
+        }
         return;
     }
     *d = (BdrvBitmapDisk){
@@ -89,14 +92,11 @@ static bool coroutine_fn record_locked(BlockDriverState *bs,
                                        Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs);
     BdrvBitmapDisk old = s->disk;
     bool known = s->disk_known;
     int ret = 0;
 
-    if (!dir) {
-        return false;
-    }
     s->disk = *disk;
     s->disk_known = true;
     s->disk_saving = false;

@@ -37,6 +37,16 @@ typedef struct Qcow2Bitmap {
     uint8_t level;   /* QCOW2_AHEAD_*, from its note */
     int64_t covered; /* size of the disk that its bits cover, from its note */
     uint64_t over;   /* from its note */
+    BdrvBitmapResume *resume; /* from behind the directory; NULL: nothing */
+    bool resume_lost; /* ... where it has no room: only that there is one */
+    /* damage */
+    char *damage;        /* why it cannot be used, as text; NULL: it can */
+    bool unreadable;     /* ... it is an error of the storage */
+    uint8_t *raw;        /* the bytes of the entry, as they were read */
+    size_t raw_size;
+    bool uncounted;      /* the header says that there are fewer */
+    bool rest;           /* no entry, but what follows them up to the end ... */
+    uint32_t rest_count; /* ... which stands for so many bitmaps */
     /* while storing: has a new table; the one it replaces is to be freed */
     bool stored;
     uint64_t *table; /* host byte order */
@@ -45,14 +55,34 @@ typedef struct Qcow2Bitmap {
 } Qcow2Bitmap;
 
 void qcow2_bitmap_free(Qcow2Bitmap *b);
-/* Array of Qcow2Bitmap *, freed with its elements; NULL on error. */
+/* Arrays of Qcow2Bitmap *, freed with their elements. */
+GPtrArray *qcow2_bitmap_dir_new(void);
+GPtrArray *qcow2_bitmap_dir_copy(const GPtrArray *dir);
+/*
+ * @missing: bytes of it that are not in the file.  What cannot be used has
+ * @damage and, if it has no name of its own, a name in its place; names are
+ * unique.  What follows the entries, or lacks, is the last element.
+ */
 GPtrArray *qcow2_bitmap_dir_parse(const uint8_t *buf, size_t len,
-                                  uint32_t nb_bitmaps, unsigned cluster_bits,
-                                  Error **errp);
-/* Caller frees; *@len bytes. */
+                                  size_t missing, uint32_t nb_bitmaps,
+                                  unsigned cluster_bits);
+/* Appends an element for @count bitmaps of which nothing is known but @size
+ * bytes at @raw. */
+Qcow2Bitmap *qcow2_bitmap_new_rest(GPtrArray *dir, const uint8_t *raw,
+                                   size_t size, uint32_t count);
+/* Says why @b cannot be used, unless that is said already. */
+void qcow2_bitmap_damaged(Qcow2Bitmap *b, const char *fmt, ...)
+    G_GNUC_PRINTF(2, 3);
+/* Caller frees; *@len bytes.  What is damaged is as it was read. */
 uint8_t *qcow2_bitmap_dir_serialise(const GPtrArray *dir, size_t *len);
+/* The number of bitmaps for the header. */
+uint32_t qcow2_bitmap_dir_count(const GPtrArray *dir);
+/* An error of the storage hides what it has. */
+bool qcow2_bitmap_dir_unreadable(const GPtrArray *dir);
+/* Inserts @b, which is owned then, after those that the header counts. */
+void qcow2_bitmap_dir_add(GPtrArray *dir, Qcow2Bitmap *b);
 size_t qcow2_bitmap_entry_size(size_t name_len, size_t extra_len);
-/* Can it be kept up to date? (known type, flags, extra data) */
+/* Can it be kept up to date? (not damaged, known extra data) */
 bool qcow2_bitmap_usable(const Qcow2Bitmap *b);
 /* Table entries that a bitmap of a disk of @size bytes needs. */
 uint64_t qcow2_bitmap_table_entries(int64_t size, unsigned granularity_bits,
@@ -63,8 +93,8 @@ Qcow2Bitmap *qcow2_bitmap_dir_find(GPtrArray *dir, const char *name);
 
 /* Decodes the extension of @len bytes; in another form it counts as absent. */
 void qcow2_parse_notes(Qcow2State *s, const uint8_t *data, uint32_t len);
-/* Appends the extension. */
-void qcow2_put_notes(GByteArray *out, const GArray *notes);
+/* Appends the extension, with the first @n of @notes. */
+void qcow2_put_notes(GByteArray *out, const GArray *notes, guint n);
 /* Sets level, covered and over of @dir from the notes of the image. */
 void qcow2_apply_notes(const Qcow2State *s, GPtrArray *dir);
 /* The notes that belong to @dir. */
@@ -73,6 +103,25 @@ GArray *qcow2_make_notes(const GPtrArray *dir);
 bool qcow2_bitmap_is_ahead(const Qcow2Bitmap *b);
 /* There are notes, but a program that does not know them has written. */
 bool qcow2_notes_outdated(const Qcow2State *s);
+
+/* --- bitmap-resume.c: what is remembered of jobs --- */
+
+/* Decodes the extension of @len bytes; in another form it counts as absent. */
+void qcow2_parse_resume(Qcow2State *s, const uint8_t *data, uint32_t len);
+/* Appends the extension. */
+void qcow2_put_resume(GByteArray *out, const Qcow2State *s);
+/*
+ * The records of @dir that fit in @room bytes, if need be with names that are
+ * cut; may be empty.  Notes in @dir which ones do not fit.
+ */
+GByteArray *qcow2_encode_resume(const GPtrArray *dir, size_t room);
+/* Indexes, as uint32_t, of the bitmaps of @dir whose records did not fit. */
+GArray *qcow2_lost_resume(const GPtrArray *dir);
+/* Sets them in @dir; invalid ones are left out. */
+void qcow2_decode_resume(GPtrArray *dir, const uint8_t *buf, size_t len);
+/* The same, from the image; nothing if they cannot be read. */
+void coroutine_mixed_fn qcow2_read_resume(BlockDriverState *bs,
+                                          GPtrArray *dir);
 
 /* --- bitmap-disk.c: the disk, if it is not that of the image --- */
 
@@ -91,9 +140,15 @@ bool coroutine_mixed_fn qcow2_bitmaps_record_disk(BdrvBitmapStore *store,
 
 /* --- bitmap.c, bitmap-store.c --- */
 
-/* The directory of the image with the cut_end of each; may be empty. */
-GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
-                                                    Error **errp);
+/*
+ * A copy of the directory with the cut_end and the note of each; empty: there
+ * are no bitmaps.  What cannot be read is an element with @damage.  As long as
+ * they have not been loaded, it is read from the file, and bitmaps are not
+ * examined.
+ */
+GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs);
+/* @dir is what the file has now. */
+void qcow2_bitmap_dir_written(Qcow2State *s, const GPtrArray *dir);
 /* Makes the bitmaps in the image the store of @bs. */
 void qcow2_attach_bitmap_store(BlockDriverState *bs);
 
@@ -113,8 +168,8 @@ static inline int64_t qcow2_bitmap_disk_size(const Qcow2State *s)
 }
 
 /*
- * Operations of that store, see BdrvBitmapStoreOps.  If the directory is
- * damaged, no bitmap is loaded, with a warning, and none is trusted any more.
+ * Operations of that store, see BdrvBitmapStoreOps.  What is damaged is loaded
+ * as an inconsistent bitmap, with a warning.
  */
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp);
@@ -136,16 +191,45 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
 int coroutine_mixed_fn qcow2_write_notes(BlockDriverState *bs,
                                          GPtrArray *dir);
 /*
+ * Writes @dir to new clusters and makes the header refer to it, durably; frees
+ * the old directory if its place is its own.  0 or -errno; then the image is
+ * as before, or, if bitmaps_unsure, it is not known which one it has.
+ */
+int coroutine_mixed_fn qcow2_bitmaps_switch_dir(BlockDriverState *bs,
+                                                GPtrArray *dir);
+/*
  * Stores the bits of all bitmaps that are to be kept safe and are not, or are
  * stale; in use, with notes; under both locks.  *@dirp: the directory then, in
  * which those that were stored have a table.
  */
 bool coroutine_fn qcow2_store_kept(BlockDriverState *bs, GPtrArray **dirp,
                                    Error **errp);
-/* The bitmap table of @b, checked; NULL and an error otherwise. */
+/* The bitmap table of @b, checked; NULL and an error otherwise, *@unreadable
+ * (may be NULL) if it could not be read. */
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
                                                      const Qcow2Bitmap *b,
+                                                     bool *unreadable,
                                                      Error **errp);
+
+/* --- bitmap-damage.c --- */
+
+/*
+ * Sets @damage of the elements of @dir, the directory in the file, that are not
+ * sound, and bitmap_dir_own.  Reads tables; while opening, or under the
+ * lock.
+ */
+void coroutine_mixed_fn qcow2_bitmaps_examine(BlockDriverState *bs,
+                                              GPtrArray *dir);
+/* The same, by the refcounts, which are known to be right. */
+void coroutine_mixed_fn qcow2_bitmaps_examine_counts(BlockDriverState *bs,
+                                                     GPtrArray *dir);
+/* What is damaged in @dir refers to clusters: they are not allocated. */
+void coroutine_mixed_fn qcow2_bitmaps_claim(BlockDriverState *bs,
+                                            const GPtrArray *dir);
+/* Is its table as large as the disk needs? */
+bool qcow2_bitmap_fits(const Qcow2State *s, const Qcow2Bitmap *b);
+/* There are claims: is @cluster (a number) among them? */
+bool qcow2_bitmaps_claim_cluster(const Qcow2State *s, uint64_t cluster);
 
 /* --- bitmap-ahead.c: bitmaps that are safe while the image is written --- */
 
@@ -161,6 +245,13 @@ void qcow2_ahead_tick(void *opaque);
  * use.  False if the state on disk is not known.
  */
 bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp);
+/*
+ * The header has been written: bitmaps for whose notes it had no room are kept
+ * no longer.  Under both locks, or while opening.  @dir: those bitmaps in it
+ * are as without a note; may be NULL.
+ */
+void coroutine_mixed_fn qcow2_ahead_limit(BlockDriverState *bs,
+                                          GPtrArray *dir);
 /* Operations of the store, see BdrvBitmapStoreOps. */
 bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store,
                                          Error **errp);

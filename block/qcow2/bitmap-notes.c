@@ -57,6 +57,7 @@ void qcow2_parse_notes(Qcow2State *s, const uint8_t *data, uint32_t len)
 
     if (len < HEAD_BYTES || (len - HEAD_BYTES) % ENTRY_BYTES) {
         s->autoclear &= ~QCOW2_AUTOCLEAR_AHEAD;
+        s->notes_damage = QCOW2_EXT_BITMAPS_AHEAD;
         return;
     }
     note.size = ld64_be(data);
@@ -72,19 +73,19 @@ void qcow2_parse_notes(Qcow2State *s, const uint8_t *data, uint32_t len)
 }
 
 /* All bits cover the same disk. */
-void qcow2_put_notes(GByteArray *out, const GArray *notes)
+void qcow2_put_notes(GByteArray *out, const GArray *notes, guint n)
 {
     const Qcow2BitmapNote *first = &g_array_index(notes, Qcow2BitmapNote, 0);
     uint8_t head[EXTENSION_HEAD + HEAD_BYTES], entry[ENTRY_BYTES];
     static const uint8_t zeroes[8];
 
     st32_be(head, QCOW2_EXT_BITMAPS_AHEAD);
-    st32_be(head + 4, HEAD_BYTES + notes->len * ENTRY_BYTES);
+    st32_be(head + 4, HEAD_BYTES + n * ENTRY_BYTES);
     st64_be(head + 8, first->size);
     st64_be(head + 16, first->over);
     memcpy(head + 24, first->boot_id, QCOW2_BOOT_ID_BYTES);
     g_byte_array_append(out, head, sizeof(head));
-    for (guint i = 0; i < notes->len; i++) {
+    for (guint i = 0; i < n; i++) {
         const Qcow2BitmapNote *note = &g_array_index(notes, Qcow2BitmapNote,
                                                      i);
 
@@ -92,7 +93,7 @@ void qcow2_put_notes(GByteArray *out, const GArray *notes)
         st32_be(entry, (uint32_t)note->level << 24 | note->index);
         g_byte_array_append(out, entry, sizeof(entry));
     }
-    g_byte_array_append(out, zeroes, notes->len % 2 * ENTRY_BYTES);
+    g_byte_array_append(out, zeroes, n % 2 * ENTRY_BYTES);
 }
 
 /* --- notes and the directory --- */

@@ -6,12 +6,15 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-resume.h"
 #include "block/io.h"
 #include "block/qcow2/bitmap-int.h"
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
+#include "qemu/crc32c.h"
+#include "qemu/notify.h"
 
 /* --- content --- */
 
@@ -36,7 +39,8 @@ static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
 {
     Qcow2Bitmap old = { .table_offset = offset, .table_size = size,
                         .name = b->name };
-    g_autofree uint64_t *table = qcow2_bitmap_read_table(bs, &old, NULL);
+    g_autofree uint64_t *table = qcow2_bitmap_read_table(bs, &old, NULL,
+                                                          NULL);
 
     if (table) {
         free_table_clusters(bs, table, size);
@@ -115,6 +119,7 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
     for (uint64_t i = 0; ret == 0 && i < n && pos < size; i++, pos += span) {
         ret = store_cluster(bs, bitmap, regions, pos,
                             MIN(span, (uint64_t)(size - pos)), &table[i]);
+        notify_progress();
     }
     if (ret == 0) {
         ret = qcow2_alloc_bytes_run(bs, n * 8, &offset);
@@ -166,18 +171,23 @@ static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
     Qcow2BitmapExt old = s->bitmaps;
     uint64_t old_autoclear = s->autoclear;
     GArray *old_cuts = s->cuts, *old_notes = s->notes;
+    GArray *old_lost = s->resume_lost;
     int ret;
 
     s->bitmaps = *ext;
     s->cuts = make_cuts(dir);
     s->notes = qcow2_make_notes(dir);
-    s->autoclear = dir->len ? QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS
-                            : 0;
+    s->resume_lost = qcow2_lost_resume(dir);
+    s->autoclear = dir->len && !qcow2_bitmap_dir_unreadable(dir)
+        ? QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_CUTS : 0;
     if (s->notes->len) {
         s->autoclear |= QCOW2_AUTOCLEAR_AHEAD;
     }
-    if (dir->len && s->disk_known) {
+    if (s->autoclear && s->disk_known) {
         s->autoclear |= QCOW2_AUTOCLEAR_DISK;
+    }
+    if (dir->len && (ext->resume_bytes || s->resume_lost->len)) {
+        s->autoclear |= QCOW2_AUTOCLEAR_RESUME;
     }
     ret = qcow2_update_header(bs);
     if (ret == 0) {
@@ -191,10 +201,14 @@ static int coroutine_mixed_fn switch_header(BlockDriverState *bs,
         s->cuts = old_cuts;
         g_array_unref(s->notes);
         s->notes = old_notes;
+        g_array_unref(s->resume_lost);
+        s->resume_lost = old_lost;
         return ret;
     }
     g_array_unref(old_cuts);
     g_array_unref(old_notes);
+    g_array_unref(old_lost);
+    qcow2_ahead_limit(bs, dir);
     return 0;
 }
 
@@ -206,22 +220,71 @@ int coroutine_mixed_fn qcow2_write_notes(BlockDriverState *bs, GPtrArray *dir)
     return switch_header(bs, &same, dir);
 }
 
+/* Adds what is remembered of jobs to @buf of *@len bytes; notes it in @ext. */
+static uint8_t *add_resume(const Qcow2State *s, const GPtrArray *dir,
+                           uint8_t *buf, size_t *len, Qcow2BitmapExt *ext)
+{
+    size_t room = ROUND_UP(*len, s->cluster_size) - *len;
+    g_autoptr(GByteArray) records = qcow2_encode_resume(dir, room);
+
+    if (records->len == 0) {
+        return buf;
+    }
+    buf = g_realloc(buf, *len + records->len);
+    memcpy(buf + *len, records->data, records->len);
+    *len += records->len;
+    ext->resume_bytes = records->len;
+    ext->resume_crc = crc32c(0, records->data, records->len);
+    return buf;
+}
+
+/* The same for another directory than there was. */
+static int coroutine_mixed_fn replace_extension(BlockDriverState *bs,
+                                                const Qcow2BitmapExt *ext,
+                                                GPtrArray *dir)
+{
+    Qcow2State *s = bs->opaque;
+    GByteArray *raw = g_steal_pointer(&s->bitmaps_raw);
+    int ret = switch_header(bs, ext, dir);
+
+    if (ret < 0) {
+        s->bitmaps_raw = raw;
+    } else if (raw) {
+        g_byte_array_unref(raw);
+    }
+    return ret;
+}
+
+/* The old directory may not have had the mark, if it could not be changed. */
+static void mark_damaged(GPtrArray *dir)
+{
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2Bitmap *b = dir->pdata[i];
+
+        if (b->damage) {
+            b->flags |= QCOW2_BITMAP_IN_USE;
+        }
+    }
+}
+
 /*
- * Writes @dir to new clusters and makes the header refer to it.  A bitmap that
- * begins, or loses bits, begins with what was written before: if that were lost
- * later, the disk would be another one where the bitmap is clean.
+ * A bitmap that begins, or loses bits, begins with what was written before: if
+ * that were lost later, the disk would be another one where it is clean.
  */
-static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
+int coroutine_mixed_fn qcow2_bitmaps_switch_dir(BlockDriverState *bs,
+                                                GPtrArray *dir)
 {
     Qcow2State *s = bs->opaque;
     Qcow2BitmapExt old = s->bitmaps, new = { 0 };
+    bool own = s->bitmap_dir_own == s->bitmaps.dir_size && !s->bitmap_dir_free;
     g_autofree uint8_t *buf = NULL;
     size_t len = 0;
     int ret = 0;
 
     if (dir->len) {
+        mark_damaged(dir);
         buf = qcow2_bitmap_dir_serialise(dir, &len);
-        if (len > QCOW2_MAX_BITMAP_DIR || dir->len > QCOW2_MAX_BITMAPS) {
+        if (len > QCOW2_MAX_BITMAP_DIR) {
             return -EFBIG;
         }
         ret = qcow2_alloc_bytes_run(bs, len, &new.dir_offset);
@@ -229,7 +292,8 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
             return ret;
         }
         new.dir_size = len;
-        new.nb_bitmaps = dir->len;
+        new.nb_bitmaps = qcow2_bitmap_dir_count(dir);
+        buf = add_resume(s, dir, buf, &len, &new);
         ret = bdrv_pwrite(bs->file, new.dir_offset, len, buf);
         s->high_water = MAX(s->high_water,
                             new.dir_offset + ROUND_UP(len, s->cluster_size));
@@ -243,18 +307,20 @@ static int coroutine_mixed_fn switch_dir(BlockDriverState *bs, GPtrArray *dir)
     if (ret >= 0) {
         ret = qcow2_flush_file(bs);
     }
-    if (ret >= 0) {
-        ret = switch_header(bs, &new, dir);
-        if (ret < 0) {
-            return ret; /* the state on disk is unknown: free nothing */
-        }
-    } else {
+    if (ret < 0) {
         if (len) {
-            qcow2_free_now(bs, new.dir_offset, len);
+            qcow2_free_now(bs, new.dir_offset, new.dir_size);
         }
         return ret;
     }
-    if (old.nb_bitmaps) {
+    ret = replace_extension(bs, &new, dir);
+    if (ret < 0) {
+        return ret; /* the state on disk is unknown: free nothing */
+    }
+    s->bitmap_dir_own = new.dir_size;
+    s->bitmap_dir_free = false;
+    qcow2_bitmap_dir_written(s, dir);
+    if (own && old.dir_size) {
         qcow2_free_now(bs, old.dir_offset, old.dir_size);
     }
     return 0;
@@ -271,7 +337,7 @@ static Qcow2Bitmap *entry_for(GPtrArray *dir, const BdrvDirtyBitmap *bitmap)
         b = g_new0(Qcow2Bitmap, 1);
         b->name = g_strdup(name);
         b->type = QCOW2_BITMAP_TYPE_DIRTY;
-        g_ptr_array_add(dir, b);
+        qcow2_bitmap_dir_add(dir, b);
     }
     return b;
 }
@@ -299,6 +365,8 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
 
     b->granularity_bits = ctz64(bdrv_dirty_bitmap_granularity(bitmap));
     b->cut_end = bdrv_dirty_bitmap_cut_end(bitmap);
+    bdrv_bitmap_resume_free(b->resume);
+    b->resume = bdrv_bitmap_resume_copy(bdrv_dirty_bitmap_resume(bitmap));
     b->flags &= QCOW2_BITMAP_EXTRA_COMPATIBLE;
     if (bdrv_dirty_bitmap_enabled(bitmap)) {
         b->flags |= QCOW2_BITMAP_AUTO;
@@ -323,7 +391,7 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
 static bool coroutine_mixed_fn finish_store(BlockDriverState *bs,
                                             GPtrArray *dir, Error **errp)
 {
-    int ret = switch_dir(bs, dir);
+    int ret = qcow2_bitmaps_switch_dir(bs, dir);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the bitmap directory");
@@ -345,12 +413,9 @@ static bool coroutine_fn store_locked(BlockDriverState *bs,
                                       Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs);
     BdrvDirtyBitmap *bitmap = NULL;
 
-    if (!dir) {
-        return false;
-    }
     if (qcow2_bitmap_disk_size(s) != s->size) {
         /* No program would find bits of the right size. */
         error_setg(errp, "The disk of node '%s' has %" PRId64 " bytes, but the "
@@ -373,12 +438,9 @@ bool coroutine_fn qcow2_store_kept(BlockDriverState *bs, GPtrArray **dirp,
                                    Error **errp)
 {
     Qcow2State *s = bs->opaque;
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, errp);
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs);
     BdrvDirtyBitmap *bitmap = NULL;
 
-    if (!dir) {
-        return false;
-    }
     while ((bitmap = bdrv_dirty_bitmap_next(qcow2_bitmap_owner(s), bitmap))) {
         if (bdrv_dirty_bitmap_to_keep(bitmap) &&
             (!bdrv_dirty_bitmap_kept(bitmap) ||
@@ -447,19 +509,21 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
     g_autoptr(GPtrArray) dir = NULL;
     Qcow2Bitmap *b, gone;
     g_autofree char *gone_name = NULL;
+    bool own;
     int ret;
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
-    dir = qcow2_bitmap_dir_read(bs, errp);
-    b = dir ? qcow2_bitmap_dir_find(dir, name) : NULL;
+    dir = qcow2_bitmap_dir_read(bs);
+    b = qcow2_bitmap_dir_find(dir, name);
     if (!b) {
-        return dir != NULL;
+        return true;
     }
     gone = *b;
     gone.name = gone_name = g_strdup(b->name);
+    own = !b->damage && qcow2_bitmap_fits(s, b);
     g_ptr_array_remove(dir, b);
-    ret = switch_dir(bs, dir);
+    ret = qcow2_bitmaps_switch_dir(bs, dir);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not remove bitmap '%s' from the "
                          "image", name);
@@ -467,7 +531,13 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
         return false;
     }
     qcow2_ahead_forget(store, bdrv_dirty_bitmap_find(store->bs, name));
-    free_stored(bs, &gone, gone.table_offset, gone.table_size);
+    if (own) {
+        free_stored(bs, &gone, gone.table_offset, gone.table_size);
+    } else {
+        warn_report("The clusters of bitmap '%s' of node '%s' are leaked, as "
+                    "they may belong to something else; 'qemu-img check -r "
+                    "leaks' frees them if not", name, bs->node_name);
+    }
     return true;
 }
 

@@ -9,10 +9,12 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-resume.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/qcow2/bitmap-int.h"
 #include "block/qcow2/header-int.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
@@ -41,46 +43,98 @@ static void apply_cuts(const Qcow2State *s, GPtrArray *dir)
     }
 }
 
-/* *@damaged: it could be read, but is invalid. */
-static GPtrArray *coroutine_mixed_fn read_dir(BlockDriverState *bs,
-                                              bool *damaged, Error **errp)
+/* There is one element, of which nothing is known. */
+static GPtrArray *unknown_dir(const char *why, uint32_t count, bool unreadable)
 {
-    Qcow2State *s = bs->opaque;
-    g_autofree uint8_t *buf = NULL;
-    uint64_t size = s->bitmaps.nb_bitmaps ? s->bitmaps.dir_size : 0;
-    GPtrArray *dir;
-    int ret = 0;
+    GPtrArray *dir = qcow2_bitmap_dir_new();
+    Qcow2Bitmap *b = qcow2_bitmap_new_rest(dir, NULL, 0, count);
 
-    buf = g_try_malloc(size + 1);
-    if (!buf) {
-        ret = -ENOMEM;
-    } else if (size) {
-        ret = bdrv_pread(bs->file, s->bitmaps.dir_offset, size, buf);
-    }
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not read the bitmap directory");
-        return NULL;
-    }
-    dir = qcow2_bitmap_dir_parse(buf, size, s->bitmaps.nb_bitmaps,
-                                 s->cluster_bits, errp);
-    *damaged = !dir;
-    if (dir) {
-        apply_cuts(s, dir);
-        qcow2_apply_notes(s, dir);
-    }
+    qcow2_bitmap_damaged(b, "%s", why);
+    b->unreadable = unreadable;
     return dir;
 }
 
-GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs,
-                                                    Error **errp)
+/* What of the directory is in the file: NULL and *@ret if it cannot be read. */
+static uint8_t *coroutine_mixed_fn read_bytes(BlockDriverState *bs,
+                                              uint64_t *size, int *ret)
 {
-    bool damaged;
+    Qcow2State *s = bs->opaque;
+    int64_t len = bdrv_getlength(bs->file->bs);
+    g_autofree uint8_t *buf = NULL;
 
-    return read_dir(bs, &damaged, errp);
+    *ret = MIN(len, 0);
+    if (*ret < 0) {
+        return NULL;
+    }
+    *size = MIN(s->bitmaps.dir_size,
+                (uint64_t)MAX(len - (int64_t)s->bitmaps.dir_offset, 0));
+    buf = g_try_malloc(*size + 1);
+    *ret = -ENOMEM;
+    if (buf) {
+        *ret = *size ? bdrv_pread(bs->file, s->bitmaps.dir_offset, *size, buf)
+                     : 0;
+    }
+    return *ret < 0 ? NULL : g_steal_pointer(&buf);
+}
+
+static GPtrArray *coroutine_mixed_fn read_dir(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    g_autofree uint8_t *buf = NULL;
+    GPtrArray *dir;
+    uint64_t size;
+    int ret;
+
+    if (s->bitmaps_raw) {
+        return unknown_dir(s->bitmaps_damage, 1, false);
+    }
+    if (!s->bitmaps.dir_size) {
+        return qcow2_bitmap_dir_new();
+    }
+    buf = read_bytes(bs, &size, &ret);
+    if (!buf) {
+        g_autofree char *why = g_strdup_printf(
+            "Could not read the bitmap directory: %s", g_strerror(-ret));
+
+        return unknown_dir(why, s->bitmaps.nb_bitmaps, true);
+    }
+    dir = qcow2_bitmap_dir_parse(buf, size, s->bitmaps.dir_size - size,
+                                 s->bitmaps.nb_bitmaps, s->cluster_bits);
+    qcow2_read_resume(bs, dir);
+    return dir;
+}
+
+GPtrArray *coroutine_mixed_fn qcow2_bitmap_dir_read(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    GPtrArray *dir = s->bitmap_dir ? qcow2_bitmap_dir_copy(s->bitmap_dir)
+                                   : read_dir(bs);
+
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2Bitmap *b = dir->pdata[i];
+
+        b->cut_end = 0;
+        b->level = QCOW2_AHEAD_NONE;
+        if (b->resume) {
+            b->resume->loaded = true; /* as if it was read now */
+        }
+    }
+    apply_cuts(s, dir);
+    qcow2_apply_notes(s, dir);
+    return dir;
+}
+
+void qcow2_bitmap_dir_written(Qcow2State *s, const GPtrArray *dir)
+{
+    if (s->bitmap_dir) {
+        g_ptr_array_unref(s->bitmap_dir);
+        s->bitmap_dir = qcow2_bitmap_dir_copy(dir);
+    }
 }
 
 uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
                                                      const Qcow2Bitmap *b,
+                                                     bool *unreadable,
                                                      Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -88,6 +142,9 @@ uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
     uint64_t *table = qcow2_read_table(bs, b->table_offset, b->table_size,
                                        &ret);
 
+    if (unreadable) {
+        *unreadable = !table;
+    }
     if (!table) {
         error_setg_errno(errp, -ret, "Could not read the table of bitmap "
                          "'%s'", b->name);
@@ -138,17 +195,13 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     g_autofree uint64_t *table = NULL;
     g_autofree uint8_t *buf = NULL;
     int64_t pos = 0, disk = bdrv_dirty_bitmap_size(bitmap);
+    bool unreadable = false;
     int ret = 0;
 
     *reason = BITMAP_INCONSISTENCY_DAMAGED;
-    if (b->table_size != qcow2_bitmap_table_entries(size,
-                                                    b->granularity_bits,
-                                                    s->cluster_bits)) {
-        error_setg(errp, "Size of bitmap '%s' does not fit the disk", b->name);
-        return false;
-    }
-    table = qcow2_bitmap_read_table(bs, b, errp);
+    table = qcow2_bitmap_read_table(bs, b, &unreadable, errp);
     if (!table) {
+        *reason = unreadable ? BITMAP_INCONSISTENCY_IO_ERROR : *reason;
         return false;
     }
     buf = g_malloc(s->cluster_size);
@@ -179,28 +232,55 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
     return ret >= 0;
 }
 
-/* Granularity to show for a bitmap whose stored one is invalid. */
-static uint64_t shown_granularity(const Qcow2Bitmap *b)
+/* Granularity to show for a bitmap whose stored one may be invalid. */
+static uint64_t shown_granularity(const Qcow2Bitmap *b, int64_t size)
 {
-    return UINT64_C(1) << CLAMP(b->granularity_bits,
-                                QCOW2_MIN_BITMAP_GRANULARITY_BITS,
-                                QCOW2_MAX_BITMAP_GRANULARITY_BITS);
+    unsigned bits = CLAMP(b->granularity_bits,
+                          QCOW2_MIN_BITMAP_GRANULARITY_BITS,
+                          QCOW2_MAX_BITMAP_GRANULARITY_BITS);
+
+    while (bits < QCOW2_MAX_BITMAP_GRANULARITY_BITS &&
+           size >> bits >> 3 >= QCOW2_MAX_BITMAP_BYTES) {
+        bits++;
+    }
+    return UINT64_C(1) << bits;
 }
 
 static BitmapInconsistency why_bad(const Qcow2State *s, const Qcow2Bitmap *b)
 {
-    if (!qcow2_bitmap_usable(b)) {
+    if (b->unreadable) {
+        return BITMAP_INCONSISTENCY_IO_ERROR;
+    }
+    if (!qcow2_bitmap_usable(b) ||
+        s->notes_damage == QCOW2_EXT_BITMAPS_AHEAD) {
         return BITMAP_INCONSISTENCY_DAMAGED;
     }
     return qcow2_notes_outdated(s) ? BITMAP_INCONSISTENCY_FOREIGN_WRITE
                                    : BITMAP_INCONSISTENCY_CRASH;
 }
 
-static void report_recovered(BlockDriverState *owner, const Qcow2Bitmap *b)
+/* Not more can be dirty in excess than is dirty. */
+static void report_recovered(BlockDriverState *owner, const Qcow2Bitmap *b,
+                             const BdrvDirtyBitmap *bitmap)
 {
+    uint64_t dirty = bdrv_dirty_bitmap_count(bitmap);
+
     warn_report("The image of node '%s' was not closed; bitmap '%s' was kept "
                 "ahead of its data, so it goes on, with at most %" PRIu64
-                " bytes too many", owner->node_name, b->name, b->over);
+                " bytes too many", owner->node_name, b->name,
+                MIN(b->over, dirty));
+}
+
+/*
+ * Is what is stored older than @bitmap in memory?  It was left in use then; but
+ * if it is the bitmap of another disk, its image has been closed in between.
+ */
+static bool is_older(const Qcow2State *s, const Qcow2Bitmap *b,
+                     const BdrvDirtyBitmap *bitmap)
+{
+    return bdrv_dirty_bitmap_replaces_stored(bitmap) &&
+           (b->flags & QCOW2_BITMAP_IN_USE ||
+            qcow2_bitmap_owner(s) != s->image);
 }
 
 static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
@@ -216,7 +296,14 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     bool good = qcow2_bitmap_usable(b) &&
                 (ahead || !(b->flags & QCOW2_BITMAP_IN_USE));
 
-    bitmap = bdrv_dirty_bitmap_new(owner, shown_granularity(b), b->name,
+    bitmap = bdrv_dirty_bitmap_find(owner, b->name);
+    if (bitmap && is_older(s, b, bitmap)) {
+        return true;
+    }
+    if (bitmap && bdrv_dirty_bitmap_yields_to_stored(bitmap)) {
+        bdrv_dirty_bitmap_release(bitmap);
+    }
+    bitmap = bdrv_dirty_bitmap_new(owner, shown_granularity(b, size), b->name,
                                    errp);
     if (!bitmap) {
         error_prepend(errp, "Could not load bitmap '%s': ", b->name);
@@ -237,6 +324,8 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
             fit_bits(b, bitmap);
         }
         bdrv_dirty_bitmap_note_cut(bitmap, b->cut_end);
+        bdrv_dirty_bitmap_set_resume(bitmap,
+                                     bdrv_bitmap_resume_copy(b->resume));
         if (!(b->flags & QCOW2_BITMAP_AUTO)) {
             bdrv_dirty_bitmap_disable(bitmap);
         }
@@ -244,7 +333,7 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     bdrv_dirty_bitmap_set_persistent(bitmap, true);
     bdrv_dirty_bitmap_set_stale(bitmap, ahead && b->covered != size);
     if (good && ahead && !owner->read_only) {
-        report_recovered(owner, b);
+        report_recovered(owner, b, bitmap);
     }
     if (owner->read_only) {
         bdrv_dirty_bitmap_set_readonly(bitmap, true);
@@ -252,63 +341,182 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
     return true;
 }
 
-static bool coroutine_mixed_fn load_all(BlockDriverState *bs, bool *damaged,
-                                        Error **errp)
+/* While the refcounts of the image may be wrong, they say nothing. */
+static bool coroutine_mixed_fn counts_are_right(BlockDriverState *bs)
 {
-    g_autoptr(GPtrArray) dir = read_dir(bs, damaged, errp);
+    Qcow2State *s = bs->opaque;
+    g_autofree char *damage = NULL;
 
-    for (guint i = 0; dir && i < dir->len; i++) {
-        const Qcow2Bitmap *b = dir->pdata[i];
-
-        if (!load_one(bs, b, errp)) {
-            /* A duplicate name; otherwise memory was short. */
-            *damaged = bdrv_dirty_bitmap_find(qcow2_bitmap_owner(bs->opaque),
-                                              b->name) != NULL;
-            return false;
-        }
+    if (s->incompatible & QCOW2_INCOMPAT_DIRTY) {
+        return false;
     }
-    return dir != NULL;
+    damage = qcow2_refcount_damage(bs);
+    return !damage;
+}
+
+static void report_damage(BlockDriverState *owner, const Qcow2Bitmap *b)
+{
+    if (b->damage) {
+        warn_report("Bitmap '%s' of node '%s' is damaged and cannot be used: "
+                    "%s", b->name, owner->node_name, b->damage);
+    }
 }
 
 /*
- * A damaged directory does not prevent use of the disk.  Its bitmaps cannot be
- * marked as in use, so writing clears the feature bit by which they would be
- * trusted (qcow2_make_writable()).  A directory that cannot be read now may be
- * intact and must not be lost, so the image is not opened for writing.
+ * Is it damage of the directory alone that it cannot be read?  Where nothing
+ * can be read, the bitmaps may be intact and must not be lost.
  */
+static bool coroutine_mixed_fn only_directory(BlockDriverState *bs,
+                                              Error **errp)
+{
+    uint8_t header[512];
+    uint64_t size;
+    int ret = bdrv_pread(bs->file, 0, sizeof(header), header);
+
+    if (ret >= 0) {
+        g_free(read_bytes(bs, &size, &ret));
+        if (ret != -ENOMEM) {
+            return true;
+        }
+    }
+    error_setg_errno(errp, -ret, "Could not read the bitmap directory");
+    return false;
+}
+
 bool coroutine_mixed_fn qcow2_bitmaps_load(BdrvBitmapStore *store,
                                            Error **errp)
 {
     Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
     BlockDriverState *bs = s->image;
-    bool damaged = false;
-    Error *err = NULL;
+    g_autoptr(GPtrArray) dir = NULL;
 
-    if (s->bitmaps.nb_bitmaps && !load_all(bs, &damaged, &err)) {
-        bdrv_dirty_bitmap_release_all(store->bs);
-        if (!damaged && !bs->read_only) {
-            error_propagate(errp, err);
+    g_clear_pointer(&s->bitmap_dir, g_ptr_array_unref);
+    s->bitmaps_verified = false;
+    dir = qcow2_bitmap_dir_read(bs);
+    if (qcow2_bitmap_dir_unreadable(dir) && !bs->read_only) {
+        if (!only_directory(bs, errp)) {
             return false;
         }
-        s->bitmaps = (Qcow2BitmapExt){ 0 };
-        s->bitmaps_damage = g_strdup(error_get_pretty(err));
-        error_free(err);
+        g_ptr_array_unref(dir);
+        dir = qcow2_bitmap_dir_read(bs); /* if it was an error for once */
     }
-    if (s->bitmaps_damage) {
-        warn_report("The bitmaps stored in node '%s' are damaged and cannot "
-                    "be used: %s", bs->node_name, s->bitmaps_damage);
+    qcow2_bitmaps_examine(bs, dir);
+    if (bs->read_only && counts_are_right(bs)) {
+        qcow2_bitmaps_examine_counts(bs, dir);
     }
+    s->bitmap_dir = qcow2_bitmap_dir_copy(dir);
+    qcow2_bitmaps_claim(bs, dir);
+    for (guint i = 0; i < dir->len; i++) {
+        report_damage(store->bs, dir->pdata[i]);
+        if (!load_one(bs, dir->pdata[i], errp)) {
+            bdrv_dirty_bitmap_release_loaded(store->bs);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- before the image is written --- */
+
+/* @b, which was loaded, is found to be damaged. */
+static bool distrust(BlockDriverState *owner, const Qcow2Bitmap *b,
+                     Error **errp)
+{
+    BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(owner, b->name);
+
+    if (!bitmap) {
+        return true;
+    }
+    if (bdrv_dirty_bitmap_busy(bitmap)) {
+        error_setg(errp, "Bitmap '%s', which is in use, is damaged: %s",
+                   b->name, b->damage);
+        return false;
+    }
+    if (!bdrv_dirty_bitmap_inconsistent(bitmap)) {
+        report_damage(owner, b);
+    }
+    bdrv_dirty_bitmap_distrust(bitmap, b->unreadable
+                               ? BITMAP_INCONSISTENCY_IO_ERROR
+                               : BITMAP_INCONSISTENCY_DAMAGED);
+    return true;
+}
+
+/*
+ * The clusters of bitmaps are written in place, and freed: if they may belong
+ * to something else, the bitmaps are not used.
+ */
+static bool coroutine_mixed_fn verify(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    g_autoptr(GPtrArray) dir = NULL;
+
+    if (s->bitmaps_verified || !s->bitmap_dir) {
+        return true;
+    }
+    dir = qcow2_bitmap_dir_read(bs);
+    qcow2_bitmaps_examine_counts(bs, dir);
+    for (guint i = 0; i < dir->len; i++) {
+        const Qcow2Bitmap *b = dir->pdata[i];
+
+        if (b->damage && !distrust(qcow2_bitmap_owner(s), b, errp)) {
+            return false;
+        }
+    }
+    qcow2_bitmap_dir_written(s, dir);
+    qcow2_bitmaps_claim(bs, dir);
+    s->bitmaps_verified = true;
     return true;
 }
 
 /*
  * A bitmap with unknown extra data is left as it is, unless it has the AUTO
- * flag: writes do not update it, so it must be marked.
+ * flag: writes do not update it, so it must be marked.  What is damaged, too:
+ * it may seem sound when the file is longer.
  */
 static bool must_mark(const Qcow2Bitmap *b)
 {
-    return !(b->flags & QCOW2_BITMAP_IN_USE) &&
-           (qcow2_bitmap_usable(b) || (b->flags & QCOW2_BITMAP_AUTO));
+    return !(b->flags & QCOW2_BITMAP_IN_USE) && !b->rest && !b->uncounted &&
+           (qcow2_bitmap_usable(b) || b->damage ||
+            (b->flags & QCOW2_BITMAP_AUTO));
+}
+
+/* Are there bitmaps that should be marked as in use, and cannot be? */
+static bool cannot_mark(const Qcow2State *s)
+{
+    const GPtrArray *dir = s->bitmap_dir;
+    bool any = dir && qcow2_bitmap_dir_unreadable(dir);
+
+    for (guint i = 0; dir && s->bitmap_dir_own == 0 && i < dir->len; i++) {
+        any |= must_mark(dir->pdata[i]);
+    }
+    return any;
+}
+
+/*
+ * Bitmaps that cannot be marked as in use, since the directory could not be
+ * read or its place is that of something else, are not trusted any more, even
+ * if it can be read later.
+ */
+static bool coroutine_mixed_fn distrust_all(BlockDriverState *bs,
+                                            Error **errp)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t old = s->autoclear;
+    int ret;
+
+    if (!s->autoclear || !cannot_mark(s)) {
+        return true;
+    }
+    s->autoclear = 0;
+    ret = qcow2_update_header(bs);
+    if (ret == 0) {
+        ret = qcow2_flush_file(bs);
+    }
+    if (ret < 0) {
+        s->autoclear = old; /* to be tried again */
+        error_setg_errno(errp, -ret, "Could not write the header");
+    }
+    return ret == 0;
 }
 
 /*
@@ -348,13 +556,10 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
     if (!make_sure(bs, errp)) {
         return false;
     }
-    if (!s->bitmaps.nb_bitmaps) {
+    if (!s->bitmap_dir_own) {
         return true;
     }
-    dir = qcow2_bitmap_dir_read(bs, errp);
-    if (!dir) {
-        return false;
-    }
+    dir = qcow2_bitmap_dir_read(bs);
     for (guint i = 0; i < dir->len; i++) {
         Qcow2Bitmap *b = dir->pdata[i];
 
@@ -368,17 +573,16 @@ bool coroutine_mixed_fn qcow2_mark_bitmaps_in_use(BlockDriverState *bs,
     }
     /* In place: only a flag differs, so that a torn write is harmless. */
     buf = qcow2_bitmap_dir_serialise(dir, &len);
-    if (len != s->bitmaps.dir_size) {
-        error_setg(errp, "Bitmap directory has an unexpected size");
-        return false;
-    }
+    len = MIN(len, s->bitmap_dir_own);
     ret = bdrv_pwrite_sync(bs->file, s->bitmaps.dir_offset, len, buf);
     if (ret < 0) {
         /* A read may show the mark although it is not durable. */
         s->bitmaps_unsure = true;
         error_setg_errno(errp, -ret, "Could not mark the bitmaps in use");
+        return false;
     }
-    return ret >= 0;
+    qcow2_bitmap_dir_written(s, dir);
+    return true;
 }
 
 typedef struct BeginCall {
@@ -397,6 +601,8 @@ static void coroutine_fn begin_entry(void *opaque)
     CO_MUTEX_GUARD(&s->lock);
     /* The notes first: a bitmap that is in use without one is lost. */
     call->ok = make_sure(call->bs, call->errp) &&
+               verify(call->bs, call->errp) &&
+               distrust_all(call->bs, call->errp) &&
                (call->name || qcow2_ahead_begin(call->bs, call->errp)) &&
                qcow2_mark_bitmaps_in_use(call->bs, call->name, call->errp);
 }
@@ -429,7 +635,8 @@ static void count_bitmaps(BlockDriverState *bs, GPtrArray *dir,
     *bytes = qcow2_bitmap_entry_size(strlen(name), 0);
     for (guint i = 0; i < dir->len; i++) {
         const Qcow2Bitmap *b = dir->pdata[i];
-        *bytes += qcow2_bitmap_entry_size(strlen(b->name), b->extra_size);
+        *bytes += b->raw_size ?: qcow2_bitmap_entry_size(strlen(b->name),
+                                                         b->extra_size);
     }
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
         const char *other = bdrv_dirty_bitmap_name(bitmap);
@@ -460,6 +667,9 @@ static bool check_new_bitmap(BlockDriverState *bs, const char *name,
     } else if (bits < QCOW2_MIN_BITMAP_GRANULARITY_BITS) {
         error_setg(errp, "Granularity is under minimum (%d bytes)",
                    1 << QCOW2_MIN_BITMAP_GRANULARITY_BITS);
+    } else if (disk_size == 0) {
+        error_setg(errp, "The disk has a size of 0, with which other programs "
+                   "could not open the image");
     } else if (DIV_ROUND_UP((uint64_t)disk_size, granularity) / 8 >
                QCOW2_MAX_BITMAP_BYTES) {
         error_setg(errp, "Too much space will be occupied by the bitmap. Use "
@@ -470,22 +680,35 @@ static bool check_new_bitmap(BlockDriverState *bs, const char *name,
     return false;
 }
 
+/* Has the image a bitmap of @name that is none of the one in memory? */
+static bool is_taken(const Qcow2State *s, GPtrArray *dir, const char *name)
+{
+    const Qcow2Bitmap *b = qcow2_bitmap_dir_find(dir, name);
+    const BdrvDirtyBitmap *bitmap =
+        bdrv_dirty_bitmap_find(qcow2_bitmap_owner(s), name);
+
+    return b && !(bitmap && is_older(s, b, bitmap));
+}
+
 bool qcow2_bitmaps_can_store(BdrvBitmapStore *store, const char *name,
                              uint64_t granularity, Error **errp)
 {
     Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
     BlockDriverState *bs = s->image;
-    g_autoptr(GPtrArray) dir = NULL;
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs);
     uint64_t count, bytes;
 
-    if (check_new_bitmap(bs, name, granularity, errp)) {
-        dir = qcow2_bitmap_dir_read(bs, errp);
+    if (!check_new_bitmap(bs, name, granularity, errp)) {
+        goto fail;
     }
-    if (!dir) {
+    if (s->bitmaps_raw || qcow2_bitmap_dir_unreadable(dir)) {
+        /* It would take the place of what is there. */
+        error_setg(errp, "The bitmaps in the image cannot be read; remove "
+                   "'%s' first", ((const Qcow2Bitmap *)dir->pdata[0])->name);
         goto fail;
     }
     count_bitmaps(bs, dir, name, &count, &bytes);
-    if (qcow2_bitmap_dir_find(dir, name)) {
+    if (is_taken(s, dir, name)) {
         error_setg(errp, "Bitmap with the same name is already stored");
         goto fail;
     }
@@ -506,6 +729,18 @@ fail:
     return false;
 }
 
+static bool any_persistent(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_persistent(bitmap)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * The disk cannot be resized with bitmaps that cannot follow.  What is cut off
  * may be lost before the size changes, so the bitmaps must have that range.
@@ -514,11 +749,11 @@ bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
                                           int64_t bytes, Error **errp)
 {
     Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
-    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(s->image, errp);
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(s->image);
     int64_t cut = store->bs->total_bytes - bytes;
     int ret;
 
-    for (guint i = 0; dir && i < dir->len; i++) {
+    for (guint i = 0; i < dir->len; i++) {
         const Qcow2Bitmap *b = dir->pdata[i];
         BdrvDirtyBitmap *bitmap = bdrv_dirty_bitmap_find(store->bs, b->name);
 
@@ -535,10 +770,15 @@ bool coroutine_fn qcow2_bitmaps_co_resize(BdrvBitmapStore *store,
             return false;
         }
     }
-    ret = dir && cut > 0 ? qcow2_ahead_co_write_intent(store, bytes, cut) : 0;
+    if (bytes == 0 && (dir->len || any_persistent(store->bs))) {
+        error_setg(errp, "Cannot resize qcow2 image to 0: other programs could "
+                   "not open it with bitmaps");
+        return false;
+    }
+    ret = cut > 0 ? qcow2_ahead_co_write_intent(store, bytes, cut) : 0;
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not store that the disk becomes "
                          "smaller");
     }
-    return dir && ret == 0;
+    return ret == 0;
 }
