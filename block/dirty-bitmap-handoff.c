@@ -34,7 +34,7 @@ HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap)
     HBitmap *old = bitmap->bits;
 
     g_assert(bitmap->successor);
-    bdrv_dirty_bitmap_set_left(bitmap, NULL);
+    bdrv_dirty_bitmap_set_left(bitmap, NULL, NULL);
     bdrv_dirty_bitmap_hide_successor(bitmap, true);
     bitmap->bits = g_steal_pointer(&bitmap->successor);
     bitmap->cut_end = bitmap->successor_cut_end;
@@ -49,7 +49,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bool merged;
 
     g_assert(successor);
-    bdrv_dirty_bitmap_set_left(bitmap, NULL);
+    bdrv_dirty_bitmap_set_left(bitmap, NULL, NULL);
     bdrv_dirty_bitmap_hide_successor(bitmap, false);
     merged = hbitmap_merge(bitmap->bits, successor, bitmap->bits);
     g_assert(merged); /* equal sizes: truncation resizes both */
@@ -57,6 +57,18 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_note_cut(bitmap, bitmap->successor_cut_end);
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_THAW);
     return bitmap;
+}
+
+int64_t bdrv_dirty_bitmap_trim_successor(BdrvDirtyBitmap *bitmap,
+                                         const HBitmap *keep)
+{
+    int64_t before = hbitmap_count(bitmap->successor), after;
+
+    hbitmap_keep_common(bitmap->successor, keep);
+    after = hbitmap_count(bitmap->successor);
+    bitmap->changes++;
+    bdrv_dirty_bitmap_mark_in_flight(bitmap);
+    return before - after;
 }
 
 bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap)

@@ -44,7 +44,13 @@ struct BdrvDirtyBitmap {
     uint64_t storing;    /* so many when the store began to store it */
     uint64_t stored;     /* ... and has done so: fewer: it is stale */
     HBitmap *left;       /* what a job has left of it; NULL: not known */
+    BdrvBitmapResume *resume;      /* that belongs to @bits; NULL: nothing */
+    BdrvBitmapResume *left_resume; /* ... and to @left */
+    BdrvBitmapResume *left_stored; /* ... and to a @left that was stored */
     bool stored_all;     /* what is stored of it says that all is dirty */
+    bool left_behind; /* it recorded when the node became inactive */
+    bool replaces_stored; /* what is stored, in use, under its name is older */
+    bool yields_to_stored; /* ... and newer if it is not in use */
     uint64_t seq; /* the list goes from the highest to the lowest */
     LIST_ENTRY(BdrvDirtyBitmap) list;
 };

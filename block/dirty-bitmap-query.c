@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-resume.h"
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
@@ -16,6 +17,7 @@ struct BdrvShownBits {
     const BdrvDirtyBitmap *of;
     uint64_t seq;
     LIST_ENTRY(BdrvShownBits) list;
+    bool records; /* what queries say of bits that are not of a bitmap */
 };
 
 /* --- bits without names --- */
@@ -34,9 +36,12 @@ static BdrvShownBits *show(BlockDriverState *bs, const HBitmap *bits,
 }
 
 BdrvShownBits *bdrv_dirty_bitmap_show_bits(BlockDriverState *bs,
-                                           const HBitmap *bits)
+                                           const HBitmap *bits, bool records)
 {
-    return show(bs, bits, NULL);
+    BdrvShownBits *shown = show(bs, bits, NULL);
+
+    shown->records = records;
+    return shown;
 }
 
 void bdrv_dirty_bitmap_hide_bits(BdrvShownBits *shown)
@@ -107,7 +112,8 @@ static BlockDirtyInfo *query_shown(const BdrvShownBits *shown)
 {
     BlockDirtyInfo *info = query_bits(shown->bits ?: shown->of->successor);
 
-    info->recording = shown->of && bdrv_dirty_bitmap_recording(shown->of);
+    info->recording = shown->of ? bdrv_dirty_bitmap_recording(shown->of)
+                                : shown->records;
     return info;
 }
 
@@ -122,6 +128,8 @@ static void query_safety(const BdrvDirtyBitmap *bitmap, BlockDirtyInfo *info)
 static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
 {
     BlockDirtyInfo *info = query_bits(bitmap->bits);
+    const BdrvBitmapResume *resume = bitmap->left
+        ? bitmap->left_stored : bdrv_dirty_bitmap_resume(bitmap);
 
     info->name = g_strdup(bitmap->name);
     info->recording = bdrv_dirty_bitmap_recording(bitmap);
@@ -133,6 +141,10 @@ static BlockDirtyInfo *query_bitmap(const BdrvDirtyBitmap *bitmap)
     info->inconsistent_reason = bitmap->reason;
     if (bitmap->kept && !bdrv_dirty_bitmap_stale(bitmap)) {
         query_safety(bitmap, info);
+    }
+    if (resume && (bitmap->persistent || resume->loaded)) {
+        info->resumable = bdrv_bitmap_resume_query(resume);
+        info->resumable->target_required &= !bdrv_dirty_bitmap_full(bitmap);
     }
     return info;
 }

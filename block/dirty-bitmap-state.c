@@ -133,6 +133,7 @@ static const unsigned allowed[BDRV_BITMAP_OP__MAX] = {
     [BDRV_BITMAP_OP_JOB] = IDLE,
     [BDRV_BITMAP_OP_JOB_READ] = READABLE,
     [BDRV_BITMAP_OP_EXPORT] = READABLE,
+    [BDRV_BITMAP_OP_MIGRATE] = IDLE,
     [BDRV_BITMAP_OP_HASH] = (1u << S(_MAX)) - 1, /* reading is harmless */
 };
 
@@ -238,6 +239,21 @@ void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap,
     bitmap->reason = reason;
     bdrv_dirty_bitmap_event(bitmap, BDRV_BITMAP_EVENT_BREAK);
     hbitmap_reset_all(bitmap->bits);
+    bdrv_dirty_bitmap_set_resume(bitmap, NULL);
+}
+
+void bdrv_dirty_bitmap_distrust(BdrvDirtyBitmap *bitmap,
+                                BitmapInconsistency reason)
+{
+    bool readonly = bdrv_dirty_bitmap_readonly(bitmap);
+
+    if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
+        bitmap->reason = reason;
+        return;
+    }
+    bdrv_dirty_bitmap_set_readonly(bitmap, false);
+    bdrv_dirty_bitmap_set_inconsistent(bitmap, reason);
+    bdrv_dirty_bitmap_set_readonly(bitmap, readonly);
 }
 
 /* --- persistence, which is no part of the state --- */

@@ -2,6 +2,8 @@
 /* Persistent bitmaps: when the store of a node is called. */
 #include "qemu/osdep.h"
 
+#include "block/activate.h"
+#include "block/bitmap-resume.h"
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
@@ -59,7 +61,8 @@ bool coroutine_mixed_fn bdrv_bitmap_store_load(BlockDriverState *bs,
 {
     BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
-    return !store || store->ops->load(store, errp);
+    /* Those of an inactive node change in another process. */
+    return !store || bdrv_is_inactive(bs) || store->ops->load(store, errp);
 }
 
 /* What could not be kept safe is tried again. */
@@ -249,15 +252,23 @@ void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale)
     bitmap->changes += stale;
 }
 
-void bdrv_dirty_bitmap_give_up(BdrvDirtyBitmap *bitmap, const char *reason)
+static void tell_unsafe(const BdrvDirtyBitmap *bitmap, const char *reason)
 {
-    bdrv_dirty_bitmap_set_kept(bitmap, false);
-    bitmap->given_up = true;
-    warn_report("Bitmap '%s' of node '%s' would not survive a crash: %s",
-                bitmap->name, bitmap->bs->node_name, reason);
     if (bdrv_event_hooks.bitmap_unsafe) {
         bdrv_event_hooks.bitmap_unsafe(bitmap->bs, bitmap->name, reason);
     }
+}
+
+void bdrv_dirty_bitmap_give_up(BdrvDirtyBitmap *bitmap, const char *reason,
+                               bool warn)
+{
+    bdrv_dirty_bitmap_set_kept(bitmap, false);
+    bitmap->given_up = true;
+    if (warn) {
+        warn_report("Bitmap '%s' of node '%s' would not survive a crash: %s",
+                    bitmap->name, bitmap->bs->node_name, reason);
+    }
+    tell_unsafe(bitmap, reason);
 }
 
 bool bdrv_dirty_bitmap_kept(const BdrvDirtyBitmap *bitmap)
@@ -315,13 +326,20 @@ void coroutine_mixed_fn bdrv_bitmap_store_sync_report(BlockDriverState *bs)
     }
 }
 
-void bdrv_bitmap_store_sync_all(void)
+bool bdrv_bitmap_store_sync_all(Error **errp)
 {
     BlockDriverState *bs = NULL;
+    bool ok = true;
 
     while ((bs = bdrv_next_node(bs))) {
-        bdrv_bitmap_store_sync_report(bs);
+        Error *err = NULL;
+
+        if (!bdrv_bitmap_store_sync(bs, &err)) {
+            error_propagate(ok ? errp : NULL, err);
+            ok = false;
+        }
     }
+    return ok;
 }
 
 static int64_t count_clean(const HBitmap *bits, int64_t start, int64_t end)
@@ -422,12 +440,43 @@ void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all)
     bitmap->stored_all = all;
 }
 
-void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left)
+void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left,
+                                BdrvBitmapResume *resume)
 {
-    g_assert(!left || bitmap->successor);
+    g_assert(left ? bitmap->successor != NULL : !resume);
     bitmap->changes += left || bitmap->left;
     hbitmap_free(bitmap->left);
     bitmap->left = left;
+    bdrv_bitmap_resume_free(bitmap->left_resume);
+    bitmap->left_resume = resume;
+    if (!left) {
+        g_clear_pointer(&bitmap->left_stored, bdrv_bitmap_resume_free);
+    }
+}
+
+void bdrv_dirty_bitmap_left_stored(BdrvDirtyBitmap *bitmap)
+{
+    if (bitmap->kept && !bdrv_dirty_bitmap_stale(bitmap)) {
+        bdrv_bitmap_resume_free(bitmap->left_stored);
+        bitmap->left_stored = bdrv_bitmap_resume_copy(bitmap->left_resume);
+    }
+}
+
+void bdrv_dirty_bitmap_set_resume(BdrvDirtyBitmap *bitmap,
+                                  BdrvBitmapResume *resume)
+{
+    bitmap->changes += resume || bitmap->resume;
+    bdrv_bitmap_resume_free(bitmap->resume);
+    bitmap->resume = resume;
+}
+
+const BdrvBitmapResume *
+bdrv_dirty_bitmap_resume(const BdrvDirtyBitmap *bitmap)
+{
+    if (bitmap->left) {
+        return bitmap->left_resume;
+    }
+    return bitmap->stored_all ? NULL : bitmap->resume;
 }
 
 bool bdrv_dirty_bitmap_stored_all(const BdrvDirtyBitmap *bitmap)
@@ -455,6 +504,22 @@ bool bdrv_dirty_bitmap_kept_cover(BlockDriverState *bs, int64_t offset,
 
 /* --- the life of the node --- */
 
+/* What is kept is as after a crash: it goes on.  Anything lost? */
+static bool tell_lost(BlockDriverState *bs, const char *reason)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+    bool any = false;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        if (bdrv_dirty_bitmap_to_store(bitmap) &&
+            (!bitmap->kept || bdrv_dirty_bitmap_stale(bitmap))) {
+            tell_unsafe(bitmap, reason);
+            any = true;
+        }
+    }
+    return any;
+}
+
 void bdrv_bitmap_store_close(BlockDriverState *bs)
 {
     BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
@@ -462,8 +527,12 @@ void bdrv_bitmap_store_close(BlockDriverState *bs)
 
     if (store && (store->begun || store->owed) &&
         !bdrv_bitmap_store_save(bs, NULL, true, &err)) {
-        error_prepend(&err, "Lost persistent bitmaps during inactivation "
-                      "of node '%s': ", bs->node_name);
+        error_prepend(&err, tell_lost(bs, error_get_pretty(err))
+                      ? "Lost persistent bitmaps during inactivation of node "
+                        "'%s': "
+                      : "The persistent bitmaps of node '%s' are as after a "
+                        "crash, since they were not stored at its end: ",
+                      bs->node_name);
         bdrv_close_error(bs, err);
     }
     bdrv_bitmap_store_detach(bs);
@@ -577,6 +646,11 @@ bool bdrv_can_store_dirty_bitmap(BlockDriverState *bs, const char *name,
 {
     BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
 
+    if (bdrv_is_inactive(bs)) {
+        error_setg(errp, "Can't store persistent bitmaps to %s: node is "
+                   "inactive", bdrv_get_device_or_node_name(bs));
+        return false;
+    }
     if (!store) {
         no_store(bs, errp);
         return false;

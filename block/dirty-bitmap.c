@@ -2,6 +2,7 @@
 /* The dirty bitmap object: life, marking, merging, facts. */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-resume.h"
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
@@ -67,9 +68,9 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
     bitmap->seq = ++bdrv_node(bs)->bitmaps.seq;
     bitmap->state = BDRV_BITMAP_ACTIVE;
     bdrv_node(bs)->bitmaps.recording++;
-    if (bdrv_node(bs)->bitmaps.store) {
-        bitmap->safety = bdrv_node(bs)->bitmaps.store->safety;
-    }
+    /* An inactive node may get its store when it is activated. */
+    bitmap->safety = bdrv_node(bs)->bitmaps.store
+        ? bdrv_node(bs)->bitmaps.store->safety : bdrv_bitmap_default_safety();
     LIST_INSERT_HEAD(&bdrv_node(bs)->bitmaps.list, bitmap, list);
     return bitmap;
 }
@@ -85,6 +86,7 @@ void bdrv_dirty_bitmap_release(BdrvDirtyBitmap *bitmap)
     }
     LIST_REMOVE(bitmap, list);
     hbitmap_free(bitmap->bits);
+    bdrv_bitmap_resume_free(bitmap->resume);
     g_free(bitmap->name);
     g_free(bitmap);
 }
@@ -183,6 +185,11 @@ int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap)
     return count;
 }
 
+bool bdrv_dirty_bitmap_full(const BdrvDirtyBitmap *bitmap)
+{
+    return hbitmap_count(bitmap->bits) == hbitmap_size(bitmap->bits);
+}
+
 const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap)
 {
     return bitmap->bits;
@@ -216,15 +223,17 @@ void bdrv_dirty_bitmap_note_cut(BdrvDirtyBitmap *bitmap, int64_t end)
 struct BdrvBitmapBackup {
     HBitmap *bits;
     int64_t cut_end;
+    BdrvBitmapResume *resume;
 };
 
-/* Puts @bits without a cut_end into @bitmap; returns the former bits. */
+/* Puts @bits, with nothing beside them, into @bitmap; returns the former. */
 static BdrvBitmapBackup *exchange(BdrvDirtyBitmap *bitmap, HBitmap *bits)
 {
     BdrvBitmapBackup *old = g_new(BdrvBitmapBackup, 1);
 
     old->bits = bitmap->bits;
     old->cut_end = bitmap->cut_end;
+    old->resume = g_steal_pointer(&bitmap->resume);
     bitmap->bits = bits;
     bitmap->cut_end = 0;
     bitmap->changes++;
@@ -242,6 +251,7 @@ void bdrv_dirty_bitmap_clear(BdrvDirtyBitmap *bitmap)
 {
     hbitmap_reset_all(bitmap->bits);
     bitmap->cut_end = 0;
+    bdrv_dirty_bitmap_set_resume(bitmap, NULL);
     bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
 }
@@ -269,6 +279,7 @@ void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&backup->bits);
     bitmap->cut_end = backup->cut_end;
+    bdrv_dirty_bitmap_set_resume(bitmap, g_steal_pointer(&backup->resume));
     bitmap->changes++;
     bdrv_dirty_bitmap_mark_in_flight(bitmap);
     bdrv_bitmap_backup_free(backup);
@@ -278,6 +289,7 @@ void bdrv_bitmap_backup_free(BdrvBitmapBackup *backup)
 {
     if (backup) {
         hbitmap_free(backup->bits);
+        bdrv_bitmap_resume_free(backup->resume);
         g_free(backup);
     }
 }
@@ -321,6 +333,11 @@ bool bdrv_dirty_bitmap_merge(BdrvDirtyBitmap *dest, const BdrvDirtyBitmap *src,
         }
         *backup = exchange(dest, bits);
         dest->cut_end = cut_end;
+        dest->resume = bdrv_bitmap_resume_copy((*backup)->resume);
+    }
+    if (hbitmap_empty(dest->bits) && !dest->resume) {
+        /* It becomes a copy, which says as little without that target. */
+        dest->resume = bdrv_bitmap_resume_copy(src->resume);
     }
     dest->changes++;
     hbitmap_merge(dest->bits, src->bits, dest->bits);
@@ -381,7 +398,7 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
         }
         bitmap->changes += bdrv_dirty_bitmap_size(bitmap) != bytes;
         bdrv_dirty_bitmap_resize_bits(bitmap->bits, &bitmap->cut_end, bytes);
-        bdrv_dirty_bitmap_set_left(bitmap, NULL);
+        bdrv_dirty_bitmap_set_left(bitmap, NULL, NULL);
         if (bitmap->successor) {
             bdrv_dirty_bitmap_resize_bits(bitmap->successor,
                                           &bitmap->successor_cut_end, bytes);

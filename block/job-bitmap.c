@@ -23,9 +23,11 @@
  * is reclaimed, and else all becomes dirty.
  */
 #include "qemu/osdep.h"
+#include "block/bitmap-resume.h"
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap.h"
 #include "block/job-bitmap.h"
+#include "qemu/aio.h"
 
 /* Determines the mode; fails if sync, bitmap and bitmap-mode do not fit. */
 static bool check_modes(const JobBitmapParams *p, BitmapSyncMode *mode,
@@ -101,6 +103,8 @@ bool job_bitmap_find(JobBitmap *b, BlockDriverState *source,
     b->selects = p->sync == MIRROR_SYNC_MODE_BITMAP ||
                  p->sync == MIRROR_SYNC_MODE_INCREMENTAL;
     b->read_only = bdrv_dirty_bitmap_readonly(b->bitmap);
+    b->allow_other_target = p->allow_other_target;
+    b->interval_ns = p->checkpoint_ms * INT64_C(1000000);
     return check_given(p, errp) &&
            bdrv_dirty_bitmap_check(b->bitmap, BDRV_BITMAP_OP_JOB_READ, errp) &&
            check_use(p, errp);
@@ -136,44 +140,46 @@ bool job_bitmap_freeze(JobBitmap *b, Error **errp)
     return true;
 }
 
-/* Marks the part of [@offset, @offset + @bytes) that is set in @bits. */
-static void mark_common(BdrvDirtyBitmap *bitmap, const HBitmap *bits,
-                        int64_t offset, int64_t bytes)
+/*
+ * What is to be remembered if @own is what is left of what was to be copied;
+ * the caller's.
+ */
+static BdrvBitmapResume *remembered(const JobBitmap *b, const HBitmap *own)
 {
-    int64_t end = offset + bytes, area, n;
+    int64_t left = hbitmap_count(own), copied = b->asked - left;
+    BdrvBitmapResume *r;
 
-    while (hbitmap_next_dirty_area(bits, offset, end, INT64_MAX, &area, &n)) {
-        bdrv_dirty_bitmap_set(bitmap, area, n);
-        offset = area + n;
+    if (b->selects) {
+        copied += b->trimmed;
     }
-}
-
-/* Marks what is set in both: bits that were to be copied and are not. */
-static void mark_left(BdrvDirtyBitmap *bitmap, const HBitmap *asked,
-                      const HBitmap *left)
-{
-    int64_t size = hbitmap_size(left), offset = 0, area, n;
-
-    while (hbitmap_next_dirty_area(left, offset, size, INT64_MAX, &area,
-                                   &n)) {
-        mark_common(bitmap, asked, area, n);
-        offset = area + n;
+    if (!b->resume || copied <= 0) {
+        /* Nothing was taken off; what earlier jobs took still is. */
+        return bdrv_bitmap_resume_copy(b->earlier);
     }
+    r = bdrv_bitmap_resume_copy(b->resume);
+    r->copied = b->carried + copied;
+    r->total = b->carried + copied + left;
+    return r;
 }
 
 static void abdicate(JobBitmap *b, const HBitmap *left)
 {
     int64_t cut_end = bdrv_dirty_bitmap_cut_end(b->bitmap);
     g_autoptr(HBitmap) before = bdrv_dirty_bitmap_abdicate(b->bitmap);
+    BdrvBitmapResume *r = NULL;
 
     if (left && b->selects) {
-        mark_left(b->bitmap, before, left);
+        hbitmap_keep_common(before, left);
+        bdrv_dirty_bitmap_merge_bits(b->bitmap, before);
+        r = remembered(b, before);
     } else if (left) {
         bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
+        r = remembered(b, left);
     }
     if (left) {
         bdrv_dirty_bitmap_note_cut(b->bitmap, cut_end);
     }
+    bdrv_dirty_bitmap_set_resume(b->bitmap, r);
 }
 
 /* What became of it is stored before the job is over. */
@@ -181,6 +187,9 @@ static void end(JobBitmap *b)
 {
     BdrvDirtyBitmap *bitmap = g_steal_pointer(&b->bitmap);
 
+    g_clear_pointer(&b->resume, bdrv_bitmap_resume_free);
+    g_clear_pointer(&b->earlier, bdrv_bitmap_resume_free);
+    b->target = NULL;
     bdrv_dirty_bitmap_store_all(bitmap, false);
     bdrv_bitmap_store_sync_report(bdrv_dirty_bitmap_bs(bitmap));
 }
@@ -206,31 +215,107 @@ void job_bitmap_finish(JobBitmap *b, bool success, const HBitmap *left)
     }
 }
 
-/* Clears the granules of @bits in which nothing of @left is set. */
-static void keep_common(HBitmap *bits, const HBitmap *left)
-{
-    int64_t size = hbitmap_size(left), granularity = hbitmap_granularity(bits);
-    int64_t start, end, n;
+/* --- the target is remembered --- */
 
-    for (int64_t at = 0; at < size; at += n) {
-        if (hbitmap_status(left, at, size - at, &n)) {
-            continue;
-        }
-        start = ROUND_UP(at, granularity);
-        end = at + n == size ? size : ROUND_DOWN(at + n, granularity);
-        if (start < end) {
-            hbitmap_reset(bits, start, end - start);
-        }
+bool job_bitmap_check_target(const JobBitmap *b, BlockDriverState *target,
+                             Error **errp)
+{
+    const BdrvBitmapResume *r = b->selects
+        ? bdrv_dirty_bitmap_resume(b->bitmap) : NULL;
+    const char *name;
+
+    if (!r || b->allow_other_target ||
+        (target && bdrv_bitmap_resume_fits(r, target)) ||
+        bdrv_dirty_bitmap_full(b->bitmap)) {
+        return true;
+    }
+    name = bdrv_dirty_bitmap_name(b->bitmap);
+    if (!r->loaded) {
+        warn_report("Bitmap '%s' has only what job '%s' did not copy to '%s', "
+                    "and now another target is given", name, r->job_id,
+                    r->target);
+        return true;
+    }
+    /* In the text itself: clients of QMP do not see hints. */
+    if (!r->copied) {
+        error_setg(errp, "Bitmap '%s' has only what a job did not copy, and "
+                   "the image had no room to record where the rest is: use "
+                   "sync 'full', or 'allow-other-target' if this target has it",
+                   name);
+    } else {
+        error_setg(errp, "Bitmap '%s' has only what job '%s' did not copy to "
+                   "'%s' (%d %% are there): use that target, an image above "
+                   "it, or sync 'full', or 'allow-other-target' if this one "
+                   "has the same data", name, r->job_id, r->target,
+                   bdrv_bitmap_resume_percent(r));
+    }
+    return false;
+}
+
+void job_bitmap_remember(JobBitmap *b, BlockDriverState *target,
+                         const char *job_id)
+{
+    const BdrvBitmapResume *r;
+
+    if (!b->bitmap || b->mode != BITMAP_SYNC_MODE_ALWAYS ||
+        !bdrv_dirty_bitmap_persistent(b->bitmap)) {
+        return;
+    }
+    b->target = target;
+    b->resume = bdrv_bitmap_resume_new(target, job_id);
+    b->next_ns = aio_now_ns() + b->interval_ns;
+    b->asked = bdrv_dirty_bitmap_size(b->bitmap);
+    if (!b->selects) {
+        return;
+    }
+    b->asked = hbitmap_count(job_bitmap_bits(b));
+    r = bdrv_dirty_bitmap_resume(b->bitmap);
+    b->earlier = bdrv_bitmap_resume_copy(r);
+    if (r && (b->allow_other_target || bdrv_bitmap_resume_fits(r, target))) {
+        b->carried = r->copied;
     }
 }
 
+/* --- checkpoints --- */
+
+uint64_t job_bitmap_checkpoint_bytes = 256 * MiB;
+unsigned job_bitmap_checkpoint_share = 20;
+
 bool job_bitmap_has_checkpoints(const JobBitmap *b)
 {
-    return b->bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS &&
+    return b->bitmap && b->mode == BITMAP_SYNC_MODE_ALWAYS && b->interval_ns &&
            bdrv_dirty_bitmap_kept(b->bitmap);
 }
 
-void coroutine_fn job_bitmap_checkpoint(JobBitmap *b, const HBitmap *left)
+bool job_bitmap_checkpoint_due(const JobBitmap *b, uint64_t copied)
+{
+    int64_t now = aio_now_ns();
+
+    return job_bitmap_has_checkpoints(b) &&
+           (now >= b->next_ns ||
+            (copied - b->copied >= job_bitmap_checkpoint_bytes &&
+             now >= b->soon_ns));
+}
+
+void job_bitmap_before_flush(JobBitmap *b)
+{
+    b->begun_ns = aio_now_ns();
+    if (b->resume) {
+        b->resume->file_bytes = bdrv_target_file_bytes(b->target);
+    }
+}
+
+static void pace(JobBitmap *b, uint64_t copied)
+{
+    int64_t now = aio_now_ns();
+
+    b->copied = copied;
+    b->soon_ns = now + (now - b->begun_ns) * job_bitmap_checkpoint_share;
+    b->next_ns = MAX(b->soon_ns, now + b->interval_ns);
+}
+
+static void coroutine_fn checkpoint(JobBitmap *b, const HBitmap *left,
+                                    bool copies_writes)
 {
     const HBitmap *bits = job_bitmap_bits(b);
     HBitmap *own = b->selects ? hbitmap_copy(bits)
@@ -241,17 +326,39 @@ void coroutine_fn job_bitmap_checkpoint(JobBitmap *b, const HBitmap *left)
         return; /* less is known after a crash */
     }
     if (b->selects) {
-        keep_common(own, left);
+        hbitmap_keep_common(own, left);
     } else {
         hbitmap_merge(own, left, own);
     }
-    bdrv_dirty_bitmap_set_left(b->bitmap, own);
+    if (copies_writes) {
+        b->trimmed += bdrv_dirty_bitmap_trim_successor(b->bitmap, left);
+    }
+    bdrv_dirty_bitmap_set_left(b->bitmap, own, remembered(b, own));
     bdrv_bitmap_store_sync_report(bdrv_dirty_bitmap_bs(b->bitmap));
+    bdrv_dirty_bitmap_left_stored(b->bitmap);
 }
+
+void coroutine_fn job_bitmap_checkpoint(JobBitmap *b, const HBitmap *left,
+                                        uint64_t copied)
+{
+    checkpoint(b, left, false);
+    pace(b, copied);
+}
+
+void coroutine_fn job_bitmap_checkpoint_mirror(JobBitmap *b,
+                                               const HBitmap *left,
+                                               uint64_t copied)
+{
+    checkpoint(b, left, true);
+    pace(b, copied);
+}
+
+/* --- the end --- */
 
 static void mark_all(BdrvDirtyBitmap *bitmap)
 {
     bdrv_dirty_bitmap_set(bitmap, 0, bdrv_dirty_bitmap_size(bitmap));
+    bdrv_dirty_bitmap_set_resume(bitmap, NULL); /* nothing is taken off */
 }
 
 void job_bitmap_lose(JobBitmap *b)
@@ -275,7 +382,7 @@ static void leave_differing(JobBitmap *b, const HBitmap *left)
     bool more = !b->selects || !bdrv_dirty_bitmap_recording(b->bitmap);
 
     if (left) {
-        keep_common(bdrv_dirty_bitmap_bits(b->bitmap), left);
+        hbitmap_keep_common(bdrv_dirty_bitmap_bits(b->bitmap), left);
     }
     if (more && left) {
         bdrv_dirty_bitmap_merge_bits(b->bitmap, left);
@@ -284,10 +391,30 @@ static void leave_differing(JobBitmap *b, const HBitmap *left)
     }
 }
 
+/* Before the bits get those of the successor. */
+static BdrvBitmapResume *remembered_of_mirror(JobBitmap *b,
+                                              const HBitmap *left)
+{
+    g_autoptr(HBitmap) own = b->selects ? hbitmap_copy(job_bitmap_bits(b))
+                                        : NULL;
+
+    b->trimmed += bdrv_dirty_bitmap_trim_successor(b->bitmap, left);
+    if (own) {
+        hbitmap_keep_common(own, left);
+    }
+    return remembered(b, own ?: left);
+}
+
 void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
 {
+    bool leaves = !success && b->mode == BITMAP_SYNC_MODE_ALWAYS;
+    BdrvBitmapResume *r = NULL;
+
     if (!b->bitmap) {
         return;
+    }
+    if (leaves && left) {
+        r = remembered_of_mirror(b, left); /* it is not read-only */
     }
     if (b->read_only) {
         bdrv_dirty_bitmap_set_busy(b->bitmap, false);
@@ -298,8 +425,11 @@ void job_bitmap_finish_mirror(JobBitmap *b, bool success, const HBitmap *left)
         /* as it was, and the writes since */
     } else if (success) {
         bdrv_dirty_bitmap_clear(b->bitmap);
-    } else if (b->mode == BITMAP_SYNC_MODE_ALWAYS) {
+    } else if (leaves) {
         leave_differing(b, left);
+    }
+    if (leaves && left) {
+        bdrv_dirty_bitmap_set_resume(b->bitmap, r);
     }
     end(b);
 }

@@ -29,6 +29,7 @@
 
 #include <sys/sysmacros.h>
 
+#include "block/activate.h"
 #include "block/bitmap-store.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -105,9 +106,8 @@ static int distrust(BlockDriverState *bs, bool mark,
     int count = 0;
 
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        bool readonly = bdrv_dirty_bitmap_readonly(bitmap);
-
         if (!bdrv_dirty_bitmap_persistent(bitmap) ||
+            !bdrv_dirty_bitmap_was_loaded(bitmap) ||
             bdrv_dirty_bitmap_inconsistent(bitmap)) {
             continue;
         }
@@ -116,9 +116,7 @@ static int distrust(BlockDriverState *bs, bool mark,
         }
         count++;
         if (mark) {
-            bdrv_dirty_bitmap_set_readonly(bitmap, false);
-            bdrv_dirty_bitmap_set_inconsistent(bitmap, reason);
-            bdrv_dirty_bitmap_set_readonly(bitmap, readonly);
+            bdrv_dirty_bitmap_distrust(bitmap, reason);
         }
     }
     return count;
@@ -427,7 +425,8 @@ static int coroutine_fn tracked_co_truncate(BlockDriverState *bs,
                                             Error **errp)
 {
     TrackedState *s = bs->opaque;
-    BdrvBitmapDisk step = { .from = bs->total_bytes, .to = offset };
+    int64_t bytes = ROUND_UP(offset, BDRV_SECTOR_SIZE);
+    BdrvBitmapDisk step = { .from = bs->total_bytes, .to = bytes };
     Error *err = NULL;
     int ret = 0;
 
@@ -439,8 +438,8 @@ static int coroutine_fn tracked_co_truncate(BlockDriverState *bs,
         return -EIO;
     }
     s->resizing = true;
-    if (offset > s->image->total_bytes) {
-        ret = resize_image(s, offset, errp);
+    if (bytes > s->image->total_bytes) {
+        ret = resize_image(s, bytes, errp);
     }
     if (ret == 0) {
         ret = bdrv_co_truncate(bs->file, offset, exact, prealloc, flags, errp);
@@ -545,6 +544,7 @@ static bool check_empty(BlockDriverState *image, Error **errp)
 static bool take_store(BlockDriverState *bs, Error **errp)
 {
     TrackedState *s = bs->opaque;
+    BdrvDirtyBitmap *bitmap = NULL;
 
     if (!bdrv_bitmap_store_move(s->image, bs, errp)) {
         return false;
@@ -552,6 +552,10 @@ static bool take_store(BlockDriverState *bs, Error **errp)
     s->store.ops = &store_ops;
     s->inner = bdrv_bitmap_store_attach(bs, &s->store);
     s->store.safety = s->inner->safety;
+    /* Those that came with a machine while the node was inactive. */
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        bdrv_dirty_bitmap_set_safety(bitmap, s->store.safety);
+    }
     return true;
 }
 
@@ -586,7 +590,7 @@ static int tracked_open(BlockDriverState *bs, const BlockdevOptions *options,
     if (!open_children(bs, options, errp)) {
         return -EINVAL;
     }
-    if (flags & BDRV_O_NO_IO) {
+    if ((flags & BDRV_O_NO_IO) || bdrv_is_inactive(bs)) {
         return 0;
     }
     if (!check_empty(((TrackedState *)bs->opaque)->image, errp) ||
@@ -595,7 +599,7 @@ static int tracked_open(BlockDriverState *bs, const BlockdevOptions *options,
     }
     if (!bdrv_bitmap_store_load(bs, errp) ||
         (!bs->read_only && !bdrv_bitmap_store_begin(bs, NULL, errp))) {
-        bdrv_dirty_bitmap_release_all(bs);
+        bdrv_dirty_bitmap_release_loaded(bs);
         bdrv_bitmap_store_detach(bs);
         return -EINVAL;
     }
@@ -649,6 +653,7 @@ const BlockDriver bdrv_tracked = {
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
     .open = tracked_open,
+    .reload = bdrv_reload_image,
     .child_perm = tracked_child_perm,
     .child_change = tracked_child_change,
     .co_truncate = tracked_co_truncate,

@@ -214,8 +214,9 @@ bool coroutine_mixed_fn bdrv_bitmap_store_sync(BlockDriverState *bs,
                                                Error **errp);
 /* The same; reports the error. */
 void coroutine_mixed_fn bdrv_bitmap_store_sync_report(BlockDriverState *bs);
-/* The same for all nodes; main thread. */
-void bdrv_bitmap_store_sync_all(void);
+/* The same for all nodes, one after the other, also if it fails for one; main
+ * thread. */
+bool bdrv_bitmap_store_sync_all(Error **errp);
 
 /* --- for the core --- */
 
@@ -234,8 +235,57 @@ bool bdrv_bitmap_store_reopen_tran(BlockDriverState *bs, Transaction *tran,
  */
 void bdrv_bitmap_store_reopened(BlockDriverState *bs);
 
+/* --- images that change hands (block/dirty-bitmap-handover.c) --- */
+
+/* Before locks of @nodes are released, with all written back: notes the state
+ * of their files, if a bitmap needs that. */
+void bdrv_bitmap_note_storage(const GPtrArray *nodes);
+/* @bs is inactive now: persistent bitmaps, which are stored, are forgotten, and
+ * its store is detached. */
+void bdrv_bitmap_hand_over(BlockDriverState *bs);
+/*
+ * @bs becomes active, with its locks, and nothing was written yet.  Bitmaps
+ * that stayed in memory, and recorded, become dirty as a whole unless no other
+ * process has changed the files.
+ */
+void bdrv_bitmap_take_over(BlockDriverState *bs);
+/* @bs has become active: bitmaps that were left in its image, see below, are
+ * persistent again. */
+void bdrv_bitmap_activated(BlockDriverState *bs);
+/*
+ * @bitmap, which is persistent and goes to another process by other means, is
+ * transient from now on; what is stored of it stays, up to date and in use, so
+ * that a process that finds the image after a crash has it, or finds it to be
+ * inconsistent.  The next write, by whomever, invalidates it.
+ */
+bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, Error **errp);
+/* It is persistent again, in the place of what was left.  False with an error
+ * to report: it is not stored, or not kept safe, until that is tried again. */
+bool bdrv_dirty_bitmap_store_again(BdrvDirtyBitmap *bitmap, Error **errp);
+/*
+ * @bitmap came from another process, and what the image has under its name, in
+ * use, is the same one, but older: it is not loaded.  Without that an image
+ * that has a bitmap of the same name cannot be activated.
+ */
+void bdrv_dirty_bitmap_set_replaces_stored(BdrvDirtyBitmap *bitmap,
+                                           bool replaces);
+
 /* --- for implementations --- */
 
+/* For a driver whose open failed: releases the bitmaps that it has loaded. */
+void bdrv_dirty_bitmap_release_loaded(BlockDriverState *bs);
+/* While a node is activated: was @bitmap loaded from the image, rather than in
+ * memory before?  At other times true. */
+bool bdrv_dirty_bitmap_was_loaded(const BdrvDirtyBitmap *bitmap);
+/*
+ * While loading: @bitmap, which is in memory already, is the current one; the
+ * stored one of its name is out of date if it is in use.  False: they only have
+ * the same name.
+ */
+bool bdrv_dirty_bitmap_replaces_stored(const BdrvDirtyBitmap *bitmap);
+/* While loading: the same, and if the stored one is not in use, then another
+ * process had it since, and has stored it: @bitmap is to be released. */
+bool bdrv_dirty_bitmap_yields_to_stored(const BdrvDirtyBitmap *bitmap);
 /* Is it to be stored: named, persistent, consistent and not used by a job? */
 bool bdrv_dirty_bitmap_to_store(const BdrvDirtyBitmap *bitmap);
 /*
@@ -251,8 +301,10 @@ void bdrv_dirty_bitmap_set_kept(BdrvDirtyBitmap *bitmap, bool kept);
 bool bdrv_dirty_bitmap_await_kept(BdrvDirtyBitmap *bitmap);
 /* Its bits are being stored: changes from now on are not among them. */
 void bdrv_dirty_bitmap_storing(BdrvDirtyBitmap *bitmap);
-/* The store cannot keep it safe until begin() for all; tells users. */
-void bdrv_dirty_bitmap_give_up(BdrvDirtyBitmap *bitmap, const char *reason);
+/* The store cannot keep it safe until begin() for all; sends an event, and logs
+ * it if @warn. */
+void bdrv_dirty_bitmap_give_up(BdrvDirtyBitmap *bitmap, const char *reason,
+                               bool warn);
 /* For loading: whether the stored bits are not those of @bitmap. */
 void bdrv_dirty_bitmap_set_stale(BdrvDirtyBitmap *bitmap, bool stale);
 bool bdrv_dirty_bitmap_kept(const BdrvDirtyBitmap *bitmap);

@@ -85,6 +85,7 @@ typedef enum BdrvBitmapOp {
     BDRV_BITMAP_OP_JOB_READ,   /* a job that only reads it (mode never) */
     BDRV_BITMAP_OP_EXPORT,
     BDRV_BITMAP_OP_HASH,
+    BDRV_BITMAP_OP_MIGRATE,
     BDRV_BITMAP_OP__MAX,
 } BdrvBitmapOp;
 
@@ -125,6 +126,8 @@ int64_t bdrv_dirty_bitmap_size(const BdrvDirtyBitmap *bitmap);
 uint64_t bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
 /* Dirty granules * granularity; of a frozen one: without the successor's. */
 int64_t bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
+/* All of it is dirty. */
+bool bdrv_dirty_bitmap_full(const BdrvDirtyBitmap *bitmap);
 /*
  * The largest size from which the disk was shrunk since the bitmap began (was
  * created, cleared or handed over); 0: it did not shrink, or is as large again.
@@ -151,11 +154,12 @@ const HBitmap *bdrv_dirty_bitmap_hbitmap(const BdrvDirtyBitmap *bitmap);
  */
 BlockDirtyInfoList *bdrv_dirty_bitmap_query(BlockDriverState *bs);
 /*
- * Makes queries of @bs report @bits as a bitmap that has no name and does not
- * record.  The caller keeps @bits and hides them before it frees them.
+ * Makes queries of @bs report @bits as a bitmap that has no name; @records: as
+ * one that records.  The caller keeps @bits and hides them before it frees
+ * them.
  */
 BdrvShownBits *bdrv_dirty_bitmap_show_bits(BlockDriverState *bs,
-                                           const HBitmap *bits);
+                                           const HBitmap *bits, bool records);
 /* @shown may be NULL; its node may have been closed. */
 void bdrv_dirty_bitmap_hide_bits(BdrvShownBits *shown);
 /* See hbitmap_sha256(). */
@@ -210,9 +214,23 @@ void bdrv_dirty_bitmap_store_all(BdrvDirtyBitmap *bitmap, bool all);
 /*
  * What a job has left of the frozen @bitmap, which takes @left (NULL: not
  * known); of the same size and granularity.  What was copied, and is durable on
- * the target, need not be dirty in what is kept safe of it.
+ * the target, need not be dirty in what is kept safe of it.  @resume, which it
+ * takes, too, belongs to @left, see bdrv_dirty_bitmap_set_resume().
  */
-void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left);
+void bdrv_dirty_bitmap_set_left(BdrvDirtyBitmap *bitmap, HBitmap *left,
+                                BdrvBitmapResume *resume);
+/* What a job has left was stored, if it is kept safe: queries show that. */
+void bdrv_dirty_bitmap_left_stored(BdrvDirtyBitmap *bitmap);
+/*
+ * What is remembered of a job that has taken off @bitmap what it copied; taken
+ * by @bitmap.  NULL: no job has, or all was copied.  It is stored with the
+ * bits.
+ */
+void bdrv_dirty_bitmap_set_resume(BdrvDirtyBitmap *bitmap,
+                                  BdrvBitmapResume *resume);
+/* What belongs to the bits that are to be stored; NULL: nothing. */
+const BdrvBitmapResume *
+bdrv_dirty_bitmap_resume(const BdrvDirtyBitmap *bitmap);
 
 /* --- hand-off to jobs (dirty-bitmap-handoff.c) --- */
 
@@ -227,7 +245,33 @@ bool bdrv_dirty_bitmap_freeze(BdrvDirtyBitmap *bitmap, Error **errp);
 HBitmap *bdrv_dirty_bitmap_abdicate(BdrvDirtyBitmap *bitmap);
 /* The successor's bits are merged back, and it is freed; returns @bitmap. */
 BdrvDirtyBitmap *bdrv_dirty_bitmap_reclaim(BdrvDirtyBitmap *bitmap);
+/*
+ * All but @keep of what the successor has was copied, as the job copies new
+ * writes, too, and is durable on the target: it is taken off.  Returns how many
+ * bytes that were.
+ */
+int64_t bdrv_dirty_bitmap_trim_successor(BdrvDirtyBitmap *bitmap,
+                                         const HBitmap *keep);
 bool bdrv_dirty_bitmap_has_successor(const BdrvDirtyBitmap *bitmap);
+
+/* --- migration --- */
+
+/*
+ * The bits that change from now on, see hbitmap_create_meta(); owned by
+ * @bitmap, which is busy until it is untracked.
+ */
+HBitmap *bdrv_dirty_bitmap_track(BdrvDirtyBitmap *bitmap, size_t chunk);
+void bdrv_dirty_bitmap_untrack(BdrvDirtyBitmap *bitmap);
+/*
+ * @bitmap, which is locked and does not record, is being received: replaces
+ * [@offset, +@bytes), a part as hbitmap_serialize_part() has it.  Of a frozen
+ * one the successor is not changed.
+ */
+void bdrv_dirty_bitmap_receive(BdrvDirtyBitmap *bitmap, const uint8_t *buf,
+                               int64_t offset, int64_t bytes);
+/* The same, all clean or all dirty. */
+void bdrv_dirty_bitmap_receive_all(BdrvDirtyBitmap *bitmap, bool dirty,
+                                   int64_t offset, int64_t bytes);
 
 /* --- request path --- */
 
@@ -259,6 +303,10 @@ HBitmap *bdrv_dirty_bitmap_bits(BdrvDirtyBitmap *bitmap);
  */
 void bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap,
                                         BitmapInconsistency reason);
+/* The same for one that is loaded and not busy.  One that is inconsistent is so
+ * for @reason from now on. */
+void bdrv_dirty_bitmap_distrust(BdrvDirtyBitmap *bitmap,
+                                BitmapInconsistency reason);
 void bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
 /* Not to be stored although persistent (migrated away, being removed). */
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip);
