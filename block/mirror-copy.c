@@ -24,6 +24,8 @@ uint64_t mirror_rate(MirrorRate *r)
         r->rate = r->bytes * ((double)NS_PER_SECOND / ns);
         r->bytes = 0;
         r->start_ns = now;
+    } else if (r->rate == 0 && ns > NS_PER_SECOND / 10) {
+        return r->bytes * ((double)NS_PER_SECOND / ns); /* a first estimate */
     }
     return r->rate;
 }
@@ -90,16 +92,30 @@ void mirror_unmark(MirrorState *m, int64_t offset, int64_t bytes)
     }
 }
 
-int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
+/*
+ * Between two queries the topmost image may get another backing file; it is
+ * referenced, as the query compares it with what it finds.
+ */
+static int coroutine_fn query_allocated(MirrorState *m, bool top,
+                                        int64_t offset, int64_t *n)
+{
+    BlockDriverState *source = m->bs->file->bs;
+    BlockDriverState *below = top && !m->base ? bdrv_backing_chain_next(source)
+                                              : m->base;
+    g_autoptr(BlockDriverState) base = below ? bdrv_ref(below) : NULL;
+
+    return bdrv_is_allocated_above(source, base, false, offset,
+                                   MIN(m->len - offset, FILL_STEP), n);
+}
+
+int coroutine_fn mirror_fill_allocated(MirrorState *m, bool top,
                                        bool coroutine_fn (*go_on)(void *),
                                        void *opaque, BlockCopyError *error)
 {
-    BlockDriverState *source = m->bs->file->bs;
     int64_t step = 0, n;
 
     for (int64_t at = 0; at < m->len; at += n) {
-        int ret = bdrv_is_allocated_above(source, base, false, at,
-                                          MIN(m->len - at, FILL_STEP), &n);
+        int ret = query_allocated(m, top, at, &n);
 
         if (ret < 0) {
             *error = (BlockCopyError) {
@@ -295,7 +311,7 @@ static bool coroutine_fn copy_and_flush(MirrorState *m, BlockCopyError *error)
     ratelimit_set_speed(&m->limit, 0);
     copier_run(&m->copier);
     *error = m->copier.error;
-    if (error->ret == 0) {
+    if (error->ret == 0 && !copier_was_cancelled(&m->copier)) {
         error->ret = mirror_flush(m);
     }
     return mirror_copy_again(m) && error->ret == 0;
@@ -367,7 +383,7 @@ bool mirror_copy_init(MirrorState *m, Error **errp)
     if (m->zeroed) {
         hbitmap_set_all(m->zeroed);
     }
-    m->shown = bdrv_dirty_bitmap_show_bits(m->bs->file->bs, m->todo);
+    m->shown = bdrv_dirty_bitmap_show_bits(m->bs->file->bs, m->todo, true);
     init_copier(m);
     return true;
 }

@@ -31,7 +31,7 @@
 #include "qemu/aio.h"
 
 /* Between the starts of two flushes while data is copied. */
-#define FLUSH_NS INT64_C(1000000000)
+int64_t mirror_flush_ns = INT64_C(1000000000);
 
 bool mirror_durable_init(MirrorState *m)
 {
@@ -40,7 +40,7 @@ bool mirror_durable_init(MirrorState *m)
     d->unflushed = hbitmap_try_new(m->len, m->p.unit);
     d->flushing = hbitmap_try_new(m->len, m->p.unit);
     d->lost_writes = bdrv_lost_writes_base(m->target->bs);
-    d->next_ns = aio_now_ns() + FLUSH_NS;
+    d->next_ns = aio_now_ns() + mirror_flush_ns;
     return d->unflushed && d->flushing;
 }
 
@@ -94,9 +94,35 @@ void coroutine_fn mirror_flush_sometimes(MirrorState *m)
         return;
     }
     d->busy = true;
-    mirror_flush(m);
-    d->next_ns = aio_now_ns() + FLUSH_NS;
+    if (m->checkpoint) {
+        m->checkpoint(m->opaque);
+    } else {
+        mirror_flush(m);
+    }
+    d->next_ns = aio_now_ns() + mirror_flush_ns;
     d->busy = false;
+}
+
+static void add_reqs(HBitmap *bits, const BlockReqList *list)
+{
+    const BlockReq *req;
+
+    LIST_FOREACH(req, &list->reqs, list) {
+        hbitmap_set(bits, req->offset, req->bytes);
+    }
+}
+
+HBitmap *mirror_may_differ(const MirrorState *m)
+{
+    HBitmap *bits = hbitmap_copy(m->todo);
+
+    if (bits) {
+        hbitmap_merge(bits, m->durable.unflushed, bits);
+        hbitmap_merge(bits, m->durable.flushing, bits);
+        add_reqs(bits, &m->copying);
+        add_reqs(bits, &m->writes);
+    }
+    return bits;
 }
 
 const HBitmap *mirror_find_differing(MirrorState *m)

@@ -123,6 +123,7 @@ int mirror_prepare(Job *job)
     BlockCopyError error = {0};
     int ret;
 
+    block_job_await(&s->common, s->target);
     drain_source(s);
     ret = mirror_copy_rest(s->m, &error);
     if (ret < 0) {
@@ -152,6 +153,7 @@ static const HBitmap *find_differing(MirrorJob *s)
         return NULL;
     }
     if (!s->flushed) {
+        job_bitmap_before_flush(&s->bitmap);
         mirror_flush(s->m);
     }
     return mirror_find_differing(s->m);
@@ -162,10 +164,11 @@ void mirror_abort(Job *job)
     MirrorJob *s = to_mirror(job);
 
     mirror_set_mode(s->m, MIRROR_RECORD);
+    block_job_await(&s->common, s->target);
+    bdrv_cancel_in_flight(s->target, NULL);
     if (!s->bitmap.bitmap) {
         return;
     }
-    bdrv_cancel_in_flight(s->target, NULL);
     drain_source(s);
     job_bitmap_finish_mirror(&s->bitmap, false, find_differing(s));
 }
@@ -173,8 +176,8 @@ void mirror_abort(Job *job)
 void mirror_clean(Job *job)
 {
     MirrorJob *s = to_mirror(job);
-    g_autoptr(BlockDriverState) target = bdrv_ref(s->target);
 
+    block_job_await(&s->common, s->target); /* keeps it, too */
     block_job_let_go(&s->attached);
     block_job_let_go(&s->writable);
     s->m = NULL;
@@ -182,4 +185,5 @@ void mirror_clean(Job *job)
         bdrv_drained_end(s->drained);
         bdrv_unref(g_steal_pointer(&s->drained));
     }
+    block_job_end_limits(&s->common);
 }

@@ -144,7 +144,10 @@ static void end_write(MirrorState *m, MirrorWrite *w, bool same)
     if (same && w->epoch == m->epoch) {
         mirror_unmark(m, w->req.offset, w->req.bytes);
     } else {
+        int64_t before = hbitmap_count(m->todo);
+
         mirror_mark(m, w->offset, w->bytes);
+        mirror_rate_add(&m->dirtied, hbitmap_count(m->todo) - before);
     }
     block_reqs_remove(&w->req);
 }
@@ -274,7 +277,7 @@ static void source_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared,
     if (m->mode == MIRROR_OFF) {
         return;
     }
-    if (m->p.commit) {
+    if (m->base) {
         *nperm &= ~(uint64_t)BLK_PERM_CONSISTENT_READ;
         *nshared |= BLK_PERM_WRITE;
     } else if (bdrv_next_parent(bs, NULL)) {
@@ -293,18 +296,36 @@ static void mirror_child_perm(BlockDriverState *bs, BdrvChild *child,
 
     if (role & BDRV_CHILD_FILTERED) {
         source_perm(bs, perm, shared, nperm, nshared);
-    } else if (m->mode == MIRROR_OFF ||
-               (m->p.commit && !bdrv_next_parent(bs, NULL))) {
+    } else if (m->mode == MIRROR_OFF || m->growing ||
+               (m->base && !bdrv_next_parent(bs, NULL))) {
         /* Before it is inserted, users of the source need not share writes. */
         *nperm = 0;
         *nshared = BLK_PERM_ALL;
     } else {
         *nperm = BLK_PERM_WRITE;
         *nshared = BLK_PERM_WRITE_UNCHANGED;
-        if (m->p.commit) {
+        if (m->base) {
             *nshared |= BLK_PERM_CONSISTENT_READ;
         }
     }
+}
+
+/*
+ * A target that receives whole units may get its backing file while the job
+ * runs: what of it was not written is not to be copied.
+ */
+static BdrvConsent mirror_child_change(BlockDriverState *bs,
+                                       const BdrvChildChange *change,
+                                       Transaction *tran, Error **errp)
+{
+    const MirrorState *m = bs->opaque;
+
+    if (m->p.whole_units && !(change->role & BDRV_CHILD_FILTERED) &&
+        change->content == BDRV_CONTENT_OVERLAY &&
+        change->new_bs == change->old_bs) {
+        return BDRV_ACCEPT;
+    }
+    return bdrv_child_change_same(bs, change, tran, errp);
 }
 
 static void mirror_close(BlockDriverState *bs)
@@ -324,7 +345,7 @@ static const BlockDriver mirror_top = {
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
     .close = mirror_close,
     .child_perm = mirror_child_perm,
-    .child_change = bdrv_child_change_same,
+    .child_change = mirror_child_change,
     .co_pwritev = mirror_co_pwritev,
     .co_pwritev_compressed = mirror_co_pwritev_compressed,
     .co_pwrite_zeroes = mirror_co_pwrite_zeroes,
@@ -340,6 +361,7 @@ MirrorState *mirror_filter_state(BlockDriverState *filter)
 
 BlockDriverState *mirror_filter_new(BlockDriverState *source,
                                     BlockDriverState *target,
+                                    BlockDriverState *base,
                                     const char *node_name,
                                     const MirrorCopyParams *params,
                                     Error **errp)
@@ -353,6 +375,7 @@ BlockDriverState *mirror_filter_new(BlockDriverState *source,
     }
     m = bs->opaque;
     m->bs = bs;
+    m->base = base;
     m->p = *params;
     m->len = bs->total_bytes;
     bs->read_only = source->read_only;

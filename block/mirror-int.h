@@ -65,14 +65,14 @@ typedef struct MirrorCopyParams {
     int64_t unit;        /* of todo: a power of two */
     int64_t buf_size;    /* most bytes in flight */
     /*
-     * The target will get a backing file at the end: units of it, which are
-     * multiples of its cluster, are always written as a whole.
+     * The target will get a backing file, at the end or while the job runs:
+     * units of it, which are multiples of its cluster, are always written as a
+     * whole.
      */
     bool whole_units;
     bool full;           /* no backing file will show through the target */
     bool target_is_zero; /* it reads as zeroes at the start */
     bool unmap;
-    bool commit;         /* the target is below the source */
     bool resumable;      /* what still differs after a failure is needed: the
                             target is flushed while data is copied */
 } MirrorCopyParams;
@@ -81,14 +81,17 @@ typedef struct MirrorState {
     /* --- set once; main thread --- */
     BlockDriverState *bs; /* the filter */
     BdrvChild *target;    /* NULL: not attached yet, or removed */
+    BlockDriverState *base; /* of a commit, the target or a node over it, else
+                               NULL; no reference */
     MirrorCopyParams p;
     int64_t len;          /* of the disk */
-    BlockDriverState *base; /* of a commit: areas that only it has are not
-                               copied; else NULL */
+    bool growing;         /* the base of a commit is resized; no requests */
     BdrvShownBits *shown;
     ProgressMeter *progress; /* of the job; locks itself */
     /* Called when bits were set while nothing was left. */
     void (*wake)(void *opaque);
+    /* Called in place of mirror_flush(), which it calls; NULL: not. */
+    void coroutine_fn (*checkpoint)(void *opaque);
     void *opaque;
 
     /* --- the context's thread, and the exclusive main thread --- */
@@ -107,7 +110,7 @@ typedef struct MirrorState {
     RateLimit limit;
     CopyMover *mover;
     Copier copier;
-    MirrorRate written, copied;
+    MirrorRate written, dirtied, copied;
     MirrorDurable durable;
 } MirrorState;
 
@@ -115,10 +118,14 @@ typedef struct MirrorState {
 
 /*
  * A filter over @source, and its state, in mode RECORD; it has no parents yet.
- * NULL @node_name: one is generated, and the node is hidden.  A new reference.
+ * @base: not NULL if it is for a commit: the target is below the source, and
+ * areas that only @base has are not copied; the caller keeps the chain down to
+ * it.  NULL @node_name: one is generated, and the node is hidden.  A new
+ * reference.
  */
 BlockDriverState *mirror_filter_new(BlockDriverState *source,
                                     BlockDriverState *target,
+                                    BlockDriverState *base,
                                     const char *node_name,
                                     const MirrorCopyParams *params,
                                     Error **errp);
@@ -137,11 +144,11 @@ void mirror_filter_disable(MirrorState *m);
 bool mirror_copy_init(MirrorState *m, Error **errp);
 void mirror_copy_destroy(MirrorState *m);
 /*
- * Sets the bits of what is allocated above @base: 0 or -errno, and *@error
- * tells where.  Pauses and is cancelled by @go_on (which may yield), called
- * from time to time.
+ * Sets the bits of what is allocated above m->base, or (@top) in the topmost
+ * image, or in all images: 0 or -errno, and *@error tells where.  Pauses and is
+ * cancelled by @go_on (which may yield), called from time to time.
  */
-int coroutine_fn mirror_fill_allocated(MirrorState *m, BlockDriverState *base,
+int coroutine_fn mirror_fill_allocated(MirrorState *m, bool top,
                                        bool coroutine_fn (*go_on)(void *),
                                        void *opaque, BlockCopyError *error);
 /* [@offset, +@bytes) of the source has changed. */
@@ -161,6 +168,8 @@ int mirror_copy_rest(MirrorState *m, BlockCopyError *error);
 int coroutine_fn mirror_copy_rest_of_now(MirrorState *m, BlockCopyError *error);
 /* --- what is durable (block/mirror-durable.c) --- */
 
+/* Between two flushes while data is copied; for tests. */
+extern int64_t mirror_flush_ns;
 /* False: there is no memory. */
 bool mirror_durable_init(MirrorState *m);
 void mirror_durable_destroy(MirrorState *m);
@@ -177,6 +186,11 @@ void coroutine_fn mirror_flush_sometimes(MirrorState *m);
  * run.
  */
 bool mirror_copy_again(MirrorState *m);
+/*
+ * A new bitmap of where the target may differ, or may not be durable, now: all
+ * that is left, in flight, or was not flushed.  NULL: there is no memory.
+ */
+HBitmap *mirror_may_differ(const MirrorState *m);
 /*
  * Of a job that has failed, with the filter drained: adds to todo what may not
  * be durable.  Set in the result, which belongs to @m: the target may differ.

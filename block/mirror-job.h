@@ -26,7 +26,9 @@ typedef struct MirrorJob {
     bool should_complete; /* and replace the source */
     bool ending;          /* nothing was left when it was to end */
     bool waiting;         /* for something to do, ready */
+    bool allocated_only; /* what is allocated is copied at first */
     bool found;           /* all that is to be copied at first is in todo */
+    uint64_t checkpoint_changes; /* writes of the guest until the last one */
     bool flushed;         /* the target was, or that failed, at the end */
     BlockDriverState *drained; /* the source, from the end to clean */
 } MirrorJob;

@@ -62,6 +62,11 @@ static bool check_params(const MirrorParams *p, Error **errp)
                    "mode '%s'", MirrorSyncMode_str(p->bitmap.sync));
         return false;
     }
+    if (p->replaces && !bdrv_find_node(p->replaces)) {
+        error_setg(errp, "Failed to find node with node-name='%s'",
+                   p->replaces);
+        return false;
+    }
     return check_granularity(p, errp);
 }
 
@@ -82,19 +87,32 @@ static int64_t choose_unit(BlockDriverState *target, const MirrorParams *p,
     return whole_units ? MAX(unit, bdrv_get_cluster_size(target)) : unit;
 }
 
+/*
+ * Is the target an image that will get a backing file?  Its header names one,
+ * and a user who opened it without will attach that when the job is ready, or
+ * open the image with it later.
+ */
+static bool gets_backing(BlockDriverState *target, const MirrorParams *p)
+{
+    return p->backing != MIRROR_BACKING_KEEP ||
+           (bdrv_skip_filters(target)->backing_file &&
+            !bdrv_backing_chain_next(target));
+}
+
 static MirrorCopyParams copy_params(BlockDriverState *target,
                                     const MirrorParams *p,
                                     const JobBitmap *bitmap)
 {
     bool full = p->bitmap.sync == MIRROR_SYNC_MODE_FULL;
-    bool whole_units = p->backing != MIRROR_BACKING_KEEP && !full;
+    bool whole_units = !full && gets_backing(target, p);
 
     return (MirrorCopyParams) {
         .unit = choose_unit(target, p, bitmap, whole_units),
         .buf_size = p->buf_size ? p->buf_size : DEFAULT_BUF_SIZE,
         .whole_units = whole_units,
         .full = full,
-        .target_is_zero = p->target_is_zero,
+        /* Not any more with its backing file. */
+        .target_is_zero = p->target_is_zero && !whole_units,
         .unmap = p->unmap,
         .resumable = bitmap->bitmap && bitmap->mode == BITMAP_SYNC_MODE_ALWAYS,
     };
@@ -117,8 +135,7 @@ static void drop_filter(void *opaque)
 static const TransactionActionDrv filter_step = {.abort = drop_filter};
 
 /* What is to be copied at first; that of sync=top is determined later. */
-static void set_todo(MirrorState *m, const JobBitmap *bitmap,
-                     MirrorSyncMode sync)
+static void set_todo(MirrorState *m, const JobBitmap *bitmap, bool all)
 {
     bool ok = true;
 
@@ -126,7 +143,7 @@ static void set_todo(MirrorState *m, const JobBitmap *bitmap,
         /* As in block_copy_set_todo(). */
         copy_mover_write_all_zeroes(m->mover);
         ok = hbitmap_merge(job_bitmap_bits(bitmap), NULL, m->todo);
-    } else if (sync == MIRROR_SYNC_MODE_FULL) {
+    } else if (all) {
         hbitmap_set_all(m->todo);
     }
     g_assert(ok);
@@ -148,12 +165,11 @@ typedef struct Start {
 /* The filter between the source and its users; a reference. */
 static bool insert_filter(Start *st, Error **errp)
 {
-    st->filter = mirror_filter_new(st->source, st->target,
+    st->filter = mirror_filter_new(st->source, st->target, st->base,
                                    st->p->filter_name, &st->copy, errp);
     if (!st->filter) {
         return false;
     }
-    mirror_filter_state(st->filter)->base = st->base;
     if (!bdrv_replace_node(st->source, st->filter, BDRV_CONTENT_SAME, errp)) {
         bdrv_unref(g_steal_pointer(&st->filter));
         return false;
@@ -181,9 +197,9 @@ static void fill_job(MirrorJob *s, const Start *st)
     const MirrorParams *p = st->p;
 
     s->bitmap = st->bitmap;
+    job_bitmap_remember(&s->bitmap, s->target, s->common.job.id);
     s->sync = p->bitmap.sync;
     s->backing = p->backing;
-    s->replaces = g_strdup(p->replaces);
     s->on_source_error = p->on_source_error;
     s->on_target_error = p->on_target_error;
     s->copy_mode = p->copy_mode;
@@ -192,10 +208,44 @@ static void fill_job(MirrorJob *s, const Start *st)
     s->common.job.ended_opaque = p->ended_opaque;
     s->writable = st->writable;
     s->m->progress = &s->common.job.progress;
-    set_todo(s->m, &s->bitmap, s->sync);
+    /* What no image has is zero, as in a target that is known to be. */
+    s->allocated_only = s->sync == MIRROR_SYNC_MODE_TOP ||
+        (s->sync == MIRROR_SYNC_MODE_FULL && p->target_is_zero &&
+         !s->bitmap.bitmap);
+    set_todo(s->m, &s->bitmap,
+             s->sync == MIRROR_SYNC_MODE_FULL && !s->allocated_only);
     if (s->copy_mode == MIRROR_COPY_MODE_WRITE_BLOCKING) {
         mirror_set_mode(s->m, MIRROR_ACTIVE);
     }
+}
+
+/*
+ * The base of a commit gets the size of the source.  The filter is in place:
+ * only then the source lets others resize its backing file, whoever uses the
+ * source.
+ */
+static bool resize_base(const Start *st, int64_t size, Error **errp)
+{
+    g_autoptr(BlockBackend) blk =
+        blk_new_unqueued(st->base, BLK_PERM_RESIZE | BLK_PERM_WRITE,
+                         BLK_PERM_ALL, NULL, errp);
+
+    return blk && commit_grow(blk, size, errp) == 0;
+}
+
+static bool grow_base(const Start *st, Error **errp)
+{
+    MirrorState *m = mirror_filter_state(st->filter);
+    int64_t size = bdrv_getlength(st->source);
+    bool ok;
+
+    if (!st->base || bdrv_getlength(st->base) >= size) {
+        return true;
+    }
+    m->growing = true;
+    ok = bdrv_refresh_perms(m->bs, NULL, errp) && resize_base(st, size, errp);
+    m->growing = false;
+    return bdrv_refresh_perms(m->bs, NULL, ok ? errp : NULL) && ok;
 }
 
 static void discard_filter(Start *st)
@@ -233,9 +283,8 @@ static MirrorJob *create_job(Start *st, Transaction *attached, Error **errp)
     s->filter = g_steal_pointer(&st->filter);
     s->m = mirror_filter_state(s->filter);
     tran_add(attached, &filter_step, s);
-    s->replaces = (char *)st->p->replaces;
+    s->replaces = g_strdup(st->p->replaces);
     if (!hold_nodes(s, st, errp) || !mirror_find_replaced(s, errp)) {
-        s->replaces = NULL;
         block_job_let_go(&s->attached);
         job_early_fail(&job->job);
         return NULL;
@@ -256,10 +305,13 @@ static MirrorJob *start_drained(Start *st, Transaction *attached, Error **errp)
         tran_abort(attached);
         return NULL;
     }
-    if (insert_filter(st, errp)) {
-        s = create_job(st, attached, errp);
-    } else {
+    if (!insert_filter(st, errp)) {
         tran_abort(attached);
+    } else if (!grow_base(st, errp)) {
+        discard_filter(st);
+        tran_abort(attached);
+    } else {
+        s = create_job(st, attached, errp);
     }
     if (!s) {
         job_bitmap_finish(&st->bitmap, false, NULL); /* nothing was copied */
@@ -288,7 +340,8 @@ bool mirror_job_check(BlockDriverState *source, const MirrorParams *p,
     JobBitmap bitmap;
 
     return check_params(p, errp) &&
-           job_bitmap_find(&bitmap, source, &p->bitmap, errp);
+           job_bitmap_find(&bitmap, source, &p->bitmap, errp) &&
+           (!p->to_new_file || job_bitmap_check_target(&bitmap, NULL, errp));
 }
 
 bool mirror_job_start(BlockDriverState *source, BlockDriverState *target,
@@ -302,7 +355,8 @@ bool mirror_job_start(BlockDriverState *source, BlockDriverState *target,
     };
 
     if (!check_params(p, errp) || !check_nodes(source, target, errp) ||
-        !job_bitmap_find(&st.bitmap, source, &p->bitmap, errp)) {
+        !job_bitmap_find(&st.bitmap, source, &p->bitmap, errp) ||
+        !job_bitmap_check_target(&st.bitmap, target, errp)) {
         return false;
     }
     st.copy = copy_params(target, p, &st.bitmap);
@@ -322,18 +376,6 @@ static int64_t chain_unit(BlockDriverState *top, BlockDriverState *base)
         unit = MIN(unit, bdrv_get_cluster_size(top));
     }
     return MAX(unit, MIN_GRANULARITY);
-}
-
-static bool grow_base(BlockDriverState *base, int64_t size, Error **errp)
-{
-    g_autoptr(BlockBackend) blk = NULL;
-
-    if (bdrv_getlength(base) >= size) {
-        return true;
-    }
-    blk = blk_new_with_bs(base, BLK_PERM_RESIZE | BLK_PERM_WRITE,
-                          BLK_PERM_ALL, errp);
-    return blk && commit_grow(blk, size, errp) == 0;
 }
 
 bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
@@ -364,14 +406,12 @@ bool active_commit_job_start(BlockDriverState *top, BlockDriverState *base,
             .buf_size = DEFAULT_BUF_SIZE,
             .full = true,
             .unmap = true,
-            .commit = true,
         },
     };
 
     st.writable = tran_new();
     if (!block_job_check_lost(base, errp) ||
         !block_job_make_writable(base, st.writable, errp) ||
-        !grow_base(base, bdrv_getlength(top), errp) ||
         !start(&st, tran_new(), errp)) {
         tran_abort(st.writable);
         return false;

@@ -99,19 +99,20 @@ static bool coroutine_fn may_go_on(void *opaque)
  * cancelled), or -errno with @errp. */
 static int coroutine_fn fill(MirrorJob *s, Error **errp)
 {
-    BlockDriverState *source = s->source;
-    BlockDriverState *base = s->m->base ? s->m->base
-                                        : bdrv_backing_chain_next(source);
     BlockCopyError error;
     int ret;
 
-    if (s->sync != MIRROR_SYNC_MODE_TOP) {
+    if (!s->allocated_only) {
         s->found = true; /* since the start */
         return 0;
     }
     do {
-        ret = mirror_fill_allocated(s->m, base, may_go_on, &s->common.job,
-                                    &error);
+        ret = mirror_fill_allocated(s->m, s->sync == MIRROR_SYNC_MODE_TOP,
+                                    may_go_on, &s->common.job, &error);
+        if (ret < 0 && s->sync == MIRROR_SYNC_MODE_FULL) {
+            mirror_mark(s->m, 0, s->m->len); /* reading will tell */
+            ret = 0;
+        }
     } while (ret < 0 && !job_is_cancelled(&s->common.job) &&
              block_job_forgive(&s->common, s->on_source_error, &error));
     if (job_is_cancelled(&s->common.job)) {
@@ -120,7 +121,7 @@ static int coroutine_fn fill(MirrorJob *s, Error **errp)
     s->found = ret == 0;
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Querying the block status of node '%s' "
-                         "failed at offset %" PRId64, source->node_name,
+                         "failed at offset %" PRId64, s->source->node_name,
                          error.offset);
     }
     return ret;
@@ -133,13 +134,13 @@ static int coroutine_fn fill(MirrorJob *s, Error **errp)
  */
 static bool coroutine_fn flush_target(MirrorJob *s, int *ret, Error **errp)
 {
-    BlockCopyError error = {
-        .ret = mirror_flush(s->m),
-    };
-    BlockdevOnError policy = s->m->durable.broken ? BLOCKDEV_ON_ERROR_REPORT
-                                                  : s->on_target_error;
+    BlockCopyError error = {0};
+    BlockdevOnError policy;
 
-    *ret = error.ret;
+    job_bitmap_before_flush(&s->bitmap);
+    error.ret = *ret = mirror_flush(s->m);
+    policy = s->m->durable.broken ? BLOCKDEV_ON_ERROR_REPORT
+                                  : s->on_target_error;
     if (error.ret < 0 && !block_job_forgive(&s->common, policy, &error)) {
         mirror_describe(s, &error, errp);
         return false;
@@ -170,6 +171,61 @@ static int coroutine_fn before_end(MirrorJob *s, Error **errp)
            job_is_cancelled(&s->common.job) ? -EAGAIN : 0;
 }
 
+static bool has_checkpoints(const MirrorJob *s)
+{
+    return s->found && job_bitmap_has_checkpoints(&s->bitmap) &&
+           bdrv_dirty_bitmap_recording(s->bitmap.bitmap);
+}
+
+static uint64_t copied_bytes(const MirrorJob *s)
+{
+    uint64_t copied, total;
+
+    progress_get(&s->common.job.progress, &copied, &total);
+    return copied;
+}
+
+/* The target has just been flushed. */
+static void coroutine_fn take_checkpoint(MirrorJob *s)
+{
+    g_autoptr(HBitmap) left = has_checkpoints(s) ? mirror_may_differ(s->m)
+                                                 : NULL;
+
+    if (left) {
+        s->checkpoint_changes = s->m->changes;
+        job_bitmap_checkpoint_mirror(&s->bitmap, left, copied_bytes(s));
+    }
+}
+
+/* MirrorState.checkpoint: a flush while data is copied. */
+static void coroutine_fn flush_and_note(void *opaque)
+{
+    MirrorJob *s = opaque;
+
+    job_bitmap_before_flush(&s->bitmap);
+    if (mirror_flush(s->m) == 0 && !s->m->durable.failed &&
+        job_bitmap_checkpoint_due(&s->bitmap, copied_bytes(s))) {
+        take_checkpoint(s);
+    }
+}
+
+/* Nothing is left: waits until there is something to do, or to note. */
+static void coroutine_fn wait_idle(MirrorJob *s)
+{
+    Job *j = &s->common.job;
+
+    s->waiting = true;
+    if (has_checkpoints(s)) {
+        job_sleep_ns(j, s->bitmap.interval_ns);
+    } else {
+        job_yield(j);
+    }
+    s->waiting = false;
+    if (!job_is_cancelled(j) && s->checkpoint_changes != s->m->changes) {
+        mirror_flush_sometimes(s->m);
+    }
+}
+
 /*
  * BlockJobCopy.finish: nothing is left.  0: the job ends; -EAGAIN: there may be
  * more to copy.
@@ -187,15 +243,14 @@ static int coroutine_fn idle(BlockJob *job, Error **errp)
         if (ret < 0 || mirror_left(s->m) || job_is_cancelled(j)) {
             return -EAGAIN;
         }
+        take_checkpoint(s);
         job_transition_to_ready(j);
     }
     while (!job_is_cancelled(j) && mirror_left(s->m) == 0) {
         if (must_end(s)) {
             return before_end(s, errp);
         }
-        s->waiting = true;
-        job_yield(j);
-        s->waiting = false;
+        wait_idle(s);
     }
     if (!must_end(s)) {
         job_sleep_ns(j, COLLECT_NS);
@@ -236,13 +291,29 @@ static void describe(BlockJob *job, const BlockCopyError *error, Error **errp)
     mirror_describe(to_mirror(&job->job), error, errp);
 }
 
-/* The job fails: what was copied until now is made durable, if possible. */
+static void cancel_target(void *opaque)
+{
+    MirrorJob *s = opaque;
+
+    bdrv_cancel_in_flight(s->target, NULL);
+}
+
+/*
+ * The job fails, or is cancelled.  The main thread will wait for the guest's
+ * writes in flight, so these end here: they do not need the target any more,
+ * which may not answer.  What was copied is made durable, if possible.
+ */
 static void coroutine_fn give_up(MirrorJob *s)
 {
     mirror_set_mode(s->m, MIRROR_RECORD);
+    if (!LIST_EMPTY(&s->m->writes.reqs)) {
+        bdrv_run_outside(cancel_target, s);
+        mirror_wait_writes(s->m);
+    }
     if (s->bitmap.bitmap && s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS &&
         s->found) {
         /* Active writes in flight set their bits again, as the mode changed. */
+        job_bitmap_before_flush(&s->bitmap);
         mirror_flush(s->m);
         s->flushed = true;
     }
@@ -263,12 +334,14 @@ static int coroutine_fn mirror_run(Job *job, Error **errp)
     int ret;
 
     s->m->wake = wake_up;
+    s->m->checkpoint = flush_and_note;
     s->m->opaque = s;
     ret = fill(s, errp);
     if (ret == 0) {
         ret = block_job_copy(&s->common, &copy, errp);
     }
     s->m->wake = NULL;
+    s->m->checkpoint = NULL;
     if (ret < 0 || job_is_cancelled(job)) {
         give_up(s);
     }
@@ -285,11 +358,16 @@ static int coroutine_fn mirror_settle(Job *job, Error **errp)
     BlockCopyError error = {0};
 
     mirror_wait_writes(s->m);
-    s->common.copier = &s->m->copier; /* for block_job_cancel() */
-    mirror_copy_rest_of_now(s->m, &error);
-    s->common.copier = NULL;
+    if (!job_is_cancelled(job)) {
+        s->common.copier = &s->m->copier; /* for block_job_cancel() */
+        mirror_copy_rest_of_now(s->m, &error);
+        s->common.copier = NULL;
+    }
     if (error.ret < 0) {
         mirror_describe(s, &error, errp);
+    }
+    if (error.ret < 0 || job_is_cancelled(job)) {
+        give_up(s);
     }
     return error.ret;
 }
@@ -305,7 +383,10 @@ static bool mirror_cancel(Job *job, bool force)
         return false;
     }
     mirror_set_mode(s->m, MIRROR_RECORD);
-    bdrv_cancel_in_flight(s->target, NULL);
+    block_job_abandon(&s->common, s->target);
+    if (job->settling) {
+        block_job_stop_copying(&s->common); /* there is nobody to wake */
+    }
     return block_job_cancel(job, force);
 }
 
@@ -327,6 +408,7 @@ void mirror_query(const BlockJob *job, BlockJobInfo *info)
                                      mirror_is_synced(m);
     info->u.mirror.dirty_bytes = mirror_left(m);
     info->u.mirror.guest_write_rate = mirror_rate(&m->written);
+    info->u.mirror.dirty_rate = mirror_rate(&m->dirtied);
     info->u.mirror.copy_rate = mirror_rate(&m->copied);
 }
 

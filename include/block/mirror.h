@@ -41,13 +41,14 @@ typedef struct MirrorParams {
     MirrorBacking backing;
     bool unmap;
     bool target_is_zero;     /* the caller guarantees that it reads as zeroes */
+    bool to_new_file;        /* for mirror_job_check() */
     bool auto_complete;      /* as soon as it is ready */
     int flags;               /* JOB_* */
     void (*ended)(void *opaque, int ret); /* as in Job, or NULL */
     void *ended_opaque;
 } MirrorParams;
 
-/* Checks what needs no target, before one is created. */
+/* Checks what needs no target, before one is created (@p->to_new_file). */
 bool mirror_job_check(BlockDriverState *source, const MirrorParams *p,
                       Error **errp);
 /* Starts a job that mirrors @source to @target, which has the same size. */
