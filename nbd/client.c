@@ -66,6 +66,7 @@ NBDConn *coroutine_fn nbd_conn_new(int fd, const NBDWish *wish, Error **errp)
     NBDConn *conn = g_new0(NBDConn, 1);
 
     conn->fd = fd;
+    sock_expect_bulk(fd);
     conn->refcnt = 1;
     conn->ctx = aio_current_context();
     co_queue_init(&conn->room);

@@ -50,13 +50,13 @@ uint32_t nbd_error_from_errno(int ret)
         return 0;
     case EPERM:
     case EROFS:
-    case EACCES:
         return 1;
     case EIO:
         return 5;
     case ENOMEM:
         return 12;
     case EINVAL:
+    case EACCES: /* as other servers: what a snapshot may not show, say */
         return 22;
     case ENOSPC:
     case EDQUOT:

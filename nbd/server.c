@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #include "nbd-int.h"
+#include "qemu/sockets.h"
 
 #define HANDSHAKE_NS (INT64_C(10) * 1000 * 1000 * 1000)
 
@@ -408,6 +409,7 @@ void nbd_server_add_client(NBDServer *server, int fd)
 
     client->server = server;
     client->fd = fd;
+    sock_expect_bulk(fd);
     client->timer = aio_timer_new(ctx, AIO_SCOPE_IO, handshake_timeout,
                                   client);
     client->ctx = ctx;

@@ -7,6 +7,7 @@
  *                                            starts one attempt
  *     waiting, failing --(an attempt succeeds)--> connected
  *     waiting --(cancelled)--> failing
+ *     connected --(silent for too long, see nbd-silence.c)--> failing
  *     any --(yank)--> failing, and no attempts are made
  *
  * Names are resolved and sockets connected in a worker thread, the handshake
@@ -16,6 +17,7 @@
 
 #include <sys/socket.h>
 
+#include "block/graph.h"
 #include "nbd-int.h"
 #include "qapi/qapi-types-sockets.h"
 #include "qemu/sockets.h"
@@ -23,8 +25,8 @@
 #define NS_PER_S INT64_C(1000000000)
 #define FIRST_PAUSE (NS_PER_S / 10)
 #define LONGEST_PAUSE (16 * NS_PER_S)
-/* How long cancelled requests wait for a silent server. */
-#define SILENCE (3 * NS_PER_S)
+/* Of an attempt to reconnect: the next one may find a server that answers. */
+#define LONGEST_ATTEMPT (30 * NS_PER_S)
 
 static bool given_up(const NBDState *s)
 {
@@ -33,74 +35,33 @@ static bool given_up(const NBDState *s)
 
 /* --- one attempt --- */
 
-/* Has copies of all it needs: the attempt may be abandoned while it runs. */
-typedef struct Dial {
-    SocketAddress *addr;
-    int fd;
-    Error *err;
-} Dial;
-
-static void dial_free(void *opaque)
-{
-    Dial *d = opaque;
-
-    if (d->fd >= 0) {
-        close(d->fd);
-    }
-    error_free(d->err);
-    qapi_free_SocketAddress(d->addr);
-    g_free(d);
-}
-
-/* Runs in a worker thread. */
-static int dial(void *opaque)
-{
-    Dial *d = opaque;
-    const InetSocketAddress *inet = &d->addr->u.inet;
-
-    if (d->addr->type == SOCKET_ADDRESS_TYPE_UNIX) {
-        d->fd = sock_connect_unix(d->addr->u.q_unix.path, &d->err);
-    } else {
-        d->fd = sock_connect_inet(&(SockInetAddress){
-                                      .host = inet->host,
-                                      .port = inet->port,
-                                      .ipv4 = inet->has_ipv4 ? inet->ipv4 : -1,
-                                      .ipv6 = inet->has_ipv6 ? inet->ipv6 : -1,
-                                  }, &d->err);
-    }
-    return 0;
-}
-
 /* Returns a connected socket, or -1. */
 static int coroutine_fn open_socket(NBDState *s, Error **errp)
 {
     const SocketAddress *addr = s->options->server;
+    const InetSocketAddress *inet = &addr->u.inet;
     int on = 1, fd;
-    Dial *d;
 
-    if (addr->type == SOCKET_ADDRESS_TYPE_FD) {
+    switch (addr->type) {
+    case SOCKET_ADDRESS_TYPE_FD:
         if (s->conn) {
             error_setg(errp, "A file descriptor cannot be connected again");
             return -1;
         }
         return sock_from_fd_str(addr->u.fd.str, errp);
+    case SOCKET_ADDRESS_TYPE_UNIX:
+        return sock_co_connect(addr->u.q_unix.path, NULL, &s->dialing, errp);
+    default:
+        break;
     }
-    d = g_new0(Dial, 1);
-    d->addr = qapi_clone_SocketAddress(addr);
-    d->fd = -1;
-    if (thread_pool_co_run_cancellable(dial, d, dial_free, &s->dialing) < 0) {
-        error_setg(errp, "The connection attempt was cancelled");
-        return -1;
-    }
-    fd = d->fd;
-    d->fd = -1;
-    if (fd < 0) {
-        error_propagate(errp, g_steal_pointer(&d->err));
-    } else if (addr->type == SOCKET_ADDRESS_TYPE_INET &&
-               addr->u.inet.has_keep_alive && addr->u.inet.keep_alive) {
+    fd = sock_co_connect(NULL, &(SockInetAddress){
+                             .host = inet->host, .port = inet->port,
+                             .ipv4 = inet->has_ipv4 ? inet->ipv4 : -1,
+                             .ipv6 = inet->has_ipv6 ? inet->ipv6 : -1,
+                         }, &s->dialing, errp);
+    if (fd >= 0 && inet->has_keep_alive && inet->keep_alive) {
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     }
-    dial_free(d);
     return fd;
 }
 
@@ -113,7 +74,8 @@ static bool check_same(const NBDState *s, const NBDInfo *info, Error **errp)
         return false;
     }
     if (info->flags & NBD_FLAG_READ_ONLY &&
-        !(s->info.flags & NBD_FLAG_READ_ONLY) && !s->bs->read_only) {
+        !(s->info.flags & NBD_FLAG_READ_ONLY) &&
+        !bdrv_is_read_only(s->bs)) {
         error_setg(errp, "the export has become read-only");
         return false;
     }
@@ -192,7 +154,7 @@ static bool coroutine_fn attempt(NBDState *s, Error **errp)
         return false;
     }
     s->handshake_fd = fd;
-    if (given_up(s)) {
+    if (given_up(s) || s->late) {
         shutdown(fd, SHUT_RDWR);
     }
     conn = nbd_conn_new(fd, &wish, errp);
@@ -240,6 +202,7 @@ void nbd_connect_follow(void *opaque)
 
 typedef struct First {
     NBDState *s;
+    int64_t end; /* no attempt begins later, but for the first */
     Error **errp;
     bool ok;
 } First;
@@ -248,50 +211,53 @@ static void coroutine_fn first_entry(void *opaque)
 {
     First *f = opaque;
     NBDState *s = f->s;
-    int64_t end = aio_now_ns() + s->options->open_timeout * NS_PER_S;
     int64_t pause = FIRST_PAUSE;
     Error *err = NULL;
 
     while (!(f->ok = attempt(s, &err))) {
-        int64_t left = end - aio_now_ns();
+        int64_t left = f->end - aio_now_ns();
 
         if (s->options->server->type == SOCKET_ADDRESS_TYPE_FD || left <= 0 ||
             given_up(s)) {
             break;
         }
-        g_clear_pointer(&err, error_free);
         co_sleep_wakeable(&s->pause, MIN(pause, left));
         pause = MIN(pause * 2, NS_PER_S);
+        if (aio_now_ns() >= f->end) {
+            break;
+        }
+        g_clear_pointer(&err, error_free);
     }
     error_propagate(f->errp, err);
 }
 
 /* Ends the attempt in progress. */
-static void cut_attempt(void *opaque)
+static void cut_attempt(NBDState *s)
 {
-    NBDState *s = opaque;
-
     thread_pool_cancel(&s->dialing);
     if (s->handshake_fd >= 0) {
         shutdown(s->handshake_fd, SHUT_RDWR);
     }
 }
 
+void nbd_attempt_over(void *opaque)
+{
+    NBDState *s = opaque;
+
+    s->late = true;
+    cut_attempt(s);
+}
+
 bool nbd_connect_first(NBDState *s, Error **errp)
 {
     First f = { .s = s, .errp = errp };
-    AioTimer *timer = NULL;
 
+    f.end = aio_now_ns() + s->options->open_timeout * NS_PER_S;
     if (s->options->open_timeout) {
-        timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
-                              cut_attempt, s);
-        aio_timer_mod(timer, aio_now_ns() +
-                      s->options->open_timeout * NS_PER_S);
+        aio_timer_mod(s->attempt_timer, f.end);
     }
     aio_run_co(aio_main_context(), first_entry, &f);
-    if (timer) {
-        aio_timer_free(timer);
-    }
+    aio_timer_del(s->attempt_timer);
     if (f.ok) {
         s->info = *nbd_conn_info(s->conn);
     }
@@ -302,7 +268,7 @@ bool nbd_connect_first(NBDState *s, Error **errp)
 /* --- reconnecting --- */
 
 /* The coroutine is not entered here, as it and others may leave the list. */
-static void wake(NBDState *s, NBDUse *use)
+void nbd_wake_use(NBDState *s, NBDUse *use)
 {
     if (use->asleep) {
         use->asleep = false;
@@ -315,7 +281,7 @@ static void wake_all(NBDState *s)
     NBDUse *use;
 
     LIST_FOREACH(use, &s->uses, list) {
-        wake(s, use);
+        nbd_wake_use(s, use);
     }
 }
 
@@ -329,87 +295,16 @@ void nbd_delay_over(void *opaque)
     aio_exclusive_end();
 }
 
-static bool any_cancelled(const NBDState *s)
+/* attempt(), for a limited time. */
+static bool coroutine_fn attempt_again(NBDState *s)
 {
-    const NBDUse *use;
+    bool ok;
 
-    LIST_FOREACH(use, &s->uses, list) {
-        if (use->cancelled) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * Stopping the connection would fail the requests of others, too, so it needs
- * an urgent request or that all were cancelled.
- */
-static bool may_leave(const NBDState *s)
-{
-    const NBDUse *use;
-    bool all = true;
-
-    LIST_FOREACH(use, &s->uses, list) {
-        if (use->urgent) {
-            return true;
-        }
-        all &= use->cancelled;
-    }
-    return all;
-}
-
-static void limit_silence(NBDState *s)
-{
-    s->answers_seen = s->answers;
-    aio_timer_mod(s->silence_timer, aio_now_ns() + SILENCE);
-}
-
-static void leave_silent(NBDState *s)
-{
-    if (!any_cancelled(s)) {
-        return;
-    }
-    if (s->answers != s->answers_seen || !may_leave(s)) {
-        limit_silence(s); /* the server is alive, or others wait for it */
-    } else if (nbd_conn_ok(s->conn)) {
-        nbd_conn_stop(s->conn);
-    }
-}
-
-void nbd_silence_over(void *opaque)
-{
-    aio_exclusive_begin();
-    leave_silent(opaque);
-    aio_exclusive_end();
-}
-
-void nbd_connect_cancel(NBDState *s, Coroutine *co)
-{
-    NBDUse *use;
-
-    if (!s->conn) {
-        nbd_connect_cut(s); /* the node is being opened */
-        return;
-    }
-    aio_exclusive_begin();
-    LIST_FOREACH(use, &s->uses, list) {
-        if (!co || co_is_part_of(use->co, co)) {
-            /* Includes requests that the server has yet to answer. */
-            use->cancelled = true;
-            use->urgent |= !co;
-            wake(s, use);
-        }
-    }
-    if (!co) {
-        s->impatient = true;
-        aio_timer_del(s->delay_timer);
-        nbd_delay_over(s);
-    }
-    if (any_cancelled(s) && !aio_timer_pending(s->silence_timer)) {
-        limit_silence(s);
-    }
-    aio_exclusive_end();
+    s->late = false;
+    aio_timer_mod(s->attempt_timer, aio_now_ns() + LONGEST_ATTEMPT);
+    ok = attempt(s, NULL);
+    aio_timer_del(s->attempt_timer);
+    return ok;
 }
 
 static void coroutine_fn reconnect_entry(void *opaque)
@@ -421,7 +316,7 @@ static void coroutine_fn reconnect_entry(void *opaque)
         aio_timer_mod(s->delay_timer, aio_now_ns() +
                       s->options->reconnect_delay * NS_PER_S);
     }
-    while (!given_up(s) && !attempt(s, NULL) && s->waiting && !given_up(s)) {
+    while (!given_up(s) && !attempt_again(s) && s->waiting && !given_up(s)) {
         co_sleep_wakeable(&s->pause, pause);
         pause = MIN(pause * 2, LONGEST_PAUSE);
         if (!s->waiting) {
@@ -505,10 +400,9 @@ void nbd_connect_close(NBDState *s)
     nbd_conn_unref(s->conn);
     s->conn = NULL;
     g_clear_pointer(&s->attach_bh, aio_bh_free);
-    if (s->delay_timer) {
-        aio_timer_free(s->delay_timer);
-        aio_timer_free(s->silence_timer);
-        s->delay_timer = s->silence_timer = NULL;
-    }
+    g_clear_pointer(&s->watch_bh, aio_bh_free);
+    g_clear_pointer(&s->delay_timer, aio_timer_free);
+    g_clear_pointer(&s->attempt_timer, aio_timer_free);
+    g_clear_pointer(&s->watch_timer, aio_timer_free);
     g_clear_pointer(&s->options, qapi_free_BlockdevOptionsNbd);
 }

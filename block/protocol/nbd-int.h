@@ -4,6 +4,7 @@
  *
  *   nbd.c           the driver: opening, requests
  *   nbd-connect.c   getting a connection, and another one when it breaks
+ *   nbd-silence.c   giving up a connection on which no answers come
  *   nbd-filename.c  file names to options and back
  */
 #ifndef BLOCK_PROTOCOL_NBD_INT_H
@@ -43,7 +44,7 @@ typedef struct NBDState {
     bool waiting;          /* requests wait for it, until delay_timer */
     bool impatient;        /* no request waits until the server has answered */
     uint64_t answers;      /* number of answers from the server */
-    uint64_t answers_seen; /* ... when silence_timer was set */
+    bool watched;          /* watch_bh or watch_timer are pending */
     LIST_HEAD(, NBDUse) uses;
     uint64_t conns;        /* how many there were */
     uint64_t changes;      /* that have completed, and need a flush */
@@ -57,7 +58,13 @@ typedef struct NBDState {
     int handshake_fd;      /* of the attempt in its handshake, or -1 */
     CoSleep pause;         /* between attempts */
     AioTimer *delay_timer;
-    AioTimer *silence_timer; /* limits the wait of cancelled requests */
+    AioTimer *attempt_timer; /* ends the attempt */
+    bool late;             /* it has expired */
+    AioTimer *watch_timer; /* looks after requests in flight */
+    AioBH *watch_bh;       /* the first look; scheduled by the node */
+    int64_t silent_ns;     /* since then the wait is limited, and no answer
+                              has come; 0: neither */
+    uint64_t answers_seen; /* the value of `answers` then */
     AioBH *attach_bh; /* scheduled by the node when it has a context again */
     ThreadPoolWait dialing; /* the attempt that is not connected yet */
 } NBDState;
@@ -71,8 +78,14 @@ void nbd_connect_attach(NBDState *s);
 void nbd_connect_follow(void *opaque);
 /* For s->delay_timer: ends the wait of requests. */
 void nbd_delay_over(void *opaque);
-/* For s->silence_timer: stops the connection to a silent server. */
-void nbd_silence_over(void *opaque);
+/* For s->attempt_timer: the attempt takes too long. */
+void nbd_attempt_over(void *opaque);
+/* @use does not wait for a connection any more; its coroutine is scheduled. */
+void nbd_wake_use(NBDState *s, NBDUse *use);
+/* A request begins: limits its wait, should a limit apply.  Node's thread. */
+void nbd_watch(NBDState *s);
+/* For s->watch_timer and s->watch_bh. */
+void nbd_watch_look(void *opaque);
 /* For s->yank: requests fail from now on. */
 void nbd_connect_cut(void *opaque);
 /* For BlockDriver.cancel_in_flight. */

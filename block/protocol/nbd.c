@@ -45,12 +45,12 @@ static bool check_info(BlockDriverState *bs, Error **errp)
                    s->options->x_dirty_bitmap);
         return false;
     }
-    if (s->info.flags & NBD_FLAG_READ_ONLY && !bs->read_only) {
+    if (s->info.flags & NBD_FLAG_READ_ONLY && !bdrv_is_read_only(bs)) {
         if (!bs->auto_read_only) {
             error_setg_errno(errp, EACCES, "Could not open image");
             return false;
         }
-        bs->read_only = true;
+        bdrv_turn_read_only(bs);
     }
     if (!s->info.min_block) {
         /* Servers without block sizes expect sectors. */
@@ -80,8 +80,12 @@ static int nbd_open(BlockDriverState *bs, const BlockdevOptions *options,
     LIST_INIT(&s->uses);
     s->delay_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
                                    nbd_delay_over, s);
-    s->silence_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
-                                     nbd_silence_over, s);
+    s->attempt_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                                     nbd_attempt_over, s);
+    s->watch_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_IO,
+                                   nbd_watch_look, s);
+    s->watch_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO, nbd_watch_look,
+                             s);
     s->attach_bh = aio_bh_new(aio_main_context(), AIO_SCOPE_IO,
                               nbd_connect_follow, s);
     /* From now on a silent server can be cut off. */
@@ -176,6 +180,7 @@ static int coroutine_fn request(BlockDriverState *bs, NBDIo *io)
     int ret;
 
     LIST_INSERT_HEAD(&s->uses, &use, list);
+    nbd_watch(s);
     do {
         conn = nbd_connect_get(s, &use);
         if (!conn) {
@@ -233,6 +238,28 @@ static void note_change(BlockDriverState *bs, const NBDIo *io)
     }
 }
 
+/*
+ * The server has answered a change with FUA with an error: did it lose what was
+ * written before (see nbd_co_flush)?  Not if the change itself failed: then it
+ * fails without FUA, too.  But that is not certain where the device fails.
+ */
+static void coroutine_fn after_fua(BlockDriverState *bs, const NBDIo *io,
+                                   int ret)
+{
+    NBDState *s = bs->opaque;
+    NBDIo again = *io;
+
+    if (!io->answered || !(s->info.flags & NBD_FLAG_SEND_FLUSH) ||
+        (ret != -EIO && ret != -ENOSPC && ret != -ENOMEM)) {
+        return;
+    }
+    again.req.flags &= ~NBD_CMD_FLAG_FUA;
+    if (ret == -EIO || request(bs, &again) == 0) {
+        s->flush_ret = s->flush_ret ? s->flush_ret : ret;
+        bdrv_note_lost_writes(bs); /* not a flush of the core */
+    }
+}
+
 /* A change that must be durable, on a server that may not support FUA. */
 static int coroutine_fn change(BlockDriverState *bs, NBDIo *io, bool fua)
 {
@@ -247,6 +274,9 @@ static int coroutine_fn change(BlockDriverState *bs, NBDIo *io, bool fua)
     if (ret == 0 && (!fua || flush)) {
         note_change(bs, io);
     }
+    if (ret < 0 && io->req.flags & NBD_CMD_FLAG_FUA) {
+        after_fua(bs, io, ret);
+    }
     if (ret == 0 && flush) {
         ret = nbd_co_flush(bs);
         if (ret < 0) {
@@ -256,18 +286,34 @@ static int coroutine_fn change(BlockDriverState *bs, NBDIo *io, bool fua)
     return ret;
 }
 
+/*
+ * The part of a range that is in the export.  What the node has past its end,
+ * as the size of a node is rounded up to sectors, reads as zeroes.
+ */
+static int64_t inside(const BlockDriverState *bs, int64_t offset,
+                      int64_t bytes)
+{
+    const NBDState *s = bs->opaque;
+
+    return CLAMP((int64_t)s->info.size - offset, 0, bytes);
+}
+
 static int coroutine_fn nbd_co_preadv(BlockDriverState *bs, int64_t offset,
                                       int64_t bytes, QEMUIOVector *qiov,
                                       size_t qiov_offset,
                                       BdrvRequestFlags flags)
 {
+    int64_t n = inside(bs, offset, bytes);
     NBDIo io = {
-        .req = { .type = NBD_CMD_READ, .from = offset, .len = bytes },
+        .req = { .type = NBD_CMD_READ, .from = offset, .len = n },
         .qiov = qiov,
         .qiov_offset = qiov_offset,
     };
 
-    return bytes ? request(bs, &io) : 0;
+    if (n < bytes) {
+        qemu_iovec_memset(qiov, qiov_offset + n, 0, bytes - n);
+    }
+    return n ? request(bs, &io) : 0;
 }
 
 static int coroutine_fn nbd_co_pwritev(BlockDriverState *bs, int64_t offset,
@@ -275,13 +321,17 @@ static int coroutine_fn nbd_co_pwritev(BlockDriverState *bs, int64_t offset,
                                        size_t qiov_offset,
                                        BdrvRequestFlags flags)
 {
+    int64_t n = inside(bs, offset, bytes);
     NBDIo io = {
-        .req = { .type = NBD_CMD_WRITE, .from = offset, .len = bytes },
+        .req = { .type = NBD_CMD_WRITE, .from = offset, .len = n },
         .qiov = qiov,
         .qiov_offset = qiov_offset,
     };
 
-    return bytes ? change(bs, &io, flags & BDRV_REQ_FUA) : 0;
+    if (n < bytes && !qemu_iovec_is_zero(qiov, qiov_offset + n, bytes - n)) {
+        return -ENOSPC;
+    }
+    return n ? change(bs, &io, flags & BDRV_REQ_FUA) : 0;
 }
 
 static int coroutine_fn nbd_co_pwrite_zeroes(BlockDriverState *bs,
@@ -289,8 +339,9 @@ static int coroutine_fn nbd_co_pwrite_zeroes(BlockDriverState *bs,
                                              BdrvRequestFlags flags)
 {
     const NBDState *s = bs->opaque;
+    int64_t n = inside(bs, offset, bytes);
     NBDIo io = {
-        .req = { .type = NBD_CMD_WRITE_ZEROES, .from = offset, .len = bytes,
+        .req = { .type = NBD_CMD_WRITE_ZEROES, .from = offset, .len = n,
                  .flags = flags & BDRV_REQ_MAY_UNMAP ? 0
                               : NBD_CMD_FLAG_NO_HOLE },
     };
@@ -304,18 +355,19 @@ static int coroutine_fn nbd_co_pwrite_zeroes(BlockDriverState *bs,
         }
         io.req.flags |= NBD_CMD_FLAG_FAST_ZERO;
     }
-    return bytes ? change(bs, &io, flags & BDRV_REQ_FUA) : 0;
+    return n ? change(bs, &io, flags & BDRV_REQ_FUA) : 0;
 }
 
 static int coroutine_fn nbd_co_pdiscard(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes)
 {
     const NBDState *s = bs->opaque;
+    int64_t n = inside(bs, offset, bytes);
     NBDIo io = {
-        .req = { .type = NBD_CMD_TRIM, .from = offset, .len = bytes },
+        .req = { .type = NBD_CMD_TRIM, .from = offset, .len = n },
     };
 
-    if (!(s->info.flags & NBD_FLAG_SEND_TRIM) || !bytes) {
+    if (!(s->info.flags & NBD_FLAG_SEND_TRIM) || !n) {
         return 0;
     }
     return change(bs, &io, false);
@@ -344,15 +396,20 @@ static int coroutine_fn nbd_co_block_status(BlockDriverState *bs,
 {
     const NBDState *s = bs->opaque;
     uint32_t flags = 0, run = 0, min = s->info.min_block;
+    int64_t n = inside(bs, offset, bytes);
     NBDIo io = {
         .req = { .type = NBD_CMD_BLOCK_STATUS, .from = offset,
-                 .len = MIN(bytes, MAX_COMMAND) },
+                 .len = MIN(n, MAX_COMMAND) },
         .flags = &flags,
         .run = &run,
     };
     int ret;
 
-    *pnum = bytes;
+    if (!n) {
+        *pnum = bytes;
+        return s->options->x_dirty_bitmap ? BDRV_BLOCK_DATA : BDRV_BLOCK_ZERO;
+    }
+    *pnum = n;
     *map = offset;
     *file = bs;
     if (!s->info.has_context) {
@@ -365,7 +422,7 @@ static int coroutine_fn nbd_co_block_status(BlockDriverState *bs,
     /* If the run ends within a block the block counts as data. */
     *pnum = ROUND_DOWN(run, min);
     if (!*pnum) {
-        *pnum = MIN(min, bytes);
+        *pnum = MIN(min, n);
         return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
     }
     return status_flags(s, flags);
