@@ -13,6 +13,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "block/io.h"
 #include "block/request.h"
@@ -80,18 +81,73 @@ int coroutine_fn file_bs_preadv(BlockDriverState *bs, int64_t offset,
     return transfer(bs->opaque, offset, bytes, qiov, qiov_offset, 0);
 }
 
-int coroutine_fn file_bs_pwritev(BlockDriverState *bs, int64_t offset,
-                                 int64_t bytes, QEMUIOVector *qiov,
-                                 size_t qiov_offset, BdrvRequestFlags flags)
-{
-    return transfer(bs->opaque, offset, bytes, qiov, qiov_offset,
-                    flags & BDRV_REQ_FUA ? 3 : 1);
-}
-
 /*
  * When the kernel could not write a page back it says so once and may then
  * take the page for clean: later flushes would succeed with the data lost.
  */
+static bool loses_pages(const FileState *s, int ret)
+{
+    return ret < 0 && ret != -EINTR && !file_is_direct(s);
+}
+
+/*
+ * A write that is to be durable reports, and so takes away from later flushes,
+ * the error of any page of the file.  An error of the write itself does not
+ * matter: it is one if the write fails without the flush, too.  That is not
+ * certain where the device fails.
+ */
+static void coroutine_fn after_durable(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, QEMUIOVector *qiov,
+                                       size_t qiov_offset, int ret)
+{
+    FileState *s = bs->opaque;
+
+    if (!loses_pages(s, ret) || ret == -EINVAL || ret == -EOPNOTSUPP) {
+        return;
+    }
+    if (ret == -EIO ||
+        transfer(s, offset, bytes, qiov, qiov_offset, 1) == 0) {
+        s->flush_failed = true;
+        bdrv_note_lost_writes(bs); /* not a flush of the core */
+    }
+}
+
+/*
+ * After a write of the last block of a disk whose size is no multiple of what
+ * O_DIRECT needs.  Where no parent may resize the node, no request wants it to
+ * grow: the file is a disk, which keeps its size.
+ */
+static int trim_last_block(BlockDriverState *bs, int64_t end)
+{
+    FileState *s = bs->opaque;
+    uint64_t perm, shared;
+    struct stat st;
+
+    bdrv_get_cumulative_perm(bs, &perm, &shared);
+    if ((perm & BLK_PERM_RESIZE) || fstat(s->fd, &st) < 0 ||
+        !S_ISREG(st.st_mode) || st.st_size != end) {
+        return 0; /* a longer file: another process has resized it */
+    }
+    return ftruncate(s->fd, bs->total_bytes) < 0 ? -errno : 0;
+}
+
+int coroutine_fn file_bs_pwritev(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, QEMUIOVector *qiov,
+                                 size_t qiov_offset, BdrvRequestFlags flags)
+{
+    bool durable = flags & BDRV_REQ_FUA;
+    int ret = transfer(bs->opaque, offset, bytes, qiov, qiov_offset,
+                       durable ? 3 : 1);
+
+    if (durable) {
+        after_durable(bs, offset, bytes, qiov, qiov_offset, ret);
+    }
+    if (G_UNLIKELY(ret == 0 && offset + bytes > bs->total_bytes)) {
+        ret = trim_last_block(bs, offset + bytes);
+    }
+    return ret;
+}
+
 int coroutine_fn file_bs_flush(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
@@ -101,10 +157,9 @@ int coroutine_fn file_bs_flush(BlockDriverState *bs)
         return -EIO;
     }
     ret = file_co_fdatasync(s->fd, s->engine);
-    if (ret < 0 && ret != -EINTR && !file_is_direct(s)) {
-        s->flush_failed = true;
-    }
-    return ret;
+    s->flush_failed |= loses_pages(s, ret);
+    /* A durable write may have got the error meanwhile. */
+    return ret == 0 && s->flush_failed ? -EIO : ret;
 }
 
 /* --- zeroes and discard --- */

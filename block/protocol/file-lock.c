@@ -112,8 +112,29 @@ static int change_bytes(FileLock *lock, off_t base, uint64_t *held,
     return 0;
 }
 
-static int lock_error(int ret, const char *kind, int n, const char *path,
-                      Error **errp)
+/* What can be said of who holds the lock, and how to read all the same. */
+static void hint_holder(const FileLock *lock, off_t byte, Error **errp)
+{
+    g_autofree char *holder = NULL;
+
+    if (!errp) {
+        return;
+    }
+    holder = file_lock_holder(lock->fd, byte);
+    if (!holder) {
+        return;
+    }
+    error_append_hint(errp, "It is process %s.\n", holder);
+    if (!(lock->used & (BLK_PERM_WRITE | BLK_PERM_RESIZE))) {
+        error_append_hint(errp, "To look at it nevertheless: --force-share "
+                          "(-U), or force-share=on; what is being written\n"
+                          "meanwhile may be read half old and half new.\n");
+    }
+}
+
+/* @n: the permission; @other: first byte of the locks that it conflicts with */
+static int lock_error(const FileLock *lock, int ret, const char *kind, int n,
+                      off_t other, const char *path, Error **errp)
 {
     if (ret == -EAGAIN || ret == -EACCES) {
         error_setg(errp, "Failed to get %s\"%s\" lock", kind, perm_name(n));
@@ -123,6 +144,7 @@ static int lock_error(int ret, const char *kind, int n, const char *path,
     }
     error_append_hint(errp, "Is another process using the image [%s]?\n",
                       path);
+    hint_holder(lock, other + n, errp);
     return ret;
 }
 
@@ -134,11 +156,12 @@ static int test_conflicts(const FileLock *lock, const char *path,
         int ret = used & bit ? test_byte(lock->fd, BYTE_UNSHARED + n) : 0;
 
         if (ret < 0) {
-            return lock_error(ret, "", n, path, errp);
+            return lock_error(lock, ret, "", n, BYTE_UNSHARED, path, errp);
         }
         ret = unshared & bit ? test_byte(lock->fd, BYTE_USED + n) : 0;
         if (ret < 0) {
-            return lock_error(ret, "shared ", n, path, errp);
+            return lock_error(lock, ret, "shared ", n, BYTE_USED, path,
+                              errp);
         }
     }
     return 0;
@@ -155,13 +178,13 @@ int file_lock_prepare(FileLock *lock, const char *path, uint64_t used,
     }
     ret = change_bytes(lock, BYTE_USED, &lock->used, old_used | used, &n);
     if (ret < 0) {
-        lock_error(ret, "", n, path, errp);
+        lock_error(lock, ret, "", n, BYTE_USED, path, errp);
         goto fail;
     }
     ret = change_bytes(lock, BYTE_UNSHARED, &lock->unshared,
                        old_unshared | unshared, &n);
     if (ret < 0) {
-        lock_error(ret, "shared ", n, path, errp);
+        lock_error(lock, ret, "shared ", n, BYTE_UNSHARED, path, errp);
         goto fail;
     }
     ret = test_conflicts(lock, path, used, unshared, errp);

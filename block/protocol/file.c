@@ -124,9 +124,9 @@ static int open_fd(BlockDriverState *bs, FileState *s, Error **errp)
      * fails with an error, which that would hide.
      */
     if (bs->auto_read_only && fdset_is_write_protected(s->path)) {
-        bs->read_only = true;
+        bdrv_turn_read_only(bs);
     }
-    s->open_flags = access_flags(wants_write(bs->read_only,
+    s->open_flags = access_flags(wants_write(bdrv_is_read_only(bs),
                                              bs->auto_read_only, 0),
                                  bs->cache_direct);
     fd = file_open_path(s->path, s->open_flags, 0, errp);
@@ -269,7 +269,7 @@ static int file_check_perm(BlockDriverState *bs, uint64_t perm,
                            uint64_t shared, Error **errp)
 {
     FileState *s = bs->opaque;
-    bool write = wants_write(bs->read_only, bs->auto_read_only, perm);
+    bool write = wants_write(bdrv_is_read_only(bs), bs->auto_read_only, perm);
     int ret = prepare_fd(s, access_flags(write, bs->cache_direct), errp);
 
     if (ret < 0) {
@@ -352,6 +352,35 @@ static void file_reopen_abort(BdrvReopenState *state)
     drop_pending(s);
 }
 
+/* --- taking over --- */
+
+/* A shared file system may have stale data in the page cache. */
+static void drop_cache(BlockDriverState *bs)
+{
+    const BlockdevOptionsFile *opts = file_options(bs->options);
+    FileState *s = bs->opaque;
+
+    if (!bs->cache_direct && !s->is_device &&
+        (!opts->has_drop_cache || opts->drop_cache)) {
+        posix_fadvise(s->fd, 0, 0, POSIX_FADV_DONTNEED); /* a hint */
+    }
+}
+
+/* The other process may have put another file in its place. */
+static int file_reload(BlockDriverState *bs, Error **errp)
+{
+    FileState *s = bs->opaque;
+    struct stat st;
+
+    if (!s->is_device && stat(s->path, &st) == 0 &&
+        (st.st_dev != s->dev || st.st_ino != s->ino)) {
+        error_setg(errp, "'%s' was replaced by another file", s->path);
+        return -ESTALE;
+    }
+    drop_cache(bs);
+    return 0;
+}
+
 /* --- information --- */
 
 static void file_refresh_limits(BlockDriverState *bs, Error **errp)
@@ -383,6 +412,16 @@ static int64_t file_allocated_size(BlockDriverState *bs)
     return fstat(s->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
 }
 
+/* As it is now, not as a client of a server remembers it. */
+static int stat_now(int fd, struct stat *st)
+{
+    struct statx synced;
+
+    (void)statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC,
+                STATX_BASIC_STATS, &synced); /* refreshes what fstat() says */
+    return fstat(fd, st);
+}
+
 /*
  * A time that is not on disk would be an older one after a loss of power: a
  * flush of data need not write it.
@@ -391,15 +430,16 @@ static int file_get_identity(BlockDriverState *bs, bool durable,
                              BdrvIdentity *id)
 {
     FileState *s = bs->opaque;
-    int64_t bytes = file_length(s->fd);
     struct stat st;
+    int64_t bytes;
 
     if (durable && !s->is_device && !bs->cache_no_flush && fsync(s->fd) < 0) {
         return -errno;
     }
-    if (fstat(s->fd, &st) < 0) {
+    if (stat_now(s->fd, &st) < 0) {
         return -errno;
     }
+    bytes = file_length(s->fd);
     if (bytes < 0 || (s->is_device && !s->is_block)) {
         return -ENOTSUP;
     }
@@ -452,8 +492,9 @@ static bool parse_filename(const char *filename, const char *prefix,
                            BlockdevOptionsFile *opts, Error **errp)
 {
     const char *path = filename;
+    bool stripped = g_str_has_prefix(path, prefix);
 
-    if (g_str_has_prefix(path, prefix)) {
+    if (stripped) {
         path += strlen(prefix);
     }
     if (!*path) {
@@ -461,7 +502,10 @@ static bool parse_filename(const char *filename, const char *prefix,
         return false;
     }
     g_free(opts->filename);
-    opts->filename = g_strdup(path);
+    /* The name that is shown must not seem to name a protocol. */
+    opts->filename = g_strconcat(stripped && path_has_protocol(path) ? "./"
+                                                                     : "",
+                                 path, NULL);
     return true;
 }
 
@@ -496,6 +540,7 @@ static const char *const file_mutable_options[] = {
     .reopen_prepare = file_reopen_prepare, \
     .reopen_commit = file_reopen_commit, \
     .reopen_abort = file_reopen_abort, \
+    .reload = file_reload, \
     .check_perm = file_check_perm, \
     .set_perm = file_set_perm, \
     .abort_perm = file_abort_perm, \
