@@ -164,14 +164,40 @@ static int finish_runs(DmgState *s, uint64_t sectors, int64_t *size,
     return 0;
 }
 
+/* Where the trailer is in @end, or NULL: after it there are only the zeroes to
+ * which the size of a file is rounded up. */
+static const uint8_t *find_trailer(const uint8_t *end, size_t bytes)
+{
+    for (size_t past = 0; past < BDRV_SECTOR_SIZE; past++) {
+        const uint8_t *t = end + bytes - DMG_TRAILER - past;
+
+        if (past > bytes - DMG_TRAILER ||
+            (past > 0 && t[DMG_TRAILER] != 0)) {
+            return NULL;
+        }
+        if (!memcmp(t, "koly", 4)) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
 static int read_trailer(BlockDriverState *bs, uint8_t *t, int64_t length,
                         Error **errp)
 {
-    int ret = length < DMG_TRAILER ? -EINVAL
-        : bdrv_pread(bs->file, length - DMG_TRAILER, DMG_TRAILER, t);
+    uint8_t end[DMG_TRAILER + BDRV_SECTOR_SIZE];
+    size_t bytes = CLAMP(length, 0, (int64_t)sizeof(end));
+    const uint8_t *found;
+    int ret = bytes < DMG_TRAILER ? -EINVAL
+        : bdrv_pread(bs->file, length - bytes, bytes, end);
 
-    if (ret >= 0 && memcmp(t, "koly", 4)) {
-        ret = -EINVAL;
+    if (ret >= 0) {
+        found = find_trailer(end, bytes);
+        if (found) {
+            memcpy(t, found, DMG_TRAILER);
+        } else {
+            ret = -EINVAL;
+        }
     }
     if (ret == -EINVAL) {
         error_setg(errp, "Could not locate UDIF trailer in dmg file");

@@ -122,16 +122,33 @@ typedef struct NewBlock {
     size_t qiov_offset;
 } NewBlock;
 
+/*
+ * A new block that reads as zeroes.  The file may have old content there; past
+ * its end a hole takes less space than zeroes that are written.
+ */
+static int coroutine_fn make_fresh(const NewBlock *n)
+{
+    int64_t end = n->host + n->run.whole;
+    int64_t length = bdrv_getlength(n->file->bs), inside;
+    int ret = 0;
+
+    if (length < 0) {
+        return length;
+    }
+    inside = CLAMP(length - n->host, 0, n->run.whole);
+    if (inside) {
+        ret = bdrv_co_pwrite_zeroes(n->file, n->host, inside,
+                                    BDRV_REQ_MAY_UNMAP);
+    }
+    return ret < 0 || inside == n->run.whole ? ret
+        : bdrv_co_truncate(n->file, end, false, PREALLOC_MODE_OFF, 0, NULL);
+}
+
 /* Writes the data and, around it, zeroes. */
 static int coroutine_fn write_fresh(const NewBlock *n)
 {
-    int ret = 0;
+    int ret = n->bytes < n->run.whole ? make_fresh(n) : 0;
 
-    if (n->bytes < n->run.whole) {
-        /* The file may have old content there. */
-        ret = bdrv_co_pwrite_zeroes(n->file, n->host, n->run.whole,
-                                    BDRV_REQ_MAY_UNMAP);
-    }
     return ret < 0 ? ret
         : bdrv_co_pwritev(n->file, n->host + n->offset - n->run.start,
                           n->bytes, n->qiov, n->qiov_offset, 0);
@@ -430,7 +447,7 @@ void map_table_free(MapTable *t)
 static int make_read_only(BlockDriverState *bs, Error **errp)
 {
     if (bs->read_only || bs->auto_read_only) {
-        bs->read_only = true;
+        bdrv_turn_read_only(bs);
         return 0;
     }
     error_setg(errp, "Images of the format '%s' can only be read",

@@ -199,19 +199,6 @@ static bool still_raw(const uint8_t *sector)
     return !strcmp(bdrv_probe_buffer(sector, RAW_GUARD_BYTES, ""), "raw");
 }
 
-/* Excludes the padding that the guard's alignment adds to the last block. */
-static int64_t raw_unpad(const BlockDriverState *bs, int64_t offset,
-                         int64_t bytes)
-{
-    int64_t total = bs->total_bytes;
-
-    if (bs->probed && offset < total && offset + bytes > total &&
-        offset + bytes <= ROUND_UP(total, RAW_GUARD_BYTES)) {
-        return total - offset;
-    }
-    return bytes;
-}
-
 static int coroutine_fn raw_co_pwritev(BlockDriverState *bs, int64_t offset,
                                        int64_t bytes, QEMUIOVector *qiov,
                                        size_t qiov_offset,
@@ -235,7 +222,6 @@ static int coroutine_fn raw_co_pwritev(BlockDriverState *bs, int64_t offset,
         qiov = &checked;
         qiov_offset = 0;
     }
-    bytes = raw_unpad(bs, offset, bytes);
     ret = raw_translate(bs, &offset, bytes, true);
     if (ret == 0) {
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_AIO);
@@ -361,8 +347,12 @@ static BlockMeasureInfo *raw_measure(const BlockdevCreateOptions *options,
         error_setg(errp, "The size of the raw image is not known");
         return NULL;
     }
+    if (size > BDRV_MAX_LENGTH) {
+        error_setg(errp, "The image size is too large");
+        return NULL;
+    }
     info = g_new0(BlockMeasureInfo, 1);
-    info->required = ROUND_UP(size, (int64_t)BDRV_SECTOR_SIZE);
+    info->required = ROUND_UP(size, BDRV_SECTOR_SIZE);
     info->fully_allocated = info->required;
     return info;
 }

@@ -106,11 +106,10 @@ static int read_footer(BlockDriverState *bs, uint8_t *footer,
     int64_t length = bdrv_getlength(bs->file->bs);
     int ret = length < 0 ? (int)length : 0;
 
-    /* Old versions of Virtual PC wrote 511 bytes. */
-    *footer_pos = ROUND_UP(length, VPC_FOOTER_BYTES) - VPC_FOOTER_BYTES;
+    /* Old versions of Virtual PC wrote 511 bytes: the last one is zero then. */
+    *footer_pos = length - VPC_FOOTER_BYTES;
     if (ret >= 0 && *footer_pos >= 0) {
-        ret = bdrv_pread(bs->file, *footer_pos,
-                         MIN(VPC_FOOTER_BYTES, length - *footer_pos), footer);
+        ret = bdrv_pread(bs->file, *footer_pos, VPC_FOOTER_BYTES, footer);
     }
     if (ret >= 0 && *footer_pos >= 0 && !is_valid_footer(footer)) {
         ret = bdrv_pread(bs->file, 0, MIN(VPC_FOOTER_BYTES, length), footer);

@@ -8,6 +8,7 @@
  * that still counts (the tail).
  */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/graph.h"
 #include "qemu/error.h"
 #include "vhdx-int.h"
@@ -315,6 +316,8 @@ int vhdx_log_replay(BlockDriverState *bs, Error **errp)
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read the VHDX log");
+    } else if (seq.positions->len && bdrv_is_inactive(bs)) {
+        ret = 0; /* what the process that has it writes */
     } else if (seq.positions->len && bs->read_only) {
         error_setg(errp, "VHDX image is opened read-only, but has a log that "
                    "needs to be replayed");

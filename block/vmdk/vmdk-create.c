@@ -191,7 +191,7 @@ static BlockDriverState *coroutine_fn make_file(const Create *c,
         return NULL;
     }
     options->has_read_only = true;
-    return bdrv_open(options, 0, errp);
+    return bdrv_open(options, BDRV_O_ACTIVE, errp);
 }
 
 /* The node of extent @i: as given, or a new file.  A new reference. */
@@ -217,7 +217,8 @@ static BlockDriverState *coroutine_fn extent_node(const Create *c,
     ref = (*next)->value;
     *next = (*next)->next;
     if (ref->type == BLOCKDEV_REF_KIND_DEFINITION) {
-        return bdrv_open(ref->u.definition, BDRV_O_RDWR, errp);
+        return bdrv_open(ref->u.definition, BDRV_O_RDWR | BDRV_O_ACTIVE,
+                         errp);
     }
     bs = bdrv_lookup_bs(ref->u.reference, ref->u.reference, errp);
     return bs ? bdrv_ref(bs) : NULL;

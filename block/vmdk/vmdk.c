@@ -274,7 +274,9 @@ static int check_writable(BlockDriverState *bs, Error **errp)
             error_setg(errp, "VMDK extent %u cannot be written", i);
             return -EROFS;
         }
-        bs->read_only |= s->extents[i].read_only;
+        if (s->extents[i].read_only) {
+            bdrv_turn_read_only(bs);
+        }
     }
     return 0;
 }
