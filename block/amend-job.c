@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* x-blockdev-amend: changes of an image's format options as a job. */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/amend-job.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
@@ -11,19 +12,26 @@ typedef struct AmendJob {
     Job job;
     BlockBackend *blk; /* NULL: the work is done */
     BlockdevAmendOptions *options;
+    bool force;
     BdrvAmend change;
     Error **errp;
     int ret;
 } AmendJob;
 
 /* False: the format has no such thing. */
-static bool take_qcow2(BdrvAmend *change,
+static bool take_qcow2(const BlockDriverState *bs, BdrvAmend *change,
                        const BlockdevAmendOptionsQcow2 *o, Error **errp)
 {
-    if (o->encrypt) {
+    if (o->encrypt && !bs->encrypted) {
         error_setg(errp, "image is not encrypted, can't amend");
         return false;
     }
+    if (o->encrypt && o->encrypt->format != QCRYPTO_BLOCK_FORMAT_LUKS) {
+        error_setg(errp, "Amend can't be used to change the qcow2 encryption "
+                   "format");
+        return false;
+    }
+    change->luks = o->encrypt ? &o->encrypt->u.luks : NULL;
     if (o->has_version) {
         change->version = o->version == BLOCKDEV_QCOW2_VERSION_V2 ? 2 : 3;
     }
@@ -37,10 +45,28 @@ static bool take_qcow2(BdrvAmend *change,
     return true;
 }
 
-static bool changes_nothing(const BdrvAmend *change)
+static bool take_options(AmendJob *s, Error **errp)
 {
-    return !change->version && change->lazy_refcounts < 0 &&
-           !change->refcount_bits;
+    BdrvAmend *change = &s->change;
+    const BlockdevAmendOptions *o = s->options;
+
+    *change = (BdrvAmend) { .lazy_refcounts = -1, .force = s->force };
+    switch (o->driver) {
+    case BLOCKDEV_DRIVER_LUKS:
+        change->luks = qapi_BlockdevAmendOptionsLUKS_base(&o->u.luks);
+        return true;
+    case BLOCKDEV_DRIVER_QCOW2:
+        return take_qcow2(blk_bs(s->blk), change, &o->u.qcow2, errp);
+    default:
+        return true; /* it has no options */
+    }
+}
+
+/* Keys are beside the disk. */
+static bool changes_disk(const BdrvAmend *change)
+{
+    return change->version || change->lazy_refcounts >= 0 ||
+           change->refcount_bits;
 }
 
 static void coroutine_fn amend_entry(void *opaque)
@@ -54,28 +80,37 @@ static void coroutine_fn amend_entry(void *opaque)
 }
 
 /*
- * The node is drained: the work goes through the disk, and what the new version
- * cannot hold must not come in behind it.
+ * The node is drained, but for new keys: the work goes through the disk, and
+ * what the new version cannot hold must not come in behind it.
  */
 static int coroutine_fn amend(AmendJob *s, Error **errp)
 {
     BlockDriverState *bs = blk_bs(s->blk);
 
-    s->change = (BdrvAmend) { .lazy_refcounts = -1 };
-    if (!take_qcow2(&s->change, &s->options->u.qcow2, errp)) {
+    bool drain;
+
+    if (!take_options(s, errp)) {
         return -ENOTSUP;
     }
-    if (changes_nothing(&s->change)) {
+    drain = changes_disk(&s->change);
+    if (!drain && !s->change.luks) {
         return 0;
+    }
+    if (!bdrv_check_active(bs, errp)) {
+        return -EPERM;
     }
     if (bdrv_is_read_only(bs)) {
         error_setg(errp, "Node '%s' is read-only", bs->node_name);
         return -EACCES;
     }
     s->errp = errp;
-    bdrv_drained_begin(bs);
+    if (drain) {
+        bdrv_drained_begin(bs);
+    }
     aio_run_co(blk_get_aio_context(s->blk), amend_entry, s);
-    bdrv_drained_end(bs);
+    if (drain) {
+        bdrv_drained_end(bs);
+    }
     return s->ret;
 }
 
@@ -122,7 +157,8 @@ static BlockBackend *new_handle(const char *job_id, BlockDriverState *bs,
 }
 
 bool amend_job_start(const char *job_id, BlockDriverState *bs,
-                     const BlockdevAmendOptions *options, Error **errp)
+                     const BlockdevAmendOptions *options, bool force,
+                     Error **errp)
 {
     BlockBackend *blk;
     Job *job;
@@ -147,6 +183,7 @@ bool amend_job_start(const char *job_id, BlockDriverState *bs,
         return false;
     }
     container_of(job, AmendJob, job)->blk = blk;
+    container_of(job, AmendJob, job)->force = force;
     container_of(job, AmendJob, job)->options =
         qapi_clone_BlockdevAmendOptions(options);
     job_start(job);

@@ -16,7 +16,6 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/job-bitmap.h"
-#include "qemu/aio.h"
 
 #define DEFAULT_CHECKPOINT_MS 5000
 
@@ -34,8 +33,6 @@ typedef struct BackupJob {
     int64_t max_chunk;
     bool ran;
     uint64_t lost_base; /* bdrv_lost_writes_base() of the target */
-    int64_t checkpoint_ns;   /* between two checkpoints */
-    int64_t next_checkpoint; /* not before this time */
     bool in_checkpoint;
     bool flush_failed; /* permanently: the lost data cannot be determined */
     /* All but these bits is on stable storage; NULL: not known. */
@@ -87,10 +84,16 @@ static bool has_lost_data(const BackupJob *s, Error **errp)
 static int coroutine_fn finish(BlockJob *job, Error **errp)
 {
     BackupJob *s = to_backup(&job->job);
-    int ret = bdrv_co_flush(s->target);
-    BlockCopyError error = {.ret = ret < 0 ? ret : -EIO};
-    bool lost = has_lost_data(s, NULL);
+    BlockCopyError error = {.ret = -EIO};
+    bool lost;
+    int ret;
 
+    job_bitmap_before_flush(&s->bitmap);
+    ret = bdrv_co_flush(s->target);
+    lost = has_lost_data(s, NULL);
+    if (ret < 0) {
+        error.ret = ret;
+    }
     if (ret == 0 && !lost) {
         s->left = block_copy_left(s->copy);
         return 0;
@@ -118,33 +121,31 @@ static bool is_broken(BlockJob *job)
 }
 
 /*
- * What was copied, and is durable, leaves the stored bitmap from time to time,
- * so that it need not be copied again if the process ends.  (BlockCopyState.
- * hook.)  Large bitmaps take at most a twentieth of the time.
+ * BlockCopyState.hook.  If the target cannot be flushed, the job meets the
+ * error at its end.
  */
 static void coroutine_fn checkpoint(void *opaque)
 {
     BackupJob *s = opaque;
-    int64_t start = aio_now_ns();
+    uint64_t copied, total;
     g_autoptr(HBitmap) left = NULL;
 
-    if (s->in_checkpoint || start < s->next_checkpoint) {
+    progress_get(&s->common.job.progress, &copied, &total);
+    if (s->in_checkpoint || !job_bitmap_checkpoint_due(&s->bitmap, copied)) {
         return;
     }
     s->in_checkpoint = true;
     left = block_copy_left(s->copy);
+    job_bitmap_before_flush(&s->bitmap);
     if (left && bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
-        job_bitmap_checkpoint(&s->bitmap, left);
+        job_bitmap_checkpoint(&s->bitmap, left, copied);
     }
-    s->next_checkpoint = aio_now_ns() + MAX(s->checkpoint_ns,
-                                            20 * (aio_now_ns() - start));
     s->in_checkpoint = false;
 }
 
 static void begin_checkpoints(BackupJob *s)
 {
-    if (s->checkpoint_ns && job_bitmap_has_checkpoints(&s->bitmap)) {
-        s->next_checkpoint = aio_now_ns() + s->checkpoint_ns;
+    if (job_bitmap_has_checkpoints(&s->bitmap)) {
         block_copy_set_hook(s->copy, checkpoint, s);
     }
 }
@@ -229,10 +230,31 @@ static void coroutine_fn make_durable(BackupJob *s)
 {
     HBitmap *left = block_copy_left(s->copy);
 
+    job_bitmap_before_flush(&s->bitmap);
     if (bdrv_co_flush(s->target) == 0 && !has_lost_data(s, NULL)) {
         s->left = left;
     } else {
         hbitmap_free(left);
+    }
+}
+
+static void cancel_target(void *opaque)
+{
+    BackupJob *s = opaque;
+
+    bdrv_cancel_in_flight(s->target, NULL);
+}
+
+/*
+ * The job fails, or is cancelled.  The main thread will wait for the guest's
+ * writes in flight: they do not wait for a target any more that may not answer.
+ */
+static void coroutine_fn give_up(BackupJob *s)
+{
+    cbw_abandon(s->cbw);
+    if (block_copy_in_flight(s->copy)) {
+        bdrv_run_outside(cancel_target, s);
+        block_copy_wait(s->copy);
     }
 }
 
@@ -245,6 +267,9 @@ static int coroutine_fn backup_run(Job *job, Error **errp)
     s->lost_base = bdrv_lost_writes_base(s->target);
     begin_checkpoints(s);
     ret = backup_copy(s, errp);
+    if (ret < 0 || job_is_cancelled(job)) {
+        give_up(s);
+    }
     if (!s->left && !s->flush_failed && s->bitmap.bitmap &&
         s->bitmap.mode == BITMAP_SYNC_MODE_ALWAYS) {
         make_durable(s);
@@ -269,7 +294,7 @@ static bool backup_cancel(Job *job, bool force)
 
     /* Do not wait for an unresponsive target, nor fail guest writes for it. */
     cbw_abandon(s->cbw);
-    bdrv_cancel_in_flight(s->target, NULL);
+    block_job_abandon(&s->common, s->target);
     return block_job_cancel(job, force);
 }
 
@@ -296,6 +321,7 @@ static void backup_clean(Job *job)
 {
     BackupJob *s = to_backup(job);
 
+    block_job_await(&s->common, s->target);
     hbitmap_free(g_steal_pointer(&s->left));
     block_copy_set_progress(s->copy, NULL);
     cbw_set_broken_hook(s->cbw, NULL, NULL);
@@ -303,6 +329,7 @@ static void backup_clean(Job *job)
     block_job_let_go(&s->attached);
     s->cbw = NULL;
     s->copy = NULL;
+    block_job_end_limits(&s->common);
 }
 
 static const JobDriver backup_driver = {
@@ -325,7 +352,7 @@ static const JobDriver backup_driver = {
 static bool can_compress(BlockDriverState *bs)
 {
     bs = bdrv_skip_filters(bs);
-    return bs->drv->co_pwritev_compressed != NULL;
+    return bdrv_supports_compression(bs);
 }
 
 static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
@@ -431,8 +458,6 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     s->len = hbitmap_size(block_copy_todo(s->copy));
     s->max_workers = perf ? perf->max_workers : 64;
     s->max_chunk = perf ? perf->max_chunk : 0;
-    s->checkpoint_ns = (perf ? perf->checkpoint_interval
-                             : DEFAULT_CHECKPOINT_MS) * INT64_C(1000000);
     block_copy_set_method(s->copy, perf && perf->use_copy_range, o->compress);
     block_copy_set_whole(s->copy, o->sync == MIRROR_SYNC_MODE_FULL);
     block_copy_set_skip_unallocated(s->copy,
@@ -442,6 +467,7 @@ static void fill_job(BackupJob *s, BlockDriverState *cbw,
     }
     block_copy_set_progress(s->copy, &s->common.job.progress);
     cbw_set_broken_hook(cbw, backup_broken, s);
+    job_bitmap_remember(&s->bitmap, s->target, s->common.job.id);
 }
 
 /* Creates the job over @cbw; NULL with @errp. */
@@ -491,15 +517,33 @@ static bool freeze_bitmap(JobBitmap *bitmap, Transaction *tran,
     return true;
 }
 
-Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
-                       const BackupCommon *o, JobTxn *txn, Error **errp)
+static JobBitmapParams bitmap_params(const BackupCommon *o)
 {
-    JobBitmapParams params = {
+    return (JobBitmapParams) {
         .sync = o->sync,
         .name = o->bitmap,
         .has_mode = o->has_bitmap_mode,
         .mode = o->bitmap_mode,
+        .allow_other_target = o->allow_other_target,
+        .checkpoint_ms = o->x_perf ? o->x_perf->checkpoint_interval
+                                   : DEFAULT_CHECKPOINT_MS,
     };
+}
+
+bool backup_job_check_new_target(BlockDriverState *source,
+                                 const BackupCommon *o, Error **errp)
+{
+    JobBitmapParams params = bitmap_params(o);
+    JobBitmap bitmap;
+
+    return !job_bitmap_find(&bitmap, source, &params, NULL) ||
+           job_bitmap_check_target(&bitmap, NULL, errp);
+}
+
+Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
+                       const BackupCommon *o, JobTxn *txn, Error **errp)
+{
+    JobBitmapParams params = bitmap_params(o);
     Transaction *creating, *attached;
     BlockDriverState *cbw = NULL;
     JobBitmap bitmap;
@@ -508,7 +552,8 @@ Job *backup_job_create(BlockDriverState *source, BlockDriverState *target,
     if (!job_bitmap_find(&bitmap, source, &params, errp) ||
         !check_nodes(source, target, o, errp) ||
         !check_perf(o->x_perf, errp) ||
-        !block_job_check_sizes(source, target, errp)) {
+        !block_job_check_sizes(source, target, errp) ||
+        !job_bitmap_check_target(&bitmap, target, errp)) {
         return NULL;
     }
     creating = tran_new();

@@ -123,7 +123,19 @@ static void blk_root_attach_aio_context(BdrvChild *child)
     }
 }
 
+/* The user of a drive without a device is none that sends requests. */
+static const char *blk_root_keeps_active(BdrvChild *child)
+{
+    BlockBackend *blk = child->opaque;
+
+    if (blk->ops && blk->ops->keeps_active) {
+        return blk->ops->keeps_active(blk->ops_opaque);
+    }
+    return !blk->ops && blk->name && !blk->user ? NULL : "";
+}
+
 static const BdrvChildClass blk_root_class = {
+    .keeps_active = blk_root_keeps_active,
     .parent_desc = blk_root_desc,
     .get_name = blk_root_name,
     .drained_begin = blk_root_drained_begin,

@@ -144,7 +144,7 @@ BlockCopyState *block_copy_state_new(BdrvChild *source, BdrvChild *target,
         g_free(s);
         return NULL;
     }
-    s->shown = bdrv_dirty_bitmap_show_bits(source->bs, s->todo);
+    s->shown = bdrv_dirty_bitmap_show_bits(source->bs, s->todo, false);
     make_mover(s);
     return s;
 }
@@ -193,6 +193,16 @@ HBitmap *block_copy_left(const BlockCopyState *s)
 void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes)
 {
     copier_spoil(&s->reqs, offset, bytes);
+}
+
+bool block_copy_in_flight(const BlockCopyState *s)
+{
+    return !LIST_EMPTY(&s->reqs.reqs);
+}
+
+void coroutine_fn block_copy_wait(BlockCopyState *s)
+{
+    block_reqs_wait_all(&s->reqs, 0, s->len);
 }
 
 void block_copy_set_todo(BlockCopyState *s, const HBitmap *bits)
@@ -319,8 +329,11 @@ int64_t coroutine_fn block_copy_reset_unallocated(BlockCopyState *s,
 {
     int64_t start = ROUND_DOWN(offset, s->cluster_size);
     int64_t bytes = s->len - start, pnum = 0;
-    int ret = bdrv_is_allocated(bdrv_skip_filters(s->source->bs),
-                                start, bytes, &pnum);
+    BlockDriverState *bs = s->source->bs;
+    /* All that a raw node shows is its own, also what is in backing files of
+     * the image below. */
+    int ret = bdrv_is_allocated_above(bs, bdrv_backing_chain_next(bs), false,
+                                      start, bytes, &pnum);
 
     if (ret < 0) {
         return ret;

@@ -2,9 +2,11 @@
 /* Jobs that hold nodes: edges, drain, speed, queries. */
 #include "qemu/osdep.h"
 #include "block/copier.h"
+#include "block/activate.h"
 #include "block/blockjob.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/silence.h"
 #include "qapi/qapi-types-block-job.h"
 
 /* --- edges --- */
@@ -116,8 +118,9 @@ static const BdrvChildClass read_edge_of_job = {
 bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
                         uint64_t perm, uint64_t shared, Error **errp)
 {
-    BdrvChild *c = bdrv_root_attach_child(bs, name, &edge_of_job, 0, perm,
-                                          shared, job, errp);
+    BdrvChild *c = bdrv_check_active(bs, errp)
+        ? bdrv_root_attach_child(bs, name, &edge_of_job, 0, perm, shared, job,
+                                 errp) : NULL;
 
     if (!c) {
         return false;
@@ -129,10 +132,13 @@ bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
 bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
                         Error **errp)
 {
-    BdrvChild *c = bdrv_root_attach_child(
-        bs, name, &read_edge_of_job, 0, BLK_PERM_CONSISTENT_READ,
-        BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED, job, errp);
+    BdrvChild *c = NULL;
 
+    if (bdrv_check_active(bs, errp)) {
+        c = bdrv_root_attach_child(
+            bs, name, &read_edge_of_job, 0, BLK_PERM_CONSISTENT_READ,
+            BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED, job, errp);
+    }
     if (c) {
         g_ptr_array_add(job->reads, c);
     }
@@ -189,6 +195,7 @@ void block_job_free(Job *j)
 {
     BlockJob *job = container_of(j, BlockJob, job);
 
+    g_assert(!job->abandoned && !job->awaited);
     block_job_remove_all_bdrv(job);
     g_ptr_array_unref(job->edges);
     g_ptr_array_unref(job->reads);
@@ -216,6 +223,35 @@ bool block_job_cancel(Job *j, bool force)
         cancel_requests(j->co, job);
     }
     return true;
+}
+
+void block_job_abandon(BlockJob *job, BlockDriverState *target)
+{
+    if (!job->abandoned) {
+        job->abandoned = bdrv_ref(target);
+        bdrv_abandon_begin(target);
+    }
+    bdrv_cancel_in_flight(target, NULL);
+}
+
+void block_job_await(BlockJob *job, BlockDriverState *target)
+{
+    if (!job->awaited) {
+        job->awaited = bdrv_ref(target);
+        bdrv_await_begin(target);
+    }
+}
+
+void block_job_end_limits(BlockJob *job)
+{
+    if (job->abandoned) {
+        bdrv_abandon_end(job->abandoned);
+        bdrv_unref(g_steal_pointer(&job->abandoned));
+    }
+    if (job->awaited) {
+        bdrv_await_end(job->awaited);
+        bdrv_unref(g_steal_pointer(&job->awaited));
+    }
 }
 
 void block_job_set_speed(Job *j, int64_t speed)

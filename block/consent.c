@@ -141,6 +141,13 @@ static bool parent_bears_it(BdrvChild *c, BdrvContent content, bool backing,
     return true;
 }
 
+/* A filter shows nothing of the other disks that it works on. */
+static bool shows_child(const BlockDriverState *bs,
+                        const BdrvChildChange *change)
+{
+    return !bs->drv->is_filter || (change->role & BDRV_CHILD_FILTERED);
+}
+
 /*
  * A user that sets a backing file asserts that it fits the image: bitmaps are
  * not asked.
@@ -151,7 +158,8 @@ static BdrvConsent ask(BlockDriverState *bs, const BdrvChildChange *change,
     BdrvConsent consent = ask_driver(bs, change, tran, errp);
     BdrvChild *c;
 
-    if (consent != BDRV_ACCEPT || change->content == BDRV_CONTENT_SAME) {
+    if (consent != BDRV_ACCEPT || change->content == BDRV_CONTENT_SAME ||
+        !shows_child(bs, change)) {
         return consent;
     }
     backing = backing || (change->role & BDRV_CHILD_COW);
@@ -299,9 +307,8 @@ bool bdrv_refresh_size_tran(BlockDriverState *bs, Transaction *tran,
 {
     int64_t bytes = bdrv_measure_length(bs);
 
-    if (bytes < 0 || bytes > BDRV_MAX_LENGTH) {
-        error_setg_errno(errp, bytes < 0 ? -bytes : EFBIG,
-                         "Could not get the size of node '%s'",
+    if (bytes < 0) {
+        error_setg_errno(errp, -bytes, "Could not get the size of node '%s'",
                          bs->node_name);
         return false;
     }

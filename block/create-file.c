@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Access to the node that is formatted, for drivers' co_create. */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/create-file.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -29,14 +30,15 @@ static BdrvChild *coroutine_fn attach_file(const BlockdevRef *ref,
     g_autoptr(BlockDriverState) bs = NULL;
 
     if (ref->type == BLOCKDEV_REF_KIND_DEFINITION) {
-        bs = bdrv_open(ref->u.definition, BDRV_O_RDWR, errp);
+        bs = bdrv_open(ref->u.definition, BDRV_O_RDWR | BDRV_O_ACTIVE,
+                       errp);
     } else {
         bs = bdrv_lookup_bs(ref->u.reference, ref->u.reference, errp);
         if (bs) {
             bdrv_ref(bs);
         }
     }
-    if (!bs) {
+    if (!bs || !bdrv_check_active(bs, errp)) {
         return NULL;
     }
     return bdrv_root_attach_child(bs, "file", &create_class, BDRV_CHILD_IMAGE,

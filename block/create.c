@@ -4,7 +4,12 @@
  * names are translated to the schema's.
  */
 #include "qemu/osdep.h"
+
+#include <sys/stat.h>
+
+#include "block/create-file.h"
 #include "block/graph-int.h"
+#include "block/io.h"
 #include "qapi/qapi-types-block-image.h"
 #include "qemu/cutils.h"
 #include <json-c/json.h>
@@ -49,7 +54,6 @@ typedef enum ImgOptionType {
     IMG_SIZE,
     IMG_NUMBER,
     IMG_BOOL,
-    IMG_REFUSED, /* known, but not supported */
 } ImgOptionType;
 
 typedef struct ImgOption {
@@ -62,15 +66,15 @@ typedef struct ImgOption {
 
 /* In the order in which "Formatting ..." shows them. */
 static const ImgOption qcow2_options[] = {
-    {"encryption", NULL, IMG_REFUSED},
-    {"encrypt.format", NULL, IMG_REFUSED},
-    {"encrypt.key-secret", NULL, IMG_REFUSED},
-    {"encrypt.cipher-alg", NULL, IMG_REFUSED},
-    {"encrypt.cipher-mode", NULL, IMG_REFUSED},
-    {"encrypt.hash-alg", NULL, IMG_REFUSED},
-    {"encrypt.ivgen-alg", NULL, IMG_REFUSED},
-    {"encrypt.ivgen-hash-alg", NULL, IMG_REFUSED},
-    {"encrypt.iter-time", NULL, IMG_REFUSED},
+    {"encryption", NULL, IMG_BOOL},
+    {"encrypt.format", "encrypt.format", IMG_STR},
+    {"encrypt.key-secret", "encrypt.key-secret", IMG_STR},
+    {"encrypt.cipher-alg", "encrypt.cipher-alg", IMG_STR},
+    {"encrypt.cipher-mode", "encrypt.cipher-mode", IMG_STR},
+    {"encrypt.ivgen-alg", "encrypt.ivgen-alg", IMG_STR},
+    {"encrypt.ivgen-hash-alg", "encrypt.ivgen-hash-alg", IMG_STR},
+    {"encrypt.hash-alg", "encrypt.hash-alg", IMG_STR},
+    {"encrypt.iter-time", "encrypt.iter-time", IMG_NUMBER},
     {"cluster_size", "cluster-size", IMG_SIZE, "65536"},
     {"extended_l2", "extended-l2", IMG_BOOL, "off"},
     {"preallocation", "preallocation", IMG_STR},
@@ -79,10 +83,25 @@ static const ImgOption qcow2_options[] = {
     {"compat", "version", IMG_STR},
     {"backing_file", "backing-file", IMG_STR},
     {"backing_fmt", "backing-fmt", IMG_STR},
-    {"data_file", NULL, IMG_REFUSED},
+    {"data_file", NULL, IMG_STR},
     {"data_file_raw", "data-file-raw", IMG_BOOL},
     {"lazy_refcounts", "lazy-refcounts", IMG_BOOL, "off"},
     {"refcount_bits", "refcount-bits", IMG_NUMBER, "16"},
+    {"nocow", "nocow", IMG_BOOL, NULL, true},
+    {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
+    {0},
+};
+
+static const ImgOption luks_options[] = {
+    {"size", "size", IMG_SIZE},
+    {"key-secret", "key-secret", IMG_STR},
+    {"cipher-alg", "cipher-alg", IMG_STR},
+    {"cipher-mode", "cipher-mode", IMG_STR},
+    {"ivgen-alg", "ivgen-alg", IMG_STR},
+    {"ivgen-hash-alg", "ivgen-hash-alg", IMG_STR},
+    {"hash-alg", "hash-alg", IMG_STR},
+    {"iter-time", "iter-time", IMG_NUMBER},
+    {"preallocation", "preallocation", IMG_STR},
     {"nocow", "nocow", IMG_BOOL, NULL, true},
     {"extent_size_hint", "extent-size-hint", IMG_SIZE, NULL, true},
     {0},
@@ -148,6 +167,7 @@ static const struct {
     const ImgOption *options;
     bool is_format; /* needs a driver's co_create on top of the file */
 } img_formats[] = {
+    {"luks", luks_options, true},
     {"qcow2", qcow2_options, true},
     {"vdi", vdi_options, true},
     {"vhdx", vhdx_options, true},
@@ -164,6 +184,9 @@ typedef struct ImgCreate {
     const BlockDriver *protocol;
     GHashTable *values;           /* option name -> text, normalised */
     BlockdevOptions *file;        /* how the file is opened */
+    BlockDriverState *node;       /* the open file */
+    BlockDriverState *data;       /* the open data file, if there is one */
+    char *made_data;              /* its name, if it was made */
     bool made_file;               /* it is empty now */
 } ImgCreate;
 
@@ -189,6 +212,13 @@ static bool img_has_option(const ImgCreate *c, const char *name)
 
 /* --- step 1: format and protocol --- */
 
+/* Is there always a file that an image can be created in? */
+static bool img_file_exists(const BlockDriver *drv)
+{
+    return drv == bdrv_find_driver(BLOCKDEV_DRIVER_HOST_DEVICE) ||
+           drv == bdrv_find_driver(BLOCKDEV_DRIVER_NBD);
+}
+
 static bool img_find_drivers(ImgCreate *c, Error **errp)
 {
     const char *format = c->in->format;
@@ -199,6 +229,11 @@ static bool img_find_drivers(ImgCreate *c, Error **errp)
     }
     c->protocol = bdrv_find_protocol(c->in->filename, errp);
     if (!c->protocol) {
+        return false;
+    }
+    if (!c->protocol->co_create && !img_file_exists(c->protocol)) {
+        error_setg(errp, "Protocol driver '%s' does not support image "
+                   "creation", c->protocol->format_name);
         return false;
     }
     for (size_t i = 0; i < ARRAY_SIZE(img_formats); i++) {
@@ -251,9 +286,6 @@ static char *img_normalise(const ImgOption *o, const char *text, Error **errp)
             return NULL;
         }
         return g_strdup(on ? "on" : "off");
-    case IMG_REFUSED:
-        error_setg(errp, "Option '%s' is not supported", o->name);
-        return NULL;
     case IMG_STR:
         return g_strdup(text);
     }
@@ -300,11 +332,15 @@ static bool img_parse_extra(ImgCreate *c, Error **errp)
     while (*text) {
         g_autofree char *part = next_part(&text);
         char *value = strchr(part, '=');
+        bool off = !value && g_str_has_prefix(part, "no") &&
+                   strcmp(part, "nocow");
 
         if (value) {
             *value++ = '\0';
+        } else {
+            value = off ? "off" : "on";
         }
-        if (!img_take_option(c, part, value ? value : "on", errp)) {
+        if (!img_take_option(c, part + (off ? 2 : 0), value, errp)) {
             return false;
         }
     }
@@ -377,7 +413,8 @@ static bool img_look_at_base(ImgCreate *c, const char *base, Error **errp)
     g_autoptr(BlockDriverState) bs = NULL;
     int64_t size;
 
-    bs = bdrv_open_file(path, format, 0, errp);
+    /* It may be in use: its size is all that is read. */
+    bs = bdrv_open_file(path, format, BDRV_O_FORCE_SHARE, errp);
     if (!bs) {
         error_append_hint(errp, "Could not open backing image.\n");
         return false;
@@ -485,6 +522,25 @@ static json_object *img_member(const ImgOption *o, const char *text)
     return json_object_new_string(text);
 }
 
+/* "a.b" is member b of a. */
+static void img_add_member(json_object *tree, const char *name,
+                           json_object *value)
+{
+    const char *dot = strchr(name, '.');
+    g_autofree char *outer = dot ? g_strndup(name, dot - name) : NULL;
+    json_object *sub;
+
+    if (!dot) {
+        json_object_object_add(tree, name, value);
+        return;
+    }
+    if (!json_object_object_get_ex(tree, outer, &sub)) {
+        sub = json_object_new_object();
+        json_object_object_add(tree, outer, sub);
+    }
+    json_object_object_add(sub, dot + 1, value);
+}
+
 /* Returns the options that were given for the file, or for the format. */
 static json_object *img_tree(ImgCreate *c, bool for_file)
 {
@@ -494,7 +550,7 @@ static json_object *img_tree(ImgCreate *c, bool for_file)
         const char *text = img_value(c, o->name);
 
         if (text && o->member && o->for_file == for_file) {
-            json_object_object_add(tree, o->member, img_member(o, text));
+            img_add_member(tree, o->member, img_member(o, text));
         }
     }
     return tree;
@@ -509,6 +565,32 @@ static bool img_create_from(json_object *tree, const char *driver,
     options = qapi_BlockdevCreateOptions_from_json(tree, QAPI_INPUT_STRICT,
                                                    errp);
     return options && bdrv_create(options, errp) >= 0;
+}
+
+static bool img_open_file(ImgCreate *c, Error **errp)
+{
+    if (!c->node) {
+        c->file->has_read_only = true;
+        c->file->read_only = false;
+        c->node = bdrv_open(c->file, BDRV_O_ACTIVE, errp);
+    }
+    return c->node != NULL;
+}
+
+/* A device or an export, which exists and has its size. */
+static bool img_use_existing(ImgCreate *c, Error **errp)
+{
+    const char *name = c->protocol->format_name;
+
+    if (!img_open_file(c, errp)) {
+        if (c->file->driver == BLOCKDEV_DRIVER_HOST_DEVICE) {
+            return false;
+        }
+        error_prepend(errp, "Protocol driver '%s' does not support image "
+                      "creation, and opening the image failed: ", name);
+        return false;
+    }
+    return true;
 }
 
 static bool img_create_file(ImgCreate *c, Error **errp)
@@ -527,12 +609,7 @@ static bool img_create_file(ImgCreate *c, Error **errp)
         return false;
     }
     if (!c->protocol->co_create) {
-        if (c->file->driver == BLOCKDEV_DRIVER_HOST_DEVICE) {
-            return true; /* it exists and has its size */
-        }
-        error_setg(errp, "Protocol driver '%s' does not support image "
-                   "creation", c->protocol->format_name);
-        return false;
+        return img_use_existing(c, errp);
     }
     filename = c->file->u.file.filename;
     json_object_object_add(tree, "filename",
@@ -544,11 +621,33 @@ static bool img_create_file(ImgCreate *c, Error **errp)
     return c->made_file;
 }
 
-static BlockDriverState *img_open_file(ImgCreate *c, Error **errp)
+/* The old name of an encryption, and the schema's names of both. */
+static bool img_name_encryption(ImgCreate *c, json_object *tree, Error **errp)
 {
-    c->file->has_read_only = true;
-    c->file->read_only = false;
-    return bdrv_open(c->file, 0, errp);
+    const char *format = img_value(c, "encrypt.format");
+
+    if (!g_strcmp0(img_value(c, "encryption"), "on")) {
+        if (format) {
+            error_setg(errp, "'encrypt.format' and its alias 'encryption' "
+                       "can't be used at the same time");
+            return false;
+        }
+        format = "aes";
+    }
+    if (!format && json_object_object_get(tree, "encrypt")) {
+        error_setg(errp, "Parameter 'encrypt.format' is missing");
+        return false;
+    }
+    if (format && strcmp(format, "aes") && strcmp(format, "luks")) {
+        error_setg(errp, "Parameter 'format' does not accept value '%s'",
+                   format);
+        return false;
+    }
+    if (format) {
+        img_add_member(tree, "encrypt.format", json_object_new_string(
+                           strcmp(format, "aes") ? format : "qcow"));
+    }
+    return true;
 }
 
 /* Options of vmdk that stand for others. */
@@ -565,38 +664,145 @@ static bool img_add_compat6(ImgCreate *c, json_object *tree, Error **errp)
     return true;
 }
 
-static bool img_create_format(ImgCreate *c, Error **errp)
+static bool img_make_data_file(ImgCreate *c, const BlockDriver *protocol,
+                               const char *filename, Error **errp)
 {
-    g_autoptr(json_object) tree = img_tree(c, false);
-    g_autoptr(BlockDriverState) file = img_open_file(c, errp);
+    g_autoptr(json_object) tree = json_object_new_object();
 
-    if (!file || !img_add_compat6(c, tree, errp)) {
+    json_object_object_add(tree, "filename", json_object_new_string(filename));
+    json_object_object_add(tree, "size", json_object_new_int64(0));
+    if (!img_create_from(tree, protocol->format_name, errp)) {
         return false;
     }
-    json_object_object_add(tree, "file",
-                           json_object_new_string(file->node_name));
-    return img_create_from(tree, c->in->format, errp);
+    c->made_data = g_strdup(filename);
+    return true;
 }
 
-/* A device cannot grow: it must already be large enough. */
-static bool img_check_device(ImgCreate *c, Error **errp)
+/* What is in the data file is lost: it must not be one that is needed. */
+static bool img_check_data_name(ImgCreate *c, const char *name, Error **errp)
 {
-    g_autoptr(BlockDriverState) bs = NULL;
-    int64_t wanted = img_disk_size(img_value(c, "size"));
+    const char *base = img_value(c, "backing_file");
+    g_autofree char *path =
+        base ? bdrv_make_absolute_filename(c->in->filename, base) : NULL;
 
-    if (c->protocol->co_create) {
-        return true;
-    }
-    bs = img_open_file(c, errp);
-    if (!bs) {
+    if (path_is_same_file(name, c->in->filename)) {
+        error_setg(errp, "The data file must be another file than the image");
         return false;
     }
-    if (bdrv_getlength(bs) < wanted) {
-        error_setg(errp, "Device '%s' is smaller than %" PRId64 " bytes",
-                   c->in->filename, wanted);
+    if (path && path_is_same_file(name, path)) {
+        error_setg(errp, "The data file must be another file than the backing "
+                   "file");
         return false;
     }
     return true;
+}
+
+/* Makes and opens the external data file of a qcow2 image. */
+static bool img_create_data_file(ImgCreate *c, json_object *tree, Error **errp)
+{
+    const char *name = img_value(c, "data_file");
+    const BlockDriver *protocol = name ? bdrv_find_protocol(name, errp) : NULL;
+    g_autoptr(BlockdevOptions) options = NULL;
+    bool unused;
+
+    if (!name) {
+        return true;
+    }
+    if (!*name) {
+        error_setg(errp, "Could not create '': %s", strerror(ENOENT));
+        return false;
+    }
+    options = protocol ? bdrv_options_from_filename(name, NULL,
+                                                    BDRV_O_PROTOCOL, &unused,
+                                                    errp) : NULL;
+    if (!options || !img_check_data_name(c, name, errp)) {
+        return false;
+    }
+    if (protocol->co_create &&
+        !img_make_data_file(c, protocol, options->u.file.filename, errp)) {
+        return false;
+    }
+    options->has_read_only = true;
+    options->read_only = false;
+    c->data = bdrv_open(options, 0, errp);
+    if (c->data) {
+        json_object_object_add(tree, "data-file",
+                               json_object_new_string(c->data->node_name));
+    }
+    return c->data;
+}
+
+static bool img_create_format(ImgCreate *c, Error **errp)
+{
+    g_autoptr(json_object) tree = img_tree(c, false);
+
+    if (!img_open_file(c, errp) || !img_name_encryption(c, tree, errp) ||
+        !img_add_compat6(c, tree, errp) ||
+        !img_create_data_file(c, tree, errp)) {
+        return false;
+    }
+    json_object_object_add(tree, "file",
+                           json_object_new_string(c->node->node_name));
+    return img_create_from(tree, c->in->format, errp);
+}
+
+/* A raw image on a device must not look like that of another format. */
+static int coroutine_fn wipe_start(BdrvChild *file, void *opaque, Error **errp)
+{
+    int64_t size = bdrv_getlength(file->bs);
+    int ret = size < 0 ? size
+        : bdrv_co_pwrite_zeroes(file, 0, MIN(size, BDRV_SECTOR_SIZE), 0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to clear the first sector");
+    }
+    return ret;
+}
+
+typedef struct WipeCall {
+    ImgCreate *c;
+    Error **errp;
+    int ret;
+} WipeCall;
+
+static void coroutine_fn wipe_entry(void *opaque)
+{
+    WipeCall *call = opaque;
+    BlockdevRef ref = {
+        .type = BLOCKDEV_REF_KIND_REFERENCE,
+        .u.reference = call->c->node->node_name,
+    };
+
+    call->ret = bdrv_create_in_file(&ref, "raw", wipe_start, NULL, call->errp);
+}
+
+/* What cannot grow must already be large enough. */
+static bool img_prepare_existing(ImgCreate *c, Error **errp)
+{
+    const char *prealloc = img_value(c, "preallocation");
+    int64_t wanted = img_disk_size(img_value(c, "size"));
+    WipeCall wipe = {c, errp};
+
+    if (prealloc && strcmp(prealloc, "off")) {
+        error_setg(errp, "Unsupported preallocation mode '%s'", prealloc);
+        return false;
+    }
+    if (bdrv_getlength(c->node) < wanted) {
+        if (c->file->driver == BLOCKDEV_DRIVER_NBD) {
+            error_setg(errp, "Cannot grow NBD nodes");
+        } else {
+            error_setg(errp, "Device '%s' is smaller than %" PRId64 " bytes",
+                       c->in->filename, wanted);
+        }
+        return false;
+    }
+    aio_run_co(aio_main_context(), wipe_entry, &wipe);
+    return wipe.ret >= 0;
+}
+
+static bool img_create_raw(ImgCreate *c, Error **errp)
+{
+    return c->protocol->co_create || img_prepare_existing(c, errp);
 }
 
 static bool img_create(ImgCreate *c, Error **errp)
@@ -609,10 +815,16 @@ static bool img_create(ImgCreate *c, Error **errp)
     }
     ok = img_create_file(c, errp) &&
          (c->is_format ? img_create_format(c, errp)
-                       : img_check_device(c, errp));
+                       : img_create_raw(c, errp));
+    bdrv_unref(g_steal_pointer(&c->data));
+    bdrv_unref(g_steal_pointer(&c->node));
     if (!ok && c->made_file) {
         unlink(c->file->u.file.filename);
     }
+    if (!ok && c->made_data) {
+        unlink(c->made_data);
+    }
+    g_clear_pointer(&c->made_data, g_free);
     return ok;
 }
 

@@ -94,26 +94,52 @@ const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
     return known ? known : "raw";
 }
 
-const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
-                              Error **errp)
+/*
+ * The start of an image, which is padded with zeroes to BDRV_PROBE_BYTES.
+ * Returns how many bytes there are, or -errno.
+ */
+static int64_t read_start(BlockDriverState *file, uint8_t *buf, Error **errp)
 {
     g_autoptr(BlockBackend) blk = NULL;
-    /* Smaller images are padded. */
-    uint8_t buf[BDRV_PROBE_BYTES] = {};
-    const BlockDriver *drv;
-    const char *format;
     int64_t bytes;
     int ret;
 
     blk = blk_new_with_bs(file, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp);
     if (!blk) {
-        return NULL;
+        return -EPERM;
     }
+    memset(buf, 0, BDRV_PROBE_BYTES);
     bytes = MIN(bdrv_getlength(file), BDRV_PROBE_BYTES);
     ret = bytes > 0 ? blk_pread(blk, 0, bytes, buf, 0) : bytes;
     if (ret < 0) {
         error_setg_errno(errp, -ret,
                          "Could not read image for determining its format");
+        return ret;
+    }
+    return bytes;
+}
+
+bool bdrv_probe_encryption(const BlockDriver *drv, BlockDriverState *file,
+                           const char **format, Error **errp)
+{
+    uint8_t buf[BDRV_PROBE_BYTES];
+
+    if (read_start(file, buf, errp) < 0) {
+        return false;
+    }
+    *format = drv->encryption_format(buf);
+    return true;
+}
+
+const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
+                              Error **errp)
+{
+    uint8_t buf[BDRV_PROBE_BYTES];
+    const BlockDriver *drv;
+    const char *format;
+    int64_t bytes = read_start(file, buf, errp);
+
+    if (bytes < 0) {
         return NULL;
     }
     format = bytes ? bdrv_probe_buffer(buf, sizeof(buf), filename) : "raw";

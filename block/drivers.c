@@ -14,6 +14,7 @@ extern const BlockDriver bdrv_copy_on_read;
 extern const BlockDriver bdrv_dmg;
 extern const BlockDriver bdrv_file;
 extern const BlockDriver bdrv_host_device;
+extern const BlockDriver bdrv_luks;
 extern const BlockDriver bdrv_nbd;
 extern const BlockDriver bdrv_null_aio;
 extern const BlockDriver bdrv_null_co;
@@ -44,6 +45,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_bochs,
     &bdrv_cloop,
     &bdrv_dmg,
+    &bdrv_luks,
     &bdrv_parallels,
     &bdrv_qcow,
     &bdrv_qcow2,

@@ -7,6 +7,9 @@
  * is already covered does nothing on this level, and one that begins while
  * another is in flight waits for it and checks again: concurrent flushes are
  * merged.
+ *
+ * The first flush of a file is never skipped: an earlier process may have
+ * written what is not durable, and this one relies on what it reads.
  */
 #include "qemu/osdep.h"
 #include "block/node-int.h"
@@ -45,10 +48,24 @@ static bool holds_data(const BlockDriverState *bs, const BdrvChild *child)
     return child->role & roles;
 }
 
+/* May an earlier process have left writes in a file of this tree? */
+static bool inherits(const BlockDriverState *bs)
+{
+    const BdrvChild *child;
+
+    LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
+        if (holds_data(bs, child) && inherits(child->bs)) {
+            return true;
+        }
+    }
+    return bdrv_node(bs)->inherits;
+}
+
 static bool is_flushed(const BlockDriverState *bs, const BdrvChild *child)
 {
     return holds_data(bs, child) &&
-           (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED));
+           (child->perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED) ||
+            inherits(child->bs));
 }
 
 /* The children to which data or metadata was written. */
@@ -68,6 +85,16 @@ static int coroutine_fn flush_children(BlockDriverState *bs)
         }
     }
     return ret;
+}
+
+void bdrv_flush_inherits(BlockDriverState *bs)
+{
+    BdrvNode *node = bdrv_node(bs);
+
+    if (LIST_EMPTY(&node->children) && !bs->read_only && !node->inherits) {
+        node->inherits = true;
+        node->write_gen++;
+    }
 }
 
 uint64_t bdrv_lost_writes(BlockDriverState *bs)
@@ -128,6 +155,7 @@ int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
         }
         if (ret == 0) {
             node->flushed_gen = gen;
+            node->inherits = false;
         }
         node->active_flush = false;
         co_queue_wake_all(&node->flush_queue);

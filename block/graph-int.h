@@ -56,7 +56,8 @@ bool bdrv_set_child_tran(BlockDriverState *parent, BdrvChildLike like,
 
 /* Does the size of the parent node follow from that of @child? */
 bool bdrv_child_sets_size(const BdrvChild *child);
-/* The size of @bs as its driver or its child says it now, or -errno. */
+/* The size of @bs as its driver or its child says it now, rounded up to whole
+ * sectors, or -errno: the one place that rounds what is there. */
 int64_t bdrv_measure_length(BlockDriverState *bs);
 
 /* --- consent.c --- */
@@ -83,6 +84,8 @@ bool bdrv_moved_size_tran(BdrvChild *child, int64_t old_bytes,
 
 /* --- perm.c --- */
 
+/* @nodes and all below them, children first; no references.  Caller frees. */
+GPtrArray *bdrv_nodes_below(const GPtrArray *nodes);
 /* Renews permissions of @nodes and of all below them, parents first. */
 bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
                              Error **errp);
@@ -161,12 +164,29 @@ const char *bdrv_probe_known(const uint8_t *sector, const char *filename);
 BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
                                  BlockdevOptions *explicit_options, int flags,
                                  bool probed, Error **errp);
+/* Is the backing file of @bs, or that it has none, due to its header? */
+bool bdrv_backing_is_from_header(const BlockDriverState *bs);
 /* Values of @options; false with @errp, and nothing changed, if they contradict
  * each other. */
 bool bdrv_mode_from_options(BdrvMode *mode, const BlockdevOptions *options,
                             Error **errp);
 BdrvMode bdrv_get_mode(const BlockDriverState *bs);
 void bdrv_set_mode(BlockDriverState *bs, const BdrvMode *mode);
+/*
+ * A job's filter has no `discard` option: whether requests may free space is up
+ * to its child, now and after a reopen of that.
+ */
+void bdrv_follow_discard(BlockDriverState *filter);
+
+/* --- reopen.c --- */
+
+/*
+ * bs->read_only of @state->bs is what it will be: its bitmaps and its driver
+ * prepare for that, which is committed or undone with @tran.  @state lives
+ * until then.
+ */
+bool bdrv_reopen_driver_tran(BdrvReopenState *state, Transaction *tran,
+                             Error **errp);
 
 /* --- filename.c --- */
 

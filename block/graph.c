@@ -132,9 +132,12 @@ BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
     BlockDriverState *filter;
 
     bdrv_drained_begin(bs);
-    filter = bdrv_open(options, 0, errp);
+    filter = bdrv_open(options, BDRV_O_ACTIVE, errp);
     if (!filter) {
         error_prepend(errp, "Could not create node: ");
+    }
+    if (filter && bdrv_filter_child(filter)) {
+        bdrv_follow_discard(filter);
     }
     if (filter && bdrv_replace_node(bs, filter, BDRV_CONTENT_SAME, errp)) {
         /* Without parents this reference keeps the filter. */

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/block-backend.h"
 #include "block/dirty-bitmap.h"
+#include "block/activate.h"
 #include "block/graph-int.h"
 #include "block/node-int.h"
 #include "block/snapshot.h"
@@ -115,7 +116,7 @@ ImageInfo *bdrv_query_image_info(BlockDriverState *bs, Error **errp)
     bdrv_refresh_filename(bs);
     info->filename = g_strdup(bs->filename);
     info->format = g_strdup(bdrv_get_format_name(bs));
-    info->virtual_size = ROUND_UP(size, BDRV_SECTOR_SIZE);
+    info->virtual_size = size;
     info->actual_size = bdrv_get_allocated_file_size(bs);
     info->has_actual_size = info->actual_size >= 0;
     if (bdrv_get_info(bs, &bdi) >= 0) {
@@ -124,6 +125,8 @@ ImageInfo *bdrv_query_image_info(BlockDriverState *bs, Error **errp)
         info->has_dirty_flag = true;
         info->dirty_flag = bdi.is_dirty;
     }
+    info->has_encrypted = bs->encrypted;
+    info->encrypted = bs->encrypted;
     info->format_specific = bdrv_get_specific_info(bs, &err);
     if (err) {
         error_propagate(errp, err);
@@ -190,7 +193,9 @@ BlockDeviceInfo *bdrv_block_device_info(BlockDriverState *bs, bool flat,
     }
     info->file = g_strdup(bs->filename);
     info->node_name = g_strdup(bs->node_name);
-    info->ro = bs->read_only;
+    info->ro = bdrv_is_read_only(bs);
+    info->active = !bdrv_is_inactive(bs);
+    info->encrypted = bs->encrypted;
     info->drv = g_strdup(bs->drv->format_name);
     info->backing_file = backing ? g_strdup(backing->bs->filename) : NULL;
     info->backing_file_depth = flat ? 0 : backing_depth(bs);

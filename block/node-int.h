@@ -17,6 +17,8 @@ typedef struct BdrvDirtyBitmapList {
     uint64_t seq; /* of the youngest in either list */
     BdrvBitmapStore *store; /* owned; NULL: persistent ones are not possible */
     const BlockDriverState *store_user; /* has the store of this node */
+    uint64_t kept_seq; /* those up to it were there before the driver was
+                          opened again */
 } BdrvDirtyBitmapList;
 
 typedef struct BdrvNode {
@@ -24,6 +26,8 @@ typedef struct BdrvNode {
 
     /* --- main thread; changed by reopen only --- */
     bool implicit;            /* inserted by a job: hidden from queries */
+    bool follows_discard;     /* a job's filter: discard_unmap is that of its
+                                 child */
     /*
      * What the user wrote, until it is reopened: numbers may be "1M" in it.
      * NULL: the options are typed from the start.
@@ -41,6 +45,11 @@ typedef struct BdrvNode {
     bool graph_ref;     /* bdrv_insert_node()'s reference */
     bool monitor_owned; /* made by blockdev-add: it holds a reference */
     bool reopening;     /* between prepare and commit of a reopen */
+    bool inactive;      /* block/activate.h; bs->read_only is set meanwhile */
+    bool active_read_only; /* bs->read_only when it is active again */
+    bool reloading;     /* its driver opens it again, with the same children */
+    BdrvIdentity left;  /* of a file, when it became inactive; or NONE */
+    unsigned abandoned, awaited; /* block/silence.h */
     LIST_ENTRY(BdrvNode) node_list;
 
     /* --- written by the exclusive main thread, read by all: graph --- */
@@ -57,6 +66,7 @@ typedef struct BdrvNode {
     CoQueue flush_queue;
     bool active_flush;
     uint64_t write_gen, flushed_gen;
+    bool inherits; /* not flushed since bdrv_flush_inherits() */
     uint64_t lost_writes; /* how many times: bdrv_note_lost_writes() */
     uint64_t write_threshold; /* bytes; 0: off */
     uint64_t wr_highest_offset;
@@ -67,5 +77,9 @@ static inline BdrvNode *bdrv_node(const BlockDriverState *bs)
 {
     return container_of(bs, BdrvNode, bs);
 }
+
+/* The node has been opened, or may be written now: if it is a file, it may have
+ * writes of others that are not durable, so that the next flush is done. */
+void bdrv_flush_inherits(BlockDriverState *bs);
 
 #endif

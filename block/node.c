@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The life cycle of a node: creation, names, lookup, deletion. */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/bitmap-store.h"
 #include "block/block-backend.h"
 #include "block/graph-int.h"
 #include <json-c/json.h>
 #include "block/io.h"
 #include "block/node-int.h"
+#include "block/silence.h"
 #include "qemu/cutils.h"
+#include "qemu/notify.h"
 
 LIST_HEAD(NodeList, BdrvNode);
 
@@ -116,13 +119,43 @@ static void pass_close_failed(BlockDriverState *bs)
     }
 }
 
+static bool losses_reported;
+
+void bdrv_report_losses(void)
+{
+    losses_reported = true;
+}
+
+/*
+ * Has this program written to @bs, or below it?  What others wrote is flushed
+ * for those who rely on it, not at the end.
+ */
+static bool is_changed(const BlockDriverState *bs)
+{
+    const BdrvNode *node = bdrv_node(bs);
+    BdrvChild *child;
+
+    if (node->write_gen - node->flushed_gen > node->inherits) {
+        return true;
+    }
+    LIST_FOREACH(child, &node->children, next) {
+        if (is_changed(child->bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void flush_at_close(BlockDriverState *bs)
 {
-    int ret = bs->read_only ? 0 : bdrv_flush(bs);
+    int ret = !bs->read_only && is_changed(bs) ? bdrv_flush(bs) : 0;
     Error *err = NULL;
 
     if (ret < 0) {
         error_setg_errno(&err, -ret, "Could not flush it");
+        bdrv_close_error(bs, err);
+    } else if (losses_reported && bdrv_node(bs)->lost_writes) {
+        error_setg(&err, "Writes to it may have been lost");
         bdrv_close_error(bs, err);
     }
 }
@@ -133,6 +166,7 @@ static void flush_at_close(BlockDriverState *bs)
  */
 static void bdrv_close(BlockDriverState *bs)
 {
+    bdrv_await_begin(bs);
     if (bs->drv && bs->drv->cancel_in_flight) {
         /* Without users no result of a request is needed any more. */
         bs->drv->cancel_in_flight(bs, NULL);
@@ -292,7 +326,14 @@ const char *bdrv_get_format_name(const BlockDriverState *bs)
 
 bool bdrv_is_read_only(const BlockDriverState *bs)
 {
-    return bs->read_only;
+    return bdrv_node(bs)->inactive ? bdrv_node(bs)->active_read_only
+                                   : bs->read_only;
+}
+
+void bdrv_turn_read_only(BlockDriverState *bs)
+{
+    bs->read_only = true;
+    bdrv_node(bs)->active_read_only = true;
 }
 
 bool bdrv_has_zero_init(BlockDriverState *bs)
@@ -326,7 +367,7 @@ bool bdrv_child_sets_size(const BdrvChild *child)
     return child == primary || (!primary && (child->role & BDRV_CHILD_DATA));
 }
 
-int64_t bdrv_measure_length(BlockDriverState *bs)
+static int64_t driver_length(BlockDriverState *bs)
 {
     BdrvChild *child = bdrv_primary_child(bs);
 
@@ -337,6 +378,16 @@ int64_t bdrv_measure_length(BlockDriverState *bs)
         return bdrv_getlength(child->bs);
     }
     return bs->total_bytes;
+}
+
+int64_t bdrv_measure_length(BlockDriverState *bs)
+{
+    int64_t bytes = driver_length(bs);
+
+    if (bytes > BDRV_MAX_LENGTH) {
+        return -EFBIG;
+    }
+    return bytes < 0 ? bytes : ROUND_UP(bytes, BDRV_SECTOR_SIZE);
 }
 
 int bdrv_refresh_total_size(BlockDriverState *bs)
@@ -350,9 +401,6 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
     bytes = bdrv_measure_length(bs);
     if (bytes < 0) {
         return bytes;
-    }
-    if (bytes > BDRV_MAX_LENGTH) {
-        return -EFBIG;
     }
     if (bytes == bs->total_bytes) {
         return 0;
@@ -393,6 +441,9 @@ bool bdrv_op_check(BlockDriverState *bs, Error **errp)
 {
     BdrvChild *c, *first = NULL;
 
+    if (!bdrv_check_active(bs, errp)) {
+        return false;
+    }
     LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->block_reason) {
             first = c; /* new edges are put at the head of the list */
@@ -444,7 +495,8 @@ static bool bitmaps_are_free(BlockDriverState *bs, Error **errp)
 
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp)
 {
-    if (!bdrv_op_check(bs, errp) || !bitmaps_are_free(bs, errp)) {
+    if ((!bdrv_is_inactive(bs) && !bdrv_op_check(bs, errp)) ||
+        !bitmaps_are_free(bs, errp)) {
         return false;
     }
     if (!LIST_EMPTY(&bdrv_node(bs)->parents) || bdrv_node(bs)->refcnt > 1) {
@@ -475,6 +527,7 @@ void bdrv_close_all(void)
                     node->graph_ref = false;
                 }
                 bdrv_unref(&node->bs);
+                notify_progress();
                 again = true;
                 break;
             }

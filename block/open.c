@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From options to a tree of nodes, step by step. */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/graph-int.h"
 #include "block/node-int.h"
 
@@ -45,7 +46,7 @@ bool bdrv_mode_from_options(BdrvMode *mode, const BlockdevOptions *options,
 BdrvMode bdrv_get_mode(const BlockDriverState *bs)
 {
     return (BdrvMode) {
-        .read_only = bs->read_only,
+        .read_only = bdrv_is_read_only(bs),
         .auto_read_only = bs->auto_read_only,
         .cache_direct = bs->cache_direct,
         .cache_no_flush = bs->cache_no_flush,
@@ -55,20 +56,42 @@ BdrvMode bdrv_get_mode(const BlockDriverState *bs)
     };
 }
 
+/* Filters above @bs that follow it change, too. */
+static void set_discard(BlockDriverState *bs, bool unmap)
+{
+    BdrvChild *c;
+
+    bs->discard_unmap = unmap;
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
+        if (c->klass->parent_is_bs && (c->role & BDRV_CHILD_FILTERED) &&
+            bdrv_node(c->opaque)->follows_discard) {
+            set_discard(c->opaque, unmap);
+        }
+    }
+}
+
 void bdrv_set_mode(BlockDriverState *bs, const BdrvMode *mode)
 {
     bs->read_only = mode->read_only;
     bs->auto_read_only = mode->auto_read_only;
     bs->cache_direct = mode->cache_direct;
     bs->cache_no_flush = mode->cache_no_flush;
-    bs->discard_unmap = mode->discard_unmap;
+    if (!bdrv_node(bs)->follows_discard) {
+        set_discard(bs, mode->discard_unmap);
+    }
     bs->force_share = mode->force_share;
     bs->detect_zeroes = mode->detect_zeroes;
 }
 
+void bdrv_follow_discard(BlockDriverState *filter)
+{
+    bdrv_node(filter)->follows_discard = true;
+    set_discard(filter, bdrv_filter_child(filter)->bs->discard_unmap);
+}
+
 /* Creates the node, as far as that does not need its driver. */
 static BlockDriverState *node_prepare(const BlockdevOptions *options,
-                                      Error **errp)
+                                      int flags, Error **errp)
 {
     const BlockDriver *drv = bdrv_find_driver(options->driver);
     g_autoptr(BlockDriverState) bs = NULL;
@@ -93,6 +116,13 @@ static BlockDriverState *node_prepare(const BlockdevOptions *options,
         return NULL;
     }
     bdrv_set_mode(bs, &mode);
+    if (options->has_active
+        ? !options->active
+        : bdrv_open_inactive() && !(flags & BDRV_O_ACTIVE)) {
+        bdrv_node(bs)->inactive = true;
+        bdrv_node(bs)->active_read_only = bs->read_only;
+        bs->read_only = true;
+    }
     return g_steal_pointer(&bs);
 }
 
@@ -112,6 +142,7 @@ static bool node_open_driver(BlockDriverState *bs, Error **errp)
         return false;
     }
     bdrv_node(bs)->opened = true;
+    bdrv_flush_inherits(bs);
     if (bdrv_node(bs)->quiesce_counter && drv->drain_begin) {
         drv->drain_begin(bs);
     }
@@ -137,6 +168,19 @@ static bool node_refresh(BlockDriverState *bs, Error **errp)
 
 /* --- its backing file --- */
 
+/* Completes @options of a child of @bs. */
+static void inherit(const BlockDriverState *bs, BdrvChildRole role,
+                    BlockdevOptions *options)
+{
+    BdrvMode mode = bdrv_get_mode(bs);
+
+    bdrv_options_inherit(&mode, role, options);
+    if (!options->has_active) {
+        options->has_active = true;
+        options->active = !bdrv_is_inactive(bs);
+    }
+}
+
 static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
                                               Error **errp)
 {
@@ -144,7 +188,6 @@ static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
     g_autoptr(BlockdevOptions) options = NULL;
     const char *format = bs->backing_format && *bs->backing_format
         ? bs->backing_format : NULL;
-    BdrvMode mode = bdrv_get_mode(bs);
     BlockdevOptions *explicit_options;
     bool probed;
 
@@ -155,7 +198,7 @@ static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
         return NULL;
     }
     explicit_options = qapi_clone_BlockdevOptions(options);
-    bdrv_options_inherit(&mode, BDRV_CHILD_COW, options);
+    inherit(bs, BDRV_CHILD_COW, options);
     return bdrv_open_node(options, explicit_options, flags, probed, errp);
 }
 
@@ -165,7 +208,6 @@ static BlockDriverState *open_child_node(BlockDriverState *bs,
                                          Error **errp)
 {
     g_autoptr(BlockdevOptions) options = NULL;
-    BdrvMode mode = bdrv_get_mode(bs);
     BlockDriverState *child_bs;
 
     if (child->reference) {
@@ -173,7 +215,7 @@ static BlockDriverState *open_child_node(BlockDriverState *bs,
         return child_bs ? bdrv_ref(child_bs) : NULL;
     }
     options = qapi_clone_BlockdevOptions(child->definition);
-    bdrv_options_inherit(&mode, role, options);
+    inherit(bs, role, options);
     return bdrv_open_node(options,
                           qapi_clone_BlockdevOptions(child->definition),
                           flags, false, errp);
@@ -234,6 +276,13 @@ static bool node_open_backing(BlockDriverState *bs, Error **errp)
            node_refresh(bs, errp);
 }
 
+bool bdrv_backing_is_from_header(const BlockDriverState *bs)
+{
+    return bs->drv->supports_backing &&
+           !(bs->open_flags & BDRV_O_NO_BACKING) &&
+           !backing_option(bs->options).present;
+}
+
 bool bdrv_open_backing(BlockDriverState *bs, Error **errp)
 {
     bool ok;
@@ -278,7 +327,7 @@ BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
     g_autoptr(BlockdevOptions) given =
         explicit_options ? explicit_options
                          : qapi_clone_BlockdevOptions(options);
-    g_autoptr(BlockDriverState) bs = node_prepare(options, errp);
+    g_autoptr(BlockDriverState) bs = node_prepare(options, flags, errp);
 
     if (!bs) {
         return NULL;
@@ -318,6 +367,7 @@ BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
         !node_refresh(filter, errp)) {
         return NULL;
     }
+    bdrv_follow_discard(filter);
     bdrv_node_publish(filter);
     bdrv_refresh_filename(filter);
     return g_steal_pointer(&filter);
@@ -347,6 +397,19 @@ BlockDriverState *bdrv_open(const BlockdevOptions *options, int flags,
     return call.bs;
 }
 
+/* The image of an open node is read again: its children are there. */
+static BdrvChild *reloaded_child(BlockDriverState *bs, const char *name,
+                                 Error **errp)
+{
+    BdrvChild *child = bdrv_find_child(bs, name);
+
+    if (!child) {
+        error_setg(errp, "The image needs a file that node '%s' did not open "
+                   "(\"%s\")", bs->node_name, name);
+    }
+    return child;
+}
+
 BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
                            const char *name, BdrvChildRole role, Error **errp)
 {
@@ -354,6 +417,9 @@ BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
     int flags = bs->open_flags & BDRV_O_NO_IO;
     BlockDriverState *child_bs;
 
+    if (bdrv_node(bs)->reloading) {
+        return reloaded_child(bs, name, errp);
+    }
     if (!ref) {
         error_setg(errp, "A block device must be specified for \"%s\"", name);
         return NULL;
@@ -365,9 +431,9 @@ BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
     }
     child_bs = open_child_node(bs, &option, role, flags, errp);
     /* Only the storage's own state counts here, not other users of it. */
-    if (child_bs && child_bs->read_only && bs->auto_read_only &&
+    if (child_bs && bdrv_is_read_only(child_bs) && bs->auto_read_only &&
         (role & BDRV_CHILD_PRIMARY)) {
-        bs->read_only = true;
+        bdrv_turn_read_only(bs);
     }
     return child_bs ? attach_opened(bs, child_bs, !option.reference, name,
                                     role, errp) : NULL;

@@ -4,6 +4,9 @@
  * node; and the options that children inherit.
  */
 #include "qemu/osdep.h"
+
+#include <sys/stat.h>
+
 #include "block/graph-int.h"
 #include "block/node-int.h"
 #include <json-c/json.h>
@@ -487,7 +490,8 @@ static bool complete_all_children(json_object *tree, bool keyval,
         bool is_storage;
     } children[] = {
         {"file", true}, {"image", true}, {"data-file", true}, {"raw", true},
-        {"backing", false}, {"target", false}, {"test", false},
+        {"log", true}, {"backing", false}, {"bitmaps", false},
+        {"target", false}, {"test", false},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
@@ -513,19 +517,71 @@ static bool needs_filename(json_object *tree, bool is_storage)
     return is_storage && !json_object_object_get(tree, "file");
 }
 
+/*
+ * Option "encrypt" without a format: that of the image.  Where it is not
+ * encrypted, a key does not matter.
+ */
+static bool tree_complete_encryption(json_object *tree, bool keyval,
+                                     Error **errp)
+{
+    json_object *encrypt = json_object_object_get(tree, "encrypt");
+    const char *driver = tree_string(tree, "driver"), *format;
+    const BlockDriver *drv = driver ? bdrv_find_format(driver) : NULL;
+    g_autoptr(BlockDriverState) file = NULL;
+
+    if (!drv || !drv->encryption_format ||
+        !json_object_is_type(encrypt, json_type_object) ||
+        json_object_object_get(encrypt, "format")) {
+        return true;
+    }
+    file = tree_open_for_probe(json_object_object_get(tree, "file"), keyval,
+                               errp);
+    if (!file || !bdrv_probe_encryption(drv, file, &format, errp)) {
+        return false;
+    }
+    if (format) {
+        tree_set_string(encrypt, "format", format);
+    } else {
+        json_object_object_del(tree, "encrypt");
+    }
+    return true;
+}
+
+/* Words that only command lines know. */
+static void tree_translate(json_object *tree)
+{
+    const char *discard = tree_string(tree, "discard");
+    const char *backing = tree_string(tree, "backing");
+
+    if (discard && !strcmp(discard, "on")) {
+        tree_set_string(tree, "discard", "unmap");
+    } else if (discard && !strcmp(discard, "off")) {
+        tree_set_string(tree, "discard", "ignore");
+    }
+    if (backing && !*backing) {
+        warn_report("Use of \"backing\": \"\" is deprecated; use \"backing\": "
+                    "null instead");
+        json_object_object_add(tree, "backing", NULL);
+    }
+}
+
 /* Adds the missing drivers of @tree and of its children. */
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
                           GHashTable *guessed, Error **errp)
 {
+    if (keyval) {
+        tree_translate(tree);
+    }
     if ((needs_filename(tree, is_storage) && !tree_take_filename(tree, errp)) ||
         !complete_all_children(tree, keyval, guessed, errp)) {
         return false;
     }
     if (json_object_object_get(tree, "driver")) {
-        return true;
+        return tree_complete_encryption(tree, keyval, errp);
     }
     if (json_object_object_get(tree, "file")) {
-        return tree_probe(tree, keyval, guessed, errp);
+        return tree_probe(tree, keyval, guessed, errp) &&
+               tree_complete_encryption(tree, keyval, errp);
     }
     error_setg(errp, "Must specify either driver or file");
     return false;
@@ -570,6 +626,14 @@ bool path_has_protocol(const char *path)
     const char *slash = strchr(path, '/');
 
     return colon && (!slash || colon < slash);
+}
+
+bool path_is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 &&
+                             x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
 static json_object *parse_json_filename(const char *text, Error **errp)

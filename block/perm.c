@@ -9,6 +9,7 @@
  * its end (check_perm / set_perm / abort_perm).
  */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/graph-int.h"
 #include "block/node-int.h"
 
@@ -100,7 +101,10 @@ static void bdrv_child_perm(BlockDriverState *bs, BdrvChild *child,
                             uint64_t perm, uint64_t shared, uint64_t *nperm,
                             uint64_t *nshared)
 {
-    if (bs->drv->child_perm) {
+    if (bdrv_is_inactive(bs)) {
+        *nperm = 0;
+        *nshared = BLK_PERM_ALL;
+    } else if (bs->drv->child_perm) {
         bs->drv->child_perm(bs, child, child->role, perm, shared, nperm,
                             nshared);
     } else {
@@ -254,6 +258,34 @@ static bool bdrv_parents_agree(BlockDriverState *bs, Error **errp)
 
 /* --- refreshing --- */
 
+/*
+ * What the parents use and share; of an inactive node nothing and all, whatever
+ * they will need when it is active, so that other processes can have the image.
+ */
+static void effective_perm(BlockDriverState *bs, uint64_t *perm,
+                           uint64_t *shared)
+{
+    if (bdrv_is_inactive(bs)) {
+        *perm = 0;
+        *shared = BLK_PERM_ALL;
+    } else {
+        bdrv_get_cumulative_perm(bs, perm, shared);
+    }
+}
+
+/* An active node relies on what its children have. */
+static bool bdrv_child_is_active(const BlockDriverState *bs,
+                                 const BdrvChild *child, Error **errp)
+{
+    if (bdrv_is_inactive(bs) || !bdrv_is_inactive(child->bs)) {
+        return true;
+    }
+    error_setg(errp, "Node '%s' is inactive: it cannot be the '%s' child of "
+               "the active node '%s'", child->bs->node_name, child->name,
+               bs->node_name);
+    return false;
+}
+
 static bool bdrv_node_refresh_perm(BlockDriverState *bs, Transaction *tran,
                                    Error **errp)
 {
@@ -266,7 +298,7 @@ static bool bdrv_node_refresh_perm(BlockDriverState *bs, Transaction *tran,
     if (!bs->drv) {
         return true;
     }
-    bdrv_get_cumulative_perm(bs, &perm, &shared);
+    effective_perm(bs, &perm, &shared);
     if ((perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) &&
         bs->read_only) {
         error_setg(errp, "Block node is read-only");
@@ -278,6 +310,9 @@ static bool bdrv_node_refresh_perm(BlockDriverState *bs, Transaction *tran,
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         uint64_t nperm = 0, nshared = BLK_PERM_ALL;
 
+        if (!bdrv_child_is_active(bs, c, errp)) {
+            return false;
+        }
         bdrv_child_perm(bs, c, perm, shared, &nperm, &nshared);
         bdrv_child_set_perm_tran(c, nperm, nshared, tran);
     }
@@ -299,10 +334,9 @@ static void bdrv_perm_order(GPtrArray *order, BlockDriverState *bs)
     g_ptr_array_add(order, bs);
 }
 
-bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
-                             Error **errp)
+GPtrArray *bdrv_nodes_below(const GPtrArray *nodes)
 {
-    g_autoptr(GPtrArray) order = g_ptr_array_new();
+    GPtrArray *order = g_ptr_array_new();
 
     for (guint i = 0; i < nodes->len; i++) {
         bdrv_perm_order(order, g_ptr_array_index(nodes, i));
@@ -310,6 +344,14 @@ bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
     for (guint i = 0; i < order->len; i++) {
         bdrv_node(g_ptr_array_index(order, i))->walked = false;
     }
+    return order;
+}
+
+bool bdrv_refresh_perms_list(GPtrArray *nodes, Transaction *tran,
+                             Error **errp)
+{
+    g_autoptr(GPtrArray) order = bdrv_nodes_below(nodes);
+
     for (guint i = order->len; i > 0; i--) {
         if (!bdrv_node_refresh_perm(g_ptr_array_index(order, i - 1), tran,
                                     errp)) {

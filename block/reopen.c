@@ -11,6 +11,7 @@
  *   commit     or abort all in reverse order
  */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/bitmap-store.h"
 #include "block/graph-int.h"
 #include "block/io.h"
@@ -265,7 +266,7 @@ static bool is_mutable(const BlockDriverState *bs, const char *name)
 {
     static const char *const node_options[] = {
         "driver", "node-name", "discard", "cache", "read-only",
-        "auto-read-only", "force-share", "detect-zeroes", NULL,
+        "auto-read-only", "force-share", "detect-zeroes", "active", NULL,
     };
 
     return name_in(node_options, name) ||
@@ -311,6 +312,14 @@ static bool prepare_options(ReopenEntry *entry, Error **errp)
     g_autoptr(json_object) new = NULL;
     const char *change;
 
+    if (!bdrv_check_active(bs, errp)) {
+        return false;
+    }
+    if (options->has_active && !options->active) {
+        error_setg(errp, "Cannot change the option 'active'");
+        error_append_hint(errp, "blockdev-set-active does that.\n");
+        return false;
+    }
     if (!bs->options) {
         error_setg(errp, "Block format '%s' used by node '%s' does not "
                    "support reopening files", bs->drv->format_name,
@@ -404,6 +413,10 @@ static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
             error_setg(errp, "backing is missing for '%s'", bs->node_name);
             return false;
         }
+        if (child && bs->drv->finds_children &&
+            child != bdrv_primary_child(bs)) {
+            return true; /* its name is in the image */
+        }
         if (child) {
             error_setg(errp, "Cannot change the option '%s'", option->name);
             return false;
@@ -464,6 +477,7 @@ static void driver_commit(void *opaque)
     if (state->bs->drv->reopen_commit) {
         state->bs->drv->reopen_commit(state);
     }
+    bdrv_flush_inherits(state->bs);
 }
 
 static void driver_abort(void *opaque)
@@ -488,20 +502,19 @@ static const TransactionActionDrv driver_drv = {
     .clean = driver_clean,
 };
 
-static bool prepare_driver(ReopenQueue *queue, ReopenEntry *entry,
-                           Error **errp)
+bool bdrv_reopen_driver_tran(BdrvReopenState *state, Transaction *tran,
+                             Error **errp)
 {
-    BlockDriverState *bs = entry->state.bs;
+    BlockDriverState *bs = state->bs;
 
-    if (!bdrv_bitmap_store_reopen_tran(bs, queue->tran, errp)) {
+    if (!bdrv_bitmap_store_reopen_tran(bs, tran, errp)) {
         return false;
     }
-    if (bs->drv->reopen_prepare &&
-        bs->drv->reopen_prepare(&entry->state, errp) < 0) {
+    if (bs->drv->reopen_prepare && bs->drv->reopen_prepare(state, errp) < 0) {
         return false;
     }
     bdrv_node(bs)->reopening = true;
-    tran_add(queue->tran, &driver_drv, &entry->state);
+    tran_add(tran, &driver_drv, state);
     return true;
 }
 
@@ -527,7 +540,7 @@ static bool queue_prepare(ReopenQueue *queue, Error **errp)
         if (!prepare_options(entry, errp) ||
             !prepare_mode(queue, entry, errp) ||
             !prepare_children(queue, entry, errp) ||
-            !prepare_driver(queue, entry, errp)) {
+            !bdrv_reopen_driver_tran(&entry->state, queue->tran, errp)) {
             return false;
         }
     }

@@ -245,11 +245,15 @@ static bool coroutine_fn settle(BdrvRequest *r)
 static bool marks(const BdrvRequest *r)
 {
     return (r->type == BDRV_REQUEST_WRITE ||
-            r->type == BDRV_REQUEST_DISCARD) &&
+            r->type == BDRV_REQUEST_DISCARD ||
+            r->type == BDRV_REQUEST_TRUNCATE) &&
            !(r->flags & BDRV_REQ_WRITE_UNCHANGED);
 }
 
-/* The range that the driver may change: whole blocks if written back. */
+/*
+ * The range that the driver may change: whole blocks if written back; the rest
+ * of the last sector if the node is cut off within it.
+ */
 static void changed_range(const BdrvRequest *r, int64_t *start, int64_t *end)
 {
     int64_t align = r->type == BDRV_REQUEST_WRITE
@@ -257,6 +261,9 @@ static void changed_range(const BdrvRequest *r, int64_t *start, int64_t *end)
 
     *start = ROUND_DOWN(r->offset, align);
     *end = ROUND_UP(r->offset + r->bytes, align);
+    if (r->type == BDRV_REQUEST_TRUNCATE) {
+        *end = MIN(ROUND_UP(r->offset, BDRV_SECTOR_SIZE), r->bs->total_bytes);
+    }
 }
 
 /* Marks the part of the range inside the node. */
@@ -351,6 +358,7 @@ static void grow_to(BlockDriverState *bs, int64_t end)
 {
     BdrvChild *parent;
 
+    end = ROUND_UP(end, BDRV_SECTOR_SIZE);
     bs->total_bytes = end;
     bdrv_dirty_bitmap_truncate_all(bs, end);
     LIST_FOREACH(parent, &bdrv_node(bs)->parents, next_parent) {
@@ -413,7 +421,7 @@ static void end_change(BdrvRequest *r, int ret)
                           end > bs->total_bytes)) {
         bdrv_dirty_bitmap_growth_failed(bs, end);
     }
-    if (marks(r)) {
+    if (r->marked) {
         mark(bs, start, end);
     }
 }

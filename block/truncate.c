@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Changing the size of a node. */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/bitmap-store.h"
 #include "block/node-int.h"
 #include "io-int.h"
@@ -23,6 +24,9 @@ static int check_truncate(const BdrvChild *child, int64_t offset,
         error_setg(errp, "Image size %" PRId64 " is larger than the largest "
                    "possible one, %" PRId64, offset, BDRV_MAX_LENGTH);
         return -EFBIG;
+    }
+    if (!bdrv_check_active(bs, errp)) {
+        return -EPERM;
     }
     if (bs->read_only) {
         error_setg(errp, "Node '%s' is read-only", bs->node_name);

@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/activate.h"
 #include "block/export.h"
 #include "block/graph.h"
 #include "qemu/cutils.h"
@@ -79,7 +80,8 @@ static BlockBackend *new_backend(const BlockExportOptions *options,
     g_autofree char *user = g_strdup_printf("export '%s'", options->id);
     BlockBackend *blk;
 
-    if (!bs || !check_iothread(options, errp)) {
+    if (!bs || !check_iothread(options, errp) ||
+        (!options->allow_inactive && !bdrv_activate(bs, errp))) {
         return NULL;
     }
     if (options->writable) {
@@ -156,6 +158,7 @@ BlockExport *blk_exp_add(const BlockExportOptions *options, Error **errp)
     exp->id = g_strdup(options->id);
     exp->writable = options->writable;
     exp->writethrough = options->writethrough;
+    exp->allow_inactive = options->allow_inactive;
     exp->refcount = 1;
     if (!start(exp, options, errp)) {
         blk_unref(exp->blk);

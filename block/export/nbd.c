@@ -2,6 +2,7 @@
 /* Exports over NBD: from the protocol's operations to a BlockBackend. */
 #include "qemu/osdep.h"
 
+#include "block/activate.h"
 #include "block/dirty-bitmap.h"
 #include "block/export.h"
 #include "block/graph.h"
@@ -21,6 +22,12 @@ typedef struct NBDBlockExport {
 #define CACHE_CHUNK (1 * MiB) /* loaded at a time */
 
 /* --- operations --- */
+
+/* Of an inactive node clients can only read the data. */
+static int check_active(const NBDBlockExport *exp)
+{
+    return bdrv_is_inactive(blk_bs(exp->common.blk)) ? -EPERM : 0;
+}
 
 static int coroutine_fn op_pread(void *opaque, uint64_t offset,
                                  uint32_t bytes, void *buf)
@@ -73,8 +80,9 @@ static int coroutine_fn op_trim(void *opaque, uint64_t offset, uint32_t bytes,
 static int coroutine_fn op_flush(void *opaque)
 {
     NBDBlockExport *exp = opaque;
+    int ret = check_active(exp);
 
-    return blk_co_flush(exp->common.blk);
+    return ret < 0 ? ret : blk_co_flush(exp->common.blk);
 }
 
 /* Reads the range, which loads it into the caches. */
@@ -83,7 +91,7 @@ static int coroutine_fn op_cache(void *opaque, uint64_t offset, uint32_t bytes)
     NBDBlockExport *exp = opaque;
     uint32_t chunk = MIN(bytes, CACHE_CHUNK);
     void *buf = qemu_try_memalign(4096, chunk);
-    int ret = buf ? 0 : -ENOMEM;
+    int ret = buf ? check_active(exp) : -ENOMEM;
 
     while (ret >= 0 && bytes > 0) {
         uint32_t n = MIN(bytes, chunk);
@@ -160,8 +168,11 @@ static int coroutine_fn op_status(void *opaque, unsigned context,
     BlockDriverState *bs = blk_bs(exp->common.blk);
     unsigned first_bitmap = exp->depth ? 2 : 1;
     int64_t pnum = 0;
-    int ret = 0;
+    int ret = check_active(exp);
 
+    if (ret < 0) {
+        return ret;
+    }
     if (context == 0) {
         ret = status_allocation(bs, offset, bytes, flags, &pnum);
     } else if (context < first_bitmap) {
@@ -253,7 +264,16 @@ static char *describe(void *opaque)
     return g_strdup_printf("export '%s'", exp->common.id);
 }
 
+static const char *keeps_active(void *opaque)
+{
+    NBDBlockExport *exp = opaque;
+
+    return exp->common.allow_inactive ? NULL
+                                      : "it was added without allow-inactive";
+}
+
 static const BlockDevOps nbd_dev_ops = {
+    .keeps_active = keeps_active,
     .drained_begin = drained_begin,
     .drained_poll = drained_poll,
     .drained_end = drained_end,
@@ -300,8 +320,14 @@ static bool add_bitmap(NBDBlockExport *exp, const BlockDirtyBitmapOrStr *ref,
         !bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_OP_EXPORT, errp)) {
         return false;
     }
+    /*
+     * A client of a read-only export expects that nothing changes.  Who names
+     * the node of the bitmap knows better: that of a disk that is written to,
+     * beside the export of a snapshot of it.
+     */
     bs = bdrv_dirty_bitmap_bs(bitmap);
-    if (!exp->common.writable && !bdrv_is_read_only(bs) &&
+    if (ref->type == BLOCK_DIRTY_BITMAP_OR_STR_KIND_LOCAL &&
+        !exp->common.writable && !bdrv_is_read_only(bs) &&
         bdrv_dirty_bitmap_enabled(bitmap)) {
         error_setg(errp, "Enabled bitmap '%s' incompatible with readonly "
                    "export", bdrv_dirty_bitmap_name(bitmap));

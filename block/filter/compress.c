@@ -5,7 +5,7 @@
 
 static bool compress_check_child(const BlockDriverState *child, Error **errp)
 {
-    if (!child->drv->co_pwritev_compressed) {
+    if (!bdrv_supports_compression(child)) {
         error_setg(errp, "Compression is not supported for underlying format: "
                    "%s", child->drv->format_name);
         return false;

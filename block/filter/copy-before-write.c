@@ -439,8 +439,8 @@ static bool init_bitmaps(BlockDriverState *bs, const BlockdevOptionsCbw *o,
         return false;
     }
     hbitmap_merge(block_copy_kept(s->copy), NULL, s->access);
-    s->done_shown = bdrv_dirty_bitmap_show_bits(bs, s->done);
-    s->access_shown = bdrv_dirty_bitmap_show_bits(bs, s->access);
+    s->done_shown = bdrv_dirty_bitmap_show_bits(bs, s->done, false);
+    s->access_shown = bdrv_dirty_bitmap_show_bits(bs, s->access, false);
     return true;
 }
 
@@ -536,6 +536,7 @@ const BlockDriver bdrv_copy_before_write = {
     .format_name = "copy-before-write",
     .instance_size = sizeof(CbwState),
     .is_filter = true,
+    .stays_active = "it keeps what its child had",
     .strong_options = cbw_strong_options,
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |

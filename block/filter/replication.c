@@ -269,6 +269,7 @@ const BlockDriver bdrv_replication = {
     .format_name = "replication",
     .instance_size = sizeof(ReplicationState),
     .is_filter = true,
+    .stays_active = "it replicates a disk",
     .flushes_children = true,
     .strong_options = replication_strong_options,
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,

@@ -15,6 +15,12 @@
 #include "qapi/qapi-types-block-job.h"
 
 /*
+ * Checks, before a file is created as the target, whether it could be one;
+ * errors that backup_job_create() finds are left to it.
+ */
+bool backup_job_check_new_target(BlockDriverState *source,
+                                 const BackupCommon *opts, Error **errp);
+/*
  * Creates a backup job from @source to @target with the options @opts (its node
  * names are ignored), to be started by job_start() or undone by cancelling it.
  * The point in time is this call: @source must be drained from before it until

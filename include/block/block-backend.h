@@ -88,6 +88,8 @@ typedef struct BlockDevOps {
     void (*detach_aio_context)(void *opaque);
     void (*attach_aio_context)(void *opaque, AioContext *ctx);
     char *(*desc)(void *opaque);         /* "block job 'x'", for messages */
+    /* As that of BdrvChildClass: why the node cannot become inactive. */
+    const char *(*keeps_active)(void *opaque);
     /* Only devices of a machine have it. */
     void (*device_state)(void *opaque, BlockDevState *state);
 } BlockDevOps;

@@ -75,6 +75,9 @@ void block_copy_restart(BlockCopyState *s);
  * flight are spoiled and count as left.
  */
 void block_copy_spoil(BlockCopyState *s, int64_t offset, int64_t bytes);
+/* Is any copy in flight, and wait until none of these is. */
+bool block_copy_in_flight(const BlockCopyState *s);
+void coroutine_fn block_copy_wait(BlockCopyState *s);
 /* Offload copies to the host if possible; write compressed. */
 void block_copy_set_method(BlockCopyState *s, bool use_copy_range,
                            bool compress);

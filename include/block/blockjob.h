@@ -25,6 +25,7 @@ struct BlockJob {
     GPtrArray *reads; /* likewise: those it only reads */
     int64_t speed;    /* bytes per second; 0: no limit */
     BlockDeviceIoStatus iostatus;
+    BlockDriverState *abandoned, *awaited; /* the target; references */
     /* Sets the members of @info that only this type of job has; NULL: none. */
     void (*query)(const BlockJob *job, BlockJobInfo *info);
 
@@ -95,6 +96,17 @@ void block_job_stop_copying(BlockJob *job);
  * other users on these nodes are not affected.
  */
 bool block_job_cancel(Job *job, bool force);
+
+/*
+ * Limits how long requests on @target wait for a silent server, until
+ * block_job_end_limits(), which "clean" calls (block/silence.h).  abandon: the
+ * job was cancelled by force, and requests that might never complete fail;
+ * await: it is at its end, for which the main thread waits.  May be called
+ * again.  Main thread.
+ */
+void block_job_abandon(BlockJob *job, BlockDriverState *target);
+void block_job_await(BlockJob *job, BlockDriverState *target);
+void block_job_end_limits(BlockJob *job);
 
 /* --- attaching and detaching (block/blockjob-attach.c) --- */
 

@@ -24,6 +24,7 @@ typedef struct BlockMeasureInfo BlockMeasureInfo;
 typedef struct BlockStatsSpecific BlockStatsSpecific;
 typedef struct BlockdevCreateOptions BlockdevCreateOptions;
 typedef struct ImageInfoSpecific ImageInfoSpecific;
+typedef struct QCryptoBlockAmendOptionsLUKS QCryptoBlockAmendOptionsLUKS;
 
 /* Limits of a node; 0 means none (or, for alignments, 1). */
 typedef struct BlockLimits {
@@ -97,6 +98,12 @@ typedef struct BdrvAmend {
     int version;        /* of the format; 0: unchanged */
     int lazy_refcounts; /* 0, 1; -1: unchanged */
     int refcount_bits;  /* 0: unchanged */
+    const char *data_file; /* name of the external data file; "": none is in
+                              the image; NULL: unchanged */
+    bool has_data_file_raw, data_file_raw; /* false: it may differ from the
+                                              disk from now on */
+    const QCryptoBlockAmendOptionsLUKS *luks; /* keys; NULL: unchanged */
+    bool force;         /* even if the content becomes unreadable */
 } BdrvAmend;
 
 /* A node that is being reopened. */
@@ -133,6 +140,8 @@ struct BlockDriver {
     bool flushes_children;     /* co_flush does it, not the core */
     bool finds_children;       /* those but `file` and `backing` are named in
                                   the content of `file`, not by options */
+    const char *stays_active;  /* why its node cannot be inactive, or NULL: it
+                                  can; ends the sentence of an error */
     /* Which flags the driver honours itself; the core emulates FUA. */
     unsigned supported_write_flags;
     unsigned supported_zero_flags;
@@ -154,6 +163,9 @@ struct BlockDriver {
     int (*probe)(const uint8_t *buf, size_t bytes, const char *filename);
     /* Protocols: does @filename (a path) need this driver? 0..100 */
     int (*probe_device)(const char *filename);
+    /* Of an option "encrypt": how the image that starts with @sector is
+     * encrypted, as "format" of that option; NULL: it is not. */
+    const char *(*encryption_format)(const uint8_t *sector);
     /* A file name for bs->options, NULL if there is none; caller frees.  For
      * protocols without an option "filename". */
     char *(*make_filename)(BlockDriverState *bs);
@@ -187,6 +199,14 @@ struct BlockDriver {
     void (*reopen_abort)(BdrvReopenState *state);
     /* After the commit of the whole queue, with permissions in force. */
     void (*reopen_commit_post)(BdrvReopenState *state);
+    /*
+     * The node becomes active: another process may have changed the storage.
+     * Reads again what the driver keeps of it; on failure the driver is as it
+     * was.  bs->read_only is what it is from now on; the node is drained, the
+     * children are active.  NULL: for a format (is_format) bdrv_reload_image();
+     * the others are reopened (reopen_prepare).
+     */
+    int (*reload)(BlockDriverState *bs, Error **errp);
     /* Makes a new image. */
     int coroutine_fn (*co_create)(BlockdevCreateOptions *options,
                                   Error **errp);
@@ -325,7 +345,9 @@ struct BlockDriver {
 
     /* --- information and metadata --- */
 
-    /* Bytes, or -errno. */
+    /* Bytes, or -errno.  The node's size is that rounded up to sectors: what a
+     * node has past the length reads as zeroes; a write of data there makes the
+     * driver's image longer, or fails. */
     int64_t (*getlength)(BlockDriverState *bs);
     /* Bytes on the host, or -errno. */
     int64_t (*get_allocated_file_size)(BlockDriverState *bs);
@@ -401,9 +423,10 @@ struct BlockDriverState {
     char node_name[32];
     int open_flags;
     bool probed;            /* format was guessed: guard the first sector */
+    bool encrypted;         /* the driver encrypts what it stores */
 
     /* --- main thread; changed by reopen only --- */
-    bool read_only;
+    bool read_only;      /* by its options, or inactive: nothing is written */
     bool auto_read_only; /* may turn read-only where writing is not possible */
     bool cache_direct;
     bool cache_no_flush;
@@ -421,8 +444,17 @@ struct BlockDriverState {
     BlockLimits bl;
 
     /* --- the context's thread --- */
-    int64_t total_bytes; /* size; requests beyond it are refused */
+    int64_t total_bytes; /* size, whole sectors; requests beyond are refused */
 };
+
+/*
+ * Can it store data compressed?  Encrypted images cannot: the compressed data
+ * would be readable.
+ */
+static inline bool bdrv_supports_compression(const BlockDriverState *bs)
+{
+    return bs->drv->co_pwritev_compressed && !bs->encrypted;
+}
 
 /* The table of all drivers (block/drivers.c), NULL at the end. */
 extern const BlockDriver *const bdrv_drivers[];
@@ -464,6 +496,15 @@ BdrvConsent bdrv_child_change_refuse(BlockDriverState *bs,
 BdrvChild *bdrv_open_child(BlockDriverState *bs, const BlockdevRef *ref,
                            const char *name, BdrvChildRole role,
                            Error **errp);
+
+/*
+ * For drivers' reload: opens the image of @bs with its present children, and
+ * then closes what was open of it before.  bs->opaque becomes another one.
+ */
+int bdrv_reload_image(BlockDriverState *bs, Error **errp);
+
+/* In a driver's open: the node cannot be written, whatever its options are. */
+void bdrv_turn_read_only(BlockDriverState *bs);
 
 /* Passes @event to the blkdebug node below @child, if there is one. */
 void bdrv_debug_event(BdrvChild *child, BlkdebugEvent event);

@@ -35,6 +35,7 @@ struct BlockExport {
     BlockBackend *blk;
     bool writable;
     bool writethrough;
+    bool allow_inactive; /* the node may become inactive */
     unsigned refcount;  /* 1 until a shutdown is requested, 1 per client */
     bool shutting_down; /* a shutdown was requested */
     bool watches_medium;

@@ -49,8 +49,13 @@ const char *bdrv_get_device_or_node_name(const BlockDriverState *bs);
 /* "" if no BlockBackend with a name is at the root. */
 const char *bdrv_get_device_name(const BlockDriverState *bs);
 const char *bdrv_get_format_name(const BlockDriverState *bs);
-/* Size in bytes, or -errno. */
+/*
+ * Size in bytes, or -errno.  It is rounded up to BDRV_SECTOR_SIZE, here and
+ * wherever the size of a node is used: files may have any length.
+ */
 int64_t bdrv_getlength(BlockDriverState *bs);
+/* By its options, or for good; an inactive node that may be written when it is
+ * active counts as writable here, but has bs->read_only. */
 bool bdrv_is_read_only(const BlockDriverState *bs);
 /* Does a new image of this kind read as zeroes (but for its backing file)? */
 bool bdrv_has_zero_init(BlockDriverState *bs);
@@ -65,9 +70,9 @@ void bdrv_set_write_threshold(BlockDriverState *bs, uint64_t bytes);
 /* May it be removed?  Fails if @bs or one of its bitmaps is used. */
 bool bdrv_check_unused(BlockDriverState *bs, Error **errp);
 /*
- * May an operation be started on @bs?  Fails if an edge to it blocks that
- * (BdrvChildClass.block_reason), with its reason: "Node 'x' is busy: block
- * device is in use by block job: backup".
+ * May an operation be started on @bs?  Fails if it is inactive, or if an edge
+ * to it blocks that (BdrvChildClass.block_reason), with its reason: "Node 'x'
+ * is busy: block device is in use by block job: backup".
  */
 bool bdrv_op_check(BlockDriverState *bs, Error **errp);
 /* The same for an operation that changes the image: fails also if it is the
@@ -127,10 +132,16 @@ char *bdrv_image_filename(BlockDriverState *bs);
 char *bdrv_make_absolute_filename(const char *base, const char *filename);
 /* Does @path start with a protocol prefix ("nbd:", "json:" ...)? */
 bool path_has_protocol(const char *path);
+/* Are they equal, or two paths of one file? */
+bool path_is_same_file(const char *a, const char *b);
 /* Driver for the format that the first bytes of @file have: raw if nothing else
  * matches, NULL with @errp if there is no driver for it. */
 const BlockDriver *bdrv_probe(BlockDriverState *file, const char *filename,
                               Error **errp);
+/* How the image in @file, of the format @drv, is encrypted: *@format is NULL if
+ * it is not. */
+bool bdrv_probe_encryption(const BlockDriver *drv, BlockDriverState *file,
+                           const char **format, Error **errp);
 /* Name of the format of an image that starts with @buf, @bytes >= a sector. */
 const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
                               const char *filename);
@@ -152,6 +163,12 @@ struct BdrvChildClass {
      * the reason for the message; caller frees.  NULL: the edge blocks none.
      */
     char *(*block_reason)(BdrvChild *child);
+    /*
+     * Why the node cannot become inactive while the edge is there, in a few
+     * words for a message; "" if there is not more to say.  NULL: it can.
+     * Without the callback: "".  Not called for nodes.
+     */
+    const char *(*keeps_active)(BdrvChild *child);
     /* "node 'x'", "block device 'y'": for messages; caller frees. */
     char *(*parent_desc)(BdrvChild *child);
     const char *(*get_name)(BdrvChild *child); /* device name or NULL */
@@ -260,13 +277,15 @@ bool bdrv_replace_node(BlockDriverState *from, BlockDriverState *to,
  * Opens @options (a filter whose `file`, or whatever child holds it, refers to
  * @bs by node name) and moves the parents of @bs to it.  Returns the filter
  * (the graph holds it, no reference for the caller) or NULL, nothing changed.
+ * The filter frees space where @bs may.
  */
 BlockDriverState *bdrv_insert_node(BlockDriverState *bs,
                                    const BlockdevOptions *options,
                                    Error **errp);
 /*
  * A filter over @bs that no options describe, for jobs: @drv needs no open.  It
- * is read-only, and hidden where @node_name is NULL.  A new reference.
+ * is read-only, and hidden where @node_name is NULL; it frees space where @bs
+ * may.  A new reference.
  */
 BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,
                                   const char *node_name, Error **errp);
@@ -418,6 +437,11 @@ void bdrv_close_all(void);
  * message, once for a node and the nodes below it.  Main thread.
  */
 void bdrv_close_error(BlockDriverState *bs, Error *err);
+/*
+ * For programs without jobs, which would act upon it: if writes to a node may
+ * have been lost (bdrv_lost_writes()), closing it fails.
+ */
+void bdrv_report_losses(void);
 /* Was there any such error since the program started?  Main thread. */
 bool bdrv_any_close_failed(void);
 /* blkdebug, through filters; -ENOTSUP if there is none below @bs. */

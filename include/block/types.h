@@ -13,6 +13,7 @@ typedef struct BdrvChild BdrvChild;               /* an edge */
 typedef struct BdrvChildClass BdrvChildClass;     /* kind of parent */
 typedef struct BlockBackend BlockBackend;         /* a user's handle */
 typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
+typedef struct BdrvBitmapResume BdrvBitmapResume; /* block/bitmap-resume.h */
 typedef struct BdrvRequest BdrvRequest;           /* block/request.h */
 typedef struct Transaction Transaction;
 
@@ -91,6 +92,7 @@ enum {
     BDRV_O_RESIZE = 1 << 9,     /* by file name: will be resized */
     BDRV_O_NATIVE_AIO = 1 << 10,/* by file name: aio=native */
     BDRV_O_IO_URING = 1 << 11,  /* by file name: aio=io_uring */
+    BDRV_O_ACTIVE = 1 << 12,    /* active although bdrv_open_inactive() */
 };
 
 #endif
