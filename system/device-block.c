@@ -8,6 +8,7 @@
 #include "device.h"
 #include "drive.h"
 #include "guest-io.h"
+#include "runstate.h"
 
 /* --- callbacks of the block layer --- */
 
@@ -34,7 +35,13 @@ static void device_state(void *opaque, BlockDevState *state)
     state->locked = dev->locked;
 }
 
+static const char *keeps_active(void *opaque)
+{
+    return runstate_is_running() ? "the machine is running" : NULL;
+}
+
 static const BlockDevOps dev_ops = {
+    .keeps_active = keeps_active,
     .device_state = device_state,
 };
 

@@ -17,6 +17,7 @@ typedef enum BusKind {
     BUS_FLOPPY,
     BUS_USB,
     BUS_ISA,
+    BUS_VIRTIO_SERIAL,
 } BusKind;
 
 typedef enum PropKind {
@@ -60,12 +61,13 @@ enum {
     MODEL_NEEDS_SERIAL = 1 << 8,
     MODEL_ABSTRACT = 1 << 9,
     MODEL_VIRTIO = 1 << 10, /* a proxy for the device */
+    MODEL_INERT = 1 << 11,  /* accepted, without effect */
 };
 
 typedef struct DeviceModel {
     const char *name;
     const char *parent; /* base type */
-    const char *group;  /* "Storage" or "Controller/Bridge/Hub" */
+    const char *group;  /* title in -device help, without "devices" */
     BusKind bus, provides;
     unsigned flags;
     const DeviceProp *props[10]; /* lists, each ended by a NULL name */

@@ -288,7 +288,60 @@ static const DeviceProp nvme_props[] = {
     { NULL },
 };
 
+/* --- devices that do nothing: command lines of other programs have them --- */
+
+static const DeviceProp virtio_serial_props[] = {
+    { "class", PROP_UINT32, "0" },
+    { "emergency-write", PROP_BIT, "true" },
+    { "max_ports", PROP_UINT32, "31" },
+    { NULL },
+};
+
+static const DeviceProp serial_port_props[] = {
+    { "chardev", PROP_STR, NULL },
+    { "name", PROP_STR, NULL },
+    { "nr", PROP_UINT32, "4294967295" },
+    { NULL },
+};
+
+static const DeviceProp virtio_rng_props[] = {
+    { "max-bytes", PROP_UINT64, "9223372036854775807" },
+    { "period", PROP_UINT32, "65536" },
+    { "rng", PROP_STR, NULL },
+    { NULL },
+};
+
+static const DeviceProp virtio_balloon_props[] = {
+    { "deflate-on-oom", PROP_BIT, "false" },
+    { "free-page-hint", PROP_BIT, "false" },
+    { "free-page-reporting", PROP_BIT, "false" },
+    { "iothread", PROP_IOTHREAD, NULL },
+    { "page-poison", PROP_BIT, "true" },
+    { NULL },
+};
+
+static const DeviceProp net_props[] = {
+    { "bootindex", PROP_INT32, NULL },
+    { "mac", PROP_STR, NULL },
+    { "netdev", PROP_STR, NULL },
+    { NULL },
+};
+
+static const DeviceProp virtio_net_props[] = {
+    { "csum", PROP_BIT, "true" },
+    { "gso", PROP_BIT, "true" },
+    { "host_mtu", PROP_UINT16, "0" },
+    { "mq", PROP_BIT, "false" },
+    { "mrg_rxbuf", PROP_BIT, "true" },
+    { "rx_queue_size", PROP_UINT16, "256" },
+    { "tx_queue_size", PROP_UINT16, "256" },
+    { NULL },
+};
+
 #define STORAGE "Storage"
+#define NETWORK "Network"
+#define INPUT "Input"
+#define MISC "Misc"
 #define CONTROLLER "Controller/Bridge/Hub"
 #define VIRTIO_BLK (MODEL_BLOCK | MODEL_VIRTIO_PROXY | MODEL_VIRTIO)
 
@@ -365,6 +418,24 @@ static const DeviceModel models[] = {
       0, { pci_props, port_props, reserve_props } },
     { "pci-bridge", "base-pci-bridge", CONTROLLER, BUS_PCI, BUS_PCI, 0,
       { pci_props, reserve_props, bridge_props } },
+    { "virtio-net-pci", "virtio-net-pci-base", NETWORK, BUS_PCI, BUS_NONE,
+      MODEL_INERT, { virtio_props, net_props, virtio_net_props, pci_props,
+                     virtio_pci_props } },
+    { "e1000", "e1000-base", NETWORK, BUS_PCI, BUS_NONE, MODEL_INERT,
+      { net_props, pci_props } },
+    { "virtio-serial-pci", "virtio-serial-pci-base", INPUT, BUS_PCI,
+      BUS_VIRTIO_SERIAL, MODEL_INERT,
+      { virtio_props, virtio_serial_props, pci_props, virtio_pci_props } },
+    { "virtserialport", "virtio-serial-port", INPUT, BUS_VIRTIO_SERIAL,
+      BUS_NONE, MODEL_INERT, { serial_port_props } },
+    { "virtconsole", "virtserialport", INPUT, BUS_VIRTIO_SERIAL, BUS_NONE,
+      MODEL_INERT, { serial_port_props } },
+    { "virtio-balloon-pci", "virtio-balloon-pci-base", MISC, BUS_PCI,
+      BUS_NONE, MODEL_INERT,
+      { virtio_props, virtio_balloon_props, pci_props, virtio_pci_props } },
+    { "virtio-rng-pci", "virtio-rng-pci-base", MISC, BUS_PCI, BUS_NONE,
+      MODEL_INERT,
+      { virtio_props, virtio_rng_props, pci_props, virtio_pci_props } },
 };
 
 static const struct {
@@ -372,6 +443,10 @@ static const struct {
 } aliases[] = {
     { "virtio-blk", "virtio-blk-pci" },
     { "virtio-scsi", "virtio-scsi-pci" },
+    { "virtio-net", "virtio-net-pci" },
+    { "virtio-serial", "virtio-serial-pci" },
+    { "virtio-balloon", "virtio-balloon-pci" },
+    { "virtio-rng", "virtio-rng-pci" },
     { "lsi", "lsi53c895a" },
     { "ahci", "ich9-ahci" },
 };
@@ -380,6 +455,7 @@ static const char *const bus_names[] = {
     [BUS_NONE] = "", [BUS_PCI] = "PCI", [BUS_VIRTIO] = "virtio-bus",
     [BUS_CCW] = "virtual-css-bus", [BUS_SCSI] = "SCSI", [BUS_IDE] = "IDE",
     [BUS_FLOPPY] = "floppy-bus", [BUS_USB] = "usb-bus", [BUS_ISA] = "ISA",
+    [BUS_VIRTIO_SERIAL] = "virtio-serial-bus",
 };
 
 const char *bus_kind_name(BusKind kind)
@@ -514,7 +590,7 @@ static void print_models(const char *group)
                 printf(", alias \"%s\"", aliases[j].alias);
             }
         }
-        printf("\n");
+        printf("%s\n", m->flags & MODEL_INERT ? ", without effect" : "");
     }
 }
 
@@ -558,15 +634,25 @@ static void print_props(const DeviceModel *model)
     }
 }
 
+static void print_all_models(void)
+{
+    static const char *const groups[] = {
+        CONTROLLER, STORAGE, NETWORK, INPUT, MISC,
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+        printf("%s", i ? "\n" : "");
+        print_models(groups[i]);
+    }
+}
+
 bool device_print_help(const char *options)
 {
     g_auto(GStrv) words = g_strsplit(options, ",", 2);
     const DeviceModel *model;
 
     if (!strcmp(options, "help") || !strcmp(options, "?")) {
-        print_models(CONTROLLER);
-        printf("\n");
-        print_models(STORAGE);
+        print_all_models();
         return true;
     }
     if (!words[0] || !words[1] ||

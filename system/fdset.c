@@ -6,6 +6,7 @@
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-types-misc.h"
+#include "qemu/cutils.h"
 #include "qemu/fdset.h"
 #include "runstate.h"
 
@@ -47,6 +48,43 @@ bool qmp_closefd(ClosefdArg *arg, Error **errp)
         return false;
     }
     return true;
+}
+
+static int take_inherited(const char *text, Error **errp)
+{
+    int64_t fd;
+    int flags;
+
+    if (!parse_int64(text, &fd, NULL) || fd < 0 || fd > INT_MAX) {
+        error_setg(errp, "Invalid file descriptor number '%s'", text);
+        return -1;
+    }
+    /* Our descriptors are closed on exec; inherited ones are not. */
+    flags = fcntl(fd, F_GETFD);
+    if (fd <= STDERR_FILENO || flags < 0 || (flags & FD_CLOEXEC) ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        error_setg(errp, "File descriptor %s is not valid or already in use",
+                   text);
+        return -1;
+    }
+    return fd;
+}
+
+int fdset_take(const char *name, Error **errp)
+{
+    gpointer key, value;
+
+    if (g_ascii_isdigit(*name)) {
+        return take_inherited(name, errp);
+    }
+    if (!named || !g_hash_table_lookup_extended(named, name, &key, &value)) {
+        error_setg(errp, "File descriptor named '%s' has not been found",
+                   name);
+        return -1;
+    }
+    g_hash_table_steal(named, name);
+    g_free(key);
+    return GPOINTER_TO_INT(value);
 }
 
 /* --- sets --- */

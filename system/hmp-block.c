@@ -2,6 +2,7 @@
 /* Commands for block devices and their media. */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "block/activate.h"
 #include "block/block-backend.h"
 #include "block/commit.h"
 #include "block/graph.h"
@@ -218,7 +219,8 @@ static bool delete_drive(BlockBackend *blk, Error **errp)
 {
     Drive *drive = drive_of_backend(blk);
 
-    if (blk_bs(blk) && !bdrv_op_check(blk_bs(blk), errp)) {
+    if (blk_bs(blk) && !bdrv_is_inactive(blk_bs(blk)) &&
+        !bdrv_op_check(blk_bs(blk), errp)) {
         return false;
     }
     blk_ref(blk);

@@ -35,5 +35,11 @@ HmpFunc hmp_info_nothing; /* there is none of these */
 /* hmp-snapshot.c */
 HmpFunc hmp_info_snapshots, hmp_savevm, hmp_loadvm, hmp_delvm;
 HmpFunc hmp_snapshot_blkdev_internal, hmp_snapshot_delete_blkdev_internal;
+/* hmp-migration.c */
+HmpFunc hmp_migrate, hmp_migrate_cancel, hmp_migrate_continue;
+HmpFunc hmp_migrate_incoming, hmp_migrate_recover, hmp_migrate_pause;
+HmpFunc hmp_migrate_start_postcopy, hmp_migrate_set_capability;
+HmpFunc hmp_migrate_set_parameter, hmp_info_migrate;
+HmpFunc hmp_info_migrate_capabilities, hmp_info_migrate_parameters;
 
 #endif

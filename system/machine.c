@@ -24,6 +24,16 @@ static const MachineModel models[] = {
     { "none", NULL, "Devices and no processors" },
 };
 
+/* Versions of these mean the same machine, too. */
+static const struct {
+    const char *prefix, *name;
+} versioned[] = {
+    { "pc-i440fx-", "pc" },
+    { "pc-q35-", "q35" },
+    { "virt-", "virt" },
+    { "s390-ccw-virtio-", "s390-ccw-virtio" },
+};
+
 static const MachineModel *machine = &models[0];
 static char *machine_name;
 static char *machine_uuid;
@@ -44,10 +54,39 @@ void machine_print_help(void)
         }
         printf("%-20s %s%s\n", m->name, m->desc, i ? "" : " (default)");
     }
+    for (size_t i = 0; i < ARRAY_SIZE(versioned); i++) {
+        g_autofree char *name = g_strconcat(versioned[i].prefix, "M.N", NULL);
+
+        printf("%-20s any version of %s\n", name, versioned[i].name);
+    }
+}
+
+/* Is it two numbers with a point between them? */
+static bool is_version(const char *text)
+{
+    size_t major = strspn(text, "0123456789");
+    size_t minor = text[major] == '.'
+        ? strspn(text + major + 1, "0123456789") : 0;
+
+    return major > 0 && minor > 0 && text[major + 1 + minor] == '\0';
+}
+
+static const char *without_version(const char *type)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(versioned); i++) {
+        const char *prefix = versioned[i].prefix;
+
+        if (g_str_has_prefix(type, prefix) &&
+            is_version(type + strlen(prefix))) {
+            return versioned[i].name;
+        }
+    }
+    return type;
 }
 
 bool machine_set_type(const char *type, Error **errp)
 {
+    type = without_version(type);
     for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
         if (!strcmp(models[i].name, type) ||
             (models[i].alias && !strcmp(models[i].alias, type))) {

@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "fdset.h"
 #include "hmp.h"
+#include "migration/migration.h"
 #include "monitor/hmp.h"
 #include "options.h"
 #include "qapi/qapi-commands-system.h"
@@ -40,6 +41,17 @@ static void signalled(int signum, pid_t sender)
     system_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
 }
 
+static const MigrationMachine migration_machine = {
+    .type = machine_type,
+    .status = runstate_get,
+    .stop = vm_stop_force,
+    .start = vm_start,
+    .clock_ns = runstate_clock_ns,
+    .set_clock_ns = runstate_set_clock_ns,
+    .wants_start = runstate_wants_start,
+    .take_fd = fdset_take,
+};
+
 static bool setup(void *opaque)
 {
     return system_options_run(opaque);
@@ -49,12 +61,19 @@ static void ready(void *opaque)
 {
     const SystemOptions *options = opaque;
 
+    Error *err = NULL;
+
     guest_clock_take_over();
     runstate_begin(!options->stopped);
+    if (!migration_await(&err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
 }
 
 static void close_devices(void)
 {
+    migration_cleanup();
     device_cleanup();
     drive_cleanup();
     qtest_cleanup();
@@ -73,6 +92,7 @@ int main(int argc, char **argv)
     hmp_set_commands(hmp_commands);
     qom_init();
     device_init();
+    migration_init(&migration_machine);
     error_set_progname(argv[0]);
     g_set_prgname("qemu-system-qtest");
     fdset_follow_monitors();

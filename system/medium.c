@@ -2,6 +2,7 @@
 /* Trays and media of removable devices. */
 #include "qemu/osdep.h"
 
+#include "block/activate.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "device.h"
@@ -115,7 +116,7 @@ static bool remove_medium(Medium *m, Error **errp)
     if (!bs) {
         return true;
     }
-    if (!bdrv_op_check(bs, errp)) {
+    if (!bdrv_is_inactive(bs) && !bdrv_op_check(bs, errp)) {
         return false;
     }
     blk_remove_bs(m->blk);

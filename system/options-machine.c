@@ -83,6 +83,34 @@ bool option_accel(const OptionCall *call, Error **errp)
     return true;
 }
 
+bool option_enable_kvm(const OptionCall *call, Error **errp)
+{
+    OptionCall accel = *call;
+
+    accel.value = "kvm";
+    return option_accel(&accel, errp);
+}
+
+/* Is it the name of an accelerator?  There is nothing to speed up. */
+static bool accelerator_known(const char *name)
+{
+    static const char *const others[] = {
+        "kvm", "tcg", "hax", "hvf", "nvmm", "whpx", "xen",
+    };
+
+    if (!strcmp(name, "qtest")) {
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        if (!strcmp(name, others[i])) {
+            warn_report("accelerator %s has no effect: this machine has no "
+                        "processors", name);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool accelerators_settle(const SystemOptions *options)
 {
     const char *list = options->accel ?: options->machine_accel;
@@ -94,7 +122,7 @@ bool accelerators_settle(const SystemOptions *options)
         return false;
     }
     for (char **name = names; *name; name++) {
-        if (!strcmp(*name, "qtest")) {
+        if (accelerator_known(*name)) {
             return true;
         }
         error_set_location(g_strdup_printf(" -%s%s", options->accel ?

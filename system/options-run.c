@@ -8,6 +8,7 @@
 #include "device.h"
 #include "drive.h"
 #include "machine.h"
+#include "migration/migration.h"
 #include "monitor/chardev.h"
 #include "monitor/monitor.h"
 #include "options.h"
@@ -273,56 +274,10 @@ bool option_add_fd(const OptionCall *call, Error **errp)
 
 /* --- the state of another machine --- */
 
-static bool check_incoming_inet(const char *address, Error **errp)
-{
-    const char *colon = strrchr(address, ':');
-
-    if (!colon || !colon[1]) {
-        error_setg(errp, "error parsing address '%s'", address);
-        return false;
-    }
-    return true;
-}
-
-static bool check_incoming_fd(const char *text, Error **errp)
-{
-    int64_t fd;
-
-    if (!parse_int64(text, &fd, NULL)) {
-        error_setg(errp, "Invalid file descriptor number '%s'", text);
-        return false;
-    }
-    return true;
-}
-
-static bool check_incoming(const char *uri, Error **errp)
-{
-    if (!strcmp(uri, "defer") || g_str_has_prefix(uri, "exec:")) {
-        return true;
-    }
-    if (g_str_has_prefix(uri, "tcp:")) {
-        return check_incoming_inet(uri + 4, errp);
-    }
-    if (g_str_has_prefix(uri, "unix:")) {
-        if (!uri[5]) {
-            error_setg(errp, "invalid Unix socket address");
-        }
-        return uri[5];
-    }
-    if (g_str_has_prefix(uri, "fd:")) {
-        return check_incoming_fd(uri + 3, errp);
-    }
-    error_setg(errp, "unknown migration protocol: %s", uri);
-    return false;
-}
-
 bool option_incoming(const OptionCall *call, Error **errp)
 {
-    if (!check_incoming(call->value, errp)) {
+    if (!migration_expect(call->value, errp)) {
         return false;
-    }
-    if (strcmp(call->value, "defer")) {
-        warn_report("nothing will be received: migration is not supported");
     }
     runstate_await_incoming();
     return true;

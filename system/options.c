@@ -103,11 +103,13 @@ static const SystemOption option_table[] = {
     { "h", NULL, NULL, PHASE_NONE, option_help },
     { "version", NULL, "show the version and exit", PHASE_NONE,
       option_version },
-    { "machine", "[type=]NAME[,accel=qtest]",
+    { "machine", "[type=]NAME[,accel=NAME]",
       "choose the machine; help lists them", PHASE_EARLY, option_machine },
     { "M", "NAME", NULL, PHASE_EARLY, option_machine },
-    { "accel", "qtest", "there are no processors to speed up", PHASE_NONE,
-      option_accel },
+    { "accel", "NAME", "accepted; there are no processors to speed up",
+      PHASE_NONE, option_accel },
+    { "enable-kvm", NULL, "the same as -accel kvm", PHASE_NONE,
+      option_enable_kvm },
     { "cpu", "MODEL", NULL, PHASE_NONE, option_cpu },
     { "name", "NAME", "name the machine", PHASE_EARLY, option_name,
       &name_opt_group },
@@ -171,8 +173,9 @@ static const SystemOption option_table[] = {
       option_readconfig },
     { "loadvm", "NAME", "start from a snapshot of the machine", PHASE_LATE,
       option_loadvm },
-    { "incoming", "ADDRESS", "wait, with state inmigrate; nothing is received",
-      PHASE_LATE, option_incoming },
+    { "incoming", "ADDRESS",
+      "wait for the state of another machine, with state inmigrate",
+      PHASE_EARLY, option_incoming },
     { "action", "reboot=reset|shutdown,shutdown=poweroff|pause[,...]",
       "the effect of reset and shutdown", PHASE_NONE, option_action,
       &action_opt_group },
@@ -210,19 +213,25 @@ static const SystemOption option_table[] = {
       PHASE_NONE, option_pidfile },
     { "daemonize", NULL, "go into the background once all is set up",
       PHASE_NONE, option_daemonize },
+    { "netdev", "TYPE,id=ID[,...]",
+      "accepted without effect, as are -acpitable, -bios, -fw_cfg, -k, -numa,\n"
+      "        -option-rom and -smbios" },
+#define INERT(name) { name, "..." }
+    INERT("acpitable"), INERT("bios"), INERT("fw_cfg"), INERT("k"),
+    INERT("numa"), INERT("option-rom"), INERT("smbios"),
+#undef INERT
 #define MISSING(name) { name, "...", NULL, PHASE_NONE, option_missing }
-    MISSING("acpitable"), MISSING("append"), MISSING("audiodev"),
-    MISSING("bios"), MISSING("chroot"), MISSING("compat"), MISSING("debugcon"),
+    MISSING("append"), MISSING("audiodev"),
+    MISSING("chroot"), MISSING("compat"), MISSING("debugcon"),
     MISSING("dtb"), MISSING("dump-vmstate"), MISSING("echr"),
-    MISSING("fsdev"), MISSING("fw_cfg"), MISSING("g"), MISSING("gdb"),
-    MISSING("icount"), MISSING("initrd"), MISSING("iscsi"), MISSING("k"),
+    MISSING("fsdev"), MISSING("g"), MISSING("gdb"),
+    MISSING("icount"), MISSING("initrd"), MISSING("iscsi"),
     MISSING("kernel"), MISSING("mem-path"),
-    MISSING("netdev"), MISSING("numa"), MISSING("option-rom"),
+
     MISSING("plugin"), MISSING("prom-env"), MISSING("runas"),
-    MISSING("semihosting-config"), MISSING("smbios"), MISSING("spice"),
+    MISSING("semihosting-config"), MISSING("spice"),
     MISSING("tpmdev"), MISSING("usbdevice"), MISSING("virtfs"),
 #undef MISSING
-    { "enable-kvm", NULL, NULL, PHASE_NONE, option_missing },
 };
 
 static void print_help(void)

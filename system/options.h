@@ -102,7 +102,8 @@ OptionFunc option_object, option_chardev, option_blockdev, option_drive,
     option_add_fd;
 
 /* options-machine.c: options that describe the machine and the process */
-OptionFunc option_machine, option_accel, option_cpu, option_name, option_memory,
+OptionFunc option_machine, option_accel, option_enable_kvm, option_cpu;
+OptionFunc option_name, option_memory,
     option_smp, option_boot, option_sandbox, option_msg, option_action,
     option_no_reboot, option_no_shutdown, option_log_items, option_log_file,
     option_display, option_vga, option_rtc, option_only_none,

@@ -5,6 +5,7 @@
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "blockdev/blockdev.h"
+#include "migration/migration.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "qemu/guest-clock.h"
@@ -91,6 +92,12 @@ void vm_stop(RunState state)
     bdrv_drain_all_end();
 }
 
+void vm_stop_force(RunState state)
+{
+    vm_stop(state);
+    current = state;
+}
+
 void vm_start(void)
 {
     if (runstate_is_running()) {
@@ -114,6 +121,11 @@ void runstate_begin(bool start)
 void runstate_await_incoming(void)
 {
     current = RUN_STATE_INMIGRATE;
+}
+
+bool runstate_wants_start(void)
+{
+    return start_when_ready;
 }
 
 void runstate_set_actions(const RebootAction *reboot,
@@ -168,11 +180,17 @@ bool qmp_cont(Error **errp)
     BlockBackend *blk = NULL;
 
     if (current == RUN_STATE_INMIGRATE) {
+        if (!migration_check_await(errp)) {
+            return false;
+        }
         start_when_ready = true;
         return true;
     }
     if (current == RUN_STATE_SHUTDOWN || current == RUN_STATE_INTERNAL_ERROR) {
         error_setg(errp, "Resetting the Virtual Machine is required");
+        return false;
+    }
+    if (!runstate_is_running() && !migration_allow_start(errp)) {
         return false;
     }
     while ((blk = blk_next(blk))) {
@@ -193,7 +211,8 @@ bool qmp_system_reset(Error **errp)
         .guest = false,
         .reason = SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
     });
-    if (!runstate_is_running() && current != RUN_STATE_INMIGRATE) {
+    if (!runstate_is_running() && current != RUN_STATE_INMIGRATE &&
+        current != RUN_STATE_FINISH_MIGRATE) {
         current = RUN_STATE_PRELAUNCH;
     }
     return true;

@@ -12,6 +12,8 @@ int64_t runstate_clock_ns(void);
 void runstate_set_clock_ns(int64_t ns);
 /* Sends STOP and sets the state; nothing if it does not run. */
 void vm_stop(RunState state);
+/* The same; a machine that is stopped gets the state. */
+void vm_stop_force(RunState state);
 /* Sends RESUME, unless it runs already. */
 void vm_start(void);
 /*
@@ -24,6 +26,8 @@ void runstate_set_actions(const RebootAction *reboot,
                           const ShutdownAction *shutdown);
 /* Waits for the state of another machine, in state inmigrate. */
 void runstate_await_incoming(void);
+/* Shall it start when that is there? */
+bool runstate_wants_start(void);
 /* Setup is complete: starts, or waits for `cont` (-S) in state prelaunch. */
 void runstate_begin(bool start);
 /* Called after each change, until removed (waiting guest requests). */
