@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/activate.h"
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
@@ -44,6 +45,11 @@ static BdrvDirtyBitmap *find_for(const BlockDirtyBitmap *arg, BdrvBitmapOp op,
         bdrv_dirty_bitmap_lookup(arg->node, arg->name, errp);
 
     if (!bitmap || !bdrv_dirty_bitmap_check(bitmap, op, errp)) {
+        return NULL;
+    }
+    /* One that the image does not have can be removed at any time. */
+    if ((op != BDRV_BITMAP_OP_REMOVE || bdrv_dirty_bitmap_persistent(bitmap)) &&
+        !bdrv_check_active(bdrv_dirty_bitmap_bs(bitmap), errp)) {
         return NULL;
     }
     return bitmap;
@@ -96,7 +102,7 @@ bool blockdev_action_bitmap_add(const TransactionAction *action,
         return false;
     }
     bs = bdrv_lookup_bs(arg->node, arg->node, errp);
-    if (!bs) {
+    if (!bs || !bdrv_check_active(bs, errp)) {
         return false;
     }
     granularity = arg->has_granularity ?
@@ -226,8 +232,9 @@ bool blockdev_action_bitmap_merge(const TransactionAction *action,
     BitmapStep *step;
 
     target = bdrv_dirty_bitmap_lookup(arg->node, arg->target, errp);
-    if (!target || !bdrv_dirty_bitmap_check(
-                       target, BDRV_BITMAP_OP_MERGE_TARGET, errp)) {
+    if (!target ||
+        !bdrv_dirty_bitmap_check(target, BDRV_BITMAP_OP_MERGE_TARGET, errp) ||
+        !bdrv_check_active(bdrv_dirty_bitmap_bs(target), errp)) {
         return false;
     }
     /* From here on a failure of a later source undoes the earlier ones. */
@@ -236,6 +243,7 @@ bool blockdev_action_bitmap_merge(const TransactionAction *action,
     for (ref = arg->bitmaps; ref; ref = ref->next) {
         source = merge_source(arg, ref->value, errp);
         if (!source ||
+            !bdrv_check_active(bdrv_dirty_bitmap_bs(source), errp) ||
             !bdrv_dirty_bitmap_merge(target, source,
                                      step->backup ? NULL : &step->backup,
                                      errp)) {

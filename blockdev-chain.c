@@ -10,6 +10,17 @@
 
 /* --- looking up nodes of a chain --- */
 
+/* Do both name the same file of the host, whatever its path is? */
+static bool is_same_file(const char *a, const char *b)
+{
+    char *real_a = realpath(a, NULL), *real_b = realpath(b, NULL);
+    bool same = real_a && real_b && !strcmp(real_a, real_b);
+
+    free(real_a);
+    free(real_b);
+    return same;
+}
+
 /* Does a user's @name refer to the backing file of @overlay? */
 static bool is_named(BlockDriverState *overlay, BlockDriverState *backing,
                      const char *name)
@@ -20,7 +31,9 @@ static bool is_named(BlockDriverState *overlay, BlockDriverState *backing,
 
     return !g_strcmp0(name, backing->filename) || !strcmp(name, image) ||
            !g_strcmp0(name, overlay->backing_file) ||
-           (backing->file && !strcmp(path, backing->file->bs->filename));
+           (backing->file &&
+            (!strcmp(path, backing->file->bs->filename) ||
+             is_same_file(path, backing->file->bs->filename)));
 }
 
 static BlockDriverState *find_by_file(BlockDriverState *bs, const char *name,

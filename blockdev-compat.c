@@ -20,6 +20,9 @@ static BlockDriverState *get_target(const DriveBackup *arg,
     };
     BlockDriverState *target = blockdev_open_target(&t, source, errp);
 
+    if (target) {
+        target->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
+    }
     if (target && over_source &&
         !bdrv_set_backing(target, source, BDRV_CONTENT_OTHER, errp)) {
         bdrv_unref(target);
@@ -54,6 +57,10 @@ bool blockdev_action_drive_backup(const TransactionAction *action,
     if (opts.sync == MIRROR_SYNC_MODE_TOP &&
         !bdrv_backing_chain_next(source)) {
         opts.sync = MIRROR_SYNC_MODE_FULL; /* there is only one image */
+    }
+    if (arg->mode != NEW_IMAGE_MODE_EXISTING &&
+        !backup_job_check_new_target(source, &opts, errp)) {
+        return false;
     }
     target = get_target(arg, source, errp);
     return target && blockdev_do_backup(step, &opts, target, btx, errp);

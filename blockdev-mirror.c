@@ -35,6 +35,8 @@ static MirrorParams common_params(const MirrorCommon *c)
             .name = c->bitmap,
             .has_mode = c->has_bitmap_mode,
             .mode = c->bitmap_mode,
+            .allow_other_target = c->allow_other_target,
+            .checkpoint_ms = c->checkpoint_interval,
         },
         .granularity = c->granularity,
         .buf_size = c->buf_size,
@@ -100,6 +102,7 @@ bool qmp_drive_mirror(DriveMirror *arg, Error **errp)
     if (!source || !check_drive(arg, source, errp)) {
         return false;
     }
+    p.to_new_file = arg->mode != NEW_IMAGE_MODE_EXISTING;
     p.backing = arg->mode == NEW_IMAGE_MODE_EXISTING
         ? MIRROR_BACKING_OPEN : MIRROR_BACKING_SOURCE;
     p.unmap = arg->unmap;

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/throttle-group.h"
 #include "blockdev-int.h"
+#include "crypto/secret.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-qom.h"
 #include "qemu/cutils.h"
@@ -105,25 +106,6 @@ bool blockdev_object_help(const char *value)
 
 /* --- creation --- */
 
-static bool check_secret(const SecretProperties *secret, Error **errp)
-{
-    if (!secret->data == !secret->file) {
-        error_setg(errp, secret->data
-                   ? "'file' and 'data' are mutually exclusive"
-                   : "Either 'file' or 'data' must be provided");
-        return false;
-    }
-    if (secret->keyid || secret->iv) {
-        error_setg(errp, "Encrypted secrets ('keyid') are not supported");
-        return false;
-    }
-    if (secret->file && access(secret->file, R_OK) < 0) {
-        error_setg_errno(errp, errno, "Unable to read %s", secret->file);
-        return false;
-    }
-    return true;
-}
-
 static bool object_create(ObjectOptions *arg, Error **errp)
 {
     ThrottleConfig config;
@@ -134,7 +116,7 @@ static bool object_create(ObjectOptions *arg, Error **errp)
                                          errp) &&
                throttle_group_new(arg->id, &config, errp);
     case OBJECT_TYPE_SECRET:
-        return check_secret(&arg->u.secret, errp);
+        return crypto_secret_add(arg->id, &arg->u.secret, errp);
     case OBJECT_TYPE_IOTHREAD:
         return blockdev_iothread_add(arg->id, &arg->u.iothread, errp);
     default:
@@ -168,6 +150,13 @@ bool qmp_object_add(ObjectOptions *arg, Error **errp)
 
 /* --- removal --- */
 
+static void erase(char *text)
+{
+    if (text) {
+        explicit_bzero(text, strlen(text));
+    }
+}
+
 static bool object_release(const ObjectOptions *object, Error **errp)
 {
     switch (object->qom_type) {
@@ -180,6 +169,10 @@ static bool object_release(const ObjectOptions *object, Error **errp)
         return true;
     case OBJECT_TYPE_IOTHREAD:
         return blockdev_iothread_del(object->id, errp);
+    case OBJECT_TYPE_SECRET:
+        crypto_secret_del(object->id);
+        erase(object->u.secret.data);
+        return true;
     default:
         return true;
     }

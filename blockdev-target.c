@@ -57,7 +57,6 @@ BlockDriverState *blockdev_open_target(const BlockdevTarget *t,
 {
     bool existing = t->mode == NEW_IMAGE_MODE_EXISTING;
     const char *format = t->format;
-    BlockDriverState *target;
 
     if (!format && !existing) {
         format = bdrv_get_format_name(bdrv_skip_filters(source));
@@ -65,10 +64,6 @@ BlockDriverState *blockdev_open_target(const BlockdevTarget *t,
     if (!existing && !create_target(t, source, format, errp)) {
         return NULL;
     }
-    target = bdrv_open_file_as(t->filename, format, t->node_name,
-                               open_flags(source) | t->flags, errp);
-    if (target) {
-        target->detect_zeroes = BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP;
-    }
-    return target;
+    return bdrv_open_file_as(t->filename, format, t->node_name,
+                             open_flags(source) | t->flags, errp);
 }

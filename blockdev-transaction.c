@@ -99,9 +99,10 @@ static bool run_actions(TransactionActionList *list, bool grouped,
     for (; list && ok; list = list->next) {
         ok = prepare_action(list->value, &btx, errp);
     }
+    /* As long as the actions can be undone, and before they are answered. */
+    ok = ok && bdrv_bitmap_store_sync_all(errp);
     tran_finalize(btx.tran, ok);
-    bdrv_bitmap_store_sync_all(); /* before the command is answered */
-    return ok;
+    return bdrv_bitmap_store_sync_all(ok ? errp : NULL) && ok;
 }
 
 bool blockdev_run_action(TransactionAction *action, Error **errp)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP commands for nodes: adding, removing, changing and creating them. */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/amend-job.h"
 #include "block/block-backend.h"
 #include "block/create-job.h"
@@ -50,7 +51,7 @@ bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
         error_setg(errp, "Node %s is in use", arg->node_name);
         return false;
     }
-    if (!bdrv_op_check_top(bs, errp)) {
+    if (!bdrv_is_inactive(bs) && !bdrv_op_check_top(bs, errp)) {
         return false;
     }
     if (!bdrv_is_monitor_owned(bs)) {
@@ -69,6 +70,23 @@ bool qmp_blockdev_del(BlockdevDelArg *arg, Error **errp)
 bool qmp_blockdev_reopen(BlockdevReopenArg *arg, Error **errp)
 {
     return bdrv_reopen_multiple(arg->options, errp);
+}
+
+bool qmp_blockdev_set_active(BlockdevSetActiveArg *arg, Error **errp)
+{
+    BlockDriverState *bs;
+
+    if (!arg->node_name) {
+        return arg->active ? bdrv_activate_all(errp)
+                           : bdrv_inactivate_all(errp);
+    }
+    bs = bdrv_find_node(arg->node_name);
+    if (!bs) {
+        error_setg(errp, "Failed to find node with node-name='%s'",
+                   arg->node_name);
+        return false;
+    }
+    return arg->active ? bdrv_activate(bs, errp) : bdrv_inactivate(bs, errp);
 }
 
 bool qmp_x_blockdev_change(XBlockdevChangeArg *arg, Error **errp)
@@ -105,7 +123,8 @@ bool qmp_x_blockdev_amend(XBlockdevAmendArg *arg, Error **errp)
 {
     BlockDriverState *bs = bdrv_lookup_bs(NULL, arg->node_name, errp);
 
-    return bs && amend_job_start(arg->job_id, bs, arg->options, errp);
+    return bs && amend_job_start(arg->job_id, bs, arg->options, arg->force,
+                                 errp);
 }
 
 /* This handle is not quiesced by the drain, unlike other users. */
@@ -135,6 +154,9 @@ bool coroutine_fn qmp_block_resize(BlockResizeArg *arg, Error **errp)
     }
     if (arg->size < 0) {
         error_setg(errp, "Parameter 'size' expects a >0 size");
+        return false;
+    }
+    if (!bdrv_check_active(bs, errp)) {
         return false;
     }
     if (bdrv_is_read_only(bs)) {

@@ -17,6 +17,7 @@
 
 #include "monitor/monitor.h"
 #include "monitor/qmp-int.h"
+#include "qapi/event-limit.h"
 #include "qapi/events.h"
 #include "qapi/json.h"
 
@@ -325,6 +326,7 @@ void qmp_session_cleanup(void)
         aio_bh_free(g_steal_pointer(&reply_bh));
         aio_timer_free(g_steal_pointer(&overtake_timer));
     }
+    qapi_event_limit_cleanup();
 }
 
 /* --- input --- */

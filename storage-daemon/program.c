@@ -11,7 +11,7 @@
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/replication.h"
-#include "block/throttle-group.h"
+#include "block/silence.h"
 #include "blockdev/blockdev.h"
 #include "job/job.h"
 #include "monitor/chardev.h"
@@ -22,7 +22,7 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-types-char.h"
 #include "qemu/aio.h"
-#include "qemu/yank.h"
+#include "qemu/notify.h"
 
 static volatile sig_atomic_t signal_seen, signal_count;
 static volatile pid_t signal_sender;
@@ -50,22 +50,13 @@ static void setup_signals(void)
 }
 
 /*
- * Makes all conditions for which the loop polls come true: limits are lifted,
- * and opening nodes fails.  An unresponsive server may still take its time,
- * until a second signal cuts the connection.
+ * Makes all conditions for which the loop polls come true, within the time that
+ * a silent server has; a second signal cuts the connections at once.
  */
 static void hurry(void *opaque)
 {
-    YankEntry *entry = NULL;
-
     aio_exclusive_begin();
-    throttle_groups_release();
-    bdrv_cancel_opening();
-    while (signal_count >= 2 && (entry = yank_next(entry))) {
-        if (yank_kind(entry) == YANK_BLOCK_NODE) {
-            yank_cut(entry);
-        }
-    }
+    bdrv_hurry(signal_count >= 2);
     aio_exclusive_end();
 }
 
@@ -77,8 +68,10 @@ static void hurry(void *opaque)
  */
 static void shut_down(const Program *program)
 {
+    notify_stopping();
     hurry(NULL);
     job_cancel_sync_all();
+    notify_progress();
     if (nbd_server_get()) {
         nbd_server_stop(NULL);
     } else {
@@ -117,11 +110,25 @@ static bool set_up(const Program *program)
     return true;
 }
 
+/*
+ * Monitors and exports listen, and the loop that answers begins: who connects
+ * now is served.
+ */
+static void tell_ready(const Program *program)
+{
+    g_autofree char *text = NULL;
+
+    /* The manager knows the process that has detached itself. */
+    text = g_strdup_printf("READY=1\nMAINPID=%d\nSTATUS=Serving", getpid());
+    notify_send(program->daemonize ? text : "READY=1\nSTATUS=Serving");
+}
+
 static void serve(const Program *program)
 {
     if (program->daemonize) {
         daemon_detached_ready();
     }
+    tell_ready(program);
     if (program->ready) {
         program->ready(program->opaque);
     }
@@ -136,6 +143,7 @@ int program_run(const Program *program)
     Error *err = NULL;
     bool ok;
 
+    notify_init();
     if (program->daemonize && !daemon_detach(&err)) {
         return fail(err);
     }
@@ -149,6 +157,7 @@ int program_run(const Program *program)
     aio_main_on_quit(quit_bh);
     setup_signals();
     blockdev_init_events();
+    bdrv_limit_awaited();
     aio_main_hold(); /* no commands before the command line is complete */
     ok = set_up(program);
     aio_main_release();
