@@ -8,8 +8,11 @@
 typedef struct ToolImage {
     const char *filename; /* or, with @image_opts, key=value,... */
     const char *format;   /* NULL: probed */
+    const char *secrets;  /* of an encrypted image: see tool_secrets(); NULL */
     bool image_opts;
     bool writethrough;    /* each write is durable when it completes */
+    bool stays;           /* others must not write to it, unless it is opened
+                             with BDRV_O_FORCE_SHARE */
     int flags;            /* BDRV_O_* */
 } ToolImage;
 
@@ -19,6 +22,11 @@ typedef struct ToolImage {
  */
 bool tool_cache_mode(const char *mode, ToolImage *image);
 
+/*
+ * What creation options ("key=value,...", may be NULL) say of the key of an
+ * image, for options to open it; NULL: it is not encrypted.  The caller frees.
+ */
+char *tool_secrets(const char *creation_options);
 /*
  * Opens @image; NULL with an error.  The handle reads, writes with
  * BDRV_O_RDWR, resizes with BDRV_O_RESIZE.
@@ -36,7 +44,15 @@ void tool_init(const char *name, const char *argv0);
  * or SIGHUP the program is killed by that signal instead.
  */
 int tool_finish(int status);
-/* One of these signals was received: long operations should end soon. */
+/*
+ * One of these signals was received: long operations should end soon.  From
+ * then on a server that does not answer delays the end for some seconds at most
+ * (bdrv_hurry()), from the second signal on not at all.
+ */
 bool tool_interrupted(void);
+/* For programs that a signal ends with success. */
+void tool_end_normally(void);
+/* For what needs no images: a signal kills the program at once. */
+void tool_default_signals(void);
 
 #endif

@@ -79,9 +79,13 @@ void show_json(struct json_object *value)
 
 /* The usual order of members; others follow. */
 static const char *const known_order[] = {
-    "compat", "data-file", "data-file-raw", "compression-type",
-    "lazy-refcounts", "flags", "name", "granularity", "bitmaps",
-    "refcount-bits", "corrupt", "extended-l2",
+    "compat", "compression-type", "lazy-refcounts", "flags", "name",
+    "granularity", "bitmaps", "refcount-bits", "data-file", "data-file-raw",
+    "encrypt", "corrupt", "extended-l2",
+    /* of encryption */
+    "ivgen-alg", "hash-alg", "cipher-alg", "uuid", "ivgen-hash-alg", "format",
+    "cipher-mode", "slots", "active", "iters", "key-offset", "stripes",
+    "payload-offset", "master-key-iters",
 };
 
 static void print_text(struct json_object *value, int level);

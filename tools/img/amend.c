@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "img.h"
+#include "qapi/qapi-types-block-image.h"
 #include "qapi/keyval.h"
 #include "qemu/cutils.h"
 
@@ -31,9 +32,13 @@ static const CliOption amend_options[] = {
 /* The requested change, and its image. */
 typedef struct Amend {
     BlockDriverState *bs;
+    const char *name; /* of the option that is being parsed */
     BdrvAmend change;
     int64_t size;                  /* -1: no change */
-    char *backing_file, *backing_fmt; /* NULL: not given */
+    char *backing_file, *backing_fmt, *data_file; /* NULL: not given */
+    QCryptoBlockAmendOptionsLUKS *luks; /* NULL: not given */
+    char *state; /* of luks */
+    bool force;
     int ret;
     Error *err;
 } Amend;
@@ -120,9 +125,10 @@ static bool take_backing_fmt(Amend *a, const char *text, Error **errp)
 
 static bool take_data_file(Amend *a, const char *text, Error **errp)
 {
-    error_setg(errp, "data-file can only be set for images that use an "
-               "external data file");
-    return false;
+    g_free(a->data_file);
+    a->data_file = g_strdup(text);
+    a->change.data_file = a->data_file;
+    return true;
 }
 
 static bool take_data_file_raw(Amend *a, const char *text, Error **errp)
@@ -132,43 +138,120 @@ static bool take_data_file_raw(Amend *a, const char *text, Error **errp)
     if (!take_on_off("data_file_raw", text, &on, errp)) {
         return false;
     }
-    if (on) {
-        error_setg(errp, "data-file-raw cannot be set on existing images");
-    }
-    return !on;
+    a->change.has_data_file_raw = true;
+    a->change.data_file_raw = on;
+    return true;
 }
 
-static bool take_encrypt(Amend *a, const char *text, Error **errp)
+/* --- encryption --- */
+
+/* The change of keys, which is made with the first option for one. */
+static QCryptoBlockAmendOptionsLUKS *luks_of(Amend *a)
 {
-    error_setg(errp, "Can't amend encryption options - encryption not "
-               "present");
-    return false;
+    if (!a->luks) {
+        a->luks = g_new0(QCryptoBlockAmendOptionsLUKS, 1);
+        a->change.luks = a->luks;
+        a->change.force = a->force;
+    }
+    return a->luks;
 }
 
-static const struct {
+static bool take_number(const Amend *a, const char *text, int64_t *number,
+                        bool *has, Error **errp)
+{
+    *has = true;
+    if (!parse_int64(text, number, NULL)) {
+        error_setg(errp, "Parameter '%s' expects a number", a->name);
+        return false;
+    }
+    return true;
+}
+
+static bool take_iter_time(Amend *a, const char *text, Error **errp)
+{
+    QCryptoBlockAmendOptionsLUKS *luks = luks_of(a);
+
+    return take_number(a, text, &luks->iter_time, &luks->has_iter_time, errp);
+}
+
+static bool take_keyslot(Amend *a, const char *text, Error **errp)
+{
+    QCryptoBlockAmendOptionsLUKS *luks = luks_of(a);
+
+    return take_number(a, text, &luks->keyslot, &luks->has_keyslot, errp);
+}
+
+static bool take_new_secret(Amend *a, const char *text, Error **errp)
+{
+    g_free(luks_of(a)->new_secret);
+    a->luks->new_secret = g_strdup(text);
+    return true;
+}
+
+static bool take_old_secret(Amend *a, const char *text, Error **errp)
+{
+    g_free(luks_of(a)->old_secret);
+    a->luks->old_secret = g_strdup(text);
+    return true;
+}
+
+static bool take_state(Amend *a, const char *text, Error **errp)
+{
+    luks_of(a);
+    g_free(a->state);
+    a->state = g_strdup(text);
+    return true;
+}
+
+/* --- which format has which --- */
+
+typedef struct AmendOption {
     const char *name;
     bool (*take)(Amend *a, const char *text, Error **errp);
-    const char *help; /* NULL: refused, with a reason */
-} options[] = {
-    { "backing_file", take_backing_file,
-      "backing_file=<str>     - File name of a base image" },
-    { "backing_fmt", take_backing_fmt,
-      "backing_fmt=<str>      - Image format of the base image" },
-    { "compat", take_compat,
-      "compat=<str>           - Compatibility level (v2 [0.10] or v3 [1.1])" },
-    { "data_file", take_data_file, NULL },
-    { "data_file_raw", take_data_file_raw, NULL },
-    { "encrypt.iter-time", take_encrypt, NULL },
-    { "encrypt.keyslot", take_encrypt, NULL },
-    { "encrypt.new-secret", take_encrypt, NULL },
-    { "encrypt.old-secret", take_encrypt, NULL },
-    { "encrypt.state", take_encrypt, NULL },
-    { "lazy_refcounts", take_lazy,
-      "lazy_refcounts=<bool (on/off)> - Postpone refcount updates" },
-    { "refcount_bits", take_refcount_bits,
-      "refcount_bits=<num>    - Width of a reference count entry in bits" },
-    { "size", take_size, "size=<size>            - Virtual disk size" },
+    const char *type, *help; /* NULL: refused, with a reason */
+} AmendOption;
+
+#define KEY_OPTIONS(prefix) \
+    { prefix "iter-time", take_iter_time, \
+      "num", "Time to spend in PBKDF in milliseconds" }, \
+    { prefix "keyslot", take_keyslot, \
+      "num", "Select a single keyslot to modify explicitly" }, \
+    { prefix "new-secret", take_new_secret, "str", \
+      "New secret to set in the matching keyslots. Empty string to erase" }, \
+    { prefix "old-secret", take_old_secret, \
+      "str", "Select all keyslots that match this password" }, \
+    { prefix "state", take_state, "str", \
+      "Select new state of affected keyslots (active/inactive)" }
+
+static const AmendOption qcow2_options[] = {
+    { "backing_file", take_backing_file, "str",
+      "File name of a base image" },
+    { "backing_fmt", take_backing_fmt, "str",
+      "Image format of the base image" },
+    { "compat", take_compat, "str",
+      "Compatibility level (v2 [0.10] or v3 [1.1])" },
+    { "data_file", take_data_file, "str",
+      "File name of an external data file" },
+    { "data_file_raw", take_data_file_raw, "bool (on/off)",
+      "The external data file must stay valid as a raw image" },
+    KEY_OPTIONS("encrypt."),
+    { "lazy_refcounts", take_lazy, "bool (on/off)",
+      "Postpone refcount updates" },
+    { "refcount_bits", take_refcount_bits, "num",
+      "Width of a reference count entry in bits" },
+    { "size", take_size, "size", "Virtual disk size" },
+    { 0 },
 };
+
+static const AmendOption luks_options[] = {
+    KEY_OPTIONS(""),
+    { 0 },
+};
+
+static const AmendOption *options_of(const BlockDriver *drv)
+{
+    return strcmp(drv->format_name, "luks") ? qcow2_options : luks_options;
+}
 
 static bool list_options(const BlockDriver *drv)
 {
@@ -178,9 +261,12 @@ static bool list_options(const BlockDriver *drv)
         return false;
     }
     printf("Amend options for '%s':\n", drv->format_name);
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-        if (options[i].help) {
-            printf("  %s\n", options[i].help);
+    for (const AmendOption *o = options_of(drv); o->name; o++) {
+        if (o->help) {
+            g_autofree char *word = g_strdup_printf("%s=<%s>", o->name,
+                                                    o->type);
+
+            printf("  %-22s - %s\n", word, o->help);
         }
     }
     return true;
@@ -189,20 +275,15 @@ static bool list_options(const BlockDriver *drv)
 static bool take_option(Amend *a, const char *name, const char *value,
                         Error **errp)
 {
-    static const char *const others[] = {
-        "cluster_size", "compression_type", "encrypt.cipher-alg",
-        "encrypt.cipher-mode", "encrypt.format", "encrypt.hash-alg",
-        "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg", "encrypt.key-secret",
-        "encryption", "extended_l2", "preallocation", NULL,
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-        if (!strcmp(options[i].name, name)) {
-            return options[i].take(a, value, errp);
+    for (const AmendOption *o = options_of(a->bs->drv); o->name; o++) {
+        if (!strcmp(o->name, name)) {
+            a->name = name;
+            return o->take(a, value, errp);
         }
     }
     error_setg(errp, "Invalid parameter '%s'", name);
-    if (g_strv_contains(others, name)) {
+    if (img_is_own_option(a->bs->drv->format_name, name) ||
+        !strcmp(name, "extended_l2")) {
         error_append_hint(errp, "This option is only supported for image "
                           "creation\n");
     }
@@ -253,6 +334,48 @@ static bool change_format(Amend *a, Error **errp)
     return a->ret >= 0;
 }
 
+static bool has_luks(BlockDriverState *bs)
+{
+    g_autoptr(ImageInfoSpecific) info = bdrv_get_specific_info(bs, NULL);
+    const ImageInfoSpecificQCow2Encryption *encrypt;
+
+    if (!info || info->type != IMAGE_INFO_SPECIFIC_KIND_QCOW2) {
+        return info != NULL;
+    }
+    encrypt = info->u.qcow2.data->encrypt;
+    return encrypt && encrypt->format == BLOCKDEV_QCOW2_ENCRYPTION_FORMAT_LUKS;
+}
+
+static bool check_encryption(Amend *a, Error **errp)
+{
+    int state;
+
+    if (!a->luks) {
+        return true;
+    }
+    if (!a->bs->encrypted) {
+        error_setg(errp, "Can't amend encryption options - encryption not "
+                   "present");
+        return false;
+    }
+    if (!has_luks(a->bs)) {
+        error_setg(errp, "Only LUKS encryption options can be amended");
+        return false;
+    }
+    if (!a->state) {
+        error_setg(errp, "Parameter 'state' is missing");
+        return false;
+    }
+    state = QCryptoBlockLUKSKeyslotState_parse(a->state, NULL);
+    if (state < 0) {
+        error_setg(errp, "Parameter 'state' does not accept value '%s'",
+                   a->state);
+        return false;
+    }
+    a->luks->state = state;
+    return true;
+}
+
 static bool change_size(const Amend *a, BlockBackend *blk, Error **errp)
 {
     return a->size < 0 ||
@@ -262,7 +385,8 @@ static bool change_size(const Amend *a, BlockBackend *blk, Error **errp)
 static bool change(Amend *a, const AmendArgs *args, BlockBackend *blk,
                    Error **errp)
 {
-    bool ok = take_options(a, args->extra, errp) && check_backing(a, errp);
+    bool ok = take_options(a, args->extra, errp) && check_backing(a, errp) &&
+              check_encryption(a, errp);
 
     /* The irreversible step comes last: version 2 has no zero clusters. */
     if (ok && a->change.version == 2) {
@@ -277,7 +401,8 @@ static bool change(Amend *a, const AmendArgs *args, BlockBackend *blk,
 
 static int amend(const AmendArgs *args, BlockBackend *blk)
 {
-    Amend a = { .bs = blk_bs(blk), .change.lazy_refcounts = -1, .size = -1 };
+    Amend a = { .bs = blk_bs(blk), .change.lazy_refcounts = -1, .size = -1,
+                .force = args->force };
     Error *err = NULL;
     bool ok;
 
@@ -300,6 +425,9 @@ static int amend(const AmendArgs *args, BlockBackend *blk)
     }
     g_free(a.backing_file);
     g_free(a.backing_fmt);
+    g_free(a.data_file);
+    g_free(a.state);
+    qapi_free_QCryptoBlockAmendOptionsLUKS(a.luks);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -216,7 +216,12 @@ static int change_bitmap(BitmapArgs *args)
 int img_bitmap(int argc, char **argv)
 {
     g_autoptr(GArray) steps = g_array_new(FALSE, FALSE, sizeof(BitmapStep));
-    BitmapArgs args = { .image.flags = BDRV_O_RDWR, .steps = steps };
+    /* Only the bitmaps of the source are read, so the image may be below it. */
+    BitmapArgs args = {
+        .image.flags = BDRV_O_RDWR,
+        .source.flags = BDRV_O_NO_BACKING,
+        .steps = steps,
+    };
     int first = cli_parse(argc, argv, bitmap_options, &args, img_help);
 
     if (!check_args(&args)) {

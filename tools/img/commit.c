@@ -57,7 +57,7 @@ static BlockBackend *open_layer(const Commit *c, const char *filename,
 static bool is_base(const CommitArgs *args, const char *name, const char *path)
 {
     return !args->base || !strcmp(args->base, name) ||
-           img_same_file(args->base, path);
+           path_is_same_file(args->base, path);
 }
 
 /* Opens the layers below the image, down to the base. */

@@ -15,11 +15,20 @@ static bool open_sources(Convert *c)
         ToolImage image = c->args->source;
 
         image.filename = c->args->files[i];
+        /* Also not by us: it would be gone before it is read. */
+        image.stays = true;
         s->blk = img_open(&image);
         if (!s->blk) {
             return false;
         }
         c->n_sources++;
+        if (c->args->force_share &&
+            path_is_same_file(image.filename,
+                          c->args->files[c->args->n_files - 1])) {
+            error_report("'%s' cannot be both read and written",
+                         image.filename);
+            return false;
+        }
         if (c->args->snapshot && !img_load_snapshot(s->blk,
                                                     c->args->snapshot)) {
             return false;
@@ -130,8 +139,11 @@ static bool check_target(const Convert *c)
         error_report("output file is smaller than input file");
         return false;
     }
-    if (c->args->compressed && !bs->drv->co_pwritev_compressed) {
-        error_report("Compression not supported for this file format");
+    if (c->args->compressed && !bdrv_supports_compression(bs)) {
+        error_report(bs->drv->co_pwritev_compressed
+                     ? "Compression and encryption not supported at the same "
+                       "time"
+                     : "Compression not supported for this file format");
         return false;
     }
     if (!blk_is_writable(c->target)) {
@@ -178,10 +190,13 @@ static bool open_target(Convert *c)
     const ConvertArgs *args = c->args;
     g_autofree char *base = option_value(args->extra, "backing_file");
     g_autofree char *format = option_value(args->extra, "backing_fmt");
+    g_autofree char *secrets = args->no_create ? NULL
+                                               : tool_secrets(args->extra);
     bool has_base = args->base || base;
     ToolImage image = args->target;
 
     image.filename = args->files[args->n_files - 1];
+    image.secrets = secrets;
     if (!check_base(c, has_base, args->base_format || format) ||
         refuse_compression(c)) {
         return false;

@@ -162,8 +162,8 @@ int img_convert(int argc, char **argv)
         args.target.format = "raw";
     }
     if (img_wants_help(extra)) {
-        return img_list_options(args.target.format, true) ? EXIT_SUCCESS
-                                                          : EXIT_FAILURE;
+        return img_list_options(args.target.format, argc - first > 1)
+            ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     args.files = argv + first;
     args.n_files = argc - first;

@@ -181,6 +181,10 @@ static int dd(const DdArgs *args)
     if (!in || !check_format(args->out_format)) {
         return EXIT_FAILURE;
     }
+    if (path_is_same_file(args->in.filename, args->out)) {
+        error_report("'%s' cannot be both read and written", args->out);
+        return EXIT_FAILURE;
+    }
     size = blk_getlength(in);
     if (size < 0) {
         error_report("Failed to get size for '%s'", args->in.filename);

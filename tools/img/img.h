@@ -58,8 +58,8 @@ bool img_wants_help(const char *options);
 bool img_list_options(const char *format, bool with_file);
 /* Is @option (without "=value") one of those? */
 bool img_knows_option(const char *format, const char *option);
-/* Do the paths refer to the same file? */
-bool img_same_file(const char *a, const char *b);
+/* The same, and not one of its file. */
+bool img_is_own_option(const char *format, const char *option);
 /* Prints unless @quiet. */
 void img_say(bool quiet, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
@@ -73,6 +73,8 @@ bool img_load_snapshot(BlockBackend *blk, const char *param);
 
 /* --- progress.c: of the running operation --- */
 
+/* SIGUSR1 asks for progress; commands that have none to tell ignore it. */
+void img_progress_init(void);
 /* @show: print it continuously; else only on SIGUSR1. */
 void img_progress_begin(bool show);
 /* Reports that @done of @total (any unit) is done. */

@@ -216,6 +216,7 @@ int main(int argc, char **argv)
     int command, status;
 
     tool_init("qemu-img", argv[0]);
+    img_progress_init();
     /* It has an image open for a moment, and says if it cannot store them. */
     bdrv_bitmap_set_default_safety(BITMAP_SAFETY_CLOSE);
     command = find_command(argc, argv);

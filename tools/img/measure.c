@@ -32,6 +32,23 @@ static const CliOption measure_options[] = {
     { 0 },
 };
 
+/* "a.b" is member b of a. */
+static void add_value(json_object *tree, const char *name, const char *value)
+{
+    g_auto(GStrv) parts = g_strsplit(name, ".", 2);
+    json_object *sub;
+
+    if (!parts[1]) {
+        json_object_object_add(tree, name, json_object_new_string(value));
+        return;
+    }
+    if (!json_object_object_get_ex(tree, parts[0], &sub)) {
+        sub = json_object_new_object();
+        json_object_object_add(tree, parts[0], sub);
+    }
+    json_object_object_add(sub, parts[1], json_object_new_string(value));
+}
+
 /* One option in the tools' spelling, as a member of the schema's struct. */
 static bool add_member(json_object *tree, const char *format, const char *part,
                        Error **errp)
@@ -44,13 +61,19 @@ static bool add_member(json_object *tree, const char *format, const char *part,
         return false;
     }
     if (!strcmp(pair[0], "compat")) {
-        value = !strcmp(value, "0.10") ? "v2"
-                : !strcmp(value, "1.1") ? "v3" : value;
+        add_value(tree, "version", !strcmp(value, "0.10") ? "v2"
+                                   : !strcmp(value, "1.1") ? "v3" : value);
+    } else if (!strcmp(pair[0], "encrypt.format")) {
+        add_value(tree, pair[0], strcmp(value, "aes") ? value : "qcow");
+    } else if (!strcmp(pair[0], "encryption")) {
+        if (!strcmp(value, "on")) {
+            add_value(tree, "encrypt.format", "qcow");
+        }
+    } else if (!strcmp(pair[0], "data_file")) {
+        add_value(tree, "data-file", "new-data-file");
+    } else {
+        add_value(tree, g_strdelimit(pair[0], "_", '-'), value);
     }
-    json_object_object_add(tree, !strcmp(pair[0], "compat")
-                                     ? "version"
-                                     : g_strdelimit(pair[0], "_", '-'),
-                           json_object_new_string(value));
     return true;
 }
 
@@ -60,7 +83,8 @@ static BlockdevCreateOptions *creation(const MeasureArgs *args, int64_t size,
 {
     g_auto(GStrv) parts = g_strsplit(args->extra ? args->extra : "", ",", -1);
     g_autoptr(json_object) tree = json_object_new_object();
-    bool is_qcow2 = !strcmp(args->out_format, "qcow2");
+    bool is_format = strcmp(args->out_format, "raw") &&
+                     strcmp(args->out_format, "file");
     g_autofree char *size_text = g_strdup_printf("%" PRId64, size);
 
     for (char **part = parts; *part; part++) {
@@ -69,9 +93,9 @@ static BlockdevCreateOptions *creation(const MeasureArgs *args, int64_t size,
         }
     }
     json_object_object_add(tree, "driver",
-                           json_object_new_string(is_qcow2 ? "qcow2"
-                                                           : "file"));
-    json_object_object_add(tree, is_qcow2 ? "file" : "filename",
+                           json_object_new_string(
+                               is_format ? args->out_format : "file"));
+    json_object_object_add(tree, is_format ? "file" : "filename",
                            json_object_new_string("new-image"));
     json_object_object_add(tree, "size", json_object_new_string(size_text));
     return qapi_BlockdevCreateOptions_from_json(tree, QAPI_INPUT_KEYVAL, errp);

@@ -70,12 +70,43 @@ static const OptionHelp qcow2_help[] = {
     { "compat=<str>", "Compatibility level (v2 [0.10] or v3 [1.1])" },
     { "compression_type=<str>",
       "Compression method used for image cluster compression" },
+    { "data_file=<str>", "File name of an external data file" },
+    { "data_file_raw=<bool (on/off)>",
+      "The external data file must stay valid as a raw image" },
+    { "encrypt.cipher-alg=<str>", "Name of encryption cipher algorithm" },
+    { "encrypt.cipher-mode=<str>", "Name of encryption cipher mode" },
+    { "encrypt.format=<str>",
+      "Encrypt the image, format choices: 'aes', 'luks'" },
+    { "encrypt.hash-alg=<str>", "Name of encryption hash algorithm" },
+    { "encrypt.iter-time=<num>", "Time to spend in PBKDF in milliseconds" },
+    { "encrypt.ivgen-alg=<str>", "Name of IV generator algorithm" },
+    { "encrypt.ivgen-hash-alg=<str>", "Name of IV generator hash algorithm" },
+    { "encrypt.key-secret=<str>",
+      "ID of secret providing qcow AES key or LUKS passphrase" },
+    { "encryption=<bool (on/off)>", "Encrypt the image with format 'aes'. "
+      "(Deprecated in favor of encrypt.format=aes)" },
+    { "extended_l2=<bool (on/off)>", "Extended L2 tables" },
     HINT_HELP,
     { "lazy_refcounts=<bool (on/off)>", "Postpone refcount updates" },
     NOCOW_HELP,
     { "preallocation=<str>", "Preallocation mode (allowed values: off, "
       "metadata, falloc, full)" },
     { "refcount_bits=<num>", "Width of a reference count entry in bits" },
+    { "size=<size>", "Virtual disk size" },
+    { 0 },
+};
+
+static const OptionHelp luks_help[] = {
+    { "cipher-alg=<str>", "Name of encryption cipher algorithm" },
+    { "cipher-mode=<str>", "Name of encryption cipher mode" },
+    HINT_HELP,
+    { "hash-alg=<str>", "Name of encryption hash algorithm" },
+    { "iter-time=<num>", "Time to spend in PBKDF in milliseconds" },
+    { "ivgen-alg=<str>", "Name of IV generator algorithm" },
+    { "ivgen-hash-alg=<str>", "Name of IV generator hash algorithm" },
+    { "key-secret=<str>",
+      "ID of the secret that provides the keyslot passphrase" },
+    NOCOW_HELP, PREALLOC_HELP,
     { "size=<size>", "Virtual disk size" },
     { 0 },
 };
@@ -138,7 +169,8 @@ static const struct {
     const char *format;
     const OptionHelp *help;
 } help_of_format[] = {
-    { "file", raw_help }, { "qcow2", qcow2_help }, { "raw", raw_help },
+    { "file", raw_help }, { "luks", luks_help }, { "qcow2", qcow2_help },
+    { "raw", raw_help },
     { "vdi", vdi_help }, { "vhdx", vhdx_help }, { "vmdk", vmdk_help },
     { "vpc", vpc_help },
 };
@@ -146,10 +178,11 @@ static const struct {
 /* Is it an option of the file, and not of @format? */
 static bool is_of_file(const char *format, const char *option)
 {
-    return g_str_has_prefix(option, "nocow") ||
-           g_str_has_prefix(option, "extent_size_hint") ||
-           (strcmp(format, "qcow2") &&
-            g_str_has_prefix(option, "preallocation"));
+    return strcmp(format, "file") &&
+           (g_str_has_prefix(option, "nocow") ||
+            g_str_has_prefix(option, "extent_size_hint") ||
+            (strcmp(format, "qcow2") &&
+             g_str_has_prefix(option, "preallocation")));
 }
 
 /* NULL: such images cannot be created. */
@@ -173,6 +206,11 @@ bool img_knows_option(const char *format, const char *option)
         }
     }
     return false;
+}
+
+bool img_is_own_option(const char *format, const char *option)
+{
+    return img_knows_option(format, option) && !is_of_file(format, option);
 }
 
 bool img_list_options(const char *format, bool with_file)
@@ -203,14 +241,6 @@ bool img_list_options(const char *format, bool with_file)
                "the target filename to include those options.\n");
     }
     return true;
-}
-
-bool img_same_file(const char *a, const char *b)
-{
-    struct stat st[2];
-
-    return !stat(a, &st[0]) && !stat(b, &st[1]) &&
-           st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino;
 }
 
 void img_say(bool quiet, const char *fmt, ...)

@@ -21,13 +21,17 @@ static void on_usr1(int sig)
     progress_wanted = 1;
 }
 
-void img_progress_begin(bool show)
+void img_progress_init(void)
 {
     struct sigaction tell = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
 
+    sigaction(SIGUSR1, &tell, NULL);
+}
+
+void img_progress_begin(bool show)
+{
     progress.show = show;
     progress.printed = -1;
-    sigaction(SIGUSR1, &tell, NULL);
     img_progress_set(0, 1);
 }
 

@@ -204,7 +204,7 @@ static BlockBackend *reader(BlockDriverState *bs)
 static BlockDriverState *find_below(BlockDriverState *bs, const char *path)
 {
     while ((bs = bdrv_backing_chain_next(bs))) {
-        if (bs->file && img_same_file(bs->file->bs->filename, path)) {
+        if (bs->file && path_is_same_file(bs->file->bs->filename, path)) {
             break;
         }
     }
@@ -273,17 +273,34 @@ static bool check_change(const Rebase *r)
     return !problem;
 }
 
+/* The data must be durable before it is relied upon. */
+static bool make_durable(const Rebase *r)
+{
+    int ret = blk_flush(r->blk);
+
+    if (ret < 0) {
+        error_report("Could not flush '%s': %s", r->args->image.filename,
+                     strerror(-ret));
+    } else if (bdrv_lost_writes(blk_bs(r->blk))) {
+        error_report("Writes to '%s' may have been lost: its backing file is "
+                     "not changed", r->args->image.filename);
+        ret = -EIO;
+    }
+    return ret >= 0;
+}
+
 static bool change_name(const Rebase *r)
 {
     const char *base = r->args->base;
     BlockDriverState *bs = bdrv_skip_filters(blk_bs(r->blk));
-    int ret = blk_flush(r->blk); /* before the data is relied upon */
+    int ret;
 
-    if (ret >= 0) {
-        ret = base && *base
-            ? bs->drv->change_backing_file(bs, base, r->args->base_format)
-            : bs->drv->change_backing_file(bs, NULL, NULL);
+    if (!make_durable(r)) {
+        return false;
     }
+    ret = base && *base
+        ? bs->drv->change_backing_file(bs, base, r->args->base_format)
+        : bs->drv->change_backing_file(bs, NULL, NULL);
     if (ret == -ENOSPC) {
         error_report("Could not change the backing file to '%s': No space "
                      "left in the file header", base);
@@ -316,6 +333,15 @@ static bool make_safe(Rebase *r)
     return ok;
 }
 
+/* Nothing is copied: that is done at once. */
+static bool only_tell(const RebaseArgs *args)
+{
+    img_progress_begin(args->progress && !args->quiet);
+    img_progress_set(1, 1);
+    img_progress_end();
+    return true;
+}
+
 static int rebase(const RebaseArgs *args)
 {
     Rebase r = { .args = args };
@@ -328,8 +354,9 @@ static int rebase(const RebaseArgs *args)
     if (args->base_format && !bdrv_find_format(args->base_format)) {
         error_report("Invalid format name: '%s'", args->base_format);
     } else {
-        ok = (args->unsafe || open_bases(&r)) && check_change(&r) &&
-             (args->unsafe || make_safe(&r)) && change_name(&r);
+        ok = (args->unsafe ? only_tell(args) : open_bases(&r)) &&
+             check_change(&r) && (args->unsafe || make_safe(&r)) &&
+             change_name(&r);
     }
     blk_unref(r.base[REBASE_OLD]);
     blk_unref(r.base[REBASE_NEW]);

@@ -123,7 +123,7 @@ void io_dump(const uint8_t *buf, int64_t offset, int64_t bytes)
         }
         printf(" ");
         for (int i = 0; i < n; i++) {
-            printf("%c", g_ascii_isprint(buf[pos + i]) ? buf[pos + i] : '.');
+            printf("%c", g_ascii_isalnum(buf[pos + i]) ? buf[pos + i] : '.');
         }
         printf("\n");
     }

@@ -151,9 +151,10 @@ bool io_session_open(const IoOpen *o)
         io_session_close();
     }
     if (!session_blk) {
-        error_prepend(&err, "can't open%s%s: ",
-                      o->image.filename ? " device " : "",
-                      o->image.filename ? o->image.filename : "");
+        bool named = o->image.filename && !o->image.image_opts;
+
+        error_prepend(&err, "can't open%s%s: ", named ? " device " : "",
+                      named ? o->image.filename : "");
         error_report_err(err);
     }
     return session_blk != NULL;

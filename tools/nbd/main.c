@@ -7,8 +7,6 @@
  */
 #include "qemu/osdep.h"
 
-#include <signal.h>
-
 #include "block/export.h"
 #include "block/graph.h"
 #include "block/snapshot.h"
@@ -18,20 +16,6 @@
 
 #define DEFAULT_PORT "10809"
 #define FIRST_SOCKET_FD "3" /* of socket activation */
-
-static void on_signal(int sig)
-{
-    aio_main_quit();
-}
-
-static void setup_signals(void)
-{
-    struct sigaction quit = { .sa_handler = on_signal };
-
-    sigaction(SIGINT, &quit, NULL);
-    sigaction(SIGTERM, &quit, NULL);
-    sigaction(SIGHUP, &quit, NULL);
-}
 
 /* Was it started with a listening socket? */
 static bool socket_activated(void)
@@ -225,9 +209,13 @@ int main(int argc, char **argv)
         nbd_background();
     }
     tool_init("qemu-nbd", argv[0]);
-    setup_signals();
     nbd_args_parse(&args, argc, argv);
     addr = address(&args);
+    if (args.list) {
+        tool_default_signals();
+    } else {
+        tool_end_normally();
+    }
     status = args.list ? nbd_list(&addr) : serve(&args, &addr);
     nbd_args_free(&args);
     return tool_finish(status);

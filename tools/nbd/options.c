@@ -253,14 +253,10 @@ static void G_GNUC_NORETURN wrong_number(const char *argv0)
 /* Refuses invalid options and combinations. */
 static void check(const NbdArgs *args)
 {
-    if (args->connect && access(args->connect, R_OK | W_OK) < 0) {
-        error_report("Failed to open %s: %s", args->connect,
-                     g_strerror(errno));
-        exit(EXIT_FAILURE);
-    }
     if (args->connect || args->disconnect) {
-        die("Kernel NBD devices are not supported: '%s'",
-            args->connect ? args->connect : args->disconnect);
+        die("Kernel NBD devices are not supported (%s): nbdfuse makes a file "
+            "of an export, nbd-client a device",
+            args->connect ? "-c" : "-d");
     }
     if (args->tls_creds) {
         die("Failed to get TLS creds: No TLS credentials with id '%s'",
@@ -271,7 +267,8 @@ static void check(const NbdArgs *args)
             args->tls_authz);
     }
     if (args->temporary) {
-        die("Option '%s' is not supported", "-s");
+        die("Option '%s' is not supported: make an overlay by qemu-img "
+            "create -b", "-s");
     }
     if (args->socket && args->socket[0] != '/') {
         die("%s", "socket path must be absolute");
