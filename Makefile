@@ -7,11 +7,16 @@
 #   make check-one T=backup/bitmap-sync    one iotest; F=raw: another format
 #   make check-peer  the iotests on the installed QEMU
 #   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
+#   make compare     all command lines and QMP on ours and the installed QEMU, and
+#                    some made at random (KINDS=500, SEED=1)
 #   make check-tsan  tests of what threads share, under ThreadSanitizer
 #   make fuzz        a minute of each fuzzer
 #   make bench       ours and the installed peer, in turn
 #   make lint        layers, headers, style, SPDX lines, documented prototypes
 #   make install     into the --prefix given to ./configure
+#   make docs        HTML of all documents, in build/html
+#   make deb         Debian packages, in deb/
+#   make check-deb   the same, tried in a minimal system of their own (as root)
 
 BUILD ?= build
 BUILD_ASAN ?= build-asan
@@ -25,17 +30,21 @@ all: $(BUILD)/build.ninja
 deps:
 	@scripts/install-deps
 
-$(BUILD)/build.ninja: | deps
+# What only tests, benchmarks and fuzzers need is not needed to build.
+build-deps:
+	@scripts/install-deps build
+
+$(BUILD)/build.ninja: | build-deps
 	@./configure --build=$(BUILD)
 
 $(BUILD_ASAN)/build.ninja: | deps
-	@./configure --build=$(BUILD_ASAN) --enable-sanitizers -- -Doptimization=1
+	@./configure --build=$(BUILD_ASAN) --enable-sanitizers -- -Doptimization=1 -Dc_args=-g1
 
 asan: $(BUILD_ASAN)/build.ninja
 	@ninja -C $(BUILD_ASAN) $(NINJA_FLAGS)
 
 $(BUILD_TSAN)/build.ninja: | deps
-	@./configure --build=$(BUILD_TSAN) --enable-tsan -- -Doptimization=1
+	@./configure --build=$(BUILD_TSAN) --enable-tsan -- -Doptimization=1 -Dc_args=-g1
 
 tsan: $(BUILD_TSAN)/build.ninja
 	@ninja -C $(BUILD_TSAN) $(NINJA_FLAGS)
@@ -43,14 +52,14 @@ tsan: $(BUILD_TSAN)/build.ninja
 check: deps
 	@scripts/run-checks $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
 
-check-unit: all
+check-unit: deps all
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
-check-iotests: all
+check-iotests: deps all
 	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check \
 		$(addprefix -,$(F))
 
-check-one: all
+check-one: deps all
 	@BUILD_DIR=$(abspath $(BUILD)) tests/qemu-iotests/check \
 		$(addprefix -,$(F)) $(T)
 
@@ -64,13 +73,23 @@ check-asan: asan
 check-tsan: tsan
 	@scripts/run-checks --only tsan $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
 
+KINDS ?= 500
+SEED ?= 1
+compare: deps all
+	@status=0; cd tests/interop; \
+	for name in tools qmp hmp; do \
+		python3 $$name-compare.py $(abspath $(BUILD)) || status=1; \
+	done; \
+	python3 generated-compare.py $(abspath $(BUILD)) $(KINDS) $(SEED) || \
+		status=1; exit $$status
+
 fuzz: deps
 	@tests/fuzz/run $(BUILD_FUZZ)
 
-bench: all
+bench: deps all
 	@BUILD_DIR=$(abspath $(BUILD)) tests/bench/run
 
-demo: all
+demo: deps all
 	@BUILD_DIR=$(abspath $(BUILD)) scripts/demo
 
 lint:
@@ -79,8 +98,22 @@ lint:
 install: all
 	@meson install -C $(BUILD) --no-rebuild
 
+docs: all
+	@scripts/install-deps docs
+	@scripts/make-docs $(BUILD) $(BUILD)/html
+
+deb:
+	@scripts/install-deps package
+	@scripts/make-deb deb
+
+check-deb: deb
+	@tests/packages/check-deb deb
+	@tests/packages/check-reproducible deb
+
 clean:
 	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN) $(BUILD_FUZZ)
 
-.PHONY: all deps asan tsan check check-unit check-iotests check-one check-peer \
-	check-asan check-tsan fuzz bench demo lint install clean
+
+.PHONY: all deps build-deps docs deb check-deb asan tsan check check-unit \
+	check-iotests check-one check-peer \
+	check-asan check-tsan compare fuzz bench demo lint install clean
