@@ -637,6 +637,9 @@ static void job_is_over(Play *p, TestBitmap *b, bool mirror, const char *mode,
     if (!strcmp(mode, "never") || (!success && !strcmp(mode, "on-success"))) {
         return;
     }
+    if (mirror && !strcmp(mode, "always")) {
+        finishing = MIN(finishing, began); /* checkpoints: test-crash-resume */
+    }
     test_bitmap_ends_at(b, finishing);
     if (b->recording) {
         g_array_append_val(b->spans, span);
@@ -668,8 +671,8 @@ static void play_job(Play *p)
         guest_ends(p);
         crash_guest_start(&p->run->guest, some_steps(p));
         steer_job(p, mirror);
-        s->loose_from = finishing;
         job_is_over(p, b, mirror, mode, began);
+        s->loose_from = finishing;
     }
     guest_ends(p);
     g_assert_true(qmp("{'execute': 'blockdev-del', 'arguments': {'node-name': "

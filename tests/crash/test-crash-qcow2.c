@@ -155,6 +155,22 @@ static void prepare_resize(CrashRun *r)
     }
 }
 
+/* The requests are as small as subclusters. */
+static void prepare_subclusters(CrashRun *r)
+{
+    BlockdevCreateOptionsQcow2 *c = &r->image;
+
+    c->version = BLOCKDEV_QCOW2_VERSION_V3;
+    c->has_extended_l2 = c->extended_l2 = true;
+    c->cluster_size = UINT64_C(1) << g_rand_int_range(r->rand, 14, 16);
+    r->guest.cluster = c->cluster_size / 32;
+    if (g_rand_boolean(r->rand)) {
+        c->has_preallocation = true;
+        c->preallocation = PREALLOC_MODE_METADATA;
+    }
+    prepare_resize(r);
+}
+
 /* --- snapshots --- */
 
 typedef struct Snapshot {
@@ -547,6 +563,16 @@ static const CrashProgram programs[] = {
     { .name = "snapshots", .mix = MIX_ALL, .prepare = prepare_resize,
       .run = run_snapshots, .check = check_snapshots, .free = free_snapshots,
       .seeds = 45, .budget = 250, .steps = 48 },
+    { .name = "subclusters", .mix = { .write = 6, .zeroes = 2,
+                                      .zeroes_unmap = 1, .discard = 2,
+                                      .flush = 3, .read = 1 },
+      .prepare = prepare_subclusters, .run = run_guest,
+      .check = crash_check_disk, .seeds = 45, .budget = 250, .steps = 40 },
+    { .name = "subclusters-snapshots",
+      .mix = { .write = 6, .zeroes = 2, .zeroes_unmap = 1, .flush = 3 },
+      .prepare = prepare_subclusters, .run = run_snapshots,
+      .check = check_snapshots, .free = free_snapshots,
+      .seeds = 25, .budget = 250, .steps = 48 },
     { .name = "bitmaps", .mix = { .write = 6, .zeroes = 2, .zeroes_unmap = 1,
                                   .flush = 2, .read = 1 },
       .prepare = prepare_bitmaps, .run = run_bitmaps, .check = check_bitmaps,

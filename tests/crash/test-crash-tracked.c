@@ -30,8 +30,9 @@ typedef struct Tracked {
 static BlockDriverState *open_tracked(bool writable, Error **errp)
 {
     return crash_open(writable ? BDRV_O_RDWR : 0, errp, "{'driver': 'tracked', "
-                      "'read-only': %s, 'file': {'driver': 'file', 'filename': "
-                      "'disk0'}, 'bitmaps': {'driver': 'qcow2', 'file': "
+                      "'read-only': %s, 'file': {'driver': 'raw', 'file': {"
+                      "'driver': 'file', 'filename': 'disk0'}}, "
+                      "'bitmaps': {'driver': 'qcow2', 'file': "
                       "{'driver': 'file', 'filename': 'disk1'}}}",
                       writable ? "false" : "true");
 }
@@ -157,6 +158,43 @@ static void run_resizes(CrashRun *r)
     run_sessions(r, true);
 }
 
+/* The process ends: what it has not written is lost, nothing else. */
+static void kill_process(CrashRun *r)
+{
+    crash_quiet(true);
+    r->machine->broken = UINT_MAX;
+    crash_detach(r);
+    r->machine->broken = 0;
+    crash_quiet(false);
+}
+
+/*
+ * What a process has written is in the host's caches when it ends, and the next
+ * one relies on it, although it writes nothing to the disk itself.
+ */
+static void run_kills(CrashRun *r)
+{
+    BlockDriverState *bs;
+    Tracked *t;
+
+    make_disks(r);
+    t = r->opaque;
+    bs = open_tracked(true, &error_abort);
+    add_bitmap(bs, 4 * KiB);
+    bdrv_unref(bs);
+    go_live(r);
+    t->stored = CRASH_NEVER;
+    for (int i = 0; i < 3; i++) {
+        bs = open_tracked(true, &error_abort);
+        if (i == 1) {
+            clear(r, bs); /* nobody writes yet */
+        }
+        crash_attach(r, bs);
+        works(r, r->steps / 3);
+        kill_process(r);
+    }
+}
+
 /* --- after a loss --- */
 
 /* Where it is clean, the disk is as it was when the bitmap began. */
@@ -276,6 +314,9 @@ static const CrashProgram programs[] = {
     { .name = "tracked-resize", .mix = { .write = 6, .zeroes = 2, .flush = 2 },
       .run = run_resizes, .check = check_tracked, .free = free_tracked,
       .seeds = 40, .budget = 250, .steps = 24 },
+    { .name = "tracked-kills", .mix = { .write = 8, .zeroes = 1 },
+      .run = run_kills, .check = check_tracked, .free = free_tracked,
+      .seeds = 20, .budget = 200, .steps = 24 },
 };
 
 static void add(void)

@@ -12,6 +12,7 @@
  * Lines:
  *
  *   {'execute': ...}           a QMP command, ' for "
+ *   ready JOB                  waits until it is that, or concluded
  *   wait JOB                   until it is concluded, then dismisses it
  *   cancel JOB                 the same after a cancel by force
  *   end JOB                    the same after a cancel when it is ready

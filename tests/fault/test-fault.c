@@ -75,9 +75,22 @@ const BlockDriver *const bdrv_drivers[] = {
     COMMAND("blockdev-backup", BACKUP_ARGS("j", "copy", sync, more))
 #define MIRROR(sync, more) \
     COMMAND("blockdev-mirror", BACKUP_ARGS("j", "copy", sync, more))
+#define DRIVE_ARGS(sync, mode) \
+    JOB_ARGS("j") "'device': 'disk', 'target': 'new.qcow2', 'node-name': " \
+    "'moved', 'format': 'qcow2', 'sync': '" sync "', 'mode': '" mode "'"
 #define ACTIVE ", 'copy-mode': 'write-blocking'"
 #define STOP ", 'on-source-error': 'stop', 'on-target-error': 'stop'"
 #define BY_BITMAP(mode) ", 'bitmap': 'b', 'bitmap-mode': '" mode "'"
+/* A ready job has something left to do when it is cancelled, or completed. */
+#define CANCEL_READY(writes) \
+    "ready j\n" writes \
+    "{'execute': 'block-job-cancel', 'arguments': {'device': 'j'}}\n" \
+    "wait j\n" REST
+#define COMPLETE_READY(writes) \
+    "ready j\n" writes \
+    "{'execute': 'job-complete', 'arguments': {'id': 'j'}}\n" \
+    "wait j\n" REST
+#define IGNORE ", 'on-source-error': 'ignore', 'on-target-error': 'ignore'"
 #define FILL \
     "write 0 256 17\n" "write 320 64 18\n" "write 516 8 19\n" \
     "write 640 64 0\n"
@@ -203,6 +216,29 @@ static const FaultScript scripts[] = {
     { "mirror-always-cancelled", WITH_BITMAP NEXT OPEN_BOTH NEXT
       MIRROR("full", ACTIVE BY_BITMAP("always") ", 'speed': 65536")
       "write 0 96 60\n" "cancel j\n" REST },
+    { "mirror-cancelled-ready", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", BY_BITMAP("always"))
+      CANCEL_READY("write 0 96 60\n" "discard 256 64\n") },
+    { "mirror-cancelled-ready-stop", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", STOP BY_BITMAP("on-success"))
+      CANCEL_READY("write 0 96 60\n" "write 644 4 61\n") },
+    { "mirror-cancelled-ready-ignore", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", IGNORE)
+      CANCEL_READY("write 0 96 60\n") },
+    { "mirror-cancelled-ready-active", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("bitmap", ACTIVE STOP BY_BITMAP("always"))
+      CANCEL_READY("write 0 96 60\n" "write 644 4 61\n" "discard 64 64\n") },
+    { "mirror-completed-ready", WITH_BITMAP NEXT OPEN_BOTH NEXT
+      MIRROR("full", STOP BY_BITMAP("always"))
+      COMPLETE_READY("write 0 96 60\n" "write 644 4 0\n") },
+    { "drive-mirror", CREATE("disk") ADD("disk") "attach disk\n" FILL NEXT OPEN
+      NEXT COMMAND("drive-mirror", DRIVE_ARGS("full", "absolute-paths"))
+      "write 0 64 60\n" "complete j\n" REST },
+    { "drive-mirror-existing", CREATE("base") ADD("base") "attach base\n" FILL
+      "detach\n" DEL("base") CREATE_OVER("disk", "base")
+      CREATE_OVER("new", "base") NEXT OPEN "write 4 4 9\n" NEXT
+      COMMAND("drive-mirror", DRIVE_ARGS("top", "existing"))
+      "write 0 64 60\n" "complete j\n" REST },
     { "mirror-top", CREATE("base") ADD("base") "attach base\n" FILL
       "detach\n" DEL("base") CREATE_OVER("disk", "base")
       CREATE_OVER("copy", "base") NEXT ADD("base")

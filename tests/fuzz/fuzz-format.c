@@ -15,12 +15,14 @@
 
 #define PIECE (64 * KiB)
 
+const char *fuzz_format_options = "";
+
 static BlockBackend *open_image(bool writable, int flags)
 {
     g_autofree char *json = g_strdup_printf(
         "{\"driver\": \"%s\", \"node-name\": \"disk\","
-        " \"file\": {\"driver\": \"file\", \"filename\": \"image\"}}",
-        fuzz_format);
+        " \"file\": {\"driver\": \"file\", \"filename\": \"image\"}%s}",
+        fuzz_format, fuzz_format_options);
 
     return fuzz_image_open_as(json, writable, flags);
 }
@@ -97,6 +99,7 @@ static void write_image(void)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     fuzz_image_init();
+    g_assert_nonnull(bdrv_find_format(fuzz_format));
     return 0;
 }
 
@@ -125,6 +128,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (blk) {
         try_info(blk);
         fuzz_image_read(blk);
+        fuzz_image_close(blk);
+    }
+    blk = open_image(false, BDRV_O_NO_IO);
+    if (blk) {
+        try_info(blk);
         fuzz_image_close(blk);
     }
     return 0;

@@ -7,6 +7,8 @@
 
 /* Its name, which the target defines. */
 extern const char fuzz_format[];
+/* More options of the node, as JSON with a comma before it; "". */
+extern const char *fuzz_format_options;
 /* Makes the image for an input; fuzz_image_set if the input is the image. */
 extern void (*const fuzz_format_make)(const uint8_t *data, size_t size);
 

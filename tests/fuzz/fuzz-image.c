@@ -5,8 +5,12 @@
  */
 #include "qemu/osdep.h"
 #include <json-c/json.h>
+#include "crypto/luks.h"
+#include "crypto/secret.h"
 #include "fuzz-image.h"
+#include "qapi/qapi-types-qom.h"
 
+#define MAX_ITERATIONS 20000
 #define MAX_STEPS 32 /* of reading and of asking for the status */
 #define PIECE (64 * KiB)
 
@@ -133,7 +137,7 @@ static const BlockDriver fuzz_memory = {
 extern const BlockDriver bdrv_blklogwrites, bdrv_null_co, bdrv_qcow2, bdrv_raw;
 extern const BlockDriver bdrv_bochs, bdrv_cloop, bdrv_dmg, bdrv_parallels;
 extern const BlockDriver bdrv_qcow, bdrv_qed, bdrv_vdi, bdrv_vhdx, bdrv_vmdk;
-extern const BlockDriver bdrv_vpc;
+extern const BlockDriver bdrv_luks, bdrv_vpc;
 extern const BlockDriver *const bdrv_drivers[];
 
 const BlockDriver *const bdrv_drivers[] = {
@@ -142,6 +146,7 @@ const BlockDriver *const bdrv_drivers[] = {
     &bdrv_bochs,
     &bdrv_cloop,
     &bdrv_dmg,
+    &bdrv_luks,
     &bdrv_null_co,
     &bdrv_parallels,
     &bdrv_qcow,
@@ -165,8 +170,11 @@ void fuzz_image_set(const uint8_t *data, size_t size)
 
 void fuzz_image_init(void)
 {
+    SecretProperties secret = { .data = (char *)"secret" };
+
     setenv("TIDEMARK_AIO", "epoll", 1);
     aio_main_init(&error_abort);
+    crypto_secret_add("key", &secret, &error_abort);
     fuzz_image = g_byte_array_new();
 }
 
@@ -200,12 +208,44 @@ BlockBackend *fuzz_image_open_as(const char *json, bool writable, int flags)
     return blk;
 }
 
+static void limit_iterations(uint8_t *field)
+{
+    if (ld32_be(field) > MAX_ITERATIONS) {
+        st32_be(field, MAX_ITERATIONS);
+    }
+}
+
+void fuzz_image_limit_keys(void)
+{
+    for (size_t at = 0; at + LUKS_HEADER_BYTES <= fuzz_image->len; at += 512) {
+        uint8_t *p = fuzz_image->data + at;
+
+        if (!memcmp(p, "LUKS\xba\xbe", 6)) {
+            limit_iterations(p + 164);
+            for (int i = 0; i < LUKS_SLOTS; i++) {
+                limit_iterations(p + 208 + i * 48 + 4);
+            }
+        }
+    }
+}
+
+/* Is the data in an external file? */
+static bool has_data_file(void)
+{
+    return fuzz_image->len >= 80 && ld32_be(fuzz_image->data + 4) >= 3 &&
+           (fuzz_image->data[79] & 4);
+}
+
 BlockBackend *fuzz_image_open(bool writable, int flags)
 {
-    return fuzz_image_open_as(
+    g_autofree char *json = g_strconcat(
         "{\"driver\": \"qcow2\", \"node-name\": \"disk\","
-        " \"file\": {\"driver\": \"file\", \"filename\": \"image\"}}",
-        writable, flags);
+        " \"encrypt\": {\"key-secret\": \"key\"},",
+        has_data_file() ? " \"data-file\": {\"driver\": \"null-co\","
+                          " \"read-zeroes\": true}," : "",
+        " \"file\": {\"driver\": \"file\", \"filename\": \"image\"}}", NULL);
+
+    return fuzz_image_open_as(json, writable, flags);
 }
 
 void fuzz_image_close(BlockBackend *blk)

@@ -15,11 +15,14 @@
  */
 extern GByteArray *fuzz_image;
 
-/* The loop and an empty image; once. */
+/* The loop, the secret "key" and an empty image; once. */
 void fuzz_image_init(void);
 /* Makes @data the content of fuzz_image. */
 void fuzz_image_set(const uint8_t *data, size_t size);
-/* Opens it as qcow2, named "disk", with BDRV_O_*; NULL if it is refused. */
+/* Limits the iterations that LUKS volumes in it demand: they may take hours. */
+void fuzz_image_limit_keys(void);
+/* Opens it as qcow2, with a key if it is encrypted, named "disk", with
+ * BDRV_O_*; NULL if it is refused. */
 BlockBackend *fuzz_image_open(bool writable, int flags);
 /* The same by options that refer to it; the node is writable or not. */
 BlockBackend *fuzz_image_open_as(const char *json, bool writable, int flags);

@@ -101,10 +101,28 @@ static const bool *all_sectors(void)
     return all;
 }
 
+/* Nodes that drive-mirror has opened are closed when the guest leaves them. */
+void model_forget_closed(Model *m)
+{
+    for (int i = 0; i < MODEL_BITMAPS; i++) {
+        ModelBitmap *b = &m->bitmaps[i];
+
+        if (b->used && !bdrv_find_node(b->node)) {
+            g_assert(b->node[0] == 't');
+            b->used = false;
+            if (m->mirror.bitmap == b) {
+                m->mirror.bitmap = NULL;
+            }
+        }
+    }
+}
+
 void model_check_all(Model *m)
 {
     m->checks++;
     check_disk(m);
+    model_quorum_check(m);
+    model_forget_closed(m);
     for (int i = 0; i < MODEL_BITMAPS; i++) {
         ModelBitmap *b = &m->bitmaps[i];
 
@@ -248,7 +266,7 @@ static void expect_bits(const ModelMirror *j, ModelBitmap *b, bool ok,
  * or was written after the failure to a disk that the bitmap does not record.
  * It says any sectors if the target could not be flushed.
  */
-static void check_differs(const Model *m, ModelBitmap *b)
+static void check_differs(const Model *m, ModelBitmap *b, bool shown)
 {
     const ModelMirror *j = &m->mirror;
     static const bool none[MODEL_SECTORS];
@@ -260,10 +278,13 @@ static void check_differs(const Model *m, ModelBitmap *b)
     for (int i = 0; i < MODEL_SECTORS; i++) {
         b->must[i] = b->may[i] = hbitmap_get(bits, (int64_t)i * MODEL_SECTOR);
     }
-    check_same(m, b->recording ? NULL : j->late, bits);
+    if (shown) {
+        check_same(m, b->recording ? NULL : j->late, bits);
+    }
 }
 
-void model_mirror_ended(Model *m, int ret, bool pivoted)
+void model_mirror_ended(Model *m, int ret, bool pivoted, bool replaced,
+                        bool shown)
 {
     ModelMirror *j = &m->mirror;
     ModelBitmap *b = j->bitmap;
@@ -273,14 +294,14 @@ void model_mirror_ended(Model *m, int ret, bool pivoted)
         b->busy = false;
     }
     if (b && knows) {
-        check_differs(m, b);
+        check_differs(m, b, shown);
     } else if (b) {
         expect_bits(j, b, ret == 0, pivoted);
         check_bits(b->name, model_bits(b), b->must, b->may, NULL);
     }
-    if (ret == 0 && !pivoted && !j->commit) {
-        check_same(m, j->after_may, NULL);
-        if (b && b->recording) {
+    if (ret == 0 && !pivoted && !j->commit && shown) {
+        check_same(m, replaced ? NULL : j->after_may, NULL);
+        if (b && b->recording && !replaced) {
             check_same(m, NULL, model_bits(b));
         }
     }

@@ -97,9 +97,11 @@ static char *random_options(Model *m)
                            model_draw(m, 2) ? 0 : 1 << 20);
     if (!j->commit) {
         g_string_append_printf(s, ", 'copy-mode': '%s', 'buf-size': %d, "
+                               "'checkpoint-interval': %d, "
                                "'on-target-error': '%s'",
                                modes[model_draw(m, 2)],
                                sizes[model_draw(m, G_N_ELEMENTS(sizes))],
+                               model_draw(m, 2),
                                random_policy(m));
     }
     if (!j->commit && !j->bitmap && model_draw(m, 2)) {
@@ -109,61 +111,118 @@ static char *random_options(Model *m)
     return g_string_free(s, false);
 }
 
-static const char *random_sync(Model *m, const ModelBitmap *b)
+static bool syncs(const Model *m, const char *sync)
+{
+    return !strcmp(m->mirror.sync, sync);
+}
+
+static void choose_sync(Model *m, const ModelBitmap *b)
 {
     ModelMirror *j = &m->mirror;
+    const char *sync;
 
     if (!b) {
-        return model_draw(m, 3) == 0 ? "none" : model_draw(m, 2) ? "full"
+        sync = model_draw(m, 3) == 0 ? "none" : model_draw(m, 2) ? "full"
                                                                  : "top";
+    } else {
+        j->mode = model_draw(m, 3);
+        j->selects = j->mode == BITMAP_SYNC_MODE_NEVER || model_draw(m, 3);
+        sync = j->selects ? "bitmap" : model_draw(m, 2) ? "full" : "top";
     }
-    j->mode = model_draw(m, 3);
-    j->selects = j->mode == BITMAP_SYNC_MODE_NEVER || model_draw(m, 3);
-    return j->selects ? "bitmap" : model_draw(m, 2) ? "full" : "top";
+    if (!strcmp(sync, "top") && (m->n_nodes < 2 || m->job)) {
+        sync = "full";
+    }
+    g_strlcpy(j->sync, sync, sizeof(j->sync));
 }
 
-/* The target of @sync; true: it is new and empty. */
-static bool make_target(Model *m, const char *sync, const char *backing)
+static void choose_command(Model *m)
 {
     ModelMirror *j = &m->mirror;
 
-    g_snprintf(j->target, sizeof(j->target), "t%d", m->serial++);
-    model_create_image(m, j->target, backing);
-    model_add_node(m, j->target, backing);
-    if (backing || (!strcmp(sync, "full") && model_draw(m, 2))) {
-        return true;
+    j->drive = !model_draw(m, 3);
+    j->existing = j->drive && (j->selects || model_draw(m, 2));
+    if (syncs(m, "none") && m->n_nodes >= MODEL_IMAGES) {
+        j->existing = j->drive; /* a new one would be above the source */
     }
-    fill_target(m, j->target, sync);
-    return false;
+    if (model_top_is_quorum(m) && model_draw(m, 2)) {
+        g_strlcpy(j->replaces, model_quorum_child(m), sizeof(j->replaces));
+    }
 }
 
-static bool start_mirror(Model *m, const char *sync, bool zero)
+static void delete_target(Model *m)
+{
+    QMP_OK(m, CMD("blockdev-del", "'node-name': '%s'"), m->mirror.target);
+}
+
+/* True: it is new and empty. */
+static bool make_target(Model *m, const char *backing)
+{
+    ModelMirror *j = &m->mirror;
+    bool empty = backing || (syncs(m, "full") && model_draw(m, 2));
+
+    g_snprintf(j->target, sizeof(j->target), "t%d", m->serial++);
+    if (j->drive && !j->existing) {
+        return true;
+    }
+    model_create_image(m, j->target, backing);
+    model_add_node(m, j->target, backing);
+    if (!empty) {
+        fill_target(m, j->target, j->sync);
+    }
+    if (j->drive) {
+        delete_target(m);
+    }
+    return empty;
+}
+
+static bool mirror_command(Model *m, const char *sync, bool zero,
+                           const char *more)
+{
+    const ModelMirror *j = &m->mirror;
+
+    if (!j->drive) {
+        return QMP_TRY(m, CMD("blockdev-mirror", "'device': '%s', 'target': "
+                              "'%s', 'allow-other-target': true, 'sync': "
+                              "'%s', 'target-is-zero': %s%s"),
+                       j->source, j->target, sync,
+                       zero ? random_bool(m) : "false", more);
+    }
+    return QMP_TRY(m, CMD("drive-mirror", "'device': '%s', 'target': '%s', "
+                          "'allow-other-target': true, 'node-name': '%s', "
+                          "'format': 'qcow2', 'sync': '%s', "
+                          "'mode': '%s', 'unmap': %s%s"), j->source, j->target,
+                   j->target, sync,
+                   j->existing ? "existing" : "absolute-paths", random_bool(m),
+                   more);
+}
+
+static bool start_mirror(Model *m, bool zero)
 {
     const ModelMirror *j = &m->mirror;
     g_autofree char *options = random_options(m);
-    g_autofree char *bitmap = j->bitmap && j->selects &&
-                              j->mode == BITMAP_SYNC_MODE_ON_SUCCESS &&
-                              model_draw(m, 2)
-        ? g_strdup_printf(", 'bitmap': '%s'", j->bitmap->name)
-        : j->bitmap
-        ? g_strdup_printf(", 'bitmap': '%s', 'bitmap-mode': '%s'",
-                          j->bitmap->name, model_mode_names[j->mode])
-        : g_strdup("");
+    g_autofree char *replaces = *j->replaces
+        ? g_strdup_printf(", 'replaces': '%s'", j->replaces) : g_strdup("");
+    const char *sync = j->sync;
+    g_autofree char *bitmap = NULL, *more = NULL;
 
-    if (j->bitmap && !strstr(bitmap, "mode")) {
+    if (j->bitmap && j->selects && j->mode == BITMAP_SYNC_MODE_ON_SUCCESS &&
+        model_draw(m, 2)) {
         sync = "incremental";
+        bitmap = g_strdup_printf(", 'bitmap': '%s'", j->bitmap->name);
+    } else if (j->bitmap) {
+        bitmap = g_strdup_printf(", 'bitmap': '%s', 'bitmap-mode': '%s'",
+                                 j->bitmap->name, model_mode_names[j->mode]);
     }
-    return QMP_TRY(m, CMD("blockdev-mirror", "'device': '%s', 'target': '%s', "
-                          "'sync': '%s', 'target-is-zero': %s%s, %s"),
-                   j->source, j->target, sync,
-                   zero ? random_bool(m) : "false", bitmap, options);
+    more = g_strdup_printf("%s%s, %s", bitmap ? bitmap : "", replaces,
+                           options);
+    return mirror_command(m, sync, zero, more);
 }
 
 void model_op_mirror(Model *m)
 {
     ModelMirror *j = &m->mirror;
     ModelBitmap *b = model_pick_bitmap(m);
-    const char *sync, *backing = NULL;
+    const char *backing;
     bool zero, ok;
 
     if (j->used) {
@@ -173,20 +232,16 @@ void model_op_mirror(Model *m)
         b = NULL;
     }
     begin_mirror(m, b, false);
-    sync = random_sync(m, b);
-    if (!strcmp(sync, "top") && (m->n_nodes < 2 || m->job)) {
-        sync = "full";
-    }
-    if (!strcmp(sync, "top")) {
-        backing = m->nodes[m->n_nodes - 2];
-    }
+    choose_sync(m, b);
+    choose_command(m);
+    backing = syncs(m, "top") ? m->nodes[m->n_nodes - 2] : NULL;
     model_guest_stop(m);
-    zero = make_target(m, sync, backing) && !backing;
-    if (zero || !strcmp(sync, "full") || !strcmp(sync, "top")) {
+    zero = make_target(m, backing) && !backing;
+    if (zero || syncs(m, "full") || syncs(m, "top")) {
         model_guest_start(m);
         model_run_loop(m, model_draw(m, 20));
     }
-    ok = start_mirror(m, sync, zero);
+    ok = start_mirror(m, zero);
     if (ok) {
         mirror_begun(m);
     }
@@ -195,7 +250,9 @@ void model_op_mirror(Model *m)
     }
     if (!ok) {
         g_assert(m->job || m->backup.used);
-        QMP_OK(m, CMD("blockdev-del", "'node-name': '%s'"), j->target);
+        if (!j->drive) {
+            delete_target(m);
+        }
     }
 }
 
@@ -232,18 +289,23 @@ static bool verb(Model *m, const char *command)
                    command, m->mirror.id);
 }
 
+/* By @fmt the job ends, and the guest goes on to write its source. */
+#define END_BY(m, ...) \
+    do { \
+        ModelMirror *j_ = &(m)->mirror; \
+        bool before_[MODEL_SECTORS]; \
+        memcpy(before_, j_->after_may, sizeof(before_)); \
+        memset(j_->after_may, 0, sizeof(j_->after_may)); \
+        model_add_in_flight(m, j_->after_may); \
+        if (!QMP_TRY(m, __VA_ARGS__)) { \
+            model_add(j_->after_may, before_); \
+        } \
+    } while (0)
+
 static void verb_cancel(Model *m, bool force)
 {
-    ModelMirror *j = &m->mirror;
-    bool before[MODEL_SECTORS];
-
-    memcpy(before, j->after_may, sizeof(before));
-    memset(j->after_may, 0, sizeof(j->after_may));
-    model_add_in_flight(m, j->after_may);
-    if (!QMP_TRY(m, CMD("block-job-cancel", "'device': '%s', 'force': %s"),
-                 j->id, force ? "true" : "false")) {
-        model_add(j->after_may, before);
-    }
+    END_BY(m, CMD("block-job-cancel", "'device': '%s', 'force': %s"),
+           m->mirror.id, force ? "true" : "false");
 }
 
 static void verb_complete(Model *m)
@@ -258,7 +320,7 @@ static void verb_complete(Model *m)
         }
     }
     if (j->used) {
-        verb(m, "complete");
+        END_BY(m, CMD("job-complete", "'id': '%s'"), j->id);
     }
 }
 
@@ -332,22 +394,45 @@ static void pivoted(Model *m)
     if (!j->commit) {
         m->nodes[m->n_nodes++] = g_strdup(j->target);
     }
+    /* The images below were opened once more. */
+    m->reopen = j->existing && syncs(m, "top");
+}
+
+/* The file that drive-mirror has closed; false: it shows its source. */
+static bool open_target(Model *m)
+{
+    const ModelMirror *j = &m->mirror;
+    BlockDriverState *backing = syncs(m, "top")
+        ? bdrv_backing_chain_next(bdrv_find_node(j->source)) : NULL;
+
+    if (syncs(m, "none") && !j->existing) {
+        return false;
+    }
+    model_add_node(m, j->target, backing ? backing->node_name : NULL);
+    return true;
 }
 
 void model_mirror_noticed(Model *m, int ret)
 {
     ModelMirror *j = &m->mirror;
     bool moved = model_guest_writes(m, j->target), stopped = m->stop;
+    bool replaced = *j->replaces && model_quorum_has(m, j->target);
+    bool shown = !j->drive || moved || replaced;
 
-    g_assert(!moved || ret == 0);
+    g_assert(!(moved || replaced) || ret == 0);
     fault_disk_break(NULL);
     model_guest_stop(m);
-    model_mirror_ended(m, ret, moved);
+    model_forget_closed(m);
+    shown = shown || open_target(m);
+    model_mirror_ended(m, ret, moved, replaced, shown);
     j->used = false;
     if (moved) {
         pivoted(m);
-    } else if (!j->commit) {
-        QMP_OK(m, CMD("blockdev-del", "'node-name': '%s'"), j->target);
+    } else if (replaced) {
+        m->replaced++;
+        model_quorum_replaced(m, j->replaces);
+    } else if (!j->commit && shown) {
+        delete_target(m);
     }
     model_check_all(m);
     if (!stopped) {

@@ -6,6 +6,7 @@
  *   guest.c     the guest: some coroutines, each with sectors of its own
  *   ops.c       the commands, drawn at random, over QMP
  *   mirror.c    mirrors and commits of the active image, drawn at random
+ *   quorum.c    a quorum as the base of the chain
  *   check.c     disk, bitmaps and targets against the model
  *   test-model.c  seeds
  *
@@ -28,6 +29,7 @@
 #define MODEL_WRITERS 3
 #define MODEL_BITMAPS 6
 #define MODEL_IMAGES 8
+#define MODEL_CHILDREN 4
 
 typedef struct ModelBitmap {
     char name[16], node[32];
@@ -60,6 +62,10 @@ typedef struct ModelMirror {
     char source[32];  /* the node */
     bool used;
     bool commit;      /* to a node of the chain */
+    bool drive;       /* drive-mirror: it opens the target itself */
+    bool existing;    /* ... which is a file that exists */
+    char replaces[32]; /* a child of the quorum; "": the source */
+    char sync[16];
     bool manual;      /* finalized by a command */
     ModelBitmap *bitmap; /* or NULL */
     BitmapSyncMode mode;
@@ -69,6 +75,16 @@ typedef struct ModelMirror {
     bool after_may[MODEL_SECTORS]; /* since it was cancelled */
     bool late[MODEL_SECTORS];      /* since it failed */
 } ModelMirror;
+
+/* The base of the chain, if that is a quorum. */
+typedef struct ModelQuorum {
+    bool used;
+    char name[16];
+    char children[MODEL_CHILDREN][32]; /* node names, the oldest first */
+    int n;
+    char bad[32]; /* the child that may have other data; "": none */
+    bool fifo, rewrite;
+} ModelQuorum;
 
 typedef struct ModelWriter {
     struct Model *m;
@@ -90,14 +106,16 @@ typedef struct Model {
     ModelBitmap bitmaps[MODEL_BITMAPS];
     ModelBackup backup;
     ModelMirror mirror;
+    ModelQuorum quorum;
     ModelWriter writers[MODEL_WRITERS];
     bool stop; /* writers end when they see it */
+    bool reopen; /* all is to be closed and opened again */
     bool leaks; /* a write to an image has failed: it may have lost clusters */
     int serial;               /* of names */
     char *nodes[MODEL_IMAGES + 1]; /* the chain, base first */
     int n_nodes;
     char *job; /* a stream or commit, or NULL */
-    unsigned writes, commands, refused, checks, pivots;
+    unsigned writes, commands, refused, checks, pivots, replaced;
 } Model;
 
 /* A number in [0, @n). */
@@ -112,14 +130,18 @@ bool model_guest_writes(const Model *m, const char *name);
 
 /* --- check.c: abort where something differs --- */
 
+/* Bitmaps go with their nodes. */
+void model_forget_closed(Model *m);
 /* The disk and all bitmaps; nothing is being written. */
 void model_check_all(Model *m);
 /* What node @name shows is the disk as it was. */
 void model_check_node(const char *name, const uint8_t *disk);
 /* The backup ended. */
 void model_backup_ended(Model *m, int ret);
-/* The mirror ended; nothing is being written. */
-void model_mirror_ended(Model *m, int ret, bool pivoted);
+/* The mirror ended; nothing is being written.  @replaced: the target is a child
+ * of the quorum; @shown: it has a node, or is the guest's disk. */
+void model_mirror_ended(Model *m, int ret, bool pivoted, bool replaced,
+                        bool shown);
 /* What the bitmap says. */
 const HBitmap *model_bits(const ModelBitmap *b);
 /* @to |= @from */
@@ -145,5 +167,25 @@ void model_op_active_commit(Model *m);
 void model_op_mirror_verb(Model *m);
 /* It is concluded, and dismissed. */
 void model_mirror_noticed(Model *m, int ret);
+
+/* --- quorum.c --- */
+
+/* Images for a new one; model_quorum_open() opens them. */
+void model_quorum_create(Model *m);
+void model_quorum_open(Model *m);
+/* Its node has been removed. */
+void model_quorum_left(Model *m);
+/* Does the guest use it directly? */
+bool model_top_is_quorum(const Model *m);
+/* Is @node a child? */
+bool model_quorum_has(const Model *m, const char *node);
+/* A random child. */
+const char *model_quorum_child(Model *m);
+/* A mirror has put its target in the place of @child. */
+void model_quorum_replaced(Model *m, const char *child);
+/* One random command. */
+void model_op_quorum(Model *m);
+/* Its children have the same data, unless a job is writing. */
+void model_quorum_check(const Model *m);
 
 #endif

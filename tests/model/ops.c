@@ -157,7 +157,8 @@ void model_copy_may(const ModelBitmap *b, bool *may)
 static void op_bitmap_add(Model *m)
 {
     ModelBitmap *b = &m->bitmaps[model_draw(m, MODEL_BITMAPS)];
-    bool persistent = model_draw(m, 2), disabled = !model_draw(m, 4);
+    bool persistent = model_draw(m, 2) && !model_top_is_quorum(m);
+    bool disabled = !model_draw(m, 4);
     g_autofree char *name = g_strdup_printf("b%d", m->serial++);
 
     if (b->used) {
@@ -245,6 +246,7 @@ static void op_bitmap_toggle(Model *m)
 static void op_bitmap_merge(Model *m)
 {
     ModelBitmap *to = model_pick_bitmap(m), *from = model_pick_bitmap(m);
+    bool before[MODEL_SECTORS];
     BdrvDirtyBitmap *bitmap;
     const HBitmap *bits;
     int n;
@@ -252,6 +254,8 @@ static void op_bitmap_merge(Model *m)
     if (!to || !from || to == from || strcmp(to->node, from->node)) {
         return;
     }
+    /* Writes go on while the command stores the bitmap. */
+    memcpy(before, from->must, sizeof(before));
     if (!QMP_TRY(m, CMD("block-dirty-bitmap-merge", "'node': '%s', "
                         "'target': '%s', 'bitmaps': ['%s']"),
                  to->node, to->name, from->name)) {
@@ -264,7 +268,7 @@ static void op_bitmap_merge(Model *m)
     bits = bdrv_dirty_bitmap_hbitmap(bitmap);
     n = hbitmap_granularity(bits) / MODEL_SECTOR;
     for (int i = 0; i < MODEL_SECTORS; i++) {
-        to->must[i] |= from->must[i];
+        to->must[i] |= before[i];
         to->may[i] |= from->may[i] ||
                       memchr(from->may + i / n * n, true,
                              MIN(n, MODEL_SECTORS - i / n * n)) != NULL;
@@ -360,6 +364,9 @@ static bool remove_node(Model *m, const char *name)
     if (bdrv_find_node(name)) {
         QMP_OK(m, CMD("blockdev-del", "'node-name': '%s'"), name);
     }
+    if (m->quorum.used && !strcmp(m->quorum.name, name)) {
+        model_quorum_left(m);
+    }
     return true;
 }
 
@@ -403,21 +410,23 @@ static void refresh_chain(Model *m)
 /* The top image, with other flags. */
 static void op_reopen(Model *m)
 {
+    const BlockDriverState *bs = bdrv_find_node(model_top(m));
     g_autofree char *backing = NULL;
 
-    if (m->job || m->mirror.used) {
+    if (m->job || m->mirror.used || model_top_is_quorum(m)) {
         return; /* its filter below the image has no name to be given */
     }
-    backing = m->n_nodes > 1
-        ? g_strdup_printf("'backing': '%s', ", m->nodes[m->n_nodes - 2])
+    backing = bs->backing
+        ? g_strdup_printf("'backing': '%s', ", bs->backing->bs->node_name)
         : g_strdup("");
     QMP_OK(m, CMD("blockdev-reopen", "'options': [{'driver': 'qcow2', "
                   "'node-name': '%s', 'discard': '%s', 'cache': "
                   "{'no-flush': %s}, 'lazy-refcounts': %s, "
-                  "%s'file': '%s-file'}]"),
+                  "%s'file': '%s'}]"),
            model_top(m), model_draw(m, 2) ? "unmap" : "ignore",
            model_draw(m, 4) ? "false" : "true",
-           model_draw(m, 2) ? "true" : "false", backing, model_top(m));
+           model_draw(m, 2) ? "true" : "false", backing,
+           bs->file->bs->node_name);
 }
 
 /* Adds and removes a throttle node without users.  A mirror that ends meanwhile
@@ -487,8 +496,9 @@ static void op_backup(Model *m)
         j->selects = j->mode == BITMAP_SYNC_MODE_NEVER || model_draw(m, 3);
         j->whole = !j->selects;
         sync = j->selects ? "bitmap" : "full";
-        with = g_strdup_printf(", 'bitmap': '%s', 'bitmap-mode': '%s'",
-                               b->name, model_mode_names[j->mode]);
+        with = g_strdup_printf(", 'bitmap': '%s', 'bitmap-mode': '%s', "
+                               "'allow-other-target': true", b->name,
+                               model_mode_names[j->mode]);
     }
     g_snprintf(j->id, sizeof(j->id), "j%d", m->serial);
     g_strlcpy(j->target, target, sizeof(j->target));
@@ -624,7 +634,7 @@ static void notice_jobs(Model *m)
         model_mirror_noticed(m, ret);
         changed = true;
     }
-    if (changed && !m->job && !m->mirror.used) {
+    if (changed && !m->job && !m->mirror.used && !m->reopen) {
         refresh_chain(m);
     }
 }
@@ -658,12 +668,26 @@ static void end_jobs(Model *m)
 
 /* --- the whole --- */
 
+static void open_image(Model *m, int i)
+{
+    if (i == 0 && m->quorum.used) {
+        model_quorum_open(m);
+    } else {
+        model_add_node(m, m->nodes[i], i ? m->nodes[i - 1] : NULL);
+    }
+}
+
 void model_begin(Model *m)
 {
-    m->nodes[0] = g_strdup_printf("i%d", m->serial++);
     m->n_nodes = 1;
-    model_create_image(m, m->nodes[0], NULL);
-    model_add_node(m, m->nodes[0], NULL);
+    if (!model_draw(m, 3)) {
+        model_quorum_create(m);
+        m->nodes[0] = g_strdup(m->quorum.name);
+    } else {
+        m->nodes[0] = g_strdup_printf("i%d", m->serial++);
+        model_create_image(m, m->nodes[0], NULL);
+    }
+    open_image(m, 0);
     attach_guest(m);
     model_guest_start(m);
 }
@@ -673,24 +697,33 @@ static void close_all(Model *m)
     model_guest_stop(m);
     end_jobs(m);
     model_check_all(m);
+    m->reopen = false;
     blk_unref(g_steal_pointer(&m->guest));
     bdrv_close_all();
     g_assert_null(bdrv_next_node(NULL));
 }
 
+static void check_image(const Model *m, const char *name)
+{
+    BdrvCheckResult result = { 0 };
+    BlockDriverState *bs =
+        bdrv_open_file(name, "qcow2", BDRV_O_CHECK | BDRV_O_NO_BACKING,
+                       &error_abort);
+
+    g_assert_cmpint(bdrv_check(bs, &result, 0), ==, 0);
+    g_assert_cmpint(result.corruptions, ==, 0);
+    g_assert_cmpint(result.check_errors, ==, 0);
+    g_assert(result.leaks == 0 || m->leaks);
+    bdrv_unref(bs);
+}
+
 static void check_images(Model *m)
 {
-    for (int i = 0; i < m->n_nodes; i++) {
-        BdrvCheckResult result = { 0 };
-        BlockDriverState *bs =
-            bdrv_open_file(m->nodes[i], "qcow2",
-                           BDRV_O_CHECK | BDRV_O_NO_BACKING, &error_abort);
-
-        g_assert_cmpint(bdrv_check(bs, &result, 0), ==, 0);
-        g_assert_cmpint(result.corruptions, ==, 0);
-        g_assert_cmpint(result.check_errors, ==, 0);
-        g_assert(result.leaks == 0 || m->leaks);
-        bdrv_unref(bs);
+    for (int i = m->quorum.used; i < m->n_nodes; i++) {
+        check_image(m, m->nodes[i]);
+    }
+    for (int i = 0; m->quorum.used && i < m->quorum.n; i++) {
+        check_image(m, m->quorum.children[i]);
     }
 }
 
@@ -702,7 +735,7 @@ void model_restart(Model *m)
         m->bitmaps[i].used &= m->bitmaps[i].persistent;
     }
     for (int i = 0; i < m->n_nodes; i++) {
-        model_add_node(m, m->nodes[i], i ? m->nodes[i - 1] : NULL);
+        open_image(m, i);
     }
     attach_guest(m);
     model_check_all(m);
@@ -741,6 +774,7 @@ static const struct {
     { 1, op_throttle },     { 1, op_reopen },        { 1, op_fleece },
     { 4, op_move },         { 5, model_op_mirror },
     { 2, model_op_active_commit }, { 16, model_op_mirror_verb },
+    { 6, model_op_quorum },
 };
 
 void model_step(Model *m)
@@ -748,6 +782,9 @@ void model_step(Model *m)
     int total = 0, at;
 
     notice_jobs(m);
+    if (m->reopen) {
+        model_restart(m);
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(ops); i++) {
         total += ops[i].weight;
     }

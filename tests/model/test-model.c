@@ -20,10 +20,10 @@
 #define STEPS 120
 
 extern const BlockDriver bdrv_copy_before_write, bdrv_copy_on_read,
-    bdrv_qcow2, bdrv_raw, bdrv_snapshot_access, bdrv_throttle;
+    bdrv_qcow2, bdrv_quorum, bdrv_raw, bdrv_snapshot_access, bdrv_throttle;
 
 const BlockDriver *const bdrv_drivers[] = {
-    &fault_file, &bdrv_qcow2, &bdrv_raw, &bdrv_copy_before_write,
+    &fault_file, &bdrv_qcow2, &bdrv_quorum, &bdrv_raw, &bdrv_copy_before_write,
     &bdrv_copy_on_read, &bdrv_snapshot_access, &bdrv_throttle, NULL,
 };
 
@@ -71,7 +71,8 @@ static void test_random(void)
     int one = number("MODEL_SEED", 0);
     int first = one ? one : number("MODEL_FIRST", 1);
     int n = one ? 1 : number("MODEL_SEEDS", SEEDS);
-    unsigned writes = 0, commands = 0, refused = 0, checks = 0, pivots = 0;
+    unsigned writes = 0, commands = 0, refused = 0, checks = 0, pivots = 0,
+             replaced = 0;
 
     for (int i = 0; i < n; i++) {
         g_autofree Model *m = run_seed(first + i);
@@ -81,10 +82,11 @@ static void test_random(void)
         refused += m->refused;
         checks += m->checks;
         pivots += m->pivots;
+        replaced += m->replaced;
     }
     g_test_message("%d seeds: %u commands (%u refused), %u writes, %u "
-                   "comparisons, %u pivots", n, commands, refused, writes,
-                   checks, pivots);
+                   "comparisons, %u pivots, %u children replaced", n, commands,
+                   refused, writes, checks, pivots, replaced);
 }
 
 int main(int argc, char **argv)

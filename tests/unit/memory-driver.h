@@ -38,6 +38,7 @@ typedef struct MemoryDisk {
     void coroutine_fn (*on_status)(int64_t offset);
     int64_t zeroes_from; /* to the end; 0: it is all said to be data */
     bool tells_zeroes;   /* ... what is zero, after on_status() is through */
+    int64_t lost_end;    /* the next write that ends here is lost; 0: none */
 } MemoryDisk;
 
 static MemoryDisk *memory_disk(BlockDriverState *bs)
@@ -163,7 +164,9 @@ static int coroutine_fn memory_co_pwritev(BlockDriverState *bs,
     MemoryDisk *d = memory_disk(bs);
     int ret = memory_begin_write(d, offset, bytes);
 
-    if (ret == 0) {
+    if (ret == 0 && d->lost_end && offset + bytes == d->lost_end) {
+        d->lost_end = 0;
+    } else if (ret == 0) {
         qemu_iovec_to_buf(qiov, qiov_offset, d->data + offset, bytes);
     }
     return ret;

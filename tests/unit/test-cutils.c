@@ -23,6 +23,10 @@ static void test_size(void)
         { "10", 'M', 10 * MiB },
         { "10b", 'M', 10 },
         { "010", 'b', 10 },
+        { "+1", 'b', 1 },
+        { " \t+0x10", 'b', 16 },
+        { "1024.0", 'b', 1024 },
+        { "1.b", 'M', 1 },
         { "3t", 'b', 3 * TiB },
         { "2P", 'b', 2048 * TiB },
         { "7E", 'b', INT64_C(7) << 60 },
@@ -30,8 +34,9 @@ static void test_size(void)
         { "9223372036854775807", 'b', INT64_MAX },
     };
     static const char *const bad[] = {
-        "", "k", "-1", "+1", " 1", "1 ", "1kk", "1.5", "1.5b", "1x", "0x",
-        "1e3", ".5k", "0x1.8k", "8E", "9223372036854775808",
+        "", "k", "-1", "+ 1", " ", "+", "++1", "+-1", "1 ", "1kk", "1.5",
+        "1.5b", "1.01", "1x", "0x", "1e3", ".5k", "0x1.8k", " 0x1.0",
+        "8E", "9223372036854775808",
         "18446744073709551616", "99999999999999999999E", "1,5k", "inf", "nan",
     };
 
@@ -63,7 +68,7 @@ static void test_size(void)
 static void test_uint64(void)
 {
     static const char *const bad[] = {
-        "", "-1", "1k", " 1", "18446744073709551616", "0x", "0xg",
+        "", "-1", " -1", "1k", "1 ", "18446744073709551616", "0x", "0xg",
         "0x10000000000000000",
     };
     uint64_t v;
@@ -83,12 +88,15 @@ static void test_uint64(void)
 static void test_int64(void)
 {
     static const char *const bad[] = {
-        "", "-", "--1", "9223372036854775808", "-9223372036854775809", "1.0",
+        "", "-", "--1", "+-1", "-+1", "- 1",
+        "9223372036854775808", "-9223372036854775809", "1.0",
     };
     int64_t v;
 
     g_assert(parse_int64("-1", &v, &error_abort) && v == -1);
     g_assert(parse_int64("-0x10", &v, &error_abort) && v == -16);
+    g_assert(parse_int64(" -2", &v, &error_abort) && v == -2);
+    g_assert(parse_int64("  +2", &v, &error_abort) && v == 2);
     g_assert(parse_int64("9223372036854775807", &v, &error_abort));
     g_assert(v == INT64_MAX);
     g_assert(parse_int64("-9223372036854775808", &v, &error_abort));

@@ -183,6 +183,7 @@ static bool may(Flags f, BdrvBitmapOp op)
     bool changes = op == BDRV_BITMAP_OP_REMOVE ||
                    op == BDRV_BITMAP_OP_CLEAR ||
                    op == BDRV_BITMAP_OP_MERGE_TARGET ||
+                   op == BDRV_BITMAP_OP_MIGRATE ||
                    op == BDRV_BITMAP_OP_JOB;
 
     if (op == BDRV_BITMAP_OP_HASH) {
@@ -332,7 +333,7 @@ static void test_shown(void)
 
     bdrv_dirty_bitmap_set(a, 0, 512);
     bdrv_dirty_bitmap_freeze(a, &error_abort);
-    shown = bdrv_dirty_bitmap_show_bits(bs, bits);
+    shown = bdrv_dirty_bitmap_show_bits(bs, bits, false);
     hbitmap_set(bits, 0, 1);
     b = bdrv_dirty_bitmap_new(bs, 512, "b", &error_abort);
     bdrv_dirty_bitmap_mark(bs, 512, 1024);

@@ -525,6 +525,73 @@ static void test_stats(void)
     blk_unref(blk);
 }
 
+/* --- errors of writes that are to be durable --- */
+
+/* What the next writes return: durable ones, and others. */
+static int durable_ret, plain_ret;
+
+int coroutine_fn __real_file_co_pwritev(int fd, int64_t offset,
+                                        QEMUIOVector *qiov, bool dsync,
+                                        FileAioEngine engine);
+int coroutine_fn __wrap_file_co_pwritev(int fd, int64_t offset,
+                                        QEMUIOVector *qiov, bool dsync,
+                                        FileAioEngine engine);
+
+int coroutine_fn __wrap_file_co_pwritev(int fd, int64_t offset,
+                                        QEMUIOVector *qiov, bool dsync,
+                                        FileAioEngine engine)
+{
+    int ret = dsync ? durable_ret : plain_ret;
+
+    return ret ? ret : __real_file_co_pwritev(fd, offset, qiov, dsync, engine);
+}
+
+typedef struct DurableCase {
+    const char *more; /* options of the file */
+    int durable, plain;
+    bool lost;        /* is data of before that lost? */
+} DurableCase;
+
+static void run_durable(const DurableCase *c)
+{
+    g_autofree char *path = new_file("durable", MiB);
+    BlockBackend *blk = open_blk(path, c->more);
+    void *buf = qemu_memalign(4096, 4096);
+    int want = c->lost ? -EIO : 0;
+
+    memset(buf, 0x11, 4096);
+    g_assert_cmpint(blk_pwrite(blk, 0, 4096, buf, 0), ==, 0);
+    durable_ret = c->durable;
+    plain_ret = c->plain;
+    g_assert_cmpint(blk_pwrite(blk, 65536, 4096, buf, BDRV_REQ_FUA), ==,
+                    c->durable);
+    durable_ret = plain_ret = 0;
+    g_assert_cmpuint(bdrv_lost_writes(blk_bs(blk)), ==, c->lost);
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpint(blk_flush(blk), ==, want);
+    }
+    qemu_vfree(buf);
+    blk_unref(blk);
+}
+
+static void test_durable(void)
+{
+    static const DurableCase cases[] = {
+        { NULL, -EIO, 0, true },
+        { NULL, -EIO, -EIO, true },
+        { NULL, -ENOSPC, 0, true },
+        { NULL, -ENOSPC, -ENOSPC, false }, /* the disk is full */
+        { NULL, -EROFS, 0, true },
+        { NULL, -EINVAL, 0, false },
+        { NULL, 0, 0, false },
+        { ", 'cache': {'direct': true}", -EIO, 0, false },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+        run_durable(&cases[i]);
+    }
+}
+
 static void remove_dir(void)
 {
     GDir *d = g_dir_open(dir, 0, NULL);
@@ -562,6 +629,7 @@ int main(int argc, char **argv)
     g_test_add_func("/file/create", test_create);
     g_test_add_func("/file/host-io", test_host_io);
     g_test_add_func("/file/stats", test_stats);
+    g_test_add_func("/file/durable", test_durable);
     ret = g_test_run();
     bdrv_close_all();
     aio_main_cleanup();

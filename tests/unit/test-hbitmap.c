@@ -481,6 +481,34 @@ static void test_merge_refused(void)
 }
 
 /* Numbers as large as there are. */
+/* Each granule against each byte of it. */
+static void test_keep_common(void)
+{
+    static const uint64_t granularities[] = { 1, 8, 64 };
+    int64_t size = 2000;
+
+    for (int i = 0; i < 300; i++) {
+        uint64_t g = granularities[i % 3];
+        g_autoptr(HBitmap) hb = hbitmap_new(size, g);
+        g_autoptr(HBitmap) other = hbitmap_new(size, granularities[i / 3 % 3]);
+        g_autoptr(HBitmap) old = NULL;
+
+        for (int k = 0; k < 8; k++) {
+            hbitmap_set(hb, g_test_rand_int_range(0, size - 200),
+                        g_test_rand_int_range(1, 200));
+            hbitmap_set(other, g_test_rand_int_range(0, size - 200),
+                        g_test_rand_int_range(1, 200));
+        }
+        old = hbitmap_copy(hb);
+        hbitmap_keep_common(hb, other);
+        for (int64_t at = 0; at < size; at += g) {
+            bool any = hbitmap_next_dirty(other, at, MIN(g, size - at)) >= 0;
+
+            g_assert_true(hbitmap_get(hb, at) == (hbitmap_get(old, at) && any));
+        }
+    }
+}
+
 static void test_limits(void)
 {
     g_autoptr(HBitmap) a = hbitmap_new(INT64_MAX, UINT64_C(1) << 63);
@@ -573,6 +601,41 @@ static void test_meta(void)
     hbitmap_free(hb);
 }
 
+/* Replacing parts gives what deserialising gives, and the rest is untouched. */
+static void test_replace(void)
+{
+    int64_t size = 10 * MiB + 5 * KiB, part = 64 * 512 * 16;
+    g_autoptr(HBitmap) from = hbitmap_new(size, 512);
+    g_autoptr(HBitmap) to = hbitmap_new(size, 512);
+
+    for (int round = 0; round < 50; round++) {
+        hbitmap_reset_all(from);
+        for (int i = 0; i < 40; i++) {
+            int64_t at = g_random_int_range(0, size);
+            int64_t bytes = g_random_int_range(1, 50000);
+
+            hbitmap_set(from, at, MIN(size - at, bytes));
+        }
+        for (int64_t at = 0; at < size; at += part) {
+            int64_t bytes = MIN(part, size - at);
+            size_t len = hbitmap_serialization_size(from, at, bytes);
+            g_autofree uint8_t *buf = g_malloc(len);
+
+            hbitmap_serialize_part(from, buf, at, bytes);
+            if (at + bytes == size) {
+                buf[len - 1] |= 0x80; /* padding */
+            }
+            hbitmap_replace_part(to, buf, at, bytes);
+        }
+        g_assert_cmpint(hbitmap_count(to), ==, hbitmap_count(from));
+        g_assert_cmpint(hbitmap_next_dirty(to, 0, INT64_MAX), ==,
+                        hbitmap_next_dirty(from, 0, INT64_MAX));
+        g_autofree char *a = hbitmap_sha256(from), *b = hbitmap_sha256(to);
+
+        g_assert_cmpstr(a, ==, b);
+    }
+}
+
 /*
  * What the installed qemu-storage-daemon 7.2 answered to
  * x-debug-block-dirty-bitmap-sha256 after writes of 512 bytes at the start, in
@@ -631,9 +694,11 @@ int main(int argc, char **argv)
     g_test_add_func("/hbitmap/model-large", test_model_large);
     g_test_add_func("/hbitmap/merge/granularities", test_merge_granularities);
     g_test_add_func("/hbitmap/merge/refused", test_merge_refused);
+    g_test_add_func("/hbitmap/keep-common", test_keep_common);
     g_test_add_func("/hbitmap/limits", test_limits);
     g_test_add_func("/hbitmap/memory", test_memory);
     g_test_add_func("/hbitmap/meta", test_meta);
+    g_test_add_func("/hbitmap/replace", test_replace);
     g_test_add_func("/hbitmap/sha256", test_sha256);
     return g_test_run();
 }

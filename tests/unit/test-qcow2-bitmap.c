@@ -411,6 +411,30 @@ static void test_refusals(void)
     bdrv_unref(bs);
 }
 
+/* Other programs do not open an image with bitmaps of a disk of no bytes. */
+static void test_size_0(void)
+{
+    BlockDriverState *bs;
+    BlockBackend *blk;
+
+    create(0, 65536);
+    bs = open_image(false);
+    g_assert_false(bdrv_can_store_dirty_bitmap(bs, "b0", 65536, NULL));
+    bdrv_unref(bs);
+    create(MiB, 65536);
+    bs = open_image(false);
+    add(bs, "b0", 65536);
+    blk = use(bs);
+    g_assert_cmpint(blk_truncate(blk, 0, true, PREALLOC_MODE_OFF, 0, NULL), <,
+                    0);
+    blk_unref(blk);
+    bdrv_unref(bs);
+    bs = open_image(true);
+    find(bs, "b0");
+    bdrv_unref(bs);
+    check_clean();
+}
+
 /* --- a disk that shrinks and grows --- */
 
 /* One opening: the disk gets these sizes, in turn, up to a 0. */
@@ -737,6 +761,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/no-room", test_no_room);
     g_test_add_func("/qcow2/bitmap/bad-notes", test_bad_notes);
     g_test_add_func("/qcow2/bitmap/refusals", test_refusals);
+    g_test_add_func("/qcow2/bitmap/size-0", test_size_0);
     g_test_add_func("/qcow2/bitmap/peer-to-us", test_peer_to_us);
     g_test_add_func("/qcow2/bitmap/us-to-peer", test_us_to_peer);
     ret = g_test_run();

@@ -156,6 +156,13 @@ static void verify(Image *img)
 
 /* --- random programs --- */
 
+/* The unit of allocation. */
+static int64_t unit(const Image *img)
+{
+    return img->create.extended_l2 ? img->create.cluster_size / 32
+                                   : img->create.cluster_size;
+}
+
 static void random_range(const Image *img, int64_t *offset, int64_t *bytes)
 {
     int64_t max = g_test_rand_bit() ? 4 * img->create.cluster_size
@@ -164,8 +171,11 @@ static void random_range(const Image *img, int64_t *offset, int64_t *bytes)
     *offset = g_test_rand_int_range(0, img->size);
     *bytes = g_test_rand_int_range(1, MIN(max, img->size) + 1);
     if (g_test_rand_int_range(0, 3) == 0) {
-        *offset = ROUND_DOWN(*offset, img->create.cluster_size);
-        *bytes = ROUND_UP(*bytes, img->create.cluster_size);
+        int64_t align = g_test_rand_bit() ? unit(img)
+                                          : (int64_t)img->create.cluster_size;
+
+        *offset = ROUND_DOWN(*offset, align);
+        *bytes = ROUND_UP(*bytes, align);
     }
     *bytes = MIN(*bytes, img->size - *offset);
 }
@@ -185,22 +195,32 @@ static void do_resize(Image *img)
 
 static void do_discard(Image *img, int64_t offset, int64_t bytes)
 {
-    int64_t start = ROUND_UP(offset, img->create.cluster_size);
+    int64_t step = unit(img), start = ROUND_UP(offset, step);
     g_autofree uint8_t *buf = g_malloc(bytes);
 
     g_assert_cmpint(blk_pdiscard(img->blk, offset, bytes), ==, 0);
     g_assert_cmpint(blk_pread(img->blk, offset, bytes, buf, 0), ==, 0);
-    /* A hint: each whole cluster is zeroes now, or as it was. */
-    for (int64_t pos = start; pos < offset + bytes;
-         pos += img->create.cluster_size) {
-        int64_t n = MIN((int64_t)img->create.cluster_size,
-                        offset + bytes - pos);
+    /* A hint: each whole unit is zeroes now, or as it was. */
+    for (int64_t pos = start; pos < offset + bytes; pos += step) {
+        int64_t n = MIN(step, offset + bytes - pos);
 
         if (buffer_is_zero(buf + pos - offset, n)) {
             memset(img->model + pos, 0, n);
         }
     }
     g_assert_true(!memcmp(buf, img->model + offset, bytes));
+}
+
+/* One cluster, compressed. */
+static void do_compressed(Image *img, int64_t offset)
+{
+    int64_t cluster = img->create.cluster_size;
+    int64_t start = ROUND_DOWN(offset, cluster);
+    int64_t n = MIN(cluster, img->size - start);
+
+    memset(img->model + start, start >> 9 | 1, n);
+    g_assert_cmpint(blk_pwrite(img->blk, start, n, img->model + start,
+                               BDRV_REQ_WRITE_COMPRESSED), ==, 0);
 }
 
 static void step(Image *img)
@@ -228,8 +248,10 @@ static void step(Image *img)
         buf = g_malloc(bytes);
         g_assert_cmpint(blk_pread(img->blk, offset, bytes, buf, 0), ==, 0);
         g_assert_true(!memcmp(buf, img->model + offset, bytes));
-    } else if (op < 92 && !img->backing_path) {
+    } else if (op < 92) {
         do_resize(img);
+    } else if (op < 94) {
+        do_compressed(img, offset);
     } else if (op < 96) {
         g_assert_cmpint(blk_flush(img->blk), ==, 0);
     } else if (op < 97) {
@@ -252,6 +274,12 @@ static void image_init(Image *img, const char *name)
     c->has_version = c->has_cluster_size = c->has_refcount_bits = true;
     c->version = g_test_rand_int_range(0, 4) ? BLOCKDEV_QCOW2_VERSION_V3
                                              : BLOCKDEV_QCOW2_VERSION_V2;
+    c->has_extended_l2 = true;
+    c->extended_l2 = c->version == BLOCKDEV_QCOW2_VERSION_V3 &&
+                     g_test_rand_bit();
+    if (c->extended_l2) {
+        bits = g_test_rand_int_range(14, 19);
+    }
     c->cluster_size = UINT64_C(1) << bits;
     c->refcount_bits = c->version == BLOCKDEV_QCOW2_VERSION_V2
         ? 16 : widths[g_test_rand_int_range(0, ARRAY_SIZE(widths))];
@@ -265,7 +293,9 @@ static void image_init(Image *img, const char *name)
         c->backing_file = img->backing_path;
         c->has_backing_fmt = true;
         c->backing_fmt = BLOCKDEV_DRIVER_RAW;
-    } else if (g_test_rand_int_range(0, 4) == 0) {
+    }
+    if ((!c->backing_file || c->extended_l2) &&
+        g_test_rand_int_range(0, 4) == 0) {
         c->has_preallocation = true;
         c->preallocation = g_test_rand_int_range(1, 4);
     }
@@ -329,44 +359,51 @@ typedef struct Writer {
     int id, steps;
     int *running;
     GRand *rand;
+    size_t stripe; /* bytes, up to MAX_STRIPE */
 } Writer;
 
-/* Writes only bytes of its own 1 KiB stripe, so the outcome is known. */
+#define MAX_STRIPE (3 * KiB)
+
+/* Writes only bytes of its own stripes, so the outcome is known. */
 static void coroutine_fn writer_entry(void *opaque)
 {
     Writer *w = opaque;
     Image *img = w->img;
 
     for (int i = 0; i < w->steps; i++) {
-        int64_t stripes = img->size / (8 * KiB);
-        int64_t pos = g_rand_int_range(w->rand, 0, stripes) * 8 * KiB +
-                      w->id * KiB;
+        int64_t n = w->stripe, stripes = img->size / (8 * n);
+        int64_t pos = (g_rand_int_range(w->rand, 0, stripes) * 8 + w->id) * n;
         bool zero = g_rand_int_range(w->rand, 0, 3) == 0;
-        uint8_t buf[KiB];
+        uint8_t buf[MAX_STRIPE];
         uint8_t fill = zero ? 0 : g_rand_int_range(w->rand, 0, 256);
         int ret;
 
-        memset(buf, fill, sizeof(buf));
-        ret = zero ? blk_co_pwrite_zeroes(img->blk, pos, sizeof(buf),
+        memset(buf, fill, n);
+        ret = zero ? blk_co_pwrite_zeroes(img->blk, pos, n,
                                           BDRV_REQ_MAY_UNMAP)
-                   : blk_co_pwrite(img->blk, pos, sizeof(buf), buf, 0);
+                   : blk_co_pwrite(img->blk, pos, n, buf, 0);
         g_assert_cmpint(ret, ==, 0);
-        memset(img->model + pos, fill, sizeof(buf));
+        memset(img->model + pos, fill, n);
         if (i % 16 == 0) {
             g_assert_cmpint(blk_co_flush(img->blk), ==, 0);
         }
-        g_assert_cmpint(blk_co_pread(img->blk, pos, sizeof(buf), buf, 0), ==,
-                        0);
-        for (size_t k = 0; k < sizeof(buf); k++) {
+        g_assert_cmpint(blk_co_pread(img->blk, pos, n, buf, 0), ==, 0);
+        for (int64_t k = 0; k < n; k++) {
             g_assert_cmpint(buf[k], ==, fill);
         }
     }
     --*w->running;
 }
 
-static void test_parallel(void)
+/*
+ * With subclusters the stripes cross their bounds, so that writes meet in one
+ * of them.
+ */
+static void test_parallel(const void *l2)
 {
-    for (int bits = 9; bits <= 21; bits += 2) {
+    bool extended = !strcmp(l2, "extended");
+
+    for (int bits = extended ? 14 : 9; bits <= 21; bits += extended ? 3 : 2) {
         Writer w[8];
         int running = 8;
         Image img = {
@@ -374,14 +411,16 @@ static void test_parallel(void)
             .size = 2 * MiB,
             .model = g_malloc0(2 * MiB),
             .create = { .size = 2 * MiB, .has_cluster_size = true,
-                        .cluster_size = UINT64_C(1) << bits },
+                        .cluster_size = UINT64_C(1) << bits,
+                        .has_extended_l2 = true, .extended_l2 = extended },
         };
 
         create_image(img.path, &img.create);
         image_open(&img);
         for (int i = 0; i < 8; i++) {
-            w[i] = (Writer){ &img, i, 60, &running,
-                             g_rand_new_with_seed(g_test_rand_int()) };
+            w[i] = (Writer){ &img, i, extended ? 150 : 60, &running,
+                             g_rand_new_with_seed(g_test_rand_int()),
+                             extended ? MAX_STRIPE : KiB };
             coroutine_enter(coroutine_create(writer_entry, &w[i]));
         }
         AIO_WAIT_WHILE(running > 0);
@@ -454,7 +493,7 @@ static void coroutine_fn host_read_entry(void *opaque)
 
 static void test_host_io(void)
 {
-    for (int v = 0; v < 4; v++) {
+    for (int v = 0; v < 6; v++) {
         int running = 1;
         Image img = {
             .path = g_build_filename(dir, "host.qcow2", NULL),
@@ -462,12 +501,13 @@ static void test_host_io(void)
             .backing_size = MiB,
             .model = g_malloc0(3 * MiB + 512),
             .create = { .size = 3 * MiB + 512, .has_version = true,
-                        .version = v & 1 ? BLOCKDEV_QCOW2_VERSION_V3
-                                         : BLOCKDEV_QCOW2_VERSION_V2 },
+                        .version = v >= 2 ? BLOCKDEV_QCOW2_VERSION_V3
+                                          : BLOCKDEV_QCOW2_VERSION_V2,
+                        .has_extended_l2 = true, .extended_l2 = v >= 4 },
         };
         Writer w = { .img = &img, .running = &running };
 
-        if (v & 2) {
+        if (v & 1) {
             img.backing_path = g_strdup_printf("%s.base", img.path);
             img.create.backing_file = img.backing_path;
             img.create.has_backing_fmt = true;
@@ -650,7 +690,8 @@ static void test_peer_image(const char *options)
         .path = g_build_filename(dir, "peer.qcow2", NULL),
         .size = 3 * MiB,
         .model = g_malloc(3 * MiB),
-        .create = { .size = 3 * MiB, .cluster_size = 65536 },
+        .create = { .size = 3 * MiB, .cluster_size = 65536,
+                    .extended_l2 = strstr(options, "extended_l2") },
     };
 
     for (int64_t i = 0; i < img.size; i++) {
@@ -701,6 +742,8 @@ static void test_peer_images(void)
     test_peer_image("-c -o compression_type=zstd");
     test_peer_image("-o compat=0.10");
     test_peer_image("-c -o cluster_size=4k,refcount_bits=8");
+    test_peer_image("-o extended_l2=on");
+    test_peer_image("-c -o extended_l2=on");
 }
 
 /* --- compressed writes --- */
@@ -905,7 +948,9 @@ int main(int argc, char **argv)
     have_peer = peer != NULL;
     dir = g_dir_make_tmp("test-qcow2-XXXXXX", NULL);
     g_test_add_func("/qcow2/random", test_random);
-    g_test_add_func("/qcow2/parallel", test_parallel);
+    g_test_add_data_func("/qcow2/parallel/plain", "plain", test_parallel);
+    g_test_add_data_func("/qcow2/parallel/extended", "extended",
+                         test_parallel);
     g_test_add_func("/qcow2/host-io", test_host_io);
     g_test_add_func("/qcow2/read-discarded", test_read_discarded);
     g_test_add_func("/qcow2/read-held", test_read_held);

@@ -708,7 +708,8 @@ static void break_pointer(BlockDriverState *bs)
 
 static void break_op(BlockDriverState *bs)
 {
-    qcow2_set_entry(bs, 0, QCOW2_ZERO, false, false); /* rule 10 */
+    qcow2_set_entry(bs, 0, (Qcow2Entry){ QCOW2_ZERO, 0 }, false,
+                    false); /* rule 10 */
 }
 
 static void coroutine_fn overlap_entry(void *opaque)

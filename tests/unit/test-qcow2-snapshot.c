@@ -303,6 +303,12 @@ static void image_init(Image *img, int max_bits)
     c->version = g_test_rand_int_range(0, 4) ? BLOCKDEV_QCOW2_VERSION_V3
                                              : BLOCKDEV_QCOW2_VERSION_V2;
     c->cluster_size = UINT64_C(1) << g_test_rand_int_range(9, max_bits);
+    c->has_extended_l2 = true;
+    c->extended_l2 = c->version == BLOCKDEV_QCOW2_VERSION_V3 && max_bits > 13 &&
+                     g_test_rand_bit();
+    if (c->extended_l2) {
+        c->cluster_size = UINT64_C(1) << g_test_rand_int_range(14, max_bits);
+    }
     c->refcount_bits = c->version == BLOCKDEV_QCOW2_VERSION_V2
         ? 16 : widths[g_test_rand_int_range(0, ARRAY_SIZE(widths))];
     c->has_lazy_refcounts = true;
@@ -424,16 +430,19 @@ static void test_fail(const void *opaque)
 
 /* --- single facts --- */
 
-static void test_vm_state(void)
+static void test_vm_state(const void *l2)
 {
+    bool extended = !strcmp(l2, "extended");
+    int max_bits = extended ? 16 : 13;
     uint8_t state[3000], buf[3000];
     Image img;
 
-    image_init(&img, 13);
-    while (img.create.cluster_size < 4096 || img.create.refcount_bits < 16) {
+    image_init(&img, max_bits);
+    while (img.create.cluster_size < 4096 || img.create.refcount_bits < 16 ||
+           img.create.extended_l2 != extended) {
         image_close(&img);
         image_destroy(&img);
-        image_init(&img, 13);
+        image_init(&img, max_bits);
     }
     memset(state, 0x5a, sizeof(state));
     for (int i = 0; i < 2; i++) {
@@ -518,7 +527,10 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(fail, GINT_TO_POINTER(i), test_fail);
     }
-    g_test_add_func("/qcow2-snapshot/vm-state", test_vm_state);
+    g_test_add_data_func("/qcow2-snapshot/vm-state/plain", "plain",
+                         test_vm_state);
+    g_test_add_data_func("/qcow2-snapshot/vm-state/extended", "extended",
+                         test_vm_state);
     g_test_add_func("/qcow2-snapshot/refused", test_refused);
     ret = g_test_run();
     g_rmdir(dir);

@@ -197,6 +197,36 @@ static void coroutine_fn closed_entry(void *opaque)
     g_assert_cmpint(sock_co_send(fd[0], buf, 8), ==, -EPIPE);
 }
 
+static int send_buffer(int fd)
+{
+    int bytes;
+    socklen_t len = sizeof(bytes);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len), ==, 0);
+    return bytes;
+}
+
+/* Whatever the limit of the kernel is, it is more than the default. */
+static void test_bulk(void)
+{
+    int fds[2], before, tcp;
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    before = send_buffer(fds[0]);
+    sock_expect_bulk(fds[0]);
+    g_assert_cmpint(send_buffer(fds[0]), >, before);
+    g_assert_cmpint(send_buffer(fds[1]), ==, before);
+    close(fds[0]);
+    close(fds[1]);
+
+    tcp = socket(AF_INET, SOCK_STREAM, 0);
+    g_assert_cmpint(tcp, >=, 0);
+    before = send_buffer(tcp);
+    sock_expect_bulk(tcp);
+    g_assert_cmpint(send_buffer(tcp), ==, before);
+    close(tcp);
+}
+
 static void test_closed(void)
 {
     int fd[2];
@@ -221,6 +251,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sockets/inet/all", test_inet_all);
     g_test_add_func("/sockets/inet/errors", test_inet_errors);
     g_test_add_func("/sockets/fd", test_fd_str);
+    g_test_add_func("/sockets/bulk", test_bulk);
     g_test_add_func("/sockets/closed", test_closed);
     ret = g_test_run();
     aio_main_cleanup();
