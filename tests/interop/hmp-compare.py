@@ -10,8 +10,9 @@ Ends with 1 where something differs, with 77 (skipped) where there is no peer.
 Scenarios are hmp-scenarios/NAME.txt: '$ WORDS' is given to a shell, '@ WORDS'
 starts a machine with these options, 'qmp JSON' asks through a QMP monitor
 beside it ('qmp' alone: shows the events so far), any other line goes to the
-human monitor.  What is known to differ begins with '!' and is reported when it
-does not any more (the line before says why); of '~' nothing is compared; '#'
+human monitor.  What is known to differ begins with '!NAME ', of
+docs/interop/differences.rst, and is reported when it does not any more; of '~'
+nothing is compared; '#'
 begins a comment.  A line that no machine is there for, or that is not answered,
 counts as one that differs.
 
@@ -192,8 +193,9 @@ class Comparison(peercompare.Comparison):
                 machine.end()
 
     def step(self, name, line, works, machines):
-        mark = line[0] if line[0] in '!~' else ''
-        text = line[len(mark):]
+        mark, _, text = peercompare.split_known(line)
+        if line[0] == '~':
+            mark, text = '~', line[1:]
         if text[0] == '$':
             for work, side in zip(works, self.sides):
                 subprocess.run(text[1:], shell=True, cwd=work, check=True,

@@ -8,6 +8,27 @@ import shutil
 import sys
 
 SKIPPED = 77
+PAGE = os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                    '../../docs/interop/differences.rst')
+
+
+def differences():
+    """The names of the differences of which docs/interop/differences.rst says
+    that they are compared."""
+    with open(PAGE, encoding='utf-8') as f:
+        return re.findall(r'^``([-a-z0-9.]+)`` \(compared\)$', f.read(), re.M)
+
+
+def split_known(line):
+    """('!', name, rest) of "!NAME REST", what is known to differ under that
+    name; else ('', None, line)."""
+    if line[0] != '!':
+        return '', None, line
+    name, _, rest = line[1:].partition(' ')
+    if name not in differences():
+        sys.exit('%r is no difference that docs/interop/differences.rst says '
+                 'to be compared' % name)
+    return '!', name, rest
 
 
 def command_line(doc, *programs):

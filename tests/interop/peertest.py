@@ -11,9 +11,9 @@ from iotests import check, log, scratch
 HERE = os.path.dirname(os.path.realpath(__file__))
 
 
-def compare(script, programs, *peers):
+def compare(script, programs, *peers, names=()):
     """@programs: ours, by the names that @script looks for; @peers: those that
-    it needs."""
+    it needs; @names: of scenarios, all if there are none."""
     if iotests.TESTING_PEER:
         iotests.skip('the peer is as it is')
     iotests.require_peer(*peers)
@@ -24,6 +24,6 @@ def compare(script, programs, *peers):
         os.symlink(os.path.realpath(path), os.path.join(folder, name))
     done = subprocess.run(
         [sys.executable, os.path.join(HERE, script), folder,
-         iotests.PEER_DIR], stdout=subprocess.PIPE, text=True, check=False)
+         iotests.PEER_DIR, *names], stdout=subprocess.PIPE, text=True, check=False)
     check(done.returncode == 0, f'not as the peer:\n{done.stdout}')
     log('as the peer')

@@ -4,14 +4,17 @@
 same command lines, each in a folder of its own, and compares what they print
 and how they end.
 
-Usage: tools-compare.py BUILD-FOLDER [PEER-FOLDER] [-v] [NAME...]
+Usage: tools-compare.py BUILD-FOLDER [PEER-FOLDER] [-v] [NAME... | half N]
+
+"half 1" and "half 2" are every other scenario.
 
 Ends with 1 where something differs, with 77 (skipped) where there is no peer.
 
 A scenario is a list of lines, each a shell command.  What a line may differ in
 is said before it: '~' only the exit status counts, '=' standard output and the
-exit status, '{' standard output is JSON, '!' it is known to differ (that it
-does not any more counts as a difference); nothing: both outputs count.
+exit status, '{' standard output is JSON, '!NAME ' it is known to differ, as
+docs/interop/differences.rst says under that name (that it does not any more
+counts as a difference); nothing: both outputs count.
 """
 import json
 import os
@@ -279,12 +282,11 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
         'cp ov.q o1.q; qemu-img create -q -f qcow2 n.q 64M; ' +
         io('n.q', 'write -P 1 0 32k', 'write -P 9 50M 1M', 'write -z 1M 64k',
            'write -P 8 64k 64k'),
-        # Ours keeps zeroes as zero clusters, the peer as data.
         'qemu-img rebase -b n.q -F qcow2 o1.q', 'qemu-img info o1.q',
-        '!qemu-img map --output=json o1.q', 'qemu-img compare ov.q o1.q',
+        '!zero-clusters qemu-img map --output=json o1.q', 'qemu-img compare ov.q o1.q',
         '~qemu-img check o1.q', "qemu-img rebase -p -b '' o1.q",
         'qemu-img info o1.q', 'qemu-img compare ov.q o1.q',
-        '!qemu-img map --output=json o1.q',
+        '!zero-clusters qemu-img map --output=json o1.q',
         'qemu-img rebase -b n.q -F qcow2 o1.q', 'qemu-img compare ov.q o1.q',
         'qemu-img rebase -u -b nowhere -F raw o1.q', '~qemu-img info o1.q',
         '=qemu-img compare ov.q o1.q', 'qemu-img rebase -u o1.q',
@@ -296,11 +298,10 @@ f.seek(block + 2 * 5); f.write(struct.pack('>H', 0))" ''',
         io('top.q', 'write -P 6 6M 64k', 'write -P 6 70M 64k'),
         'qemu-img convert top.q top.raw',
         'qemu-img rebase -b a.q -F qcow2 top.q', 'qemu-img info top.q',
-        '!qemu-img map --output=json top.q', 'qemu-img compare top.q top.raw',
+        '!zero-clusters qemu-img map --output=json top.q', 'qemu-img compare top.q top.raw',
         '~qemu-img create -q -f qcow2 -o compat=0.10 v2.q 8M',
         'cp v2.q v2b.q; qemu-img rebase -b n.q -F qcow2 v2.q',
-        # The peer lets the new backing file's data show through.
-        '!qemu-img compare v2.q v2b.q',
+        '!rebase-v2 qemu-img compare v2.q v2b.q',
     ],
     'commit': BASE + [
         'qemu-img commit', 'qemu-img commit x y', 'qemu-img commit x',
@@ -499,6 +500,7 @@ FILTERS = [
     (r'#block\d+', 'NODE'),
     (r' *\(\d+\.\d\d/100%\)\r', ''),
     (r'(.+) -- .*', r'\1 -- TEXT'),
+    (r'(  \S+=<.*?> +)- .*', r'\1- TEXT'),
     (r'\[-rsCnkU\].*', 'ARGS'),
     (r'blkdebug: .*\n', ''),
     (r'bash: line \d+: +\d+ ', 'bash: '),
@@ -563,8 +565,9 @@ def compare(comparison, name, lines, paths):
         for folder in folders:
             os.mkdir(folder)
         for line in lines:
-            kind = line[0] if line[0] in '~={!' else ''
-            command = line[len(kind):]
+            kind, _, command = peercompare.split_known(line)
+            if not kind and line[0] in '~={':
+                kind, command = line[0], line[1:]
             look(comparison, '%s: %s' % (name, command), kind,
                  *[relevant(kind, result) for result in
                    pool.map(run, (command, command), folders, paths)])
@@ -577,6 +580,8 @@ def main():
         if not shutil.which(tool, path=ours):
             sys.exit('no %s in %s: build it' % (tool, ours))
     comparison = peercompare.Comparison()
+    if names and names[0] == 'half':
+        names = list(SCENARIOS)[int(names[1]) - 1::2]
     for name in names or SCENARIOS:
         compare(comparison, name, SCENARIOS[name], (peer, ours))
     comparison.end('command lines')
