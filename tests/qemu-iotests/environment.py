@@ -20,6 +20,12 @@ SLOW = int(os.environ.get('IOTESTS_SLOW') or 1)
 TIMEOUT = 20.0 * SLOW
 
 
+# The runner sets them for this interpreter, which compares whole images all the
+# time; the programs under test run as users run them.
+for _name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'):
+    os.environ.pop(_name, None)
+
+
 def _program(variable, name):
     return os.environ.get(variable) or os.path.join(BUILD_DIR, name)
 
@@ -29,6 +35,7 @@ QEMU_IMG_PROG = _program('QEMU_IMG_PROG', 'qemu-img')
 QEMU_IO_PROG = _program('QEMU_IO_PROG', 'qemu-io')
 QEMU_NBD_PROG = _program('QEMU_NBD_PROG', 'qemu-nbd')
 QEMU_PROG = _program('QEMU_PROG', 'qemu-system-qtest')
+TIDEMARK_PROG = _program('TIDEMARK_PROG', 'tidemark')
 
 # What runs the daemons and machines: valgrind or a debugger, as words.
 WRAPPER = shlex.split(os.environ.get('IOTESTS_WRAPPER', ''))

@@ -15,6 +15,7 @@ ACK, SERVER, INFO_REP, META = 1, 2, 3, 4
 ERR = 1 << 31
 UNSUP, UNKNOWN = ERR | 1, ERR | 6
 REP_MAGIC = 0x3e889045565a9
+FUA = 1                             # the flag of a command
 FLAGS = 0x1 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 
 
@@ -145,11 +146,28 @@ TRANSMISSION = {
 }
 
 
-class HostileServer:
-    """Serves SIZE bytes of 0x61 on @path; wrong where the tables say."""
+class MuteServer:
+    """Listens on @path, and never says a word."""
 
-    def __init__(self, path, options=None, commands=None, flags=FLAGS):
+    def __init__(self, path):
+        self.path = path
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(path)
+        self.sock.listen(1)
+        self.peers = []
+
+    def await_client(self, timeout):
+        self.sock.settimeout(timeout)
+        self.peers.append(self.sock.accept()[0])
+
+
+class HostileServer:
+    """Serves @size bytes of 0x61 on @path; wrong where the tables say."""
+
+    def __init__(self, path, options=None, commands=None, flags=FLAGS,
+                 size=SIZE):
         self.flags = flags
+        self.size = size
         self.options = options or {}
         self.commands = commands or {}
         self.path = path
@@ -220,7 +238,8 @@ class HostileServer:
             elif option == SETMETA:
                 conn.sendall(meta() + reply(option, ACK))
             elif option == GO:
-                conn.sendall(info(flags=self.flags) + reply(option, ACK))
+                conn.sendall(info(self.size, self.flags)
+                             + reply(option, ACK))
                 return
             else:
                 conn.sendall(reply(option, UNSUP))
@@ -246,47 +265,136 @@ class HostileServer:
 
 class LossyServer(HostileServer):
     """
-    Serves SIZE bytes that can be written, at first @content.  Its flush number
+    Serves @size bytes that can be written, at first @content.  Its flush number
     @fails fails, and loses what was written since the flush before it, as a
-    kernel may do.  Where flush number @dies should begin it loses that, too,
-    and closes its connections; but new ones can be made at once, as if it had
-    been restarted.
+    kernel may do.  Where flush number @dies, or write number @dies_writing,
+    should begin it loses that, too, and closes its connections; but new ones
+    can be made at once, as if it had been restarted.  A change with FUA
+    includes a flush.  While it is @full, changes fail and lose nothing.
+    @error: the error of both.
     """
 
-    def __init__(self, path, fails=0, dies=0, content=b'', flags=FLAGS):
-        self.stable = content + bytes(SIZE - len(content))
+    def __init__(self, path, fails=0, dies=0, dies_writing=0, content=b'',
+                 flags=FLAGS, error=5, full=False, size=SIZE):
+        self.stable = content + bytes(size - len(content))
         self.disk = bytearray(self.stable)
         self.flushes, self.fails, self.dies = 0, fails, dies
+        self.writes, self.dies_writing = 0, dies_writing
+        self.error, self.full = error, full
         self.restarts = 0
-        super().__init__(path, flags=flags)
+        self.losses = 0                 # of data
+        super().__init__(path, flags=flags, size=size)
 
     def _flush(self):
         self.flushes += 1
         if self.flushes in (self.fails, self.dies):
-            self.disk = bytearray(self.stable)
-            if self.flushes == self.dies:
-                self.restarts += 1
-                raise Gone()
-            return 5
+            self._lose(self.flushes == self.dies)
+            return self.error
         self.stable = bytes(self.disk)
         return 0
 
+    def _lose(self, restart):
+        self.losses += self.disk != self.stable
+        self.disk = bytearray(self.stable)
+        if restart:
+            self.restarts += 1
+            raise Gone()
+
+    def _count_write(self):
+        self.writes += 1
+        if self.writes == self.dies_writing:
+            self._lose(True)
+
+    def _change(self, command, fua, part, payload):
+        if self.full and command in (WRITE, ZEROES):
+            return self.error
+        if command == WRITE:
+            self._count_write()
+        if command in (WRITE, ZEROES):
+            self.disk[part] = payload or bytes(part.stop - part.start)
+        return self._flush() if command == FLUSH or fua else 0
+
+    def _reply(self, conn, command, answer):
+        conn.sendall(answer)
+
     def _transmission(self, conn):
         while True:
-            _, _, command, cookie, offset, length = struct.unpack(
+            _, flags, command, cookie, offset, length = struct.unpack(
                 '>IHHQQI', self._recv(conn, 28))
             part = slice(offset, offset + length)
+            payload = self._recv(conn, length) if command == WRITE else b''
             if command == DISC:
                 return
             if command == READ:
-                conn.sendall(data(cookie, offset, bytes(self.disk[part])))
+                self._reply(conn, command, data(cookie, offset,
+                                                bytes(self.disk[part])))
                 continue
             if command == STATUS:
-                conn.sendall(status(cookie, (length, 0)))
+                self._reply(conn, command, status(cookie, (length, 0)))
                 continue
-            if command == WRITE:
-                self.disk[part] = self._recv(conn, length)
-            elif command == ZEROES:
-                self.disk[part] = bytes(length)
-            conn.sendall(simple(cookie, self._flush() if command == FLUSH
-                                else 0))
+            self._reply(conn, command, simple(
+                cookie, self._change(command, flags & FUA, part, payload)))
+
+
+class SilentServer(LossyServer):
+    """
+    Serves SIZE bytes that can be written, and answers no command in @deaf any
+    more, until hear() sends the answers.  What it was asked since it became
+    deaf is in @asked.  Its connection number @mute is not greeted.
+    """
+
+    def __init__(self, path, mute=0, **options):
+        self.mute = mute
+        self.deaf = set()
+        self.asked = []
+        self.held = []
+        self.lock = threading.Condition(threading.RLock())
+        super().__init__(path, **options)
+
+    def _handshake(self, conn):
+        if len(self.conns) == self.mute:
+            self._recv(conn, 1 << 20)
+        super()._handshake(conn)
+
+    def drop_connections(self):
+        for conn in self.conns:
+            conn.shutdown(socket.SHUT_RDWR)
+
+    def fall_silent(self, *commands):
+        """To these commands, or to all."""
+        with self.lock:
+            self.deaf = set(commands or range(8))
+
+    def await_asked(self, timeout, times=1):
+        """Until it was asked something that it did not answer."""
+        with self.lock:
+            if not self.lock.wait_for(lambda: len(self.asked) >= times,
+                                      timeout):
+                raise AssertionError('the server was not asked')
+
+    def await_content(self, timeout):
+        """Until something was written."""
+        with self.lock:
+            if not self.lock.wait_for(lambda: any(self.disk), timeout):
+                raise AssertionError('nothing was written')
+
+    def answer_first(self):
+        with self.lock:
+            conn, answer = self.held.pop(0)
+            conn.sendall(answer)
+
+    def hear(self):
+        with self.lock:
+            self.deaf = set()
+            while self.held:
+                self.answer_first()
+
+    def _reply(self, conn, command, answer):
+        with self.lock:
+            if command in self.deaf:
+                self.asked.append(command)
+                self.held.append((conn, answer))
+                self.lock.notify_all()
+            else:
+                conn.sendall(answer)
+                self.lock.notify_all()

@@ -283,7 +283,9 @@ def same_as(path, content, fmt=None, prog=None):
     fmt = fmt or imgfmt
     raw = scratch(os.path.basename(path) + '.compare')
     try:
-        qemu_img('convert', '-f', fmt, '-O', 'raw', path, raw, prog=prog)
+        # It may be in use by a daemon that writes.
+        qemu_img('convert', '-U', '-f', fmt, '-O', 'raw', path, raw,
+                 prog=prog)
         with open(raw, 'rb') as file:
             return file.read() == content
     finally:

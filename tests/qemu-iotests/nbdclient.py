@@ -182,9 +182,10 @@ class NbdClient:
         self._request('write', CMD_WRITE, offset, len(data),
                       CMD_FLAG_FUA if fua else 0, data)
 
-    def write_zeroes(self, offset, length, no_hole=False):
+    def write_zeroes(self, offset, length, no_hole=False, fua=False):
         self._request('write-zeroes', CMD_WRITE_ZEROES, offset, length,
-                      CMD_FLAG_NO_HOLE if no_hole else 0)
+                      (CMD_FLAG_NO_HOLE if no_hole else 0) |
+                      (CMD_FLAG_FUA if fua else 0))
 
     def trim(self, offset, length):
         self._request('trim', CMD_TRIM, offset, length)

@@ -14,6 +14,14 @@ import unittest
 from environment import (QEMU_IMG_PROG, QEMU_NBD_PROG, QEMU_PROG, SLOW,
                          aiomode, cachemode, imgfmt, imgproto, skip)
 
+def stride(n):
+    """
+    Tests that go through many steps or cases stop at each nth only, which finds
+    most; with EVERY_STEP=1, at each.
+    """
+    return 1 if os.environ.get('EVERY_STEP') else n if SLOW == 1 else 4 * n + 1
+
+
 # Formats that cannot be made with a size alone, or cannot be written.
 READ_ONLY_FORMATS = ('bochs', 'cloop', 'dmg', 'luks', 'vvfat')
 

@@ -12,9 +12,11 @@ from runner import tsan
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PROGRAMS = {'QSD_PROG': 'qemu-storage-daemon', 'QEMU_IMG_PROG': 'qemu-img',
             'QEMU_IO_PROG': 'qemu-io', 'QEMU_NBD_PROG': 'qemu-nbd',
-            'QEMU_PROG': 'qemu-system-qtest'}
+            'QEMU_PROG': 'qemu-system-qtest', 'TIDEMARK_PROG': 'tidemark'}
 # Tests that need them ask themselves.
-OPTIONAL = ('QEMU_NBD_PROG', 'QEMU_PROG')
+OPTIONAL = ('QEMU_NBD_PROG', 'QEMU_PROG', 'TIDEMARK_PROG')
+# No peer has them: ours is tested with the peer's daemons.
+OURS = ('TIDEMARK_PROG',)
 PEERS = {'qemu-system-qtest': 'qemu-system-x86_64'}
 PEER_DIR = '/usr/bin'
 
@@ -29,11 +31,12 @@ def sanitizer_of(program):
 
 def _programs(args, env):
     for variable, name in PROGRAMS.items():
-        if args.peer:
+        peer = args.peer and variable not in OURS
+        if peer:
             name = PEERS.get(name, name)
-        if args.peer or not env.get(variable):
-            env[variable] = os.path.join(
-                PEER_DIR if args.peer else args.build, name)
+        if peer or not env.get(variable):
+            env[variable] = os.path.join(PEER_DIR if peer else args.build,
+                                         name)
         if variable not in OPTIONAL and not os.access(env[variable], os.X_OK):
             sys.exit(f'check: {env[variable]} is not there; '
                      'build it, or give --build or --peer')
@@ -104,8 +107,12 @@ def _debugger(env):
 def of_one_test(env, args, scratch, sockets):
     """What is a test's own: folders, and where reports are written."""
     env = dict(env, TEST_DIR=scratch, SOCK_DIR=sockets, TMPDIR=scratch)
+    # Buffers of whole images are kept by the interpreter: a page that the kernel
+    # gives anew each time costs more than all that is done with it.
+    env['MALLOC_MMAP_THRESHOLD_'] = env['MALLOC_TRIM_THRESHOLD_'] = str(1 << 30)
     reports = os.path.join(scratch, 'sanitizer')
     env['ASAN_OPTIONS'] = f'log_path={reports}:detect_leaks=1:exitcode=99:' \
+        'allocator_may_return_null=1:' \
         'detect_stack_use_after_return=0'
     env['UBSAN_OPTIONS'] = f'log_path={reports}:print_stacktrace=1'
     env = tsan.environment(env, reports)

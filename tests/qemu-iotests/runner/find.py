@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Finding the tests: every script in a folder here, and those of ../interop.
+# Finding the tests: every script in a folder here, and those of ../interop and
+# ../tools.
 
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 INTEROP = os.path.realpath(os.path.join(HERE, '../interop'))
+TOOLS = os.path.realpath(os.path.join(HERE, '../tools'))
 
 
 class Test:
@@ -28,7 +30,9 @@ class Test:
         return found.group(1).split() if found else []
 
     def command(self):
-        return [sys.executable, self.path] if self.is_python else [self.path]
+        # Without site-packages: looking for them takes longer than many tests.
+        return [sys.executable, '-S', self.path] if self.is_python \
+            else [self.path]
 
     def expected(self, imgfmt, imgproto):
         """The file with the expected output, be it there or not."""
@@ -56,6 +60,7 @@ def find_tests(folder=None):
                   if os.path.isdir(os.path.join(HERE, name))
                   and name[0] not in '._']
         places.append(('interop/', INTEROP))
+        places.append(('tidemark/', TOOLS))
     return [Test(prefix + name, os.path.join(where, name))
             for prefix, where in places if os.path.isdir(where)
             for name in sorted(os.listdir(where))
