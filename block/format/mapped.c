@@ -130,18 +130,19 @@ static int coroutine_fn make_fresh(const NewBlock *n)
 {
     int64_t end = n->host + n->run.whole;
     int64_t length = bdrv_getlength(n->file->bs), inside;
-    int ret = 0;
 
     if (length < 0) {
         return length;
     }
     inside = CLAMP(length - n->host, 0, n->run.whole);
-    if (inside) {
-        ret = bdrv_co_pwrite_zeroes(n->file, n->host, inside,
-                                    BDRV_REQ_MAY_UNMAP);
+    /* Not every file reads as zeroes where it has grown: an encrypted one. */
+    if (inside < n->run.whole &&
+        bdrv_co_truncate(n->file, end, false, PREALLOC_MODE_OFF,
+                         BDRV_REQ_ZERO_WRITE, NULL) < 0) {
+        inside = n->run.whole;
     }
-    return ret < 0 || inside == n->run.whole ? ret
-        : bdrv_co_truncate(n->file, end, false, PREALLOC_MODE_OFF, 0, NULL);
+    return !inside ? 0 : bdrv_co_pwrite_zeroes(n->file, n->host, inside,
+                                               BDRV_REQ_MAY_UNMAP);
 }
 
 /* Writes the data and, around it, zeroes. */
