@@ -18,6 +18,7 @@
 #include "qtest.h"
 #include "runstate.h"
 #include "storage-daemon/program.h"
+#include "tools/io/command.h"
 
 /* The program that sent the signal; caller frees.  NULL: not known. */
 static char *program_of(pid_t pid)
@@ -74,6 +75,7 @@ static void ready(void *opaque)
 static void close_devices(void)
 {
     migration_cleanup();
+    qemuio_finish(); /* those hold their disks until they have told */
     device_cleanup();
     drive_cleanup();
     qtest_cleanup();

@@ -178,15 +178,19 @@ void qemuio_drain(void)
     AIO_WAIT_WHILE(in_flight > 0);
 }
 
+void qemuio_finish(void)
+{
+    bdrv_drain_all_begin();
+    bdrv_drain_all_end();
+    qemuio_drain();
+}
+
 int io_aio_flush(BlockBackend *blk, int argc, char **argv)
 {
     BlockAcctCookie acct;
 
     block_acct_start(&acct, BLOCK_ACCT_FLUSH, 0);
-    /* The drain lets requests pass without limits. */
-    bdrv_drain_all_begin();
-    bdrv_drain_all_end();
-    qemuio_drain();
+    qemuio_finish();
     block_acct_done(blk_get_stats(blk), &acct, 0);
     return 0;
 }
