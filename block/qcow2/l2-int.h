@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2: the mapping of guest offsets to the file (l2.c, subcluster.c).
+ * qcow2: the mapping of guest offsets to the file (l2.c).
  *
  * An L2 entry is a descriptor, 64 bits, and in images with extended L2 entries
  * a bitmap of the cluster's subclusters behind it.  Entries in tables are
