@@ -114,7 +114,11 @@ bool bdrv_dirty_bitmap_store_again(BdrvDirtyBitmap *bitmap, Error **errp)
 {
     bitmap->replaces_stored = bitmap->yields_to_stored = false;
     bdrv_dirty_bitmap_set_persistent(bitmap, true);
-    return bdrv_bitmap_store_begin(bitmap->bs, bitmap, errp);
+    if (!bdrv_bitmap_store_begin(bitmap->bs, bitmap, errp)) {
+        bdrv_node(bitmap->bs)->bitmaps.store->owed = true;
+        return false;
+    }
+    return true;
 }
 
 void bdrv_dirty_bitmap_set_replaces_stored(BdrvDirtyBitmap *bitmap,
