@@ -59,7 +59,7 @@ static void attach_again(BdrvBitmapStore *store, BlockDriverState *bs)
     BitmapSafety safety = store->safety;
 
     bdrv_bitmap_store_attach(bs, store);
-    store->safety = safety;
+    bdrv_bitmap_store_set_safety(store, safety);
 }
 
 bool bdrv_bitmap_store_move(BlockDriverState *from, BlockDriverState *to,

@@ -271,6 +271,7 @@ void bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent)
 void bdrv_dirty_bitmap_set_safety(BdrvDirtyBitmap *bitmap, BitmapSafety safety)
 {
     bitmap->safety = safety;
+    bitmap->safety_of_store = false;
 }
 
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip)

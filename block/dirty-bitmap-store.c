@@ -27,6 +27,18 @@ void bdrv_bitmap_set_default_safety(BitmapSafety safety)
     program_safety = safety;
 }
 
+void bdrv_bitmap_store_set_safety(BdrvBitmapStore *store, BitmapSafety safety)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    store->safety = safety;
+    while ((bitmap = bdrv_dirty_bitmap_next(store->bs, bitmap))) {
+        if (bitmap->safety_of_store) {
+            bitmap->safety = safety;
+        }
+    }
+}
+
 /* --- the store of a node --- */
 
 BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
@@ -39,8 +51,8 @@ BdrvBitmapStore *bdrv_bitmap_store_attach(BlockDriverState *bs,
     store->bs = bs;
     store->begun = old && old->begun;
     store->owed = old && old->owed;
-    store->safety = bdrv_bitmap_default_safety();
     bdrv_node(bs)->bitmaps.store = store;
+    bdrv_bitmap_store_set_safety(store, bdrv_bitmap_default_safety());
     return old;
 }
 

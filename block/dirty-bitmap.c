@@ -69,6 +69,7 @@ BdrvDirtyBitmap *bdrv_dirty_bitmap_new(BlockDriverState *bs,
     bitmap->state = BDRV_BITMAP_ACTIVE;
     bdrv_node(bs)->bitmaps.recording++;
     /* An inactive node may get its store when it is activated. */
+    bitmap->safety_of_store = !bdrv_node(bs)->bitmaps.store;
     bitmap->safety = bdrv_node(bs)->bitmaps.store
         ? bdrv_node(bs)->bitmaps.store->safety : bdrv_bitmap_default_safety();
     LIST_INSERT_HEAD(&bdrv_node(bs)->bitmaps.list, bitmap, list);

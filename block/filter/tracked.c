@@ -544,18 +544,13 @@ static bool check_empty(BlockDriverState *image, Error **errp)
 static bool take_store(BlockDriverState *bs, Error **errp)
 {
     TrackedState *s = bs->opaque;
-    BdrvDirtyBitmap *bitmap = NULL;
 
     if (!bdrv_bitmap_store_move(s->image, bs, errp)) {
         return false;
     }
     s->store.ops = &store_ops;
     s->inner = bdrv_bitmap_store_attach(bs, &s->store);
-    s->store.safety = s->inner->safety;
-    /* Those that came with a machine while the node was inactive. */
-    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        bdrv_dirty_bitmap_set_safety(bitmap, s->store.safety);
-    }
+    bdrv_bitmap_store_set_safety(&s->store, s->inner->safety);
     return true;
 }
 

@@ -613,7 +613,8 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
     look_at_data_size(bs, flags);
     qcow2_attach_bitmap_store(bs);
     if (options->u.qcow2.has_bitmap_safety) {
-        s->bitmap_store.safety = options->u.qcow2.bitmap_safety;
+        bdrv_bitmap_store_set_safety(&s->bitmap_store,
+                                     options->u.qcow2.bitmap_safety);
     }
     if (flags & (BDRV_O_CHECK | BDRV_O_NO_IO)) {
         return true;

@@ -146,6 +146,10 @@ void bdrv_bitmap_set_default_safety(BitmapSafety safety);
 void bdrv_dirty_bitmap_set_safety(BdrvDirtyBitmap *bitmap,
                                   BitmapSafety safety);
 
+/* What bitmaps of @store's node shall survive for which nothing else is said,
+ * also those that were made before the node had a store. */
+void bdrv_bitmap_store_set_safety(BdrvBitmapStore *store, BitmapSafety safety);
+
 /* --- attaching --- */
 
 /*
@@ -260,7 +264,7 @@ void bdrv_bitmap_activated(BlockDriverState *bs);
  */
 bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, Error **errp);
 /* It is persistent again, in the place of what was left.  False with an error
- * to report: it is not stored, or not kept safe, until that is tried again. */
+ * to report: it is not stored, or not kept safe; the next write tries again. */
 bool bdrv_dirty_bitmap_store_again(BdrvDirtyBitmap *bitmap, Error **errp);
 /*
  * @bitmap came from another process, and what the image has under its name, in
