@@ -65,12 +65,6 @@ void bdrv_dirty_bitmap_show_successor(BdrvDirtyBitmap *bitmap);
  * of the node.
  */
 void bdrv_dirty_bitmap_hide_successor(BdrvDirtyBitmap *bitmap, bool replaces);
-/*
- * Resizes @bits, with *@cut_end: bits of a range that was cut off and is added
- * again are set.
- */
-void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
-                                   int64_t bytes);
 /* Marks the writes that are in flight, if it records (in block/request.c). */
 void bdrv_dirty_bitmap_mark_in_flight(BdrvDirtyBitmap *bitmap);
 /* Where bitmaps are marked; both called by block/request.c only. */

@@ -271,12 +271,37 @@ bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
     return true;
 }
 
+/*
+ * After a shrink and a growth the disk reads as zeroes where an earlier backup
+ * still holds data, so a chain would show that data again: the range that was
+ * cut off becomes dirty.  The rest of the new space was and is zero, unless the
+ * disk shows something else there.
+ */
+static void resize_bits(const BdrvDirtyBitmap *bitmap, HBitmap *bits,
+                        int64_t *cut_end, int64_t bytes)
+{
+    int64_t old = hbitmap_size(bits);
+
+    if (bytes > old && !bdrv_grows_by_zeroes(bitmap->bs)) {
+        *cut_end = MAX(*cut_end, bytes);
+    }
+    hbitmap_truncate(bits, bytes);
+    if (bytes < old) {
+        *cut_end = MAX(*cut_end, old);
+    } else if (*cut_end > old) {
+        hbitmap_set(bits, old, MIN(bytes, *cut_end) - old);
+    }
+    if (*cut_end <= bytes) {
+        *cut_end = 0;
+    }
+}
+
 /* The size of the disk may have changed since. */
 void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
                                BdrvBitmapBackup *backup)
 {
-    bdrv_dirty_bitmap_resize_bits(backup->bits, &backup->cut_end,
-                                  bdrv_dirty_bitmap_size(bitmap));
+    resize_bits(bitmap, backup->bits, &backup->cut_end,
+                bdrv_dirty_bitmap_size(bitmap));
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&backup->bits);
     bitmap->cut_end = backup->cut_end;
@@ -367,27 +392,6 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
     }
 }
 
-/*
- * After a shrink and a growth the disk reads as zeroes where an earlier backup
- * still holds data, so a chain would show that data again: the range that was
- * cut off becomes dirty.  The rest of the new space was and is zero.
- */
-void bdrv_dirty_bitmap_resize_bits(HBitmap *bits, int64_t *cut_end,
-                                   int64_t bytes)
-{
-    int64_t old = hbitmap_size(bits);
-
-    hbitmap_truncate(bits, bytes);
-    if (bytes < old) {
-        *cut_end = MAX(*cut_end, old);
-    } else if (*cut_end > old) {
-        hbitmap_set(bits, old, MIN(bytes, *cut_end) - old);
-    }
-    if (*cut_end <= bytes) {
-        *cut_end = 0;
-    }
-}
-
 void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
 {
     BdrvDirtyBitmap *bitmap;
@@ -398,11 +402,11 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
             continue;
         }
         bitmap->changes += bdrv_dirty_bitmap_size(bitmap) != bytes;
-        bdrv_dirty_bitmap_resize_bits(bitmap->bits, &bitmap->cut_end, bytes);
+        resize_bits(bitmap, bitmap->bits, &bitmap->cut_end, bytes);
         bdrv_dirty_bitmap_set_left(bitmap, NULL, NULL);
         if (bitmap->successor) {
-            bdrv_dirty_bitmap_resize_bits(bitmap->successor,
-                                          &bitmap->successor_cut_end, bytes);
+            resize_bits(bitmap, bitmap->successor, &bitmap->successor_cut_end,
+                        bytes);
         }
     }
 }

@@ -343,7 +343,12 @@ bool bdrv_has_zero_init(BlockDriverState *bs)
 
 bool bdrv_grows_by_zeroes(BlockDriverState *bs)
 {
-    return bdrv_has_zero_init(bdrv_skip_filters(bs));
+    bs = bdrv_skip_filters(bs);
+    if (!bs->drv) {
+        return true;
+    }
+    return bs->drv->grows_by_zeroes ? bs->drv->grows_by_zeroes(bs)
+                                    : bdrv_has_zero_init(bs);
 }
 
 int64_t bdrv_getlength(BlockDriverState *bs)

@@ -183,6 +183,18 @@ static int64_t quorum_getlength(BlockDriverState *bs)
     return bytes;
 }
 
+static bool quorum_grows_by_zeroes(BlockDriverState *bs)
+{
+    BdrvChild *child = NULL;
+
+    while ((child = bdrv_next_child(bs, child))) {
+        if (!bdrv_grows_by_zeroes(child->bs)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Discards are writes of zeroes for the children (quorum-io.c). */
 static void quorum_refresh_limits(BlockDriverState *bs, Error **errp)
 {
@@ -285,6 +297,7 @@ const BlockDriver bdrv_quorum = {
     .recurse_can_replace = quorum_recurse_can_replace,
     .refresh_limits = quorum_refresh_limits,
     .getlength = quorum_getlength,
+    .grows_by_zeroes = quorum_grows_by_zeroes,
     .serialises = quorum_serialises,
     .co_preadv = quorum_co_preadv,
     .co_pwritev = quorum_co_pwritev,

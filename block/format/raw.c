@@ -334,6 +334,11 @@ static bool raw_has_zero_init(BlockDriverState *bs)
     return bdrv_has_zero_init(bs->file->bs);
 }
 
+static bool raw_grows_by_zeroes(BlockDriverState *bs)
+{
+    return bdrv_grows_by_zeroes(bs->file->bs);
+}
+
 static BlockMeasureInfo *raw_measure(const BlockdevCreateOptions *options,
                                      BlockDriverState *in_bs, Error **errp)
 {
@@ -385,5 +390,6 @@ const BlockDriver bdrv_raw = {
     .getlength = raw_getlength,
     .get_info = raw_get_info,
     .has_zero_init = raw_has_zero_init,
+    .grows_by_zeroes = raw_grows_by_zeroes,
     .measure = raw_measure,
 };

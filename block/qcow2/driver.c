@@ -102,6 +102,7 @@ const BlockDriver bdrv_qcow2 = {
     .co_amend = qcow2_co_amend,
     .change_backing_file = qcow2_change_backing_file,
     .has_zero_init = qcow2_has_zero_init,
+    .grows_by_zeroes = qcow2_grows_by_zeroes,
     .holds_bitmaps = true,
     .snapshot = &qcow2_snapshot_ops,
 };

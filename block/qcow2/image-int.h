@@ -46,6 +46,7 @@ BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
                                 BlockDriverState *in_bs, Error **errp);
 int64_t qcow2_get_allocated_file_size(BlockDriverState *bs);
 bool qcow2_has_zero_init(BlockDriverState *bs);
+bool qcow2_grows_by_zeroes(BlockDriverState *bs);
 int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
                               const char *backing_fmt);
 int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,

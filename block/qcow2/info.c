@@ -141,6 +141,12 @@ bool qcow2_has_zero_init(BlockDriverState *bs)
     return true;
 }
 
+/* A raw data file that was enlarged shows what it has. */
+bool qcow2_grows_by_zeroes(BlockDriverState *bs)
+{
+    return !qcow2_is_raw(bs->opaque);
+}
+
 typedef struct HeaderCall {
     BlockDriverState *bs;
     int ret;

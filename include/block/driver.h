@@ -371,6 +371,8 @@ struct BlockDriver {
     int (*change_backing_file)(BlockDriverState *bs, const char *backing_file,
                                const char *backing_fmt);
     bool (*has_zero_init)(BlockDriverState *bs);
+    /* See bdrv_grows_by_zeroes(); NULL: as has_zero_init. */
+    bool (*grows_by_zeroes)(BlockDriverState *bs);
 
     /* Images hold persistent dirty bitmaps: open attaches a store for them
      * (block/bitmap-store.h). */

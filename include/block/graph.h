@@ -62,7 +62,8 @@ bool bdrv_has_zero_init(BlockDriverState *bs);
 
 /*
  * Does space that @bs gains at its end read as zeroes?  That of an encrypted
- * volume does not: it shows what zeroes are when they are decrypted.
+ * volume does not: it shows what zeroes are when they are decrypted; nor does
+ * that of a device, which was there before.
  */
 bool bdrv_grows_by_zeroes(BlockDriverState *bs);
 /* Made by blockdev-add, which holds a reference until blockdev-del? */

@@ -57,8 +57,14 @@ static int coroutine_fn size_co_pwritev(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
+static bool size_has_zero_init(BlockDriverState *bs)
+{
+    return true;
+}
+
 static const BlockDriver size_driver = {
     .format_name = "null-co",
+    .has_zero_init = size_has_zero_init,
     .open = size_open,
     .getlength = size_getlength,
     .co_truncate = size_co_truncate,

@@ -308,8 +308,14 @@ static int test_overlay_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     return 0;
 }
 
+static bool test_has_zero_init(BlockDriverState *bs)
+{
+    return true;
+}
+
 static const BlockDriver test_disk_driver = {
     .format_name = "null-co",
+    .has_zero_init = test_has_zero_init,
     .protocol_name = "null-co",
     .instance_size = sizeof(TestDisk *),
     .supported_zero_flags = BDRV_REQ_MAY_UNMAP,
