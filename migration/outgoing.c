@@ -17,6 +17,7 @@
 
 #include "bitmap-save.h"
 #include "block/activate.h"
+#include "block/bitmap-store.h"
 #include "block/graph.h"
 #include "channel.h"
 #include "migration-int.h"
@@ -40,6 +41,7 @@
 typedef enum EndOfStream {
     END_NOT_SENT,
     END_SENT, /* the destination may have it, and run */
+    END_REFUSED, /* the destination had it, and does not run */
 } EndOfStream;
 
 typedef struct Outgoing {
@@ -265,7 +267,7 @@ static bool coroutine_fn await_answer(Error **errp)
     }
     if (out.answer) {
         if (out.state.status != MIGRATION_STATUS_POSTCOPY_ACTIVE) {
-            out.end = END_NOT_SENT; /* it does not run */
+            out.end = END_REFUSED;
         }
         error_setg(errp, "The destination has failed");
         return false;
@@ -346,6 +348,9 @@ static void restore_machine(void *opaque)
     if (out.end == END_SENT) {
         mig_machine->stop(RUN_STATE_POSTMIGRATE);
         return;
+    }
+    if (out.end == END_NOT_SENT) {
+        bdrv_bitmap_not_given_away();
     }
     if (out.inactivated && !bdrv_activate_all(&err)) {
         error_prepend(&err, "The machine stays stopped: ");

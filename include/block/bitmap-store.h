@@ -248,6 +248,12 @@ void bdrv_bitmap_note_storage(const GPtrArray *nodes);
  * its store is detached. */
 void bdrv_bitmap_hand_over(BlockDriverState *bs);
 /*
+ * No other process was told that it may have the images of the nodes that have
+ * become inactive last: what has no time of its last change, as a block device
+ * and a server, counts as unchanged when they become active.
+ */
+void bdrv_bitmap_not_given_away(void);
+/*
  * @bs becomes active, with its locks, and nothing was written yet.  Bitmaps
  * that stayed in memory, and recorded, become dirty as a whole unless no other
  * process has changed the files.
