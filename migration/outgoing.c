@@ -35,6 +35,8 @@
 /* Ids of sections; those of the machine's own state follow. */
 #define BITMAP_SECTION_ID 3
 #define MACHINE_SECTION_ID 4
+/* How often what has changed is sent while the machine runs. */
+#define ROUNDS_MAX 16
 /* About what one section has, and is sent at once. */
 #define PART_BYTES (256 * KiB)
 
@@ -421,12 +423,15 @@ static bool coroutine_fn send_running(Error **errp)
     if (mig_bitmap_save_empty(out.bitmaps)) {
         return !is_cancelled(errp);
     }
-    /* All, then what has changed meanwhile, until that is little. */
+    /* All, then what has changed meanwhile, until that is little; or as little
+     * as it gets beside a guest that writes faster: it is never more than the
+     * bitmaps themselves. */
     for (int rounds = 0; !out.postcopy;) {
         if (!send_bitmap_part(mig_parameters()->max_bandwidth, &round, errp)) {
             return false;
         }
-        if (round && rounds++ > 0 && is_little()) {
+        if (round && rounds++ > 0 &&
+            (rounds > ROUNDS_MAX || is_little())) {
             break;
         }
         if (round) {
