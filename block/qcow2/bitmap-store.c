@@ -48,6 +48,17 @@ static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
     }
 }
 
+/* Is nothing of [@pos, +@bytes) to be stored as dirty? */
+static bool is_clean(const BdrvDirtyBitmap *bitmap,
+                     const BdrvBitmapRegions *regions, int64_t pos,
+                     int64_t bytes)
+{
+    return !bdrv_dirty_bitmap_has_successor(bitmap) &&
+           hbitmap_next_dirty(bdrv_dirty_bitmap_to_keep_bits(bitmap), pos,
+                              bytes) < 0 &&
+           !(regions && bdrv_bitmap_regions_any_wanted(regions, pos, bytes));
+}
+
 /* One cluster of bits. */
 static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
                                             const BdrvDirtyBitmap *bitmap,
@@ -70,8 +81,7 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
         *entry = 1;
         return 0;
     }
-    if (!regions && !bdrv_dirty_bitmap_has_successor(bitmap) &&
-        hbitmap_next_dirty(hb, pos, bytes) < 0) {
+    if (is_clean(bitmap, regions, pos, bytes)) {
         return 0;
     }
     buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
