@@ -24,6 +24,7 @@
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "qemu/ratelimit.h"
+#include "qemu/yank.h"
 #include "section.h"
 #include "settings.h"
 #include "wire.h"
@@ -51,6 +52,7 @@ typedef struct Outgoing {
     MigUri *uri;
     int fd;              /* for MIG_URI_FD, until it is used; else -1 */
     ThreadPoolWait connecting;
+    YankEntry *yank;
     MigChannel *ch;
     MigBitmapSave *bitmaps;
     RateLimit limit;
@@ -575,6 +577,7 @@ static void coroutine_fn run(void *opaque)
     if (!out.resumed_ns) {
         out.resumed_ns = aio_now_ns();
     }
+    yank_remove(g_steal_pointer(&out.yank));
     if (out.ch && (!ok || out.reader)) {
         mig_channel_break(out.ch);
     }
@@ -597,6 +600,13 @@ static void coroutine_fn run(void *opaque)
 }
 
 /* --- commands --- */
+
+/* Whatever waits for the destination fails. */
+static void cut(void *opaque)
+{
+    thread_pool_cancel(&out.connecting);
+    mig_channel_break(out.ch);
+}
 
 /* Forgets the migration before. */
 static void reset(void)
@@ -666,6 +676,7 @@ bool qmp_migrate(MigrateArg *arg, Error **errp)
         return false;
     }
     out.running = true;
+    out.yank = yank_add(YANK_MIGRATION, "", cut, NULL);
     aio_co_enter(aio_main_context(), coroutine_create(run, NULL));
     return true;
 }
@@ -678,9 +689,8 @@ bool qmp_migrate_cancel(Error **errp)
     if (mig_state_allows(&out.state, MIG_OP_CANCEL) && out.end != END_SENT) {
         out.cancelled = true;
         mig_state_set(&out.state, MIGRATION_STATUS_CANCELLING);
-        thread_pool_cancel(&out.connecting);
         co_sleep_wake(&out.pausing);
-        mig_channel_break(out.ch);
+        cut(NULL);
     }
     return true;
 }
@@ -768,9 +778,8 @@ void mig_outgoing_cleanup(void)
             out.end != END_SENT) {
             mig_state_set(&out.state, MIGRATION_STATUS_CANCELLING);
         }
-        thread_pool_cancel(&out.connecting);
         co_sleep_wake(&out.pausing);
-        mig_channel_break(out.ch);
+        cut(NULL);
         mig_wait_while_running(&out.running);
     }
     reset();

@@ -37,7 +37,7 @@ class Relay:
     def __init__(self, path, target, cut=None):
         self.sent, self.answered, self.cut = bytearray(), bytearray(), cut
         self.path, self.target = path, target
-        self.flowing = threading.Event()
+        self.accepted, self.flowing = threading.Event(), threading.Event()
         self.flowing.set()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -50,6 +50,7 @@ class Relay:
     def _run(self):
         source, _ = self.listener.accept()
         self.source = source
+        self.accepted.set()
         dest = socket.socket(socket.AF_UNIX)
         dest.connect(self.target)
         with source, dest:
@@ -62,6 +63,7 @@ class Relay:
 
     def disconnect(self):
         """Whatever the source sends from now on fails."""
+        self.accepted.wait()
         self.source.shutdown(socket.SHUT_RDWR)
 
     def _pass(self, one, source, dest, live):
