@@ -6,6 +6,7 @@
 
 #include "backup.h"
 #include "contents.h"
+#include "extents.h"
 #include "folder.h"
 #include "qemu/cutils.h"
 
@@ -28,12 +29,16 @@ static char *local_time(const char *text)
     return t ? g_date_time_format(t, "%Y-%m-%d %H:%M:%S") : g_strdup("-");
 }
 
+/* Raw files are sparse: what is valid in them counts. */
 static int64_t file_bytes(const Backup *b)
 {
     int64_t sum = 0;
 
     for (BackupDiskList *l = b->manifest->disks; l; l = l->next) {
-        sum += l->value->file_size;
+        const BackupDisk *d = l->value;
+
+        sum += d->format == BACKUP_FORMAT_RAW ? extents_total(d->extents)
+                                              : d->file_size;
     }
     return sum;
 }
