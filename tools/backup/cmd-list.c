@@ -167,10 +167,12 @@ static void show_link(const Backup *b, const BackupDisk *d)
     g_autofree char *when = local_time(b->manifest->time);
     g_autofree char *copied = size_to_str(d->copied);
     g_autofree char *size = size_to_str(d->file_size);
+    bool has_holes = d->format == BACKUP_FORMAT_RAW;
 
-    printf("  %-22s  %-12s  %-19s  %8s in %u part%s, file %s\n", b->id,
+    printf("  %-22s  %-12s  %-19s  %8s in %u part%s%s%s\n", b->id,
            BackupLevel_str(d->level), when, copied, count_extents(d),
-           count_extents(d) == 1 ? "" : "s", size);
+           count_extents(d) == 1 ? "" : "s", has_holes ? "" : ", file ",
+           has_holes ? "" : size);
 }
 
 static void show_disk(const BackupFolder *f, const Backup *b,
