@@ -119,6 +119,10 @@ static void take_over(void *opaque)
     if (l->has_clock) {
         mig_machine->set_clock_ns(l->clock_ns);
     }
+    if (l->description) {
+        mig_bitmap_load_describe(in.bitmaps, l->description->data,
+                                 l->description->len);
+    }
     mig_bitmap_load_hand_over(in.bitmaps);
 }
 

@@ -478,6 +478,7 @@ static bool coroutine_fn send_stopped(Error **errp)
 static bool coroutine_fn switch_over(Error **errp)
 {
     g_autoptr(GByteArray) data = g_byte_array_new();
+    g_autofree char *safety = NULL;
     uint64_t end;
 
     mig_run_main(stop_machine, NULL);
@@ -497,7 +498,9 @@ static bool coroutine_fn switch_over(Error **errp)
     mig_put_machine(data, MACHINE_SECTION_ID, mig_machine->clock_ns(),
                     out.before);
     end = out.ch->written + data->len;
-    mig_put_end(data, true);
+    safety = mig_bitmap_save_describe(out.bitmaps);
+    mig_put_end(data);
+    mig_put_description(data, safety);
     out.end = END_SENT;
     if (!send_bytes(data, errp)) {
         /* Without it the destination does not begin. */
@@ -540,7 +543,7 @@ static bool coroutine_fn send_rest(Error **errp)
     if (!mig_bitmap_save_empty(out.bitmaps) && !send_bitmap_end(errp)) {
         return false;
     }
-    mig_put_end(data, false);
+    mig_put_end(data);
     return send_bytes(data, errp) && await_answer(errp);
 }
 
