@@ -564,11 +564,23 @@ static bool coroutine_fn switch_over_early(Error **errp)
 
 /* --- all of it --- */
 
+static void settle(void *opaque)
+{
+    bdrv_bitmap_store_settle_all();
+}
+
 static bool coroutine_fn migrate(Error **errp)
 {
-    if (!set_up(errp) || !send_running(errp)) {
+    if (!set_up(errp)) {
         return false;
     }
+    /* What images hold is written now, but for what is written meanwhile, and
+     * not while the machine is stopped. */
+    mig_run_main(settle, NULL);
+    if (!send_running(errp)) {
+        return false;
+    }
+    mig_run_main(settle, NULL);
     return out.postcopy ? switch_over_early(errp) : switch_over(errp);
 }
 

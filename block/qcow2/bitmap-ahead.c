@@ -377,6 +377,15 @@ static void coroutine_fn close_quiet_entry(void *opaque)
     bdrv_dec_in_flight(owner);
 }
 
+void coroutine_fn qcow2_ahead_co_settle(BdrvBitmapStore *store)
+{
+    const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    if (s->ahead) {
+        bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    }
+}
+
 void qcow2_ahead_tick(void *opaque)
 {
     BlockDriverState *bs = opaque;

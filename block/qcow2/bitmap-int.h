@@ -258,6 +258,7 @@ bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store,
                                          Error **errp);
 int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
                                              int64_t offset, int64_t bytes);
+void coroutine_fn qcow2_ahead_co_settle(BdrvBitmapStore *store);
 const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store);
 /*
  * The table of @bitmap, for which @stored is the entry in the directory, if its

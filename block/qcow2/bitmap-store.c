@@ -605,6 +605,7 @@ void qcow2_attach_bitmap_store(BlockDriverState *bs)
         .co_resize = qcow2_bitmaps_co_resize,
         .co_write_intent = qcow2_ahead_co_write_intent,
         .sync = qcow2_ahead_sync,
+        .co_settle = qcow2_ahead_co_settle,
         .forget = qcow2_ahead_forget,
         .regions = qcow2_ahead_regions,
         .leave = qcow2_bitmaps_leave,

@@ -100,6 +100,11 @@ typedef struct BdrvBitmapStoreOps {
      */
     int coroutine_fn (*co_write_intent)(BdrvBitmapStore *store, int64_t offset,
                                         int64_t bytes);
+    /*
+     * Writes back what was stored ahead of writes, where there were none since
+     * the last call, so that little is left for the next save().
+     */
+    void coroutine_fn (*co_settle)(BdrvBitmapStore *store);
     /* @bitmap, which is kept, ceases to exist although its stored copy could
      * not be removed.  begin() is called before the next write. */
     void (*forget)(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
@@ -221,6 +226,9 @@ void coroutine_mixed_fn bdrv_bitmap_store_sync_report(BlockDriverState *bs);
 /* The same for all nodes, one after the other, also if it fails for one; main
  * thread. */
 bool bdrv_bitmap_store_sync_all(Error **errp);
+
+/* See @co_settle above; for all nodes, before they are given up. */
+void bdrv_bitmap_store_settle_all(void);
 
 /* --- for the core --- */
 
