@@ -269,7 +269,9 @@ static int coroutine_fn put_zeroes(Qcow2Switch *sw, uint64_t offset,
     if (len < 0) {
         return len;
     }
-    end = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
+    if (bdrv_grows_by_zeroes(sw->bs->file->bs)) {
+        end = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
+    }
     return offset < end
         ? bdrv_co_pwrite_zeroes(sw->bs->file, offset, end - offset,
                                 BDRV_REQ_MAY_UNMAP) : 0;
