@@ -414,6 +414,10 @@ typedef struct BdrvImgCreate {
  * create` does: options "cluster_size=64k,..." in @extra, backing file checked.
  */
 bool bdrv_img_create(const BdrvImgCreate *create, Error **errp);
+/* An overlay over @bs, which is released, in a file that has no name: what is
+ * written is gone with the node.  NULL on failure. */
+BlockDriverState *bdrv_add_temporary_overlay(BlockDriverState *bs,
+                                             Error **errp);
 int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 /*
  * The identity of the storage with the data of @bs.  None for formats with
