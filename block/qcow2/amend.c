@@ -65,7 +65,8 @@ static int coroutine_fn replace_zeroes(BlockDriverState *bs, int64_t offset,
         co_mutex_lock(&s->lock);
         qcow2_op_begin(bs, &op, offset, bytes);
         ret = qcow2_drop_clusters(bs, offset,
-                                  ROUND_UP(bytes, s->cluster_size));
+                                  ROUND_UP(bytes, s->cluster_size),
+                                  s->discard_request);
         qcow2_op_end(&op);
         co_mutex_unlock(&s->lock);
         return ret;

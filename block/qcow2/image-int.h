@@ -48,6 +48,9 @@ int64_t qcow2_get_allocated_file_size(BlockDriverState *bs);
 bool qcow2_has_zero_init(BlockDriverState *bs);
 int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
                               const char *backing_fmt);
+/* Makes the file end after its last used cluster; under the lock, without frees
+ * that are pending. */
+void coroutine_fn qcow2_trim_file(BlockDriverState *bs);
 int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
                                    bool exact, PreallocMode prealloc,
                                    BdrvRequestFlags flags, Error **errp);

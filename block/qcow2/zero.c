@@ -4,6 +4,7 @@
 
 #include "block/io.h"
 #include "block/qcow2/alloc-int.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/io-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -124,7 +125,8 @@ static int coroutine_mixed_fn zero_extended(BlockDriverState *bs,
 }
 
 static int coroutine_mixed_fn drop_extended(BlockDriverState *bs,
-                                            int64_t offset, int64_t end)
+                                            int64_t offset, int64_t end,
+                                            bool discard)
 {
     Qcow2State *s = bs->opaque;
     int ret = 0;
@@ -141,7 +143,7 @@ static int coroutine_mixed_fn drop_extended(BlockDriverState *bs,
             ret = qcow2_prepare_l2(bs, offset);
             if (ret == 0) {
                 ret = qcow2_set_entry(bs, offset, (Qcow2Entry){ 0 }, false,
-                                      s->discard_request);
+                                      discard);
             }
         }
         offset += MAX(n, s->cluster_size);
@@ -198,13 +200,14 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
 }
 
 int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
-                                           int64_t offset, int64_t bytes)
+                                           int64_t offset, int64_t bytes,
+                                           bool discard)
 {
     Qcow2State *s = bs->opaque;
     int ret = 0;
 
     if (s->extended_l2) {
-        return drop_extended(bs, offset, offset + bytes);
+        return drop_extended(bs, offset, offset + bytes, discard);
     }
     while (ret == 0 && bytes > 0) {
         Qcow2Map map;
@@ -220,7 +223,7 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
         for (int64_t pos = 0; map.type != QCOW2_UNALLOCATED && ret == 0 &&
              pos < map.bytes; pos += s->cluster_size) {
             ret = qcow2_set_entry(bs, offset + pos, (Qcow2Entry){ 0 }, false,
-                                  s->discard_request);
+                                  discard);
         }
         offset += map.bytes;
         bytes -= map.bytes;
@@ -446,8 +449,8 @@ static int coroutine_fn discard_locked(BlockDriverState *bs, int64_t offset,
         return qcow2_zero_clusters(bs, offset, bytes, false);
     }
     if (s->version < 3) {
-        return qcow2_has_backing(bs) ? 0
-                                     : qcow2_drop_clusters(bs, offset, bytes);
+        return qcow2_has_backing(bs)
+            ? 0 : qcow2_drop_clusters(bs, offset, bytes, s->discard_request);
     }
     return zero_clusters(bs, offset, bytes, qcow2_has_backing(bs)
                          ? ZERO_UNMAP : ZERO_ALLOCATED);
@@ -525,12 +528,21 @@ int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
         qcow2_op_begin(bs, &op, offset, n);
         ret = qcow2_limit_frees(bs);
         if (ret == 0) {
-            ret = qcow2_drop_clusters(bs, offset, n);
+            ret = qcow2_drop_clusters(bs, offset, n, s->discard_snapshot);
         }
         if (ret == 0 && s->external) {
             ret = empty_external(bs, offset, n);
         }
+        if (ret == 0) {
+            ret = qcow2_drop_l2(bs, offset);
+        }
         qcow2_op_end(&op);
+    }
+    if (ret == 0) {
+        ret = qcow2_apply_frees(bs);
+    }
+    if (ret == 0) {
+        qcow2_trim_file(bs);
     }
     return ret;
 }
