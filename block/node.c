@@ -341,6 +341,11 @@ bool bdrv_has_zero_init(BlockDriverState *bs)
     return bs->drv->has_zero_init && bs->drv->has_zero_init(bs);
 }
 
+bool bdrv_grows_by_zeroes(BlockDriverState *bs)
+{
+    return bdrv_has_zero_init(bdrv_skip_filters(bs));
+}
+
 int64_t bdrv_getlength(BlockDriverState *bs)
 {
     if (!bs->drv) {

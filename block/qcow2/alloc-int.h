@@ -35,7 +35,7 @@ typedef struct Qcow2Write {
     bool whole;            /* set by the caller: whole clusters, which may
                               become zero clusters in the end */
     bool fresh;            /* the clusters are newly allocated */
-    bool beyond;           /* ... past all offsets ever written */
+    bool beyond;           /* ... where nothing was ever written: zeroes */
 } Qcow2Write;
 
 /* Waits for what is in flight on the first cluster; under the lock. */

@@ -6,6 +6,7 @@
  * what another writes to.
  */
 #include "qemu/osdep.h"
+#include "block/graph.h"
 
 #include "block/qcow2/alloc-int.h"
 #include "block/qcow2/header-int.h"
@@ -191,7 +192,7 @@ static int coroutine_fn allocate(BlockDriverState *bs, int64_t offset,
     if (ret < 0) {
         return ret;
     }
-    w->beyond = w->host >= s->high_water;
+    w->beyond = w->host >= s->high_water && bdrv_grows_by_zeroes(bs->file->bs);
     s->high_water = MAX(s->high_water,
                         w->host + (count << s->cluster_bits));
     w->bytes = MIN(bytes, start + (int64_t)(count << s->cluster_bits) -

@@ -35,6 +35,8 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
 
     if (s->refcount_bits != 16) {
         error_setg(errp, "compat=0.10 requires refcount_bits=16");
+    } else if (s->external) {
+        error_setg(errp, "Cannot downgrade an image with a data file");
     } else if (s->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
         error_setg(errp, "Cannot downgrade an image with incompatible "
                    "features %#" PRIx64 " set", s->incompatible &

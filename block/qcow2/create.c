@@ -269,6 +269,9 @@ static int coroutine_fn give_data_space(Create *c, Error **errp)
     bool sparse = c->o->preallocation == PREALLOC_MODE_METADATA;
     int ret = left < 0 ? (int)left : 0;
 
+    if (!bdrv_grows_by_zeroes(c->file->bs)) {
+        left = end;
+    }
     if (ret == 0 && left > start) {
         /* Without this a device would show its former content there. */
         ret = bdrv_co_pwrite_zeroes(c->file, start, MIN(left, end) - start,
@@ -290,7 +293,8 @@ static int coroutine_fn write_image(Create *c, Error **errp)
 
     /* The former content is dropped if the file can shrink. */
     (void)bdrv_co_truncate(c->file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
-    c->fresh = bdrv_getlength(c->file->bs) == 0;
+    c->fresh = bdrv_getlength(c->file->bs) == 0 &&
+               bdrv_grows_by_zeroes(c->file->bs);
     if (l->data && !c->data_name) {
         ret = give_data_space(c, errp);
         if (ret < 0) {

@@ -269,7 +269,9 @@ static int coroutine_fn put_zeroes(Qcow2Switch *sw, uint64_t offset,
     if (len < 0) {
         return len;
     }
-    end = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
+    if (bdrv_grows_by_zeroes(sw->bs->file->bs)) {
+        end = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
+    }
     return offset < end
         ? bdrv_co_pwrite_zeroes(sw->bs->file, offset, end - offset,
                                 BDRV_REQ_MAY_UNMAP) : 0;
@@ -345,6 +347,10 @@ int coroutine_fn qcow2_switch_new_table(Qcow2Switch *sw,
 {
     g_autofree uint64_t *be = g_new(uint64_t, MAX(entries, 1));
 
+    if (!entries) {
+        *offset = 0; /* a disk of size 0 has none */
+        return 0;
+    }
     for (uint64_t i = 0; i < entries; i++) {
         be[i] = GUINT64_TO_BE(table[i]);
     }

@@ -59,6 +59,12 @@ int64_t bdrv_getlength(BlockDriverState *bs);
 bool bdrv_is_read_only(const BlockDriverState *bs);
 /* Does a new image of this kind read as zeroes (but for its backing file)? */
 bool bdrv_has_zero_init(BlockDriverState *bs);
+
+/*
+ * Does space that @bs gains at its end read as zeroes?  That of an encrypted
+ * volume does not: it shows what zeroes are when they are decrypted.
+ */
+bool bdrv_grows_by_zeroes(BlockDriverState *bs);
 /* Made by blockdev-add, which holds a reference until blockdev-del? */
 bool bdrv_is_monitor_owned(const BlockDriverState *bs);
 void bdrv_set_monitor_owned(BlockDriverState *bs, bool owned);
