@@ -8,7 +8,7 @@
 #   make check-peer  the iotests on the installed QEMU
 #   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
 #   make compare     all command lines and QMP on ours and the installed QEMU, and
-#                    some made at random (KINDS=500, SEED=1)
+#                    thousands made at random (KINDS=600, SEED=1, WALKS=20)
 #   make check-tsan  tests of what threads share, under ThreadSanitizer
 #   make fuzz        a minute of each fuzzer
 #   make bench       ours and the installed peer, in turn
@@ -80,6 +80,7 @@ compare: deps all
 	for name in tools qmp hmp; do \
 		python3 $$name-compare.py $(abspath $(BUILD)) || status=1; \
 	done; \
+	python3 walk-compare.py $(abspath $(BUILD)) $(WALKS) || status=1; \
 	python3 generated-compare.py $(abspath $(BUILD)) $(KINDS) $(SEED) || \
 		status=1; exit $$status
 
@@ -108,6 +109,7 @@ deb:
 
 check-deb: deb
 	@tests/packages/check-deb deb
+	@tests/packages/check-service deb
 	@tests/packages/check-reproducible deb
 
 clean:

@@ -58,6 +58,23 @@ static void put(uint64_t *set, int64_t i, bool on)
     }
 }
 
+/* Where the run of regions that are, or are not, in @set ends, which begins
+ * at @i. */
+static int64_t run_end(const uint64_t *set, int64_t i, int64_t n)
+{
+    uint64_t flip = has(set, i) ? UINT64_MAX : 0;
+    int64_t word = i / WORD_BITS;
+    uint64_t other = (set[word] ^ flip) & UINT64_MAX << (i % WORD_BITS);
+
+    while (!other) {
+        if (++word * WORD_BITS >= n) {
+            return n;
+        }
+        other = set[word] ^ flip;
+    }
+    return MIN(word * WORD_BITS + ctz64(other), n);
+}
+
 /* --- life --- */
 
 int64_t bdrv_bitmap_regions_default_max(int64_t size)
@@ -109,8 +126,10 @@ static void resize_set(RegionSet *set, int64_t old, int64_t n)
 {
     RegionSet new = set_new(n);
 
-    for (int64_t i = 0; i < MIN(old, n); i++) {
-        put(new, i, has(*set, i));
+    memcpy(new, *set, DIV_ROUND_UP(MIN(old, n), WORD_BITS) *
+                      sizeof(**set));
+    for (int64_t i = n; i % WORD_BITS; i++) {
+        put(new, i, false);
     }
     g_free(*set);
     *set = new;
@@ -120,6 +139,9 @@ void bdrv_bitmap_regions_resize(BdrvBitmapRegions *r, int64_t size)
 {
     int64_t n = DIV_ROUND_UP(size, INT64_C(1) << r->shift);
 
+    if (size == r->size) {
+        return;
+    }
     for (int64_t i = n; i < r->n; i++) {
         r->n_open -= has(r->open, i);
     }
@@ -137,18 +159,23 @@ bool bdrv_bitmap_regions_wanted(const BdrvBitmapRegions *r, int64_t offset,
                                 int64_t *next)
 {
     int64_t i = offset >> r->shift;
-    bool wanted;
 
     if (offset >= r->size) {
         *next = INT64_MAX;
         return false;
     }
-    wanted = has(r->wanted, i);
-    while (i < r->n && has(r->wanted, i) == wanted) {
-        i++;
-    }
-    *next = MIN(i << r->shift, r->size);
-    return wanted;
+    *next = MIN(run_end(r->wanted, i, r->n) << r->shift, r->size);
+    return has(r->wanted, i);
+}
+
+bool bdrv_bitmap_regions_any_wanted(const BdrvBitmapRegions *r, int64_t offset,
+                                    int64_t bytes)
+{
+    int64_t i = offset >> r->shift;
+    int64_t end = MIN(DIV_ROUND_UP(offset + bytes, INT64_C(1) << r->shift),
+                      r->n);
+
+    return i < end && (has(r->wanted, i) || run_end(r->wanted, i, end) < end);
 }
 
 /* A range may go beyond the end: it is cut there. */

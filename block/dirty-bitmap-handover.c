@@ -9,6 +9,7 @@
  * their bits only if its storage is as it was left; else all of them is dirty.
  */
 #include "qemu/osdep.h"
+#include "block/activate.h"
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
 #include "block/graph.h"
@@ -35,15 +36,20 @@ static bool any_stays(const GPtrArray *nodes)
     return false;
 }
 
+static unsigned times_left;
+
 void bdrv_bitmap_note_storage(const GPtrArray *nodes)
 {
     bool any = any_stays(nodes), files = false;
 
+    times_left++;
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
         BdrvIdentity *left = &bdrv_node(bs)->left;
 
         *left = (BdrvIdentity){ BDRV_IDENTITY_NONE };
+        bdrv_node(bs)->left_as = times_left;
+        bdrv_node(bs)->not_given_away = false;
         if (any && LIST_EMPTY(&bdrv_node(bs)->children)) {
             bdrv_get_identity(bs, true, left);
             files |= left->kind == BDRV_IDENTITY_FILE;
@@ -141,10 +147,9 @@ bool bdrv_dirty_bitmap_yields_to_stored(const BdrvDirtyBitmap *bitmap)
 
 static bool same_storage(const BdrvIdentity *a, const BdrvIdentity *b)
 {
-    return a->kind == BDRV_IDENTITY_FILE && b->kind == a->kind &&
-           a->bytes == b->bytes && a->device == b->device &&
-           a->inode == b->inode && a->mtime_s == b->mtime_s &&
-           a->mtime_ns == b->mtime_ns;
+    return b->kind == a->kind && a->bytes == b->bytes &&
+           a->device == b->device && a->inode == b->inode &&
+           a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
 }
 
 /*
@@ -158,7 +163,9 @@ static bool may_have_changed(BlockDriverState *bs)
 
     if (LIST_EMPTY(&bdrv_node(bs)->children)) {
         bdrv_get_identity(bs, false, &now);
-        return !same_storage(&bdrv_node(bs)->left, &now);
+        return bdrv_node(bs)->left.kind == BDRV_IDENTITY_FILE
+            ? !same_storage(&bdrv_node(bs)->left, &now)
+            : !bdrv_node(bs)->not_given_away;
     }
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
         if (!(c->role & BDRV_CHILD_COW) && may_have_changed(c->bs)) {
@@ -166,6 +173,16 @@ static bool may_have_changed(BlockDriverState *bs)
         }
     }
     return false;
+}
+
+void bdrv_bitmap_not_given_away(void)
+{
+    BlockDriverState *bs = NULL;
+
+    while ((bs = bdrv_next_node(bs))) {
+        bdrv_node(bs)->not_given_away = bdrv_is_inactive(bs) &&
+                                        bdrv_node(bs)->left_as == times_left;
+    }
 }
 
 static bool any_left_behind(BlockDriverState *bs)

@@ -354,6 +354,36 @@ bool bdrv_bitmap_store_sync_all(Error **errp)
     return ok;
 }
 
+static void coroutine_fn settle_entry(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
+
+    bdrv_inc_in_flight(bs);
+    store->ops->co_settle(store);
+    bdrv_dec_in_flight(bs);
+}
+
+void bdrv_bitmap_store_settle_all(void)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)bdrv_unref);
+    BlockDriverState *bs = NULL;
+
+    while ((bs = bdrv_next_node(bs))) {
+        g_ptr_array_add(nodes, bdrv_ref(bs));
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        const BdrvBitmapStore *store;
+
+        bs = nodes->pdata[i];
+        store = bdrv_node(bs)->bitmaps.store;
+        if (store && store->begun && store->ops->co_settle) {
+            aio_run_co(bs->ctx, settle_entry, bs);
+        }
+    }
+}
+
 static int64_t count_clean(const HBitmap *bits, int64_t start, int64_t end)
 {
     int64_t sum = 0, n;

@@ -49,6 +49,8 @@ typedef struct BdrvNode {
     bool active_read_only; /* bs->read_only when it is active again */
     bool reloading;     /* its driver opens it again, with the same children */
     BdrvIdentity left;  /* of a file, when it became inactive; or NONE */
+    unsigned left_as;   /* the how manieth time that nodes became so */
+    bool not_given_away; /* bdrv_bitmap_not_given_away() since then */
     unsigned abandoned, awaited; /* block/silence.h */
     LIST_ENTRY(BdrvNode) node_list;
 

@@ -422,8 +422,9 @@ static bool tree_merge(json_object *tree, json_object *from)
 }
 
 /*
- * Replaces the file name of a protocol node by the options that it stands for:
- * it may imply the driver ("nbd://..."), whose options may have no "filename".
+ * A protocol node without a driver is a file or a device: a name that is given
+ * as an option is no URL.  For drivers without that option it is replaced by
+ * those that it stands for.
  */
 static bool tree_take_filename(json_object *tree, Error **errp)
 {
@@ -435,8 +436,15 @@ static bool tree_take_filename(json_object *tree, Error **errp)
         error_setg(errp, "Must specify either driver or file");
         return false;
     }
-    from = driver ? driver_tree(bdrv_find_format(driver), filename, errp)
-                  : protocol_tree(filename, errp);
+    if (!driver) {
+        const BlockDriver *drv = bdrv_find_path_driver(filename, errp);
+
+        if (drv) {
+            tree_set_string(tree, "driver", drv->format_name);
+        }
+        return drv != NULL;
+    }
+    from = driver_tree(bdrv_find_format(driver), filename, errp);
     json_object_object_del(tree, "filename");
     return tree_merge(tree, from);
 }

@@ -11,6 +11,8 @@
  */
 #include "qemu/osdep.h"
 
+#include <json-c/json.h>
+
 #include "bitmap-load.h"
 #include "bitmap-map.h"
 #include "block/activate.h"
@@ -18,6 +20,7 @@
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "migration-int.h"
+#include "qapi/json.h"
 #include "settings.h"
 #include "wire.h"
 
@@ -231,11 +234,16 @@ bool mig_bitmap_load_complete(const MigBitmapLoad *l, Error **errp)
 
 /* --- START --- */
 
-/* Of the current names; either can have any character. */
+/* Either name can have any character. */
+static char *key_of(const char *node_alias, const char *alias)
+{
+    return g_strdup_printf("%zu %s %s", strlen(node_alias), node_alias, alias);
+}
+
+/* Of the current names. */
 static char *make_key(const MigBitmapLoad *l)
 {
-    return g_strdup_printf("%zu %s %s", strlen(l->node_alias), l->node_alias,
-                           l->alias);
+    return key_of(l->node_alias, l->alias);
 }
 
 static LoadBitmap *find(const MigBitmapLoad *l)
@@ -416,6 +424,48 @@ static void coroutine_fn load_start(MigBitmapLoad *l, MigReader *r)
     }
     aio_exclusive_end();
     co_yield_to_loop(); /* a small part of a stream can announce many */
+}
+
+/* --- the description --- */
+
+static const char *member(struct json_object *entry, const char *key)
+{
+    struct json_object *value;
+
+    return json_object_object_get_ex(entry, key, &value) &&
+           json_object_is_type(value, json_type_string)
+        ? json_object_get_string(value) : NULL;
+}
+
+static void describe_one(MigBitmapLoad *l, struct json_object *entry)
+{
+    const char *node = member(entry, "node"), *name = member(entry, "name");
+    const char *safety = member(entry, "safety");
+    int level = safety ? qapi_enum_parse(&qapi_type_BitmapSafety, safety, NULL)
+                       : -1;
+    g_autofree char *key = node && name ? key_of(node, name) : NULL;
+    const LoadBitmap *b = key ? g_hash_table_lookup(l->names, key) : NULL;
+
+    if (b && b->bitmap && !bdrv_is_inactive(b->bs) &&
+        level > (int)bdrv_dirty_bitmap_safety(b->bitmap)) {
+        bdrv_dirty_bitmap_set_safety(b->bitmap, level);
+    }
+}
+
+void mig_bitmap_load_describe(MigBitmapLoad *l, const uint8_t *text,
+                              size_t len)
+{
+    struct json_object *root = json_parse_strict((const char *)text, len, NULL);
+    struct json_object *list;
+
+    if (root && json_object_is_type(root, json_type_object) &&
+        json_object_object_get_ex(root, "bitmap-safety", &list) &&
+        json_object_is_type(list, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+            describe_one(l, json_object_array_get_idx(list, i));
+        }
+    }
+    json_object_put(root);
 }
 
 /* --- BITS and COMPLETE --- */

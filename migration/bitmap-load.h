@@ -26,6 +26,13 @@ bool coroutine_fn mig_bitmap_load_section(MigBitmapLoad *l, MigReader *r,
 /* Is everything there?  False with an error that names what is not. */
 bool mig_bitmap_load_complete(const MigBitmapLoad *l, Error **errp);
 /*
+ * What persistent bitmaps survived at the source, in a description of the
+ * stream of @len bytes: those of active images survive as much here.  Anything
+ * else in it is ignored.  Outside coroutines, before the next function.
+ */
+void mig_bitmap_load_describe(MigBitmapLoad *l, const uint8_t *text,
+                              size_t len);
+/*
  * The machine is about to start, or will not start but has everything.  The
  * images are active if they will be; outside coroutines.
  */

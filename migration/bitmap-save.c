@@ -10,6 +10,8 @@
  */
 #include "qemu/osdep.h"
 
+#include <json-c/json.h>
+
 #include "bitmap-map.h"
 #include "bitmap-save.h"
 #include "block/bitmap-store.h"
@@ -29,6 +31,8 @@ typedef struct SaveBitmap {
     BdrvDirtyBitmap *bitmap; /* busy; NULL: detached */
     char *name, *node_alias, *alias;
     bool left_stored;        /* in the image, which had it */
+    bool persistent;
+    BitmapSafety safety;
     int64_t size;            /* of the disk, when it began */
     int64_t span;            /* bytes of disk that a chunk stands for */
     size_t chunk;            /* bytes of a chunk */
@@ -168,6 +172,8 @@ static bool add_bitmap(MigBitmapSave *s, BlockDriverState *bs,
     b->name = g_strdup(bdrv_dirty_bitmap_name(bitmap));
     b->node_alias = g_strdup(node_alias);
     b->alias = g_strdup(alias);
+    b->persistent = bdrv_dirty_bitmap_persistent(bitmap);
+    b->safety = bdrv_dirty_bitmap_safety(bitmap);
     b->size = bdrv_dirty_bitmap_size(bitmap);
     b->chunk = chunk_size(bdrv_dirty_bitmap_granularity(bitmap));
     b->span = b->chunk * 8 * bdrv_dirty_bitmap_granularity(bitmap);
@@ -383,6 +389,33 @@ void mig_bitmap_save_restore(MigBitmapSave *s)
 bool mig_bitmap_save_empty(const MigBitmapSave *s)
 {
     return s->bitmaps->len == 0;
+}
+
+char *mig_bitmap_save_describe(const MigBitmapSave *s)
+{
+    struct json_object *list = json_object_new_array();
+    char *text;
+
+    for (guint i = 0; i < s->bitmaps->len; i++) {
+        const SaveBitmap *b = s->bitmaps->pdata[i];
+        struct json_object *entry = json_object_new_object();
+
+        json_object_object_add(entry, "node",
+                               json_object_new_string(b->node_alias));
+        json_object_object_add(entry, "name",
+                               json_object_new_string(b->alias));
+        json_object_object_add(entry, "safety", json_object_new_string(
+                                   BitmapSafety_str(b->safety)));
+        if (b->persistent) {
+            json_object_array_add(list, entry);
+        } else {
+            json_object_put(entry);
+        }
+    }
+    text = g_strdup(json_object_to_json_string_ext(list,
+                                                   JSON_C_TO_STRING_PLAIN));
+    json_object_put(list);
+    return text;
 }
 
 uint64_t mig_bitmap_save_pending(const MigBitmapSave *s)

@@ -28,6 +28,11 @@ bool mig_bitmap_save_detach(MigBitmapSave *s, Error **errp);
 /* The images are active here again: they hold their bitmaps as before. */
 void mig_bitmap_save_restore(MigBitmapSave *s);
 bool mig_bitmap_save_empty(const MigBitmapSave *s);
+/*
+ * What persistent bitmaps survive at this side, as a JSON array of objects with
+ * the aliases "node" and "name" and a BitmapSafety "safety"; to be freed.
+ */
+char *mig_bitmap_save_describe(const MigBitmapSave *s);
 /* Again, before the machine changes over: for bitmaps that were added. */
 bool mig_bitmap_save_check_dropped(MigBitmapSave *s, Error **errp);
 

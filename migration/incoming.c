@@ -17,6 +17,7 @@
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-types-sockets.h"
 #include "qemu/cutils.h"
+#include "qemu/yank.h"
 #include "section.h"
 #include "settings.h"
 #include "wire.h"
@@ -28,6 +29,7 @@ typedef struct Incoming {
     MigListener *listener;
     SocketAddressList *address;
     bool running;      /* the coroutine */
+    YankEntry *yank;   /* while it runs */
     MigChannel *ch;
     MigBitmapLoad *bitmaps;
     bool answers;      /* the source reads */
@@ -116,6 +118,10 @@ static void take_over(void *opaque)
     }
     if (l->has_clock) {
         mig_machine->set_clock_ns(l->clock_ns);
+    }
+    if (l->description) {
+        mig_bitmap_load_describe(in.bitmaps, l->description->data,
+                                 l->description->len);
     }
     mig_bitmap_load_hand_over(in.bitmaps);
 }
@@ -238,6 +244,7 @@ static void coroutine_fn run(void *opaque)
         mig_run_main(start_machine, &l);
     }
     mig_run_main(free_bitmaps, NULL);
+    yank_remove(g_steal_pointer(&in.yank));
     mig_channel_free(g_steal_pointer(&in.ch));
     mig_loader_clear(&l);
     if (ok) {
@@ -249,11 +256,18 @@ static void coroutine_fn run(void *opaque)
     in.running = false;
 }
 
+/* The source may be silent for ever. */
+static void cut(void *opaque)
+{
+    mig_channel_break(in.ch);
+}
+
 static void accepted(void *opaque, MigChannel *ch)
 {
     mig_listener_free(g_steal_pointer(&in.listener));
     in.ch = ch;
     in.running = true;
+    in.yank = yank_add(YANK_MIGRATION, "", cut, NULL);
     in.answers = in.started = false;
     in.bitmaps = mig_bitmap_load_new();
     aio_co_enter(aio_main_context(), coroutine_create(run, NULL));

@@ -17,12 +17,14 @@
 
 #include "bitmap-save.h"
 #include "block/activate.h"
+#include "block/bitmap-store.h"
 #include "block/graph.h"
 #include "channel.h"
 #include "migration-int.h"
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "qemu/ratelimit.h"
+#include "qemu/yank.h"
 #include "section.h"
 #include "settings.h"
 #include "wire.h"
@@ -34,12 +36,15 @@
 /* Ids of sections; those of the machine's own state follow. */
 #define BITMAP_SECTION_ID 3
 #define MACHINE_SECTION_ID 4
+/* How often what has changed is sent while the machine runs. */
+#define ROUNDS_MAX 16
 /* About what one section has, and is sent at once. */
 #define PART_BYTES (256 * KiB)
 
 typedef enum EndOfStream {
     END_NOT_SENT,
     END_SENT, /* the destination may have it, and run */
+    END_REFUSED, /* the destination had it, and does not run */
 } EndOfStream;
 
 typedef struct Outgoing {
@@ -47,6 +52,7 @@ typedef struct Outgoing {
     MigUri *uri;
     int fd;              /* for MIG_URI_FD, until it is used; else -1 */
     ThreadPoolWait connecting;
+    YankEntry *yank;
     MigChannel *ch;
     MigBitmapSave *bitmaps;
     RateLimit limit;
@@ -265,7 +271,7 @@ static bool coroutine_fn await_answer(Error **errp)
     }
     if (out.answer) {
         if (out.state.status != MIGRATION_STATUS_POSTCOPY_ACTIVE) {
-            out.end = END_NOT_SENT; /* it does not run */
+            out.end = END_REFUSED;
         }
         error_setg(errp, "The destination has failed");
         return false;
@@ -347,6 +353,9 @@ static void restore_machine(void *opaque)
         mig_machine->stop(RUN_STATE_POSTMIGRATE);
         return;
     }
+    if (out.end == END_NOT_SENT) {
+        bdrv_bitmap_not_given_away();
+    }
     if (out.inactivated && !bdrv_activate_all(&err)) {
         error_prepend(&err, "The machine stays stopped: ");
         error_report_err(err);
@@ -416,12 +425,15 @@ static bool coroutine_fn send_running(Error **errp)
     if (mig_bitmap_save_empty(out.bitmaps)) {
         return !is_cancelled(errp);
     }
-    /* All, then what has changed meanwhile, until that is little. */
+    /* All, then what has changed meanwhile, until that is little; or as little
+     * as it gets beside a guest that writes faster: it is never more than the
+     * bitmaps themselves. */
     for (int rounds = 0; !out.postcopy;) {
         if (!send_bitmap_part(mig_parameters()->max_bandwidth, &round, errp)) {
             return false;
         }
-        if (round && rounds++ > 0 && is_little()) {
+        if (round && rounds++ > 0 &&
+            (rounds > ROUNDS_MAX || is_little())) {
             break;
         }
         if (round) {
@@ -466,6 +478,7 @@ static bool coroutine_fn send_stopped(Error **errp)
 static bool coroutine_fn switch_over(Error **errp)
 {
     g_autoptr(GByteArray) data = g_byte_array_new();
+    g_autofree char *safety = NULL;
     uint64_t end;
 
     mig_run_main(stop_machine, NULL);
@@ -485,7 +498,9 @@ static bool coroutine_fn switch_over(Error **errp)
     mig_put_machine(data, MACHINE_SECTION_ID, mig_machine->clock_ns(),
                     out.before);
     end = out.ch->written + data->len;
-    mig_put_end(data, true);
+    safety = mig_bitmap_save_describe(out.bitmaps);
+    mig_put_end(data);
+    mig_put_description(data, safety);
     out.end = END_SENT;
     if (!send_bytes(data, errp)) {
         /* Without it the destination does not begin. */
@@ -528,7 +543,7 @@ static bool coroutine_fn send_rest(Error **errp)
     if (!mig_bitmap_save_empty(out.bitmaps) && !send_bitmap_end(errp)) {
         return false;
     }
-    mig_put_end(data, false);
+    mig_put_end(data);
     return send_bytes(data, errp) && await_answer(errp);
 }
 
@@ -549,11 +564,23 @@ static bool coroutine_fn switch_over_early(Error **errp)
 
 /* --- all of it --- */
 
+static void settle(void *opaque)
+{
+    bdrv_bitmap_store_settle_all();
+}
+
 static bool coroutine_fn migrate(Error **errp)
 {
-    if (!set_up(errp) || !send_running(errp)) {
+    if (!set_up(errp)) {
         return false;
     }
+    /* What images hold is written now, but for what is written meanwhile, and
+     * not while the machine is stopped. */
+    mig_run_main(settle, NULL);
+    if (!send_running(errp)) {
+        return false;
+    }
+    mig_run_main(settle, NULL);
     return out.postcopy ? switch_over_early(errp) : switch_over(errp);
 }
 
@@ -565,6 +592,7 @@ static void coroutine_fn run(void *opaque)
     if (!out.resumed_ns) {
         out.resumed_ns = aio_now_ns();
     }
+    yank_remove(g_steal_pointer(&out.yank));
     if (out.ch && (!ok || out.reader)) {
         mig_channel_break(out.ch);
     }
@@ -587,6 +615,13 @@ static void coroutine_fn run(void *opaque)
 }
 
 /* --- commands --- */
+
+/* Whatever waits for the destination fails. */
+static void cut(void *opaque)
+{
+    thread_pool_cancel(&out.connecting);
+    mig_channel_break(out.ch);
+}
 
 /* Forgets the migration before. */
 static void reset(void)
@@ -656,6 +691,7 @@ bool qmp_migrate(MigrateArg *arg, Error **errp)
         return false;
     }
     out.running = true;
+    out.yank = yank_add(YANK_MIGRATION, "", cut, NULL);
     aio_co_enter(aio_main_context(), coroutine_create(run, NULL));
     return true;
 }
@@ -668,9 +704,8 @@ bool qmp_migrate_cancel(Error **errp)
     if (mig_state_allows(&out.state, MIG_OP_CANCEL) && out.end != END_SENT) {
         out.cancelled = true;
         mig_state_set(&out.state, MIGRATION_STATUS_CANCELLING);
-        thread_pool_cancel(&out.connecting);
         co_sleep_wake(&out.pausing);
-        mig_channel_break(out.ch);
+        cut(NULL);
     }
     return true;
 }
@@ -758,9 +793,8 @@ void mig_outgoing_cleanup(void)
             out.end != END_SENT) {
             mig_state_set(&out.state, MIGRATION_STATUS_CANCELLING);
         }
-        thread_pool_cancel(&out.connecting);
         co_sleep_wake(&out.pausing);
-        mig_channel_break(out.ch);
+        cut(NULL);
         mig_wait_while_running(&out.running);
     }
     reset();

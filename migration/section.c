@@ -70,7 +70,12 @@ void mig_put_machine(GByteArray *out, uint32_t id, int64_t clock_ns,
     mig_put_footer(out, id);
 }
 
-void mig_put_end(GByteArray *out, bool description)
+void mig_put_end(GByteArray *out)
+{
+    mig_put_8(out, WIRE_EOF);
+}
+
+void mig_put_description(GByteArray *out, const char *safety)
 {
     static const char text[] =
         "{\"page_size\": 4096, \"devices\": ["
@@ -82,14 +87,13 @@ void mig_put_end(GByteArray *out, bool description)
         "{\"name\": \"globalstate\", \"instance_id\": 0, "
         "\"vmsd_name\": \"globalstate\", \"version\": 1, \"fields\": ["
         "{\"name\": \"size\", \"type\": \"uint32\", \"size\": 4}, "
-        "{\"name\": \"runstate\", \"type\": \"buffer\", \"size\": 100}]}]}";
+        "{\"name\": \"runstate\", \"type\": \"buffer\", \"size\": 100}]}]";
+    g_autofree char *all = g_strdup_printf("%s, \"bitmap-safety\": %s}", text,
+                                           safety);
 
-    mig_put_8(out, WIRE_EOF);
-    if (description) {
-        mig_put_8(out, WIRE_VMDESCRIPTION);
-        mig_put_32(out, strlen(text));
-        mig_put_bytes(out, text, strlen(text));
-    }
+    mig_put_8(out, WIRE_VMDESCRIPTION);
+    mig_put_32(out, strlen(all));
+    mig_put_bytes(out, all, strlen(all));
 }
 
 /* --- received: the content of sections --- */
@@ -402,16 +406,26 @@ static bool coroutine_fn load_header(MigLoader *l, MigReader *r, Error **errp)
 }
 
 /*
- * For people who look at the stream.  If it is cut here nothing is missing, so
- * errors are ignored.
+ * For people who look at the stream, and for what they would not miss.  If it
+ * is cut here nothing is missing, so errors are ignored.
  */
-static void coroutine_fn skip_description(MigReader *r)
+static void coroutine_fn load_description(MigLoader *l, MigReader *r)
 {
     uint32_t len;
 
-    if (!mig_at_end(r) && mig_get_8(r) == WIRE_VMDESCRIPTION) {
-        len = mig_get_32(r);
+    if (mig_at_end(r) || mig_get_8(r) != WIRE_VMDESCRIPTION) {
+        return;
+    }
+    len = mig_get_32(r);
+    if (mig_reader_ok(r) && len <= WIRE_MAX_DESCRIPTION_READ) {
+        l->description = g_byte_array_sized_new(len);
+        g_byte_array_set_size(l->description, len);
+        mig_get_bytes(r, l->description->data, len);
+    } else {
         mig_skip(r, MIN(len, WIRE_MAX_DESCRIPTION));
+    }
+    if (!mig_reader_ok(r)) {
+        g_clear_pointer(&l->description, g_byte_array_unref);
     }
 }
 
@@ -425,7 +439,7 @@ bool coroutine_fn mig_load_stream(MigLoader *l, MigReader *r, Error **errp)
         return false;
     }
     if (!l->postcopy) {
-        skip_description(r);
+        load_description(l, r);
     }
     return true;
 }
@@ -435,5 +449,6 @@ void mig_loader_clear(MigLoader *l)
     if (l->sections) {
         g_hash_table_unref(l->sections);
     }
+    g_clear_pointer(&l->description, g_byte_array_unref);
     *l = (MigLoader) { 0 };
 }

@@ -22,8 +22,12 @@ void mig_put_command(GByteArray *out, uint16_t command, const void *data,
 /* The sections of the machine's own state; ids from @id on. */
 void mig_put_machine(GByteArray *out, uint32_t id, int64_t clock_ns,
                      RunState status);
-/* The end, and a description of what was sent. */
-void mig_put_end(GByteArray *out, bool description);
+void mig_put_end(GByteArray *out);
+/*
+ * Behind the end: a description of what was sent.  @safety: a JSON array, see
+ * mig_bitmap_save_describe().
+ */
+void mig_put_description(GByteArray *out, const char *safety);
 
 /* --- received --- */
 
@@ -49,6 +53,7 @@ struct MigLoader {
     RunState status;  /* of the source before it stopped */
     int64_t clock_ns;
     GHashTable *sections; /* id -> what it is; NULL: there was none */
+    GByteArray *description; /* NULL: there was none, or it is large */
 };
 
 /*

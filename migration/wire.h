@@ -36,6 +36,7 @@
 #define WIRE_MAX_TYPE_NAME 255
 #define WIRE_MAX_PACKAGE (16 * MiB)
 #define WIRE_MAX_DESCRIPTION (16 * MiB)
+#define WIRE_MAX_DESCRIPTION_READ (1 * MiB) /* larger ones are skipped */
 
 /* --- section dirty-bitmap --- */
 

@@ -13,8 +13,10 @@ static YankEntry *find_instance(const YankInstance *instance)
         return yank_find(YANK_BLOCK_NODE, instance->u.block_node.node_name);
     case YANK_INSTANCE_TYPE_CHARDEV:
         return yank_find(YANK_CHARDEV, instance->u.chardev.id);
-    default: /* there is no migration */
-        return NULL;
+    case YANK_INSTANCE_TYPE_MIGRATION:
+        return yank_find(YANK_MIGRATION, "");
+    default:
+        g_assert_not_reached();
     }
 }
 
@@ -44,12 +46,18 @@ YankInstanceList *qmp_query_yank(Error **errp)
     while ((entry = yank_next(entry))) {
         YankInstance *instance = g_new0(YankInstance, 1);
 
-        if (yank_kind(entry) == YANK_CHARDEV) {
+        switch (yank_kind(entry)) {
+        case YANK_CHARDEV:
             instance->type = YANK_INSTANCE_TYPE_CHARDEV;
             instance->u.chardev.id = g_strdup(yank_name(entry));
-        } else {
+            break;
+        case YANK_MIGRATION:
+            instance->type = YANK_INSTANCE_TYPE_MIGRATION;
+            break;
+        case YANK_BLOCK_NODE:
             instance->type = YANK_INSTANCE_TYPE_BLOCK_NODE;
             instance->u.block_node.node_name = g_strdup(yank_name(entry));
+            break;
         }
         QAPI_LIST_APPEND(tail, instance);
     }

@@ -247,43 +247,6 @@ static BlockDriverState *open_nodes(struct json_object *options,
     return bs;
 }
 
-/* snapshot=on: writes go to an unlinked temporary file. */
-static BlockDriverState *add_overlay(BlockDriverState *bs, Error **errp)
-{
-    /* It may grow to the size of the disk: avoid a file system in memory. */
-    g_autofree char *path = g_build_filename(g_getenv("TMPDIR") ?: "/var/tmp",
-                                             "vl.XXXXXX", NULL);
-    g_autoptr(json_object) options = json_object_new_object();
-    BdrvImgCreate create = { .format = "qcow2", .quiet = true };
-    BlockDriverState *top;
-    int fd = g_mkstemp(path);
-
-    if (fd < 0) {
-        error_setg_errno(errp, errno, "Could not open temporary file '%s'",
-                         path);
-        bdrv_unref(bs);
-        return NULL;
-    }
-    close(fd);
-    create.filename = path;
-    create.size = bdrv_getlength(bs);
-    json_object_object_add(options, "driver", json_object_new_string("qcow2"));
-    json_object_object_add(options, "file.driver",
-                           json_object_new_string("file"));
-    json_object_object_add(options, "file.filename",
-                           json_object_new_string(path));
-    json_object_object_add(options, "backing",
-                           json_object_new_string(bs->node_name));
-    /* The file is never opened again. */
-    json_object_object_add(options, "cache.no-flush",
-                           json_object_new_string("on"));
-    top = bdrv_img_create(&create, errp)
-        ? bdrv_open_json(options, true, BDRV_O_RDWR, errp) : NULL;
-    unlink(path);
-    bdrv_unref(bs);
-    return top;
-}
-
 static BlockDriverState *add_copy_on_read(BlockDriverState *bs, Error **errp)
 {
     g_autoptr(json_object) options = json_object_new_object();
@@ -314,7 +277,7 @@ static bool put_in_medium(BlockBackend *blk, struct json_object *options,
     bs = open_nodes(options, config, errp);
     if (bs && config->snapshot) {
         config->read_only = false;
-        bs = add_overlay(bs, errp);
+        bs = bdrv_add_temporary_overlay(bs, errp);
     }
     if (bs && config->copy_on_read) {
         bs = add_copy_on_read(bs, errp);

@@ -311,7 +311,7 @@ void error_free(Error *err)
 void error_report_err(Error *err)
 {
     error_report("%s", err->msg);
-    if (err->hint) {
+    if (err->hint && err->hint->len) {
         const char *hint = err->hint->str;
         const char *end = g_str_has_suffix(hint, "\n") ? "" : "\n";
 

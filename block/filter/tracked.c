@@ -369,6 +369,15 @@ static void store_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap)
     inner->ops->forget(inner, bitmap);
 }
 
+static void coroutine_fn store_co_settle(BdrvBitmapStore *store)
+{
+    BdrvBitmapStore *inner = of_store(store)->inner;
+
+    if (inner->ops->co_settle) {
+        inner->ops->co_settle(inner);
+    }
+}
+
 static const BdrvBitmapRegions *store_regions(const BdrvBitmapStore *store)
 {
     const BdrvBitmapStore *inner = of_store(store)->inner;
@@ -390,6 +399,7 @@ static const BdrvBitmapStoreOps store_ops = {
     .begin = store_begin,
     .save = store_save,
     .sync = store_sync,
+    .co_settle = store_co_settle,
     .co_remove = store_co_remove,
     .co_resize = store_co_resize,
     .co_write_intent = store_co_write_intent,

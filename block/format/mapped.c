@@ -343,6 +343,60 @@ int mapped_get_info(BlockDriverState *bs, BlockDriverInfo *info)
     return 0;
 }
 
+/* --- checking --- */
+
+/* A block with a place at @host. */
+static void check_place(BdrvCheckResult *result, const MappedImage *m,
+                        HBitmap *used, int64_t number, int64_t host,
+                        int64_t length)
+{
+    if (host < 0 || host + m->block > length) {
+        fprintf(stderr, "ERROR cluster %" PRId64 " is outside image\n",
+                number);
+        result->corruptions++;
+    } else if (hbitmap_get(used, host / m->block)) {
+        fprintf(stderr, "ERROR cluster %" PRId64 " has the place of another "
+                "one\n", number);
+        result->corruptions++;
+    } else {
+        hbitmap_set(used, host / m->block, 1);
+    }
+}
+
+int coroutine_fn mapped_check_blocks(BlockDriverState *bs,
+                                     BdrvCheckResult *result, int fix,
+                                     int64_t *end)
+{
+    const MappedImage *m = bs->opaque;
+    int64_t length = bdrv_getlength(bs->file->bs), last = 0;
+    g_autoptr(HBitmap) used = NULL;
+
+    if (fix || length < 0) {
+        return length < 0 ? length : -ENOTSUP;
+    }
+    used = hbitmap_try_new(length / m->block + 1, 1);
+    if (!used) {
+        return -ENOMEM;
+    }
+    *end = 0;
+    result->total_clusters = DIV_ROUND_UP(m->size, m->block);
+    for (int64_t i = 0; i < result->total_clusters; i++) {
+        MappedRun run;
+        int ret = map_run(bs, i * m->block, m->block, &run);
+
+        if (ret < 0 || run.kind == MAPPED_DATA) {
+            check_place(result, m, used, i, ret < 0 ? -1 : run.host, length);
+        }
+        if (ret == 0 && run.kind == MAPPED_DATA) {
+            result->allocated_clusters++;
+            result->fragmented_clusters += last && last + m->block != run.host;
+            last = run.host;
+            *end = MAX(*end, run.host + m->block);
+        }
+    }
+    return 0;
+}
+
 /* --- writing back --- */
 
 int coroutine_fn mapped_co_flush(BlockDriverState *bs)

@@ -92,12 +92,30 @@ static void parallels_close(BlockDriverState *bs)
     map_table_free(&s->table);
 }
 
+static int coroutine_fn parallels_co_check(BlockDriverState *bs,
+                                           BdrvCheckResult *result, int fix)
+{
+    const ParallelsState *s = bs->opaque;
+    int64_t length = bdrv_getlength(bs->file->bs);
+    int ret = mapped_check_blocks(bs, result, fix, &result->image_end_offset);
+
+    if (ret == 0 && result->image_end_offset &&
+        length > result->image_end_offset) {
+        fprintf(stderr, "ERROR space leaked at the end of the image %" PRId64
+                "\n", length - result->image_end_offset);
+        result->leaks = DIV_ROUND_UP(length - result->image_end_offset,
+                                     s->mapped.block);
+    }
+    return ret;
+}
+
 extern const BlockDriver bdrv_parallels;
 
 const BlockDriver bdrv_parallels = {
     .format_name = "parallels",
     .instance_size = sizeof(ParallelsState),
     .is_format = true,
+    .supports_backing = true, /* so what it lacks is not allocated */
     .open = parallels_open,
     .close = parallels_close,
     .reopen_prepare = mapped_stay_read_only,
@@ -106,4 +124,5 @@ const BlockDriver bdrv_parallels = {
     .co_preadv = mapped_co_preadv,
     .co_block_status = mapped_co_block_status,
     .getlength = mapped_getlength,
+    .co_check = parallels_co_check,
 };

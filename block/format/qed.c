@@ -147,6 +147,25 @@ static int qed_open(BlockDriverState *bs, const BlockdevOptions *options,
     return MIN(ret, 0);
 }
 
+/* Clusters that neither tables nor data take are leaks. */
+static int coroutine_fn qed_co_check(BlockDriverState *bs,
+                                     BdrvCheckResult *result, int fix)
+{
+    const QedState *s = bs->opaque;
+    int64_t table = s->table * 8 / s->mapped.block, used = 1 + table, end;
+    int64_t length = bdrv_getlength(bs->file->bs);
+    int ret = mapped_check_blocks(bs, result, fix, &end);
+
+    for (uint64_t i = 0; i < s->table; i++) {
+        used += ld64_le(s->l1.raw + i * 8) ? table : 0;
+    }
+    used += result->allocated_clusters;
+    if (ret == 0 && length > used * s->mapped.block) {
+        result->leaks = DIV_ROUND_UP(length, s->mapped.block) - used;
+    }
+    return ret;
+}
+
 static void qed_close(BlockDriverState *bs)
 {
     QedState *s = bs->opaque;
@@ -171,4 +190,5 @@ const BlockDriver bdrv_qed = {
     .co_block_status = mapped_co_block_status,
     .getlength = mapped_getlength,
     .get_info = mapped_get_info,
+    .co_check = qed_co_check,
 };

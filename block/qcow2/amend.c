@@ -35,6 +35,8 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
 
     if (s->refcount_bits != 16) {
         error_setg(errp, "compat=0.10 requires refcount_bits=16");
+    } else if (s->external) {
+        error_setg(errp, "Cannot downgrade an image with a data file");
     } else if (s->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
         error_setg(errp, "Cannot downgrade an image with incompatible "
                    "features %#" PRIx64 " set", s->incompatible &
@@ -63,7 +65,8 @@ static int coroutine_fn replace_zeroes(BlockDriverState *bs, int64_t offset,
         co_mutex_lock(&s->lock);
         qcow2_op_begin(bs, &op, offset, bytes);
         ret = qcow2_drop_clusters(bs, offset,
-                                  ROUND_UP(bytes, s->cluster_size));
+                                  ROUND_UP(bytes, s->cluster_size),
+                                  s->discard_request);
         qcow2_op_end(&op);
         co_mutex_unlock(&s->lock);
         return ret;

@@ -43,6 +43,7 @@ struct Qcow2Ahead {
     BdrvBitmapRegions *regions;
     GArray *bitmaps; /* of AheadBitmap */
     AioTimer *timer;
+    bool failed;     /* a part could not be stored: more is set than needed */
 };
 
 /* --- the bitmaps --- */
@@ -89,6 +90,19 @@ static void keep(Qcow2Ahead *a, BdrvDirtyBitmap *bitmap, Qcow2Bitmap *stored)
     forget(a, bitmap);
     g_array_append_val(a->bitmaps, b);
     bdrv_dirty_bitmap_set_kept(bitmap, true);
+}
+
+const uint64_t *qcow2_ahead_table(BlockDriverState *bs,
+                                  const BdrvDirtyBitmap *bitmap,
+                                  const Qcow2Bitmap *stored)
+{
+    const Qcow2Ahead *a = ((Qcow2State *)bs->opaque)->ahead;
+    const AheadBitmap *b = a ? find(a, bitmap) : NULL;
+
+    return b && !a->failed && bdrv_dirty_bitmap_kept(bitmap) &&
+           !bdrv_dirty_bitmap_stale(bitmap) &&
+           b->table_offset == stored->table_offset &&
+           b->n == stored->table_size ? b->table : NULL;
 }
 
 /* No bitmap is kept any more, in memory. */
@@ -288,6 +302,7 @@ static int coroutine_fn store_regions(void *opaque, const int64_t *offsets,
     if (ret == 0 && opens && durable) {
         ret = qcow2_flush_file(bs);
     }
+    s->ahead->failed |= ret < 0;
     return ret;
 }
 
@@ -360,6 +375,15 @@ static void coroutine_fn close_quiet_entry(void *opaque)
 
     bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
     bdrv_dec_in_flight(owner);
+}
+
+void coroutine_fn qcow2_ahead_co_settle(BdrvBitmapStore *store)
+{
+    const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    if (s->ahead) {
+        bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    }
 }
 
 void qcow2_ahead_tick(void *opaque)

@@ -13,6 +13,7 @@ void qcow2_bitmap_free(Qcow2Bitmap *b)
         g_free(b->name);
         g_free(b->extra);
         g_free(b->table);
+        g_free(b->reused);
         bdrv_bitmap_resume_free(b->resume);
         g_free(b->damage);
         g_free(b->raw);
@@ -39,7 +40,7 @@ static Qcow2Bitmap *bitmap_copy(const Qcow2Bitmap *b)
     copy->damage = g_strdup(b->damage);
     copy->raw = g_memdup2(b->raw, b->raw_size);
     copy->resume = bdrv_bitmap_resume_copy(b->resume);
-    copy->table = NULL;
+    copy->table = copy->reused = NULL;
     copy->stored = false;
     return copy;
 }

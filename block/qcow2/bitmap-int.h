@@ -50,6 +50,7 @@ typedef struct Qcow2Bitmap {
     /* while storing: has a new table; the one it replaces is to be freed */
     bool stored;
     uint64_t *table; /* host byte order */
+    uint64_t *reused; /* of the same size: equal entries are old clusters */
     uint64_t old_table_offset;
     uint32_t old_table_size;
 } Qcow2Bitmap;
@@ -257,7 +258,16 @@ bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store,
                                          Error **errp);
 int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
                                              int64_t offset, int64_t bytes);
+void coroutine_fn qcow2_ahead_co_settle(BdrvBitmapStore *store);
 const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store);
+/*
+ * The table of @bitmap, for which @stored is the entry in the directory, if its
+ * stored bits are those in memory but for the regions that are open; else NULL.
+ * Under both locks.
+ */
+const uint64_t *qcow2_ahead_table(BlockDriverState *bs,
+                                  const BdrvDirtyBitmap *bitmap,
+                                  const Qcow2Bitmap *stored);
 /* @bitmap has been removed from the directory, or ceases to exist. */
 void qcow2_ahead_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
 /* All bitmaps have been stored, or the image is closed. */

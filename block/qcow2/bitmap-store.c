@@ -18,24 +18,29 @@
 
 /* --- content --- */
 
-/* Frees all clusters of a table in memory. */
+/* Frees all clusters of a table in memory that are not in @other, a table of
+ * the same size or NULL. */
 static void coroutine_mixed_fn free_table_clusters(BlockDriverState *bs,
                                                    const uint64_t *table,
-                                                   uint32_t n)
+                                                   uint32_t n,
+                                                   const uint64_t *other)
 {
     Qcow2State *s = bs->opaque;
 
     for (uint32_t i = 0; i < n; i++) {
-        if (table[i] & QCOW2_OFFSET_MASK) {
+        if ((table[i] & QCOW2_OFFSET_MASK) &&
+            !(other && other[i] == table[i])) {
             qcow2_free_now(bs, table[i] & QCOW2_OFFSET_MASK, s->cluster_size);
         }
     }
 }
 
-/* Frees a table on disk with its clusters; a damaged one is leaked. */
+/* Frees a table on disk with its clusters but for those in @other, see above; a
+ * damaged one is leaked. */
 static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
                                            const Qcow2Bitmap *b,
-                                           uint64_t offset, uint32_t size)
+                                           uint64_t offset, uint32_t size,
+                                           const uint64_t *other)
 {
     Qcow2Bitmap old = { .table_offset = offset, .table_size = size,
                         .name = b->name };
@@ -43,9 +48,20 @@ static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
                                                           NULL);
 
     if (table) {
-        free_table_clusters(bs, table, size);
+        free_table_clusters(bs, table, size, other);
         qcow2_free_now(bs, offset, (uint64_t)size * 8);
     }
+}
+
+/* Is nothing of [@pos, +@bytes) to be stored as dirty? */
+static bool is_clean(const BdrvDirtyBitmap *bitmap,
+                     const BdrvBitmapRegions *regions, int64_t pos,
+                     int64_t bytes)
+{
+    return !bdrv_dirty_bitmap_has_successor(bitmap) &&
+           hbitmap_next_dirty(bdrv_dirty_bitmap_to_keep_bits(bitmap), pos,
+                              bytes) < 0 &&
+           !(regions && bdrv_bitmap_regions_any_wanted(regions, pos, bytes));
 }
 
 /* One cluster of bits. */
@@ -70,8 +86,7 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
         *entry = 1;
         return 0;
     }
-    if (!regions && !bdrv_dirty_bitmap_has_successor(bitmap) &&
-        hbitmap_next_dirty(hb, pos, bytes) < 0) {
+    if (is_clean(bitmap, regions, pos, bytes)) {
         return 0;
     }
     buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
@@ -101,7 +116,24 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
     return ret < 0 ? ret : 0;
 }
 
-/* Writes the bits of @bitmap to new clusters; sets table_* of @b. */
+/*
+ * The bits for [@pos, +@bytes) are stored already, at entry @i.  The last
+ * cluster may have bits from before the disk was resized.
+ */
+static bool is_stored(BlockDriverState *bs, const Qcow2Bitmap *b, uint64_t n,
+                      uint64_t i, int64_t pos, int64_t bytes)
+{
+    Qcow2State *s = bs->opaque;
+
+    return b->reused && i + 1 < n &&
+           !bdrv_bitmap_regions_any_wanted(
+                qcow2_ahead_regions(&s->bitmap_store), pos, bytes);
+}
+
+/*
+ * Writes the bits of @bitmap to new clusters, but for those that are stored
+ * already; sets table_* of @b.
+ */
 static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
                                          const BdrvDirtyBitmap *bitmap)
 {
@@ -117,21 +149,26 @@ static int coroutine_mixed_fn store_bits(BlockDriverState *bs, Qcow2Bitmap *b,
     int ret = 0;
 
     for (uint64_t i = 0; ret == 0 && i < n && pos < size; i++, pos += span) {
-        ret = store_cluster(bs, bitmap, regions, pos,
-                            MIN(span, (uint64_t)(size - pos)), &table[i]);
+        int64_t bytes = MIN(span, (uint64_t)(size - pos));
+
+        if (is_stored(bs, b, n, i, pos, bytes)) {
+            table[i] = b->reused[i];
+            continue;
+        }
+        ret = store_cluster(bs, bitmap, regions, pos, bytes, &table[i]);
         notify_progress();
     }
     if (ret == 0) {
         ret = qcow2_alloc_bytes_run(bs, n * 8, &offset);
     }
     if (ret < 0) {
-        free_table_clusters(bs, table, n);
+        free_table_clusters(bs, table, n, b->reused);
         return ret;
     }
     ret = qcow2_write_table(bs, offset, table, n,
                             ROUND_UP(n * 8, s->cluster_size));
     if (ret < 0) {
-        free_table_clusters(bs, table, n);
+        free_table_clusters(bs, table, n, b->reused);
         qcow2_free_now(bs, offset, n * 8);
         return ret;
     }
@@ -349,9 +386,23 @@ static void coroutine_mixed_fn undo_store(BlockDriverState *bs, GPtrArray *dir)
         const Qcow2Bitmap *b = dir->pdata[i];
 
         if (b->stored) {
-            free_stored(bs, b, b->table_offset, b->table_size);
+            free_stored(bs, b, b->table_offset, b->table_size, b->reused);
         }
     }
+}
+
+/* The table from which store_bits() takes what is stored already, or NULL. */
+static uint64_t *table_to_reuse(BlockDriverState *bs, const Qcow2Bitmap *b,
+                                const BdrvDirtyBitmap *bitmap)
+{
+    Qcow2State *s = bs->opaque;
+    const uint64_t *table = qcow2_ahead_table(bs, bitmap, b);
+    uint64_t n = qcow2_bitmap_table_entries(bdrv_dirty_bitmap_size(bitmap),
+                                            b->granularity_bits,
+                                            s->cluster_bits);
+
+    return table && n == b->table_size ? g_memdup2(table, n * sizeof(*table))
+                                       : NULL;
 }
 
 /* @in_use: the image goes on being written, and the bitmap is kept safe. */
@@ -380,6 +431,7 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
         b->covered = size;
         b->over = bdrv_bitmap_regions_default_max(size);
     }
+    b->reused = in_use ? NULL : table_to_reuse(bs, b, bitmap);
     ret = store_bits(bs, b, bitmap);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not store bitmap '%s'", b->name);
@@ -401,7 +453,8 @@ static bool coroutine_mixed_fn finish_store(BlockDriverState *bs,
         const Qcow2Bitmap *b = dir->pdata[i];
 
         if (b->stored && b->old_table_offset) {
-            free_stored(bs, b, b->old_table_offset, b->old_table_size);
+            free_stored(bs, b, b->old_table_offset, b->old_table_size,
+                        b->reused ? b->table : NULL);
         }
     }
     return true;
@@ -532,7 +585,7 @@ static bool coroutine_fn bitmaps_co_remove(BdrvBitmapStore *store,
     }
     qcow2_ahead_forget(store, bdrv_dirty_bitmap_find(store->bs, name));
     if (own) {
-        free_stored(bs, &gone, gone.table_offset, gone.table_size);
+        free_stored(bs, &gone, gone.table_offset, gone.table_size, NULL);
     } else {
         warn_report("The clusters of bitmap '%s' of node '%s' are leaked, as "
                     "they may belong to something else; 'qemu-img check -r "
@@ -552,6 +605,7 @@ void qcow2_attach_bitmap_store(BlockDriverState *bs)
         .co_resize = qcow2_bitmaps_co_resize,
         .co_write_intent = qcow2_ahead_co_write_intent,
         .sync = qcow2_ahead_sync,
+        .co_settle = qcow2_ahead_co_settle,
         .forget = qcow2_ahead_forget,
         .regions = qcow2_ahead_regions,
         .leave = qcow2_bitmaps_leave,

@@ -210,11 +210,16 @@ bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,
         return false;
     }
     if (h->backing_offset &&
+        (h->backing_offset < h->header_length ||
+         !range_fits(h->backing_offset, 0, UINT64_C(1) << h->cluster_bits))) {
+        error_setg(errp, "Invalid backing file offset");
+        return false;
+    }
+    if (h->backing_offset &&
         (h->backing_size > QCOW2_MAX_BACKING_NAME ||
          !range_fits(h->backing_offset, h->backing_size,
-                     UINT64_C(1) << h->cluster_bits) ||
-         h->backing_offset < h->header_length)) {
-        error_setg(errp, "Invalid backing file name");
+                     UINT64_C(1) << h->cluster_bits))) {
+        error_setg(errp, "Backing file name too long");
         return false;
     }
     return check_tables(h, errp);

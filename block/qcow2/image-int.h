@@ -49,6 +49,9 @@ bool qcow2_has_zero_init(BlockDriverState *bs);
 bool qcow2_grows_by_zeroes(BlockDriverState *bs);
 int qcow2_change_backing_file(BlockDriverState *bs, const char *backing_file,
                               const char *backing_fmt);
+/* Makes the file end after its last used cluster; under the lock, without frees
+ * that are pending. */
+void coroutine_fn qcow2_trim_file(BlockDriverState *bs);
 int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
                                    bool exact, PreallocMode prealloc,
                                    BdrvRequestFlags flags, Error **errp);

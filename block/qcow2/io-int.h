@@ -31,9 +31,13 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
 /* Writes zeroes as data, to a part of one cluster; without the lock. */
 int coroutine_fn qcow2_write_zeroes(BlockDriverState *bs, int64_t offset,
                                     int64_t bytes);
-/* Makes whole clusters unallocated, whatever shows; under the lock. */
+/*
+ * Makes whole clusters unallocated, whatever shows; under the lock.  @discard:
+ * the file gives their space back.
+ */
 int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
-                                           int64_t offset, int64_t bytes);
+                                           int64_t offset, int64_t bytes,
+                                           bool discard);
 /* Makes all clusters unallocated. */
 int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs);
 int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs,

@@ -329,7 +329,7 @@ static bool file_is_sparse(BlockDriverState *bs)
         int64_t allocated = bdrv_get_allocated_file_size(s->data->bs);
 
         s->file_sparse = length > 0 && allocated >= 0 &&
-            length - allocated > length / 8 + 4 * s->cluster_size;
+            length - allocated > length / 8 + 4 * 64 * KiB;
     }
     return s->file_sparse;
 }

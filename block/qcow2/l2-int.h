@@ -154,6 +154,9 @@ int coroutine_mixed_fn qcow2_get_entry(BlockDriverState *bs, int64_t offset,
                                        Qcow2Entry *entry);
 /* Makes the L2 table for @offset exist, with one reference. */
 int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset);
+/* Frees that table, in which no entry refers to anything any more, unless a
+ * snapshot has it, too. */
+int coroutine_mixed_fn qcow2_drop_l2(BlockDriverState *bs, int64_t offset);
 /*
  * Sets the entry of the cluster at @offset (its L2 table prepared), after the
  * data that it refers to was written.  The old entry's reference is dropped

@@ -510,6 +510,28 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
     return ret;
 }
 
+int coroutine_mixed_fn qcow2_drop_l2(BlockDriverState *bs, int64_t offset)
+{
+    Qcow2State *s = bs->opaque;
+    uint32_t index = offset >> (s->cluster_bits + s->l2_bits);
+    uint64_t old = s->l1[index], table = old & QCOW2_OFFSET_MASK;
+    int ret;
+
+    if (!table || !(old & QCOW2_COPIED)) {
+        return 0; /* it is also a snapshot's */
+    }
+    s->l1[index] = 0;
+    ret = qcow2_write_l1(bs, index);
+    if (ret < 0) {
+        s->l1[index] = old;
+        return ret;
+    }
+    qcow2_cache_forget(s->l2_cache, table, s->cluster_size);
+    qcow2_meta_remove(s, table, QCOW2_OVERLAP_ACTIVE_L2);
+    qcow2_free_later(bs, table, s->cluster_size, true);
+    return 0;
+}
+
 /* Drops the reference that an entry with @desc holds. */
 static void free_entry(BlockDriverState *bs, uint64_t desc, bool discard)
 {

@@ -96,8 +96,7 @@ static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
     return ret;
 }
 
-/* Makes the file end after its last used cluster. */
-static void coroutine_fn trim_file(BlockDriverState *bs)
+void coroutine_fn qcow2_trim_file(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
     int64_t len = bdrv_getlength(bs->file->bs);
@@ -152,7 +151,7 @@ static int coroutine_fn drop_behind(BlockDriverState *bs, int64_t start,
         return 0;
     }
     qcow2_op_begin(bs, &op, start, end - start);
-    ret = qcow2_drop_clusters(bs, start, end - start);
+    ret = qcow2_drop_clusters(bs, start, end - start, true);
     qcow2_op_end(&op);
     return ret;
 }
@@ -184,7 +183,7 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
         ret = qcow2_apply_frees(bs);
     }
     if (ret == 0) {
-        trim_file(bs);
+        qcow2_trim_file(bs);
     }
     if (ret == 0 && s->external) {
         /* What is left of its end, if it cannot shrink, is not used. */

@@ -347,6 +347,10 @@ int coroutine_fn qcow2_switch_new_table(Qcow2Switch *sw,
 {
     g_autofree uint64_t *be = g_new(uint64_t, MAX(entries, 1));
 
+    if (!entries) {
+        *offset = 0; /* a disk of size 0 has none */
+        return 0;
+    }
     for (uint64_t i = 0; i < entries; i++) {
         be[i] = GUINT64_TO_BE(table[i]);
     }

@@ -4,10 +4,17 @@
 
 #include "block/io.h"
 #include "block/qcow2/alloc-int.h"
+#include "block/qcow2/image-int.h"
 #include "block/qcow2/io-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
+
+typedef enum ZeroHow {
+    ZERO_KEEP,      /* clusters that there are are kept for later writes */
+    ZERO_UNMAP,
+    ZERO_ALLOCATED, /* unmap; what is not allocated stays so */
+} ZeroHow;
 
 /* The new entry of a cluster that becomes zero; *@keep: it keeps the old one's
  * cluster. */
@@ -66,17 +73,20 @@ static bool entry_is_zero(BlockDriverState *bs, Qcow2Entry entry)
  */
 static int coroutine_mixed_fn zero_subclusters(BlockDriverState *bs,
                                                int64_t pos, int64_t from,
-                                               int64_t to, bool unmap)
+                                               int64_t to, ZeroHow how)
 {
     Qcow2State *s = bs->opaque;
     uint32_t mask = qcow2_sub_mask(s, pos, from, to);
     Qcow2Entry old, new = { 0 };
     int ret = qcow2_get_entry(bs, pos, &old);
     Qcow2Type type = qcow2_type_of(s, old.desc);
-    bool all = mask == UINT32_MAX, keep = false;
+    bool all = mask == UINT32_MAX, keep = false, unmap = how != ZERO_KEEP;
 
     if (ret < 0 || (type == QCOW2_TYPE_COMPRESSED && !all)) {
         return ret < 0 ? ret : -ENOTSUP;
+    }
+    if (how == ZERO_ALLOCATED && type != QCOW2_TYPE_COMPRESSED) {
+        mask &= (uint32_t)old.bitmap;
     }
     new.bitmap = qcow2_bitmap_zeroed(old.bitmap, mask);
     if (type == QCOW2_NORMAL) {
@@ -98,7 +108,7 @@ static int coroutine_mixed_fn zero_subclusters(BlockDriverState *bs,
 /* With the end of the disk all of its cluster becomes zero. */
 static int coroutine_mixed_fn zero_extended(BlockDriverState *bs,
                                             int64_t offset, int64_t bytes,
-                                            bool unmap)
+                                            ZeroHow how)
 {
     Qcow2State *s = bs->opaque;
     int64_t end = offset + bytes;
@@ -109,13 +119,14 @@ static int coroutine_mixed_fn zero_extended(BlockDriverState *bs,
     }
     for (int64_t pos = qcow2_start_of_cluster(s, offset);
          ret == 0 && pos < end; pos += s->cluster_size) {
-        ret = zero_subclusters(bs, pos, offset, end, unmap);
+        ret = zero_subclusters(bs, pos, offset, end, how);
     }
     return ret;
 }
 
 static int coroutine_mixed_fn drop_extended(BlockDriverState *bs,
-                                            int64_t offset, int64_t end)
+                                            int64_t offset, int64_t end,
+                                            bool discard)
 {
     Qcow2State *s = bs->opaque;
     int ret = 0;
@@ -132,7 +143,7 @@ static int coroutine_mixed_fn drop_extended(BlockDriverState *bs,
             ret = qcow2_prepare_l2(bs, offset);
             if (ret == 0) {
                 ret = qcow2_set_entry(bs, offset, (Qcow2Entry){ 0 }, false,
-                                      s->discard_request);
+                                      discard);
             }
         }
         offset += MAX(n, s->cluster_size);
@@ -142,18 +153,19 @@ static int coroutine_mixed_fn drop_extended(BlockDriverState *bs,
 
 /* --- all images --- */
 
-int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
-                                           int64_t offset, int64_t bytes,
-                                           bool unmap)
+static int coroutine_mixed_fn zero_clusters(BlockDriverState *bs,
+                                            int64_t offset, int64_t bytes,
+                                            ZeroHow how)
 {
     Qcow2State *s = bs->opaque;
+    bool unmap = how != ZERO_KEEP;
     int ret = 0;
 
     if (s->version < 3 && !zero_by_unallocating(bs)) {
         return -ENOTSUP;
     }
     if (s->extended_l2) {
-        return zero_extended(bs, offset, bytes, unmap);
+        return zero_extended(bs, offset, bytes, how);
     }
     while (ret == 0 && bytes > 0) {
         Qcow2Map map;
@@ -165,7 +177,8 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
         map.bytes = ROUND_UP(map.bytes, s->cluster_size);
         if (map.type == QCOW2_ZERO_PLAIN ||
             (map.type == QCOW2_ZERO_ALLOC && !unmap) ||
-            (map.type == QCOW2_UNALLOCATED && zero_by_unallocating(bs))) {
+            (map.type == QCOW2_UNALLOCATED &&
+             (how == ZERO_ALLOCATED || zero_by_unallocating(bs)))) {
             ret = 0; /* it is, even over a later backing file */
         } else {
             ret = qcow2_prepare_l2(bs, offset);
@@ -179,14 +192,22 @@ int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
     return ret;
 }
 
+int coroutine_mixed_fn qcow2_zero_clusters(BlockDriverState *bs,
+                                           int64_t offset, int64_t bytes,
+                                           bool unmap)
+{
+    return zero_clusters(bs, offset, bytes, unmap ? ZERO_UNMAP : ZERO_KEEP);
+}
+
 int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
-                                           int64_t offset, int64_t bytes)
+                                           int64_t offset, int64_t bytes,
+                                           bool discard)
 {
     Qcow2State *s = bs->opaque;
     int ret = 0;
 
     if (s->extended_l2) {
-        return drop_extended(bs, offset, offset + bytes);
+        return drop_extended(bs, offset, offset + bytes, discard);
     }
     while (ret == 0 && bytes > 0) {
         Qcow2Map map;
@@ -202,7 +223,7 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
         for (int64_t pos = 0; map.type != QCOW2_UNALLOCATED && ret == 0 &&
              pos < map.bytes; pos += s->cluster_size) {
             ret = qcow2_set_entry(bs, offset + pos, (Qcow2Entry){ 0 }, false,
-                                  s->discard_request);
+                                  discard);
         }
         offset += map.bytes;
         bytes -= map.bytes;
@@ -210,9 +231,23 @@ int coroutine_mixed_fn qcow2_drop_clusters(BlockDriverState *bs,
     return ret;
 }
 
-/* Does a part of one cluster, or subcluster, read as zeroes without a backing
- * file? */
-static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
+/* Is what shows where nothing is allocated zero?  Called without the lock. */
+static bool coroutine_fn zero_below(BlockDriverState *bs, int64_t offset,
+                                    int64_t bytes)
+{
+    int64_t n;
+
+    if (bytes == 0 || !qcow2_has_backing(bs)) {
+        return true;
+    }
+    return bs->backing &&
+           bdrv_co_reads_as_zero(bs->backing->bs, offset, bytes, &n) &&
+           n >= bytes;
+}
+
+/* Does a part of one cluster, or subcluster, read as zeroes? */
+static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                         bool below)
 {
     Qcow2Map map;
 
@@ -221,7 +256,7 @@ static bool part_is_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
     }
     return qcow2_map(bs, offset, bytes, &map) == 0 &&
            (qcow2_is_zero(map.type) ||
-            (qcow2_shows_backing(map.type) && !qcow2_has_backing(bs)));
+            (qcow2_shows_backing(map.type) && below));
 }
 
 /* --- external data files --- */
@@ -337,6 +372,8 @@ static int coroutine_fn zero_step(BlockDriverState *bs, int64_t offset,
     int64_t end = offset + bytes;
     int64_t start = qcow2_sub_start(s, offset);
     int64_t wide_end = MIN(qcow2_sub_end(s, end), s->size);
+    bool below_start = zero_below(bs, start, offset - start);
+    bool below_end = zero_below(bs, end, wide_end - end);
     Qcow2Op op;
     int ret;
 
@@ -345,8 +382,8 @@ static int coroutine_fn zero_step(BlockDriverState *bs, int64_t offset,
         return -EIO;
     }
     qcow2_op_begin(bs, &op, start, wide_end - start);
-    if (!part_is_zero(bs, start, offset - start) ||
-        !part_is_zero(bs, end, wide_end - end)) {
+    if (!part_is_zero(bs, start, offset - start, below_start) ||
+        !part_is_zero(bs, end, wide_end - end, below_end)) {
         ret = -ENOTSUP;
     } else {
         ret = qcow2_limit_frees(bs);
@@ -395,15 +432,10 @@ int coroutine_fn qcow2_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
     return ret;
 }
 
-/* With subclusters, is it a part of a cluster? */
-static bool is_part(const Qcow2State *s, int64_t offset, int64_t bytes)
-{
-    return s->extended_l2 && (qcow2_in_cluster(s, offset) ||
-                              (qcow2_in_cluster(s, bytes) &&
-                               offset + bytes < s->size));
-}
-
-/* A discarded cluster reads as zeroes, not as the backing file. */
+/*
+ * A discarded cluster reads as zeroes, not as the backing file: nor as one that
+ * the image gets later.
+ */
 static int coroutine_fn discard_locked(BlockDriverState *bs, int64_t offset,
                                        int64_t bytes)
 {
@@ -416,10 +448,12 @@ static int coroutine_fn discard_locked(BlockDriverState *bs, int64_t offset,
     if (s->discard_keeps && s->version >= 3) {
         return qcow2_zero_clusters(bs, offset, bytes, false);
     }
-    if (!qcow2_has_backing(bs) && !is_part(s, offset, bytes)) {
-        return qcow2_drop_clusters(bs, offset, bytes);
+    if (s->version < 3) {
+        return qcow2_has_backing(bs)
+            ? 0 : qcow2_drop_clusters(bs, offset, bytes, s->discard_request);
     }
-    return s->version < 3 ? 0 : qcow2_zero_clusters(bs, offset, bytes, true);
+    return zero_clusters(bs, offset, bytes, qcow2_has_backing(bs)
+                         ? ZERO_UNMAP : ZERO_ALLOCATED);
 }
 
 int coroutine_fn qcow2_co_pdiscard(BlockDriverState *bs, int64_t offset,
@@ -494,12 +528,21 @@ int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
         qcow2_op_begin(bs, &op, offset, n);
         ret = qcow2_limit_frees(bs);
         if (ret == 0) {
-            ret = qcow2_drop_clusters(bs, offset, n);
+            ret = qcow2_drop_clusters(bs, offset, n, s->discard_snapshot);
         }
         if (ret == 0 && s->external) {
             ret = empty_external(bs, offset, n);
         }
+        if (ret == 0) {
+            ret = qcow2_drop_l2(bs, offset);
+        }
         qcow2_op_end(&op);
+    }
+    if (ret == 0) {
+        ret = qcow2_apply_frees(bs);
+    }
+    if (ret == 0) {
+        qcow2_trim_file(bs);
     }
     return ret;
 }

@@ -200,7 +200,8 @@ static int open_line(BlockDriverState *bs, const VmdkLine *l, Error **errp)
         return -ENOTSUP;
     }
     if (!strcmp(l->access, "NOACCESS") || ((flat || sparse) && !l->name) ||
-        l->sectors < 1 || l->sectors > VMDK_MAX_BYTES / BDRV_SECTOR_SIZE) {
+        (l->sectors < 1 && !flat && !sparse) ||
+        l->sectors > VMDK_MAX_BYTES / BDRV_SECTOR_SIZE) {
         error_setg(errp, "Invalid extent line in the VMDK descriptor: %s %"
                    PRIu64 " %s", l->access, l->sectors, l->type);
         return -EINVAL;

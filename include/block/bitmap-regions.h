@@ -56,6 +56,9 @@ int64_t bdrv_bitmap_regions_open_bytes(const BdrvBitmapRegions *r);
  */
 bool bdrv_bitmap_regions_wanted(const BdrvBitmapRegions *r, int64_t offset,
                                 int64_t *next);
+/* The same for any region of [@offset, +@bytes). */
+bool bdrv_bitmap_regions_any_wanted(const BdrvBitmapRegions *r, int64_t offset,
+                                    int64_t bytes);
 /* All regions of the range are open; they count as used. */
 bool bdrv_bitmap_regions_covers(BdrvBitmapRegions *r, int64_t offset,
                                 int64_t bytes);

@@ -100,6 +100,11 @@ typedef struct BdrvBitmapStoreOps {
      */
     int coroutine_fn (*co_write_intent)(BdrvBitmapStore *store, int64_t offset,
                                         int64_t bytes);
+    /*
+     * Writes back what was stored ahead of writes, where there were none since
+     * the last call, so that little is left for the next save().
+     */
+    void coroutine_fn (*co_settle)(BdrvBitmapStore *store);
     /* @bitmap, which is kept, ceases to exist although its stored copy could
      * not be removed.  begin() is called before the next write. */
     void (*forget)(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
@@ -222,6 +227,9 @@ void coroutine_mixed_fn bdrv_bitmap_store_sync_report(BlockDriverState *bs);
  * thread. */
 bool bdrv_bitmap_store_sync_all(Error **errp);
 
+/* See @co_settle above; for all nodes, before they are given up. */
+void bdrv_bitmap_store_settle_all(void);
+
 /* --- for the core --- */
 
 /* The node is closed: saves if it began, reports a failure, detaches. */
@@ -247,6 +255,12 @@ void bdrv_bitmap_note_storage(const GPtrArray *nodes);
 /* @bs is inactive now: persistent bitmaps, which are stored, are forgotten, and
  * its store is detached. */
 void bdrv_bitmap_hand_over(BlockDriverState *bs);
+/*
+ * No other process was told that it may have the images of the nodes that have
+ * become inactive last: what has no time of its last change, as a block device
+ * and a server, counts as unchanged when they become active.
+ */
+void bdrv_bitmap_not_given_away(void);
 /*
  * @bs becomes active, with its locks, and nothing was written yet.  Bitmaps
  * that stayed in memory, and recorded, become dirty as a whole unless no other

@@ -157,6 +157,8 @@ const BlockDriver *bdrv_find_format(const char *format_name);
 const BlockDriver *bdrv_find_driver(BlockdevDriver driver);
 /* By "prefix:" or path; @errp: unknown protocol. */
 const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp);
+/* For a name that is a path, whatever is in it: that of files or of devices. */
+const BlockDriver *bdrv_find_path_driver(const char *filename, Error **errp);
 
 /* --- edges (child.c) --- */
 
@@ -413,6 +415,10 @@ typedef struct BdrvImgCreate {
  * create` does: options "cluster_size=64k,..." in @extra, backing file checked.
  */
 bool bdrv_img_create(const BdrvImgCreate *create, Error **errp);
+/* An overlay over @bs, which is released, in a file that has no name: what is
+ * written is gone with the node.  NULL on failure. */
+BlockDriverState *bdrv_add_temporary_overlay(BlockDriverState *bs,
+                                             Error **errp);
 int bdrv_get_info(BlockDriverState *bs, BlockDriverInfo *info);
 /*
  * The identity of the storage with the data of @bs.  None for formats with

@@ -105,6 +105,14 @@ void mapped_close(BlockDriverState *bs);
 int mapped_open_read_only(BlockDriverState *bs, const BlockdevRef *file,
                           const char *what, void *header, size_t bytes,
                           Error **errp);
+/*
+ * For co_check, where blocks have one size: counts those that have a place, and
+ * errors about places that are outside of the file or given twice.  *@end: of
+ * the last one in the file, or 0.
+ */
+int coroutine_fn mapped_check_blocks(BlockDriverState *bs,
+                                     BdrvCheckResult *result, int fix,
+                                     int64_t *end);
 /* For reopen_prepare: it stays read-only. */
 int mapped_stay_read_only(BdrvReopenState *state, Error **errp);
 

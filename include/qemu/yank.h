@@ -11,6 +11,7 @@
 typedef enum YankKind {
     YANK_BLOCK_NODE,
     YANK_CHARDEV,
+    YANK_MIGRATION, /* the name is empty */
 } YankKind;
 
 typedef struct YankEntry YankEntry;

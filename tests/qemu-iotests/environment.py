@@ -10,8 +10,10 @@ import shutil
 import sys
 import tempfile
 
+import programs
+
 HERE = os.path.dirname(os.path.realpath(__file__))
-BUILD_DIR = os.environ.get('BUILD_DIR') or os.path.join(HERE, '../../build')
+BUILD_DIR = programs.folder()
 PEER_DIR = '/usr/bin'
 SKIP_STATUS = 77
 

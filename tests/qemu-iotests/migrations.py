@@ -32,12 +32,12 @@ class Relay:
     clear.
     """
 
-    before_end = on_answer = None
+    before_end = on_answer = source = None
 
     def __init__(self, path, target, cut=None):
         self.sent, self.answered, self.cut = bytearray(), bytearray(), cut
         self.path, self.target = path, target
-        self.flowing = threading.Event()
+        self.accepted, self.flowing = threading.Event(), threading.Event()
         self.flowing.set()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -49,6 +49,8 @@ class Relay:
 
     def _run(self):
         source, _ = self.listener.accept()
+        self.source = source
+        self.accepted.set()
         dest = socket.socket(socket.AF_UNIX)
         dest.connect(self.target)
         with source, dest:
@@ -58,6 +60,11 @@ class Relay:
                 if not ready or not all(self._pass(s, source, dest, live)
                                         for s in ready):
                     return
+
+    def disconnect(self):
+        """Whatever the source sends from now on fails."""
+        self.accepted.wait()
+        self.source.shutdown(socket.SHUT_RDWR)
 
     def _pass(self, one, source, dest, live):
         other = dest if one is source else source
@@ -103,9 +110,9 @@ def disk(path, node='disk', fmt='qcow2'):
     return image_node(node, path, fmt=fmt)
 
 
-def capabilities(vm, *names):
+def capabilities(vm, *names, on=True):
     vm.cmd('migrate-set-capabilities', capabilities=[
-        {'capability': name, 'state': True} for name in names])
+        {'capability': name, 'state': on} for name in names])
 
 
 def status(vm):

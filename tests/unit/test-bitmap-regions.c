@@ -11,7 +11,7 @@
 #include "block/bitmap-regions.h"
 
 #define REGION (64 * KiB)
-#define MOST 40 /* regions */
+#define MOST 150 /* regions: more than two words of a set */
 
 typedef enum Stored {
     STORED_EXACT,   /* or being changed: must not be covered */
@@ -235,6 +235,32 @@ static void test_wanted_ranges(void)
     g_assert_cmpint(next, ==, 10 * REGION);
     g_assert_false(bdrv_bitmap_regions_wanted(regions, 11 * REGION, &next));
     g_assert_cmpint(next, ==, INT64_MAX);
+    end();
+}
+
+/* Runs that end within, at and beyond words of a set. */
+static void test_wanted_runs(void)
+{
+    int64_t next;
+
+    begin(MOST, MOST);
+    for (int64_t i = 0; i < MOST; i++) {
+        if (i % 7 == 0 || i == 63 || i == 64 || i > MOST - 3) {
+            open_now(i, 1);
+        }
+    }
+    for (int64_t i = 0, end; i < MOST; i++) {
+        for (end = i + 1; end < MOST && is_wanted(end) == is_wanted(i); end++) {
+            /* one region after the other */
+        }
+        bdrv_bitmap_regions_wanted(regions, i * REGION, &next);
+        g_assert_cmpint(next, ==, end * REGION);
+        for (int64_t n = 1; i + n <= MOST; n++) {
+            g_assert_cmpint(bdrv_bitmap_regions_any_wanted(
+                                regions, i * REGION, n * REGION), ==,
+                            is_wanted(i) || i + n > end);
+        }
+    }
     end();
 }
 
@@ -572,6 +598,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/bitmap-regions/open", test_open);
     g_test_add_func("/bitmap-regions/wanted-ranges", test_wanted_ranges);
+    g_test_add_func("/bitmap-regions/wanted-runs", test_wanted_runs);
     g_test_add_func("/bitmap-regions/group-commit", test_group_commit);
     g_test_add_func("/bitmap-regions/failure", test_failure);
     g_test_add_func("/bitmap-regions/eviction", test_eviction);

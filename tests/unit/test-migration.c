@@ -144,7 +144,8 @@ static GByteArray *make_stream(size_t *end)
     mig_put_footer(out, 9);
     mig_put_machine(out, 10, 123456789, RUN_STATE_PAUSED);
     *end = out->len + 1;
-    mig_put_end(out, true);
+    mig_put_end(out);
+    mig_put_description(out, "[]");
     return out;
 }
 

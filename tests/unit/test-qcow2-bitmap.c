@@ -248,6 +248,58 @@ static void close_regions(BlockDriverState *bs)
     }
 }
 
+/* Where the clusters of the only bitmap are; to be freed. */
+static uint64_t *clusters_of(BlockDriverState *bs, uint32_t *n)
+{
+    g_autoptr(GPtrArray) stored = qcow2_bitmap_dir_read(bs);
+    const Qcow2Bitmap *b = stored->pdata[0];
+    uint64_t *table = qcow2_bitmap_read_table(bs, b, NULL, &error_abort);
+
+    *n = b->table_size;
+    g_assert_nonnull(table);
+    return table;
+}
+
+/* A clean close leaves what is stored already where it is, and only that. */
+static void test_stored_already(void)
+{
+    int64_t region = qcow2_ahead_region;
+    g_autofree uint64_t *before = NULL, *after = NULL;
+    g_autofree char *expected = NULL, *got = NULL;
+    BlockDriverState *bs;
+    BlockBackend *blk;
+    uint32_t n, n_after;
+
+    qcow2_ahead_region = 64 * KiB;
+    create(32 * MiB, 512); /* a cluster of bits stands for 2 MiB */
+    bs = open_image(false);
+    g_assert_true(bdrv_bitmap_store_begin(bs, add(bs, "b0", 512),
+                                          &error_abort));
+    blk = use(bs);
+    for (int i = 0; i < 12; i++) {
+        write_at(blk, i * 2 * MiB + 5120, 1024);
+    }
+    close_regions(bs);
+    before = clusters_of(bs, &n);
+    write_at(blk, 6 * MiB + 512, 512); /* its region is open at the end */
+    expected = bdrv_dirty_bitmap_sha256(find(bs, "b0"));
+    blk_unref(blk);
+    bdrv_unref(bs);
+    qcow2_ahead_region = region;
+
+    check_clean();
+    bs = open_image(true);
+    got = bdrv_dirty_bitmap_sha256(find(bs, "b0"));
+    g_assert_cmpstr(got, ==, expected);
+    after = clusters_of(bs, &n_after);
+    g_assert_cmpuint(n, ==, 16);
+    g_assert_cmpuint(n_after, ==, n);
+    for (uint32_t i = 0; i < n; i++) {
+        g_assert_true((before[i] != after[i]) == (i == 3));
+    }
+    bdrv_unref(bs);
+}
+
 /* Ends it after a write to [48 MiB, + 64 KiB), and returns what is stored. */
 static HBitmap *stored_after_write(BlockDriverState *bs)
 {
@@ -762,6 +814,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/bad-notes", test_bad_notes);
     g_test_add_func("/qcow2/bitmap/refusals", test_refusals);
     g_test_add_func("/qcow2/bitmap/size-0", test_size_0);
+    g_test_add_func("/qcow2/bitmap/stored-already", test_stored_already);
     g_test_add_func("/qcow2/bitmap/peer-to-us", test_peer_to_us);
     g_test_add_func("/qcow2/bitmap/us-to-peer", test_us_to_peer);
     ret = g_test_run();

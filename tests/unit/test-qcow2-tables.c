@@ -85,7 +85,7 @@ static void test_bad_headers(void)
     BAD(l1_offset, 0x7fffffffffff0000, "Active L1 table offset invalid");
     BAD(l1_offset, 0, "Active L1 table offset invalid");
     BAD(size, UINT64_MAX, "Image is too big");
-    BAD(backing_offset, 65537, "Invalid backing file name");
+    BAD(backing_offset, 65537, "Invalid backing file offset");
 }
 
 /* Damage with which an image can be read: accepted, and recorded. */

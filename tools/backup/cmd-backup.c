@@ -129,8 +129,10 @@ static bool open_images(const BackupArgs *args, BackupDaemon *d, char **words,
         }
         name = source_safe_name(base);
         if (!backup_daemon_open(d, args->images[i], node, true, errp)) {
-            error_append_hint(errp, "If a machine has the image open, back it "
-                              "up by --qmp.\n");
+            if (strstr(error_get_pretty(*errp), " lock")) {
+                error_append_hint(errp, "If it is a machine, back up the image "
+                                  "by --qmp.\n");
+            }
             return false;
         }
         words[i] = g_strdup_printf("%s=%s", name, node);

@@ -6,6 +6,7 @@
 
 #include "backup.h"
 #include "contents.h"
+#include "extents.h"
 #include "folder.h"
 #include "qemu/cutils.h"
 
@@ -28,12 +29,16 @@ static char *local_time(const char *text)
     return t ? g_date_time_format(t, "%Y-%m-%d %H:%M:%S") : g_strdup("-");
 }
 
+/* Raw files are sparse: what is valid in them counts. */
 static int64_t file_bytes(const Backup *b)
 {
     int64_t sum = 0;
 
     for (BackupDiskList *l = b->manifest->disks; l; l = l->next) {
-        sum += l->value->file_size;
+        const BackupDisk *d = l->value;
+
+        sum += d->format == BACKUP_FORMAT_RAW ? extents_total(d->extents)
+                                              : d->file_size;
     }
     return sum;
 }
@@ -162,10 +167,12 @@ static void show_link(const Backup *b, const BackupDisk *d)
     g_autofree char *when = local_time(b->manifest->time);
     g_autofree char *copied = size_to_str(d->copied);
     g_autofree char *size = size_to_str(d->file_size);
+    bool has_holes = d->format == BACKUP_FORMAT_RAW;
 
-    printf("  %-22s  %-12s  %-19s  %8s in %u part%s, file %s\n", b->id,
+    printf("  %-22s  %-12s  %-19s  %8s in %u part%s%s%s\n", b->id,
            BackupLevel_str(d->level), when, copied, count_extents(d),
-           count_extents(d) == 1 ? "" : "s", size);
+           count_extents(d) == 1 ? "" : "s", has_holes ? "" : ", file ",
+           has_holes ? "" : size);
 }
 
 static void show_disk(const BackupFolder *f, const Backup *b,

@@ -12,6 +12,7 @@
 
 #include "backup.h"
 #include "bitmap-read.h"
+#include "durable.h"
 #include "extents.h"
 #include "heat.h"
 #include "qemu/cutils.h"
@@ -47,19 +48,16 @@ static int columns(const MapArgs *args, int texts)
 
 static bool show(const MapArgs *args, const HeatPicture *p, Error **errp)
 {
-    g_autoptr(GError) gerr = NULL;
-    g_autofree char *text = NULL;
+    g_autofree char *text = NULL, *dir = NULL, *name = NULL;
 
     if (!args->svg) {
         heat_print(p, args->ascii ? HEAT_ASCII : heat_style());
         return true;
     }
     text = heat_svg(p);
-    if (!g_file_set_contents(args->svg, text, -1, &gerr)) {
-        error_setg(errp, "%s", gerr->message);
-        return false;
-    }
-    return true;
+    dir = g_path_get_dirname(args->svg);
+    name = g_path_get_basename(args->svg);
+    return durable_write(dir, name, text, errp);
 }
 
 /* --- one list of parts --- */

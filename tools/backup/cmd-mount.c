@@ -127,6 +127,11 @@ static bool serve(Mount *m, Error **errp)
 {
     g_autofree char *program = g_find_program_in_path(NBDFUSE);
 
+    if (m->args->place && access(m->args->place, F_OK) < 0) {
+        error_setg_errno(errp, errno, "The place '%s'", m->args->place);
+        error_append_hint(errp, "It is a file, or a folder, that exists.\n");
+        return false;
+    }
     if (!export_disk(m, errp)) {
         return false;
     }

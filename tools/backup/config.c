@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "config.h"
+#include "durable.h"
 #include "qemu/cutils.h"
 
 #define CONFIG_DIR "/etc/tidemark"
@@ -122,12 +123,15 @@ static bool take_line(Config *c, char *line, Error **errp)
 
 static bool read_file(Config *c, Error **errp)
 {
-    g_autoptr(GError) gerr = NULL;
-    g_autofree char *text = NULL;
+    size_t len;
+    g_autofree char *text = durable_read(c->path, &len, errp);
     g_auto(GStrv) lines = NULL;
 
-    if (!g_file_get_contents(c->path, &text, NULL, &gerr)) {
-        error_setg(errp, "%s", gerr->message);
+    if (!text) {
+        return false;
+    }
+    if (strlen(text) < len) {
+        error_setg(errp, "'%s' is not a file of text", c->path);
         return false;
     }
     lines = g_strsplit(text, "\n", -1);

@@ -75,15 +75,22 @@ static bool spawn(BackupDaemon *d, const char *program, int *fd, Error **errp)
 BackupDaemon *backup_daemon_start(const char *program, Error **errp)
 {
     g_autofree char *found = backup_daemon_program(program);
-    BackupDaemon *d = g_new0(BackupDaemon, 1);
+    g_autofree char *path = g_find_program_in_path(found);
+    BackupDaemon *d;
     int fd;
 
+    if (!path) {
+        error_setg(errp, "There is no program '%s', the storage daemon", found);
+        error_append_hint(errp, "Say by --daemon where it is.\n");
+        return NULL;
+    }
+    d = g_new0(BackupDaemon, 1);
     if (spawn(d, found, &fd, errp)) {
         d->qmp = qmp_client_new(fd, found, QMP_CLIENT_TIMEOUT_MS, errp);
         if (d->qmp) {
             return d;
         }
-        error_prepend(errp, "'%s' could not be started: ", found);
+        error_prepend(errp, "The storage daemon could not be started: ");
         backup_daemon_stop(d, NULL);
         return NULL;
     }

@@ -20,6 +20,38 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
+/* Appends all that comes from @fd; @errno on failure. */
+static bool read_all(int fd, GByteArray *bytes)
+{
+    uint8_t buf[64 * KiB];
+    ssize_t n;
+
+    do {
+        n = read(fd, buf, sizeof(buf));
+        if (n > 0) {
+            g_byte_array_append(bytes, buf, n);
+        }
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    return n == 0;
+}
+
+char *durable_read(const char *path, size_t *len, Error **errp)
+{
+    GByteArray *bytes = g_byte_array_new();
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && read_all(fd, bytes);
+
+    if (!ok) {
+        error_setg_errno(errp, errno, "Could not read '%s'", path);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    *len = bytes->len;
+    g_byte_array_append(bytes, (const uint8_t *)"", 1);
+    return (char *)g_byte_array_free(bytes, !ok);
+}
+
 bool durable_sync(const char *path, Error **errp)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -14,6 +14,11 @@
  */
 bool durable_write(const char *dir, const char *name, const char *text,
                    Error **errp);
+/*
+ * The content of a file or a pipe, *@len bytes, with a zero byte behind it.
+ * The caller frees it.  NULL with @errp.
+ */
+char *durable_read(const char *path, size_t *len, Error **errp);
 /* Renames, in the folder @dir; replaces a file called @to. */
 bool durable_rename(const char *dir, const char *from, const char *to,
                     Error **errp);

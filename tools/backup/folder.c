@@ -91,12 +91,12 @@ static int compare(const void *a, const void *b)
 
 bool backup_folder_scan(BackupFolder *f, Error **errp)
 {
-    g_autoptr(GError) gerr = NULL;
-    g_autoptr(GDir) dir = g_dir_open(f->path, 0, &gerr);
+    g_autoptr(GDir) dir = g_dir_open(f->path, 0, NULL);
     const char *name;
 
     if (!dir) {
-        error_setg(errp, "%s", gerr->message);
+        error_setg_errno(errp, errno, "Could not read the folder '%s'",
+                         f->path);
         return false;
     }
     g_ptr_array_set_size(f->backups, 0);

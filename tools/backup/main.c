@@ -57,7 +57,8 @@ static const BackupCommand commands[] = {
       "  -o, --output=FILE           image, block device, or URI of an NBD "
       "export\n"
       "  -O, --output-format=FORMAT  qcow2 or raw; else by the name\n"
-      "  -f, --force                 replaces a file\n"
+      "  -f, --force                 replaces a file; writes to a mounted "
+      "device\n"
       "      --daemon=PROGRAM        storage daemon to start\n"
       "  -q, --quiet                 prints nothing but errors\n", true },
     { "mount", backup_cmd_mount, "DIR ID [PLACE]",

@@ -31,13 +31,11 @@ static bool take_checksum(json_object *obj)
 
 static json_object *read_object(const char *path, Error **errp)
 {
-    g_autoptr(GError) gerr = NULL;
-    g_autofree char *text = NULL;
+    size_t len;
+    g_autofree char *text = durable_read(path, &len, errp);
     json_object *obj;
-    gsize len;
 
-    if (!g_file_get_contents(path, &text, &len, &gerr)) {
-        error_setg(errp, "%s", gerr->message);
+    if (!text) {
         return NULL;
     }
     if (len > MAX_MANIFEST) {

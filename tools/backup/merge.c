@@ -220,6 +220,8 @@ static bool update_manifest(const Merge *m, Error **errp)
         return false;
     }
     d->level = m->below->level;
+    g_free(d->reason);
+    d->reason = g_strdup(m->below->reason);
     g_free(d->parent);
     d->parent = g_strdup(m->below->parent);
     g_free(d->uri);

@@ -226,8 +226,12 @@ static json_object *take_return(json_object *reply, Error **errp)
     const char *desc = json_get_str(error, "desc");
 
     if (error) {
-        error_set(errp, class_of(json_get_str(error, "class")), "%s",
-                  desc ? desc : "an error without a description");
+        /* QEMU's may end with a line feed. */
+        g_autofree char *text =
+            g_strchomp(g_strdup(desc ? desc : "an error without a "
+                                              "description"));
+
+        error_set(errp, class_of(json_get_str(error, "class")), "%s", text);
         value = NULL;
     } else if (!value) {
         error_setg(errp, "An answer has neither a result nor an error");
@@ -325,8 +329,10 @@ static bool greet(QmpClient *c, Error **errp)
     const char *package;
 
     if (!wait_for(c, has_greeting, GREETING_TIMEOUT_MS, "greeting", errp)) {
-        error_append_hint(errp, "%s", c->timed_out ? "It serves one client at "
-                          "a time: is another one connected?\n" : "");
+        if (c->timed_out) {
+            error_append_hint(errp, "It serves one client at a time: is "
+                              "another one connected?\n");
+        }
         return false;
     }
     qmp = json_member(c->greeting, "QMP");

@@ -43,6 +43,30 @@ static bool is_file_name(const char *name, struct stat *st, bool *exists)
     return !*exists || S_ISREG(st->st_mode);
 }
 
+/* Is the block device large enough, and does nothing use it? */
+static bool check_device(const Restore *r, Error **errp)
+{
+    int fd = open(r->output, O_RDONLY | O_EXCL | O_CLOEXEC);
+    int64_t size;
+
+    if (fd < 0 && errno == EBUSY && !r->force) {
+        error_setg(errp, "'%s' is in use: mounted, or a part of another device",
+                   r->output);
+        error_append_hint(errp, "Say --force to write to it nevertheless.\n");
+        return false;
+    }
+    if (fd < 0) {
+        return true; /* whether it can be written is seen later */
+    }
+    size = lseek(fd, 0, SEEK_END);
+    close(fd);
+    if (size >= 0 && size < r->disk->size) {
+        error_setg(errp, "'%s' is smaller than the disk", r->output);
+        return false;
+    }
+    return true;
+}
+
 static const char *format_of(const Restore *r, bool is_file)
 {
     if (r->format) {
@@ -65,6 +89,9 @@ static bool find_target(const Restore *r, Target *t, Error **errp)
     }
     if (exists && S_ISDIR(st.st_mode)) {
         error_setg(errp, "'%s' is a folder", r->output);
+        return false;
+    }
+    if (exists && S_ISBLK(st.st_mode) && !check_device(r, errp)) {
         return false;
     }
     if (!t->is_file && strcmp(t->format, "raw")) {

@@ -126,6 +126,20 @@ static BlockDriverState *open_name(const ToolImage *image, Error **errp)
         : bdrv_open_file(image->filename, image->format, image->flags, errp);
 }
 
+static BlockDriverState *open_node(const ToolImage *image, Error **errp)
+{
+    bool overlay = image->temporary && (image->flags & BDRV_O_RDWR);
+    ToolImage base = *image;
+    BlockDriverState *bs;
+
+    if (overlay) {
+        base.flags &= ~(BDRV_O_RDWR | BDRV_O_RESIZE);
+    }
+    bs = image->image_opts ? open_options(&base, errp)
+                           : open_name(&base, errp);
+    return bs && overlay ? bdrv_add_temporary_overlay(bs, errp) : bs;
+}
+
 BlockBackend *tool_open(const ToolImage *image, Error **errp)
 {
     uint64_t perm = BLK_PERM_CONSISTENT_READ, shared = BLK_PERM_ALL;
@@ -133,8 +147,7 @@ BlockBackend *tool_open(const ToolImage *image, Error **errp)
     BlockBackend *blk;
 
     opening = !bdrv_next_node(NULL);
-    bs = image->image_opts ? open_options(image, errp)
-                           : open_name(image, errp);
+    bs = open_node(image, errp);
     opening = false;
     if (!bs) {
         return NULL;

@@ -13,6 +13,7 @@ typedef struct ToolImage {
     bool writethrough;    /* each write is durable when it completes */
     bool stays;           /* others must not write to it, unless it is opened
                              with BDRV_O_FORCE_SHARE */
+    bool temporary;      /* writes go to an overlay that is gone in the end */
     int flags;            /* BDRV_O_* */
 } ToolImage;
 

@@ -21,7 +21,7 @@ static void help(void)
            "times\n"
            "  -f, --format FMT     format of the image; guessed if not given\n"
            "  -r, --read-only      opens read-only\n"
-           "  -s, --snapshot       temporary snapshot: not supported\n"
+           "  -s, --snapshot       writes go to a temporary file\n"
            "  -n, --nocache        without the host's cache: -t none\n"
            "  -C, --copy-on-read   writes to the image what is read from its "
            "backing file\n"
@@ -67,7 +67,7 @@ static const CliOption options[] = {
     { 'c', "cmd", CLI_CALL, 0, take_command },
     IO_TEXT('f', "format", open.image.format),
     IO_FLAG('r', "read-only", open.read_only),
-    IO_FLAG('s', "snapshot", open.snapshot),
+    IO_FLAG('s', "snapshot", open.image.temporary),
     IO_FLAG('n', "nocache", open.nocache),
     IO_FLAG('C', "copy-on-read", open.copy_on_read),
     IO_FLAG('m', "misalign", misalign),

@@ -75,10 +75,6 @@ bool io_open_prepare(IoOpen *o)
         error_report("Invalid cache option: %s", o->cache);
         return false;
     }
-    if (o->snapshot) {
-        error_report("-s: temporary snapshots are not supported");
-        return false;
-    }
     return take_aio(o) && take_discard(o);
 }
 
@@ -164,7 +160,7 @@ bool io_session_open(const IoOpen *o)
 static bool open_option(IoOpen *o, int letter)
 {
     switch (letter) {
-    case 's': o->snapshot = true; return true;
+    case 's': o->image.temporary = true; return true;
     case 'C': o->copy_on_read = true; return true;
     case 'n': o->nocache = true; return true;
     case 'r': o->read_only = true; return true;
@@ -413,7 +409,7 @@ static const QemuIoCommand commands[] = {
       "  -C  copy on read\n"
       "  -U  although others write to it\n"
       "  -o  options of the driver: driver=...,KEY=VALUE,...\n"
-      "  -s  over a temporary snapshot: not supported\n" },
+      "  -s  writes go to a temporary file\n" },
     { "quit", "q", io_quit, 0, 0, true, 0, NULL, "ends the program" },
     { "reopen", NULL, io_reopen, 0, -1, false, 0,
       "[(-r|-w)] [-c cache] [-o options]", "changes options of the image",

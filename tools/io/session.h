@@ -10,7 +10,7 @@ typedef struct IoOpen {
     ToolImage image;      /* file name, format, key=value text or not */
     const char *options;  /* key=value,... besides the file name; or NULL */
     const char *cache, *discard, *aio;
-    bool read_only, nocache, native_aio, copy_on_read, snapshot, force_share;
+    bool read_only, nocache, native_aio, copy_on_read, force_share;
 } IoOpen;
 
 /* Converts the names in @o to flags; reports unknown names. */

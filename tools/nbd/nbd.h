@@ -17,7 +17,7 @@ typedef struct NbdArgs {
     const char *tls_creds, *tls_authz;
     const char *connect, *disconnect; /* kernel devices */
     bool read_only, persistent, verbose, list, fork, depth, discard_unmap;
-    bool temporary, has_cache, has_aio, has_discard;
+    bool has_cache, has_aio, has_discard;
     BlockdevDetectZeroesOptions detect_zeroes;
     uint32_t shared;                  /* clients at a time; 0: no limit */
     int64_t offset;                   /* bytes */

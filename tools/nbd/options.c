@@ -46,7 +46,7 @@ static void help(void)
 "The image:\n"
 "  -f, --format=FORMAT       its format; guessed if not given\n"
 "  -r, --read-only           export it read-only\n"
-"  -s, --snapshot            temporary overlay: not supported\n"
+"  -s, --snapshot            writes go to a temporary file\n"
 "  -l, --load-snapshot=SNAPSHOT\n"
 "                            export an internal snapshot, read-only: an id or\n"
 "                            name, or snapshot.id=ID,snapshot.name=NAME\n"
@@ -225,7 +225,7 @@ static const CliOption options[] = {
     NBD_TEXT('d', "disconnect", disconnect),
     NBD_TEXT('f', "format", image.format),
     NBD_FLAG('r', "read-only", read_only),
-    NBD_FLAG('s', "snapshot", temporary),
+    NBD_FLAG('s', "snapshot", image.temporary),
     NBD_TEXT('l', "load-snapshot", snapshot),
     { 'n', "nocache", CLI_NOTE, 0, take_nocache },
     { CLI_LONG_ONLY + 6, "cache", CLI_CALL, 0, take_cache },
@@ -265,10 +265,6 @@ static void check(const NbdArgs *args)
     if (args->tls_authz) {
         die("--tls-authz is not permitted without --tls-creds: '%s'",
             args->tls_authz);
-    }
-    if (args->temporary) {
-        die("Option '%s' is not supported: make an overlay by qemu-img "
-            "create -b", "-s");
     }
     if (args->socket && args->socket[0] != '/') {
         die("%s", "socket path must be absolute");

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+import programs
 
 # Names that people may write; which of them are there, the programs know.
 FORMATS = ('raw', 'bochs', 'cloop', 'dmg', 'luks', 'parallels', 'qcow',
@@ -65,9 +65,9 @@ def _ways(parser):
     group.add_argument('-j', '--jobs', type=int, default=2, metavar='N',
                        help='tests at the same time (2)')
     group.add_argument('-b', '--build', metavar='DIR',
-                       default=os.environ.get('BUILD_DIR')
-                       or os.path.join(HERE, '../../build'),
-                       help='where the programs are (../../build)')
+                       default=programs.folder(),
+                       help='where the programs are (../../build, or where '
+                       'tidemark-img is installed)')
     group.add_argument('--peer', '-peer', action='store_true',
                        help='test the programs in /usr/bin, and do not '
                        'compare the words of refusals')

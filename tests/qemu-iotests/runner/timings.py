@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The duration of each test when it last passed, for each format, protocol and
-# mode; stored beside the programs.
+# mode; stored beside the programs where they are built.
 
 import json
 import os
 import tempfile
 
+import programs
+
 
 class Timings:
     def __init__(self, args):
-        folder = args.build if os.access(args.build, os.W_OK) else \
-            args.scratch or tempfile.gettempdir()
+        folder = args.build
+        if folder == programs.installed() or not os.access(folder, os.W_OK):
+            folder = args.scratch or tempfile.gettempdir()
         self.path = os.path.join(folder, 'iotests-times.json')
         words = ['peer'] * args.peer + [args.imgfmt, args.imgproto]
         words += [word for word in (args.cachemode, args.aiomode) if word]
