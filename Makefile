@@ -109,6 +109,7 @@ deb:
 
 check-deb: deb
 	@tests/packages/check-deb deb
+	@tests/packages/check-service deb
 	@tests/packages/check-reproducible deb
 
 clean:

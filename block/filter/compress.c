@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* compress: everything written through this filter is written compressed. */
 #include "qemu/osdep.h"
+#include "block/graph.h"
 #include "block/io.h"
 
 static bool compress_check_child(const BlockDriverState *child, Error **errp)
@@ -33,14 +34,15 @@ static BdrvConsent compress_child_change(BlockDriverState *bs,
     return bdrv_child_change_filter(bs, change, tran, errp);
 }
 
-/* A compressed write covers whole clusters: the core pads it. */
+/*
+ * A compressed write covers whole clusters: the core pads it.  There may be the
+ * filter of a job between.
+ */
 static void compress_refresh_limits(BlockDriverState *bs, Error **errp)
 {
-    BlockDriverState *file = bs->file->bs;
-    BlockDriverInfo info = { 0 };
+    BlockDriverInfo info;
 
-    if (file->drv->get_info && file->drv->get_info(file, &info) == 0 &&
-        info.cluster_size) {
+    if (bdrv_get_info(bs->file->bs, &info) == 0 && info.cluster_size) {
         bs->bl.request_alignment = info.cluster_size;
     }
 }

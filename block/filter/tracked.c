@@ -81,7 +81,10 @@ static const char *find_difference(const BdrvBitmapDisk *recorded,
     if (now->kind == BDRV_IDENTITY_NONE) {
         return NULL;
     }
-    if (recorded->from == recorded->to && then->bytes != now->bytes) {
+    /* A file of any length has whole sectors as soon as the last is written. */
+    if (recorded->from == recorded->to &&
+        ROUND_UP(then->bytes, BDRV_SECTOR_SIZE) !=
+        ROUND_UP(now->bytes, BDRV_SECTOR_SIZE)) {
         return "its size is another one";
     }
     if (device_differs(then, now)) {

@@ -295,6 +295,22 @@ static int coroutine_fn zero_raw(BlockDriverState *bs, int64_t offset,
 }
 
 /*
+ * Entries that come back after a crash show a place without content as zeroes,
+ * but as noise if that is decrypted: then the new entries must be durable
+ * first.
+ */
+static bool coroutine_fn may_empty_places(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (!s->external || !s->discard_request) {
+        return false;
+    }
+    return !s->crypt || (qcow2_write_metadata(bs) == 0 &&
+                         qcow2_flush_file(bs) == 0);
+}
+
+/*
  * Gives back the space of clusters in the external data file that are not
  * allocated any more.  A failure only costs space.  The data may come back
  * after a loss of power, or be lost before the entries are: what was discarded
@@ -305,7 +321,7 @@ static void coroutine_fn discard_external(BlockDriverState *bs, int64_t offset,
 {
     Qcow2State *s = bs->opaque;
 
-    if (s->external && s->discard_request) {
+    if (may_empty_places(bs)) {
         bytes = qcow2_data_end(s, offset + bytes) - offset;
         (void)bdrv_co_pdiscard(s->data, offset, bytes);
     }
@@ -317,7 +333,7 @@ static void coroutine_fn unmap_external(BlockDriverState *bs, int64_t offset,
 {
     Qcow2State *s = bs->opaque;
 
-    if (s->external && s->discard_request) {
+    if (may_empty_places(bs)) {
         bytes = qcow2_data_end(s, offset + bytes) - offset;
         (void)bdrv_co_pwrite_zeroes(s->data, offset, bytes, BDRV_REQ_MAY_UNMAP |
                                     BDRV_REQ_NO_FALLBACK);
