@@ -28,12 +28,13 @@ static bool has_persistent_bitmaps(BlockDriverState *bs)
     return qcow2_has_bitmaps(s);
 }
 
-/* Features that version 2 lacks and that are not converted are refused. */
-static bool check_downgrade(BlockDriverState *bs, Error **errp)
+/* Features that version 2 lacks and that are not converted are refused; @bits:
+ * what refcounts are to have, 0: as now. */
+static bool check_downgrade(BlockDriverState *bs, unsigned bits, Error **errp)
 {
     const Qcow2State *s = bs->opaque;
 
-    if (s->refcount_bits != 16) {
+    if ((bits ? bits : s->refcount_bits) != 16) {
         error_setg(errp, "compat=0.10 requires refcount_bits=16");
     } else if (s->external) {
         error_setg(errp, "Cannot downgrade an image with a data file");
@@ -224,14 +225,23 @@ static bool check_amend(BlockDriverState *bs, const BdrvAmend *amend,
         error_setg(errp, "Refcount widths other than 16 bits require "
                    "compatibility level 1.1 or above (use compat=1.1 or "
                    "greater)");
-    } else if (bits != s->refcount_bits) {
-        error_setg(errp, "Changing refcount_bits of an existing image is not "
-                   "supported");
     } else {
         return check_data_file(bs, amend, errp) &&
-               (version >= s->version || check_downgrade(bs, errp));
+               (version >= s->version || check_downgrade(bs, bits, errp));
     }
     return false;
+}
+
+/* Before the version becomes 2, or after it has become 3. */
+static bool coroutine_fn set_width(BlockDriverState *bs,
+                                   const BdrvAmend *amend, Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return !amend->refcount_bits ||
+           amend->refcount_bits == s->refcount_bits ||
+           qcow2_set_refcount_order(bs, ctz64(amend->refcount_bits),
+                                    errp) == 0;
 }
 
 int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
@@ -257,6 +267,10 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
     if (ret >= 0 && version < s->version) {
         ret = qcow2_make_clean(bs);
     }
+    if (ret >= 0 && version < s->version && !set_width(bs, amend, errp)) {
+        co_mutex_unlock(&s->lock);
+        return -EIO;
+    }
     if (ret >= 0 && version != s->version) {
         ret = set_version(bs, version);
     }
@@ -266,6 +280,10 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
     if (ret >= 0 && s->external &&
         (amend->data_file || (s->data_raw && amend->has_data_file_raw))) {
         ret = set_data_file(bs, amend);
+    }
+    if (ret >= 0 && !set_width(bs, amend, errp)) {
+        co_mutex_unlock(&s->lock);
+        return -EIO;
     }
     co_mutex_unlock(&s->lock);
     if (ret < 0) {

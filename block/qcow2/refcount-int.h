@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qcow2: refcounts, allocation and the order of writes (refcount.c,
- * refcount-grow.c). */
+ * refcount-grow.c, refcount-width.c). */
 #ifndef QCOW2_REFCOUNT_INT_H
 #define QCOW2_REFCOUNT_INT_H
 
@@ -79,5 +79,12 @@ uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
 /* Makes the table hold @entries, if the present one is too small. */
 int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
                                            uint64_t entries);
+/*
+ * Gives refcounts 2 to the power of @order bits; under the lock, without
+ * requests in flight.  On an error the image is as before, or the node cannot
+ * be used any more.
+ */
+int coroutine_fn qcow2_set_refcount_order(BlockDriverState *bs, unsigned order,
+                                          Error **errp);
 
 #endif

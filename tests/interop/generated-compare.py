@@ -224,11 +224,6 @@ def only_read(line, peer, ours):
     return ' check -r' in line.text and 'can only be read' in ours.err
 
 
-def fixed_width(line, peer, ours):
-    return 'amend -o refcount_bits' in line.text and \
-        'Changing refcount_bits' in ours.err
-
-
 def no_bitmaps(line, peer, ours):
     return ' --bitmaps' in line.text and ours.status == 0 and \
         'Source lacks bitmap support' in peer.err
@@ -287,7 +282,7 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (empty_bitmap, 'empty-bitmap'), (stream_written, 'stream-written'),
          (zeroes_have_no_place, 'zero-clusters'),
          (only_read, 'only-read'),
-         (fixed_width, 'refcount-width'), (no_bitmaps, 'bitmaps-of-v2'),
+         (no_bitmaps, 'bitmaps-of-v2'),
          (looked_up, 'snapshot-looked-up'), (raw_data, 'data-file-raw-zeroes'),
          (unwritten, 'subcluster-discard'))
 

@@ -220,8 +220,8 @@ class Walk:
 
     def step_amend(self):
         self.run('qemu-img', 'amend', '-o', self.rng.choice(
-            ('lazy_refcounts=on', 'lazy_refcounts=off', 'compat=1.1')),
-            self.top.name)
+            ('lazy_refcounts=on', 'lazy_refcounts=off', 'compat=1.1',
+             'refcount_bits=8', 'refcount_bits=64')), self.top.name)
 
     def step_repair(self):
         if self.top.snapshots and self.top.bitmaps:
