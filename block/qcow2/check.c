@@ -19,10 +19,20 @@
 
 /* --- reporting --- */
 
+/* Errors that are told of an image that is repaired because it is opened: one
+ * with a damaged table of refcounts may have a hundred thousand. */
+#define OPENING_TOLD 20
+
+static bool is_told(const Qcow2Check *c)
+{
+    return !c->quiet && !(c->opening && c->res->corruptions + c->res->leaks +
+                                        c->res->check_errors > OPENING_TOLD);
+}
+
 static void G_GNUC_PRINTF(2, 0) vsay(const Qcow2Check *c, const char *fmt,
                                      va_list ap)
 {
-    if (!c->quiet) {
+    if (is_told(c)) {
         vfprintf(stderr, fmt, ap);
         fputc('\n', stderr);
     }
@@ -464,6 +474,17 @@ static int coroutine_mixed_fn check_and_repair(BlockDriverState *bs,
     return ret < 0 ? ret : clear_bits(bs, fix, res);
 }
 
+static void tell_rest(BlockDriverState *bs, const BdrvCheckResult *res)
+{
+    int64_t found = res->corruptions + res->corruptions_fixed + res->leaks +
+                    res->leaks_fixed + res->check_errors;
+
+    if (found > OPENING_TOLD) {
+        warn_report("Node '%s' had %" PRId64 " errors in all, of which the "
+                    "first are shown", bs->node_name, found);
+    }
+}
+
 bool coroutine_mixed_fn qcow2_repair_opened(BlockDriverState *bs,
                                             const char *why, Error **errp)
 {
@@ -472,6 +493,7 @@ bool coroutine_mixed_fn qcow2_repair_opened(BlockDriverState *bs,
     int ret = check_and_repair(bs, &res, BDRV_FIX_ERRORS | BDRV_FIX_LEAKS,
                                true, &sound);
 
+    tell_rest(bs, &res);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not repair %s image", why);
     } else if (!sound) {
