@@ -422,9 +422,8 @@ static bool tree_merge(json_object *tree, json_object *from)
 }
 
 /*
- * A protocol node without a driver is a file or a device: a name that is given
- * as an option is no URL.  For drivers without that option it is replaced by
- * those that it stands for.
+ * Replaces the file name of a protocol node by the options that it stands for:
+ * it may imply the driver ("nbd://..."), whose options may have no "filename".
  */
 static bool tree_take_filename(json_object *tree, Error **errp)
 {
@@ -436,15 +435,8 @@ static bool tree_take_filename(json_object *tree, Error **errp)
         error_setg(errp, "Must specify either driver or file");
         return false;
     }
-    if (!driver) {
-        const BlockDriver *drv = bdrv_find_path_driver(filename, errp);
-
-        if (drv) {
-            tree_set_string(tree, "driver", drv->format_name);
-        }
-        return drv != NULL;
-    }
-    from = driver_tree(bdrv_find_format(driver), filename, errp);
+    from = driver ? driver_tree(bdrv_find_format(driver), filename, errp)
+                  : protocol_tree(filename, errp);
     json_object_object_del(tree, "filename");
     return tree_merge(tree, from);
 }

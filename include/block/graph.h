@@ -157,8 +157,6 @@ const BlockDriver *bdrv_find_format(const char *format_name);
 const BlockDriver *bdrv_find_driver(BlockdevDriver driver);
 /* By "prefix:" or path; @errp: unknown protocol. */
 const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp);
-/* For a name that is a path, whatever is in it: that of files or of devices. */
-const BlockDriver *bdrv_find_path_driver(const char *filename, Error **errp);
 
 /* --- edges (child.c) --- */
 

@@ -33,7 +33,9 @@ def split_known(line):
 
 def command_line(doc, *programs):
     """(folder of ours, folder of the peer's, all other arguments); ends with
-    77 where the peer does not have all @programs."""
+    77 where the peer does not have all @programs.  Ours store bitmaps when they
+    close images, as the peer does."""
+    os.environ['TIDEMARK_BITMAP_SAFETY'] = 'close'
     arguments = [a for a in sys.argv[1:] if a != '-v']
     if not arguments:
         sys.exit(doc)
