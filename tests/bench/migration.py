@@ -38,8 +38,9 @@ class Machine:
         path = os.path.join(folder, name)
         args = [prog, '-machine', 'none', '-nodefaults', '-display', 'none',
                 '-qmp', f'unix:{path},server=on,wait=off', '-blockdev', node]
+        # With -S, as QEMU may send RESUME before it greets.
         self.process = subprocess.Popen(
-            args + (['-incoming', 'defer'] if incoming else []),
+            args + (['-incoming', 'defer'] if incoming else ['-S']),
             stdout=subprocess.DEVNULL)
         while not os.path.exists(path):
             time.sleep(0.01)
@@ -82,6 +83,7 @@ def downtime(prog, folder, count, stored, stream):
     source = Machine(prog, folder, 'source', node, stream)
     dest = Machine(prog, folder, 'dest', node, stream, incoming=True)
     try:
+        source.cmd('cont')
         for i in range(count):
             source.cmd('block-dirty-bitmap-add', node='disk', name=f'b{i}',
                        granularity=65536, persistent=stored)
