@@ -38,9 +38,10 @@ static bool any_stays(const GPtrArray *nodes)
 
 static unsigned times_left;
 
-void bdrv_bitmap_note_storage(const GPtrArray *nodes)
+/* The state of the storage of @nodes, if @any bitmap needs it. */
+static void note_storage(const GPtrArray *nodes, bool any)
 {
-    bool any = any_stays(nodes), files = false;
+    bool files = false;
 
     times_left++;
     for (guint i = 0; i < nodes->len; i++) {
@@ -62,7 +63,34 @@ void bdrv_bitmap_note_storage(const GPtrArray *nodes)
     }
 }
 
+void bdrv_bitmap_note_storage(const GPtrArray *nodes)
+{
+    note_storage(nodes, any_stays(nodes));
+}
+
 /* --- afterwards --- */
+
+void bdrv_bitmap_arrived(void)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    BlockDriverState *bs = NULL;
+    bool any = false;
+
+    while ((bs = bdrv_next_node(bs))) {
+        BdrvDirtyBitmap *bitmap = NULL;
+
+        if (!bdrv_is_inactive(bs)) {
+            continue;
+        }
+        g_ptr_array_add(nodes, bs);
+        while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+            bitmap->left_behind = bitmap->name &&
+                                  bdrv_dirty_bitmap_recording(bitmap);
+            any |= bitmap->left_behind;
+        }
+    }
+    note_storage(nodes, any);
+}
 
 void bdrv_bitmap_hand_over(BlockDriverState *bs)
 {
@@ -206,9 +234,7 @@ static void set_all(BdrvDirtyBitmap *bitmap)
     }
     bdrv_dirty_bitmap_note_cut(bitmap, BDRV_CUT_UNKNOWN);
     bitmap->changes++;
-    warn_report("All of bitmap '%s' of node '%s' is dirty now: it was not "
-                "stored in the image, which another process may have changed",
-                bitmap->name, bitmap->bs->node_name);
+    bitmap->tell_dirty = true; /* unless that in the image takes its place */
 }
 
 void bdrv_bitmap_take_over(BlockDriverState *bs)
@@ -231,6 +257,12 @@ void bdrv_bitmap_activated(BlockDriverState *bs)
     while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
         Error *err = NULL;
 
+        if (bitmap->tell_dirty) {
+            warn_report("All of bitmap '%s' of node '%s' is dirty now: another "
+                        "process may have changed the image meanwhile",
+                        bitmap->name, bs->node_name);
+            bitmap->tell_dirty = false;
+        }
         if (bitmap->yields_to_stored &&
             !bdrv_dirty_bitmap_store_again(bitmap, &err)) {
             error_prepend(&err, "Bitmap '%s' of node '%s': ", bitmap->name,

@@ -160,6 +160,9 @@ void mig_bitmap_load_hand_over(MigBitmapLoad *l)
             hand_over(b);
         }
     }
+    if (l->bitmaps->len) {
+        bdrv_bitmap_arrived(); /* for images that are activated later */
+    }
 }
 
 /* It will never be complete. */

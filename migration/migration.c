@@ -100,8 +100,10 @@ bool mig_may_set_capabilities(Error **errp)
 {
     const MigState *incoming = mig_incoming_state();
 
+    /* While it is only waited for a source they can be changed. */
     return mig_state_check(mig_outgoing_state(), MIG_OP_CAPABILITIES, errp) &&
-           mig_state_check(incoming, MIG_OP_CAPABILITIES, errp);
+           (incoming->status == MIGRATION_STATUS_SETUP ||
+            mig_state_check(incoming, MIG_OP_CAPABILITIES, errp));
 }
 
 /* --- commands for both directions --- */

@@ -256,6 +256,11 @@ void bdrv_bitmap_note_storage(const GPtrArray *nodes);
  * its store is detached. */
 void bdrv_bitmap_hand_over(BlockDriverState *bs);
 /*
+ * Bitmaps of nodes that are inactive have just been received, and have all that
+ * was written.  From now on they are as if the nodes had become inactive now.
+ */
+void bdrv_bitmap_arrived(void);
+/*
  * No other process was told that it may have the images of the nodes that have
  * become inactive last: what has no time of its last change, as a block device
  * and a server, counts as unchanged when they become active.
