@@ -50,7 +50,7 @@ struct BdrvDirtyBitmap {
     BdrvBitmapResume *left_stored; /* ... and to a @left that was stored */
     bool stored_all;     /* what is stored of it says that all is dirty */
     bool left_behind; /* it recorded when the node became inactive */
-    bool tell_dirty;  /* all of it was made dirty when the node was taken over */
+    bool tell_dirty; /* all of it became dirty when the node was taken over */
     bool replaces_stored; /* what is stored, in use, under its name is older */
     bool yields_to_stored; /* ... and newer if it is not in use */
     uint64_t seq; /* the list goes from the highest to the lowest */
