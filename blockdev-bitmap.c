@@ -150,6 +150,18 @@ static const TransactionActionDrv remove_drv = {
     .clean = step_clean,
 };
 
+/* The image may have a copy, under the same name, of one that is not persistent
+ * since the rest of it never arrived. */
+static bool may_be_stored(const BdrvDirtyBitmap *bitmap)
+{
+    BlockDriverState *bs = bdrv_dirty_bitmap_bs(bitmap);
+
+    return bdrv_dirty_bitmap_persistent(bitmap) ||
+           (bdrv_dirty_bitmap_inconsistent(bitmap) && !bdrv_is_inactive(bs) &&
+            !bdrv_is_read_only(bs) &&
+            bdrv_supports_persistent_dirty_bitmap(bs));
+}
+
 /*
  * Removing the stored copy can fail, so it comes first.  Until the commit the
  * bitmap stays, recording, and busy for others: on abort it is unchanged, and
@@ -160,15 +172,15 @@ bool blockdev_action_bitmap_remove(const TransactionAction *action,
 {
     BdrvDirtyBitmap *bitmap = find_for(
         action->u.block_dirty_bitmap_remove.data, BDRV_BITMAP_OP_REMOVE, errp);
-    bool persistent;
+    bool stored;
 
     if (!bitmap) {
         return false;
     }
-    persistent = bdrv_dirty_bitmap_persistent(bitmap);
+    stored = may_be_stored(bitmap);
     /* First of all, so that a job does not store it again. */
     bdrv_dirty_bitmap_skip_store(bitmap, true);
-    if (persistent &&
+    if (stored &&
         !bdrv_remove_stored_dirty_bitmap(bdrv_dirty_bitmap_bs(bitmap),
                                          bdrv_dirty_bitmap_name(bitmap),
                                          errp)) {
