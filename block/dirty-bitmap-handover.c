@@ -70,28 +70,6 @@ void bdrv_bitmap_note_storage(const GPtrArray *nodes)
 
 /* --- afterwards --- */
 
-void bdrv_bitmap_arrived(void)
-{
-    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
-    BlockDriverState *bs = NULL;
-    bool any = false;
-
-    while ((bs = bdrv_next_node(bs))) {
-        BdrvDirtyBitmap *bitmap = NULL;
-
-        if (!bdrv_is_inactive(bs)) {
-            continue;
-        }
-        g_ptr_array_add(nodes, bs);
-        while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-            bitmap->left_behind = bitmap->name &&
-                                  bdrv_dirty_bitmap_recording(bitmap);
-            any |= bitmap->left_behind;
-        }
-    }
-    note_storage(nodes, any);
-}
-
 void bdrv_bitmap_hand_over(BlockDriverState *bs)
 {
     BdrvDirtyBitmap *bitmap, *next;
@@ -248,6 +226,37 @@ void bdrv_bitmap_take_over(BlockDriverState *bs)
         }
         bitmap->left_behind = false;
     }
+}
+
+/* Marks the bitmaps of @bs that record; were there any? */
+static bool leave_behind(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *bitmap = NULL;
+
+    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
+        bitmap->left_behind = bitmap->name &&
+                              bdrv_dirty_bitmap_recording(bitmap);
+    }
+    return any_left_behind(bs);
+}
+
+void bdrv_bitmap_arrived(void)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    BlockDriverState *bs = NULL;
+    bool any = false;
+
+    while ((bs = bdrv_next_node(bs))) {
+        if (bdrv_is_inactive(bs)) {
+            /* Those that were there know the storage as it was before. */
+            bdrv_bitmap_take_over(bs);
+            g_ptr_array_add(nodes, bs);
+        }
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        any |= leave_behind(nodes->pdata[i]);
+    }
+    note_storage(nodes, any);
 }
 
 void bdrv_bitmap_activated(BlockDriverState *bs)

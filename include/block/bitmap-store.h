@@ -257,7 +257,8 @@ void bdrv_bitmap_note_storage(const GPtrArray *nodes);
 void bdrv_bitmap_hand_over(BlockDriverState *bs);
 /*
  * Bitmaps of nodes that are inactive have just been received, and have all that
- * was written.  From now on they are as if the nodes had become inactive now.
+ * was written.  From now on they are as if the nodes had become inactive now;
+ * of others it is looked up first whether they miss anything.
  */
 void bdrv_bitmap_arrived(void);
 /*
