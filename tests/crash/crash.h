@@ -34,6 +34,7 @@
 #include "qemu/osdep.h"
 
 #include "block/block-backend.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "qapi/qapi-types-block-image.h"
@@ -334,5 +335,7 @@ BlockDriverState *crash_open_after(bool writable, GString *why);
  * checked again.
  */
 bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why);
+/* A byte for each unit of a disk of @bytes: is it dirty?  To be freed. */
+uint8_t *crash_dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes);
 
 #endif

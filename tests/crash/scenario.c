@@ -300,3 +300,14 @@ bool crash_check_disk(CrashRun *r, CrashTime cut, GString *why)
     }
     return go_on(r, cut, why);
 }
+
+uint8_t *crash_dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes)
+{
+    uint8_t *units = g_malloc0(bytes / CRASH_UNIT + 1);
+    const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(bitmap);
+
+    for (int64_t pos = 0; pos < bytes; pos += CRASH_UNIT) {
+        units[pos / CRASH_UNIT] = hbitmap_get(bits, pos);
+    }
+    return units;
+}

@@ -269,23 +269,12 @@ static Job *start_backup(CrashRun *r, BlockDriverState *source,
     return job;
 }
 
-/* A byte each unit: is it dirty? */
-static uint8_t *dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes)
-{
-    uint8_t *units = g_malloc0(bytes / CRASH_UNIT + 1);
-    const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(bitmap);
-
-    for (int64_t pos = 0; pos < bytes; pos += CRASH_UNIT) {
-        units[pos / CRASH_UNIT] = hbitmap_get(bits, pos);
-    }
-    return units;
-}
-
 /* The target has the requested units; after a failure, those not dirty. */
 static void settle(Backup *b, const uint8_t *asked,
                    const BdrvDirtyBitmap *after)
 {
-    g_autofree uint8_t *left = after ? dirty_units(after, b->bytes) : NULL;
+    g_autofree uint8_t *left = after ? crash_dirty_units(after, b->bytes)
+                                     : NULL;
 
     b->promised = g_malloc0(b->bytes / CRASH_UNIT + 1);
     b->ok = told_result == 0;
@@ -326,7 +315,7 @@ static void run_backup(CrashRun *r)
     crash_guest_start(&r->guest, r->steps / 3);
     crash_guest_wait(&r->guest);
     if (bitmap) {
-        asked = dirty_units(bitmap, r->model->size);
+        asked = crash_dirty_units(bitmap, r->model->size);
     }
     expect_job();
     job = start_backup(r, bs, target);

@@ -120,18 +120,6 @@ static BdrvDirtyBitmap *add_bitmap(CrashRun *r, BlockDriverState *bs)
     return bitmap;
 }
 
-/* A byte each unit: is it dirty? */
-static uint8_t *dirty_units(const BdrvDirtyBitmap *bitmap, int64_t bytes)
-{
-    uint8_t *units = g_malloc0(bytes / CRASH_UNIT + 1);
-    const HBitmap *bits = bdrv_dirty_bitmap_hbitmap(bitmap);
-
-    for (int64_t pos = 0; pos < bytes; pos += CRASH_UNIT) {
-        units[pos / CRASH_UNIT] = hbitmap_get(bits, pos);
-    }
-    return units;
-}
-
 static Job *start_backup(const Resume *t, BlockDriverState *source,
                          BlockDriverState *target)
 {
@@ -192,7 +180,7 @@ static void start_job(CrashRun *r, BlockDriverState *source,
 
     t->bytes = source->total_bytes;
     bdrv_drained_begin(source);
-    t->asked = dirty_units(bitmap, t->bytes);
+    t->asked = crash_dirty_units(bitmap, t->bytes);
     if (t->full) {
         memset(t->asked, 1, t->bytes / CRASH_UNIT);
     }
@@ -291,7 +279,7 @@ static bool read_disk(Resume *t, After *a, GString *why)
         g_string_append_printf(why, "the bitmap is %s",
                                bitmap ? "inconsistent" : "not there");
     } else {
-        a->dirty = dirty_units(bitmap, t->bytes);
+        a->dirty = crash_dirty_units(bitmap, t->bytes);
         a->remembered = bdrv_dirty_bitmap_resume(bitmap) != NULL;
         a->disk = crash_read(bs, &bytes, why);
     }
