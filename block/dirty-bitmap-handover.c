@@ -181,12 +181,12 @@ static bool may_have_changed(BlockDriverState *bs)
     return false;
 }
 
-void bdrv_bitmap_not_given_away(void)
+void bdrv_bitmap_not_given_away(bool sure)
 {
     BlockDriverState *bs = NULL;
 
     while ((bs = bdrv_next_node(bs))) {
-        bdrv_node(bs)->not_given_away = bdrv_is_inactive(bs) &&
+        bdrv_node(bs)->not_given_away = sure && bdrv_is_inactive(bs) &&
                                         bdrv_node(bs)->left_as == times_left;
     }
 }

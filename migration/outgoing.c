@@ -344,6 +344,7 @@ void mig_outgoing_restore(void)
 static void restore_machine(void *opaque)
 {
     Error *err = NULL;
+    bool ok;
 
     if (!out.stopped) {
         mig_bitmap_save_free(g_steal_pointer(&out.bitmaps));
@@ -353,10 +354,10 @@ static void restore_machine(void *opaque)
         mig_machine->stop(RUN_STATE_POSTMIGRATE);
         return;
     }
-    if (out.end == END_NOT_SENT) {
-        bdrv_bitmap_not_given_away();
-    }
-    if (out.inactivated && !bdrv_activate_all(&err)) {
+    bdrv_bitmap_not_given_away(out.end == END_NOT_SENT);
+    ok = !out.inactivated || bdrv_activate_all(&err);
+    bdrv_bitmap_not_given_away(false);
+    if (!ok) {
         error_prepend(&err, "The machine stays stopped: ");
         error_report_err(err);
         mig_machine->stop(RUN_STATE_POSTMIGRATE);

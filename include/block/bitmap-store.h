@@ -262,11 +262,13 @@ void bdrv_bitmap_hand_over(BlockDriverState *bs);
  */
 void bdrv_bitmap_arrived(void);
 /*
- * No other process was told that it may have the images of the nodes that have
- * become inactive last: what has no time of its last change, as a block device
- * and a server, counts as unchanged when they become active.
+ * @sure: no other process was told that it may have the images of the nodes
+ * that have become inactive last: what has no time of its last change, as a
+ * block device and a server, counts as unchanged when they become active.  Not
+ * @sure: that ends, also for nodes that could not become active, as others may
+ * take them from then on.
  */
-void bdrv_bitmap_not_given_away(void);
+void bdrv_bitmap_not_given_away(bool sure);
 /*
  * @bs becomes active, with its locks, and nothing was written yet.  Bitmaps
  * that stayed in memory, and recorded, become dirty as a whole unless no other
