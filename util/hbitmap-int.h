@@ -11,7 +11,7 @@
  * level[1]         |word| ...      a bit: "this word below is not 0"
  * level[top]       |word|          one word only
  *
- * Between public calls this holds, but for deserialise before its finish:
+ * Between public calls this holds:
  *  1. a bit of level n + 1 is set exactly if its word in level n is not 0;
  *  2. bits past the last granule are 0, and so is the padding of every level
  *     to whole blocks, so that loops need no special last round;

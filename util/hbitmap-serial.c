@@ -2,6 +2,7 @@
 /* HBitmap: the form on disk and on the wire, and its checksum. */
 #include "qemu/osdep.h"
 #include "hbitmap-int.h"
+#include "qemu/iov.h"
 
 uint64_t hbitmap_serialization_align(const HBitmap *hb)
 {
@@ -51,45 +52,18 @@ void hbitmap_serialize_part(const HBitmap *hb, uint8_t *buf, int64_t offset,
     copy_le(buf, hb->level[0] + first, n);
 }
 
-void hbitmap_deserialize_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
-                              int64_t bytes)
+/* Fills block @b, which is clean, with a serialised one that is not. */
+static void fill_block(HBitmap *hb, uint64_t b, const uint8_t *buf)
 {
-    uint64_t first, n = hb_part(hb, offset, bytes, &first);
+    uint64_t *block = hb->level[0] + b * HB_BLOCK, old = 0;
 
-#if G_BYTE_ORDER == G_LITTLE_ENDIAN
-    memcpy(hb->level[0] + first, buf, n * 8);
-#else
-    for (uint64_t i = 0; i < n; i++) {
-        hb->level[0][first + i] = ld64_le(buf + i * 8);
-    }
-#endif
-    if (n) {
-        hb_mark_meta(hb, first, first + n - 1);
-    }
-}
-
-void hbitmap_deserialize_zeroes(HBitmap *hb, int64_t offset, int64_t bytes)
-{
-    uint64_t first, n = hb_part(hb, offset, bytes, &first);
-
-    /* Writing allocates memory, and most of it is zero already. */
-    for (uint64_t i = first; i < first + n; i++) {
-        if (hb->level[0][i]) {
-            hb->level[0][i] = 0;
-        }
-    }
-    if (n) {
-        hb_mark_meta(hb, first, first + n - 1);
-    }
-}
-
-void hbitmap_deserialize_ones(HBitmap *hb, int64_t offset, int64_t bytes)
-{
-    uint64_t first, n = hb_part(hb, offset, bytes, &first);
-
-    memset(hb->level[0] + first, 0xff, n * 8);
-    if (n) {
-        hb_mark_meta(hb, first, first + n - 1);
+    copy_le(block, buf, HB_BLOCK);
+    hb->count += hb_block_count(block);
+    hb->level[1][b] = hb_block_nonzero(block);
+    for (int lv = 2; !old && lv < hb->nlevels; lv++) {
+        old = hb->level[lv][b >> 6];
+        hb->level[lv][b >> 6] = old | UINT64_C(1) << (b & 63);
+        b >>= 6;
     }
 }
 
@@ -97,34 +71,27 @@ void hbitmap_replace_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
                           int64_t bytes)
 {
     uint64_t first, n = hb_part(hb, offset, bytes, &first);
+    uint64_t last = hb->nwords[0] - 1; /* whose tail may be garbage in @buf */
 
     hbitmap_reset(hb, offset, bytes);
-    for (uint64_t i = 0; i < n; i++) {
-        uint64_t word = ld64_le(buf + i * 8);
+    for (uint64_t i = first, step; i < first + n; i += step) {
+        const uint8_t *from = buf + (i - first) * 8;
+        uint64_t word;
 
-        if (first + i == hb->nwords[0] - 1) {
-            word &= hb_tail_mask(hb);
+        if (i % HB_BLOCK == 0 && MIN(first + n, last) - i >= HB_BLOCK) {
+            step = HB_BLOCK;
+            if (!buffer_is_zero(from, HB_BLOCK * 8)) {
+                fill_block(hb, i / HB_BLOCK, from);
+                hb_mark_meta(hb, i, i + HB_BLOCK - 1);
+            }
+            continue;
         }
+        step = 1;
+        word = ld64_le(from) & (i == last ? hb_tail_mask(hb) : UINT64_MAX);
         if (word) {
-            hb_set_word(hb, first + i, word);
+            hb_set_word(hb, i, word);
         }
     }
-}
-
-void hbitmap_deserialize_finish(HBitmap *hb)
-{
-    hb->level[0][hb->nwords[0] - 1] &= hb_tail_mask(hb);
-    hb->count = 0;
-    for (uint64_t b = 0; b < hb_nblocks(hb); b++) {
-        const uint64_t *block = hb->level[0] + b * HB_BLOCK;
-        uint64_t nonzero = hb_block_nonzero(block);
-
-        if (nonzero) {
-            hb->count += hb_block_count(block);
-        }
-        hb->level[1][b] = nonzero;
-    }
-    hb_rebuild_upper(hb, 2);
 }
 
 char *hbitmap_sha256(const HBitmap *hb)

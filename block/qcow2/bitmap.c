@@ -218,13 +218,12 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
             ret = bdrv_pread(bs->file, table[i] & QCOW2_OFFSET_MASK,
                              s->cluster_size, buf);
             if (ret >= 0) {
-                hbitmap_deserialize_part(hb, buf, pos, bytes);
+                hbitmap_replace_part(hb, buf, pos, bytes);
             }
         } else if (table[i] & 1) {
-            hbitmap_deserialize_ones(hb, pos, bytes);
+            hbitmap_set(hb, pos, bytes);
         }
     }
-    hbitmap_deserialize_finish(hb);
     if (ret < 0) {
         *reason = BITMAP_INCONSISTENCY_IO_ERROR;
         error_setg_errno(errp, -ret, "Could not read bitmap '%s'", b->name);

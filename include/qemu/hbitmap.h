@@ -107,17 +107,8 @@ size_t hbitmap_serialization_size(const HBitmap *hb, int64_t offset,
 void hbitmap_serialize_part(const HBitmap *hb, uint8_t *buf, int64_t offset,
                             int64_t bytes);
 /*
- * ..._finish() updates upper levels and count: until then only other
- * deserialize functions may be called.
- */
-void hbitmap_deserialize_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
-                              int64_t bytes);
-void hbitmap_deserialize_zeroes(HBitmap *hb, int64_t offset, int64_t bytes);
-void hbitmap_deserialize_ones(HBitmap *hb, int64_t offset, int64_t bytes);
-void hbitmap_deserialize_finish(HBitmap *hb);
-/*
- * The same as hbitmap_deserialize_part(), without finish: @hb can be used
- * between the parts.  It takes time for what is dirty, not for what is clean.
+ * Replaces the bits of a part.  What is clean in both takes neither time nor
+ * memory.
  */
 void hbitmap_replace_part(HBitmap *hb, const uint8_t *buf, int64_t offset,
                           int64_t bytes);

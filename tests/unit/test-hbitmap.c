@@ -352,29 +352,19 @@ static void op_deserialise(HBitmap *hb, Model *m)
     int64_t offset, bytes;
     g_autofree uint8_t *buf = NULL;
     size_t size;
-    int kind = pick(0, 3);
 
     pick_range(m, &offset, &bytes);
     align_range(m, m->gran * 64, &offset, &bytes);
     size = hbitmap_serialization_size(hb, offset, bytes);
     buf = g_malloc(size + 1);
-    if (kind == 0) {
-        hbitmap_deserialize_zeroes(hb, offset, bytes);
-        model_range(m, offset, bytes, 0);
-    } else if (kind == 1) {
-        hbitmap_deserialize_ones(hb, offset, bytes);
-        model_range(m, offset, bytes, 1);
-    } else {
-        /* The padding is garbage on purpose. */
-        for (size_t i = 0; i < size; i++) {
-            buf[i] = pick(0, 3) ? 0 : pick(0, 256);
-        }
-        hbitmap_deserialize_part(hb, buf, offset, bytes);
-        for (int64_t i = 0; i < DIV_ROUND_UP(bytes, m->gran); i++) {
-            m->dirty[offset / m->gran + i] = buf[i / 8] >> (i % 8) & 1;
-        }
+    /* The padding is garbage on purpose. */
+    for (size_t i = 0; i < size; i++) {
+        buf[i] = pick(0, 3) ? 0 : pick(0, 256);
     }
-    hbitmap_deserialize_finish(hb);
+    hbitmap_replace_part(hb, buf, offset, bytes);
+    for (int64_t i = 0; i < DIV_ROUND_UP(bytes, m->gran); i++) {
+        m->dirty[offset / m->gran + i] = buf[i / 8] >> (i % 8) & 1;
+    }
 }
 
 static void op_copy(HBitmap *hb, Model *m)
@@ -567,6 +557,7 @@ static void test_meta(void)
 {
     HBitmap *hb = hbitmap_new(1 * GiB, 512), *meta;
     g_autoptr(HBitmap) other = hbitmap_new(1 * GiB, 64 * KiB);
+    const uint8_t ones[8] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
     meta = hbitmap_create_meta(hb, 512);
     g_assert_cmpint(hbitmap_size(meta), ==, 1 * GiB / 512 / 8);
@@ -592,8 +583,7 @@ static void test_meta(void)
     g_assert_cmpint(hbitmap_size(meta), ==, 2 * GiB / 512 / 8);
     hbitmap_set(hb, 2 * GiB - 1, 1);
     g_assert_cmpint(hbitmap_count(meta), ==, 512);
-    hbitmap_deserialize_ones(hb, 0, 64 * 512);
-    hbitmap_deserialize_finish(hb);
+    hbitmap_replace_part(hb, ones, 0, 64 * 512);
     g_assert_true(hbitmap_get(meta, 0));
     hbitmap_free_meta(hb);
     meta = hbitmap_create_meta(hb, 4096);
@@ -601,7 +591,7 @@ static void test_meta(void)
     hbitmap_free(hb);
 }
 
-/* Replacing parts gives what deserialising gives, and the rest is untouched. */
+/* Bits that are replaced in parts are those of the other bitmap. */
 static void test_replace(void)
 {
     int64_t size = 10 * MiB + 5 * KiB, part = 64 * 512 * 16;
