@@ -38,6 +38,7 @@ struct BdrvDirtyBitmap {
     bool skip_store;
     BitmapInconsistency reason; /* if it is inconsistent */
     BitmapSafety safety; /* that is wanted */
+    BitmapSafety least_safety; /* of what its store says */
     bool safety_of_store; /* it follows that of the store */
     bool kept;           /* the store keeps it at that level */
     bool given_up;       /* ... and could not, since it began for all */

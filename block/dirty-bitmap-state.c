@@ -274,6 +274,16 @@ void bdrv_dirty_bitmap_set_safety(BdrvDirtyBitmap *bitmap, BitmapSafety safety)
     bitmap->safety_of_store = false;
 }
 
+void bdrv_dirty_bitmap_raise_safety(BdrvDirtyBitmap *bitmap,
+                                    BitmapSafety safety)
+{
+    bitmap->least_safety = MAX(bitmap->least_safety, safety);
+    if (bitmap->safety < safety) {
+        bitmap->safety = safety;
+        bitmap->changes++; /* its note is stored with it */
+    }
+}
+
 void bdrv_dirty_bitmap_skip_store(BdrvDirtyBitmap *bitmap, bool skip)
 {
     bitmap->skip_store = skip;

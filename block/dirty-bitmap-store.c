@@ -34,7 +34,7 @@ void bdrv_bitmap_store_set_safety(BdrvBitmapStore *store, BitmapSafety safety)
     store->safety = safety;
     while ((bitmap = bdrv_dirty_bitmap_next(store->bs, bitmap))) {
         if (bitmap->safety_of_store) {
-            bitmap->safety = safety;
+            bitmap->safety = MAX(safety, bitmap->least_safety);
         }
     }
 }
@@ -442,6 +442,9 @@ static void add_regions(const HBitmap *bits, const BdrvBitmapRegions *regions,
 {
     int64_t next;
 
+    if (!bdrv_bitmap_regions_any_wanted(regions, offset, end - offset)) {
+        return;
+    }
     for (int64_t at = offset; at < end; at = next) {
         bool wanted = bdrv_bitmap_regions_wanted(regions, at, &next);
 

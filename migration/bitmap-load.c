@@ -124,7 +124,7 @@ static void finish(LoadBitmap *b)
         bdrv_dirty_bitmap_reclaim(b->bitmap);
     } else {
         bdrv_dirty_bitmap_set_busy(b->bitmap, false);
-        if (b->enabled) {
+        if (b->enabled && !bdrv_dirty_bitmap_enabled(b->bitmap)) {
             bdrv_dirty_bitmap_enable(b->bitmap);
         }
     }
@@ -449,9 +449,8 @@ static void describe_one(MigBitmapLoad *l, struct json_object *entry)
     g_autofree char *key = node && name ? key_of(node, name) : NULL;
     const LoadBitmap *b = key ? g_hash_table_lookup(l->names, key) : NULL;
 
-    if (b && b->bitmap && !bdrv_is_inactive(b->bs) &&
-        level > (int)bdrv_dirty_bitmap_safety(b->bitmap)) {
-        bdrv_dirty_bitmap_set_safety(b->bitmap, level);
+    if (b && b->bitmap && level >= 0) {
+        bdrv_dirty_bitmap_raise_safety(b->bitmap, level);
     }
 }
 
@@ -600,6 +599,20 @@ static void set_rest(LoadBitmap *b)
     }
 }
 
+/*
+ * Stored when the image is activated, and not before it is complete; as one
+ * that records, so that it is not stored again when it does.
+ */
+static void prepare_to_store(LoadBitmap *b)
+{
+    bdrv_dirty_bitmap_set_persistent(b->bitmap, true);
+    if (b->enabled) {
+        bdrv_dirty_bitmap_set_busy(b->bitmap, false);
+        bdrv_dirty_bitmap_enable(b->bitmap);
+        bdrv_dirty_bitmap_set_busy(b->bitmap, true);
+    }
+}
+
 static void coroutine_fn load_complete(MigBitmapLoad *l, MigReader *r)
 {
     LoadBitmap *b = current(l, r);
@@ -613,9 +626,8 @@ static void coroutine_fn load_complete(MigBitmapLoad *l, MigReader *r)
     }
     aio_exclusive_begin();
     set_rest(b);
-    /* Stored when the image is activated, and not before it is complete. */
     if (b->persistent && !b->handed_over && bdrv_is_inactive(b->bs)) {
-        bdrv_dirty_bitmap_set_persistent(b->bitmap, true);
+        prepare_to_store(b);
     }
     aio_exclusive_end();
     if (b->handed_over) {

@@ -108,6 +108,10 @@ static void take_over(void *opaque)
 
     in.will_start = (!l->has_status || l->status == RUN_STATE_RUNNING) &&
                     mig_machine->wants_start();
+    if (l->description) {
+        mig_bitmap_load_describe(in.bitmaps, l->description->data,
+                                 l->description->len);
+    }
     t->ok = (late && !in.will_start) || bdrv_activate_all(t->errp);
     if (!t->ok) {
         give_back();
@@ -118,10 +122,6 @@ static void take_over(void *opaque)
     }
     if (l->has_clock) {
         mig_machine->set_clock_ns(l->clock_ns);
-    }
-    if (l->description) {
-        mig_bitmap_load_describe(in.bitmaps, l->description->data,
-                                 l->description->len);
     }
     mig_bitmap_load_hand_over(in.bitmaps);
 }

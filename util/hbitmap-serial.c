@@ -49,7 +49,16 @@ void hbitmap_serialize_part(const HBitmap *hb, uint8_t *buf, int64_t offset,
 {
     uint64_t first, n = hb_part(hb, offset, bytes, &first);
 
-    copy_le(buf, hb->level[0] + first, n);
+    /* Clean blocks are not read, as that would map memory for them. */
+    for (uint64_t i = first, step; i < first + n; i += step) {
+        step = MIN(HB_BLOCK - i % HB_BLOCK, first + n - i);
+        if (hb->level[1][i / HB_BLOCK]) {
+            copy_le(buf, hb->level[0] + i, step);
+        } else {
+            memset(buf, 0, step * 8);
+        }
+        buf += step * 8;
+    }
 }
 
 /* Fills block @b, which is clean, with a serialised one that is not. */

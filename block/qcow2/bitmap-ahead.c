@@ -37,6 +37,7 @@ typedef struct AheadBitmap {
     uint64_t table_offset;
     uint64_t *table; /* host byte order */
     uint32_t n;      /* entries */
+    bool inexact;    /* more is set than needed */
 } AheadBitmap;
 
 struct Qcow2Ahead {
@@ -85,11 +86,17 @@ static void keep(Qcow2Ahead *a, BdrvDirtyBitmap *bitmap, Qcow2Bitmap *stored)
         .table_offset = stored->table_offset,
         .table = g_steal_pointer(&stored->table),
         .n = stored->table_size,
+        .inexact = stored->inexact,
     };
 
     forget(a, bitmap);
     g_array_append_val(a->bitmaps, b);
     bdrv_dirty_bitmap_set_kept(bitmap, true);
+}
+
+bool qcow2_ahead_has(const Qcow2State *s, const BdrvDirtyBitmap *bitmap)
+{
+    return s->ahead && find(s->ahead, bitmap);
 }
 
 const uint64_t *qcow2_ahead_table(BlockDriverState *bs,
@@ -99,7 +106,7 @@ const uint64_t *qcow2_ahead_table(BlockDriverState *bs,
     const Qcow2Ahead *a = ((Qcow2State *)bs->opaque)->ahead;
     const AheadBitmap *b = a ? find(a, bitmap) : NULL;
 
-    return b && !a->failed && bdrv_dirty_bitmap_kept(bitmap) &&
+    return b && !b->inexact && !a->failed && bdrv_dirty_bitmap_kept(bitmap) &&
            !bdrv_dirty_bitmap_stale(bitmap) &&
            b->table_offset == stored->table_offset &&
            b->n == stored->table_size ? b->table : NULL;

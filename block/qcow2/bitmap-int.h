@@ -50,6 +50,7 @@ typedef struct Qcow2Bitmap {
     /* while storing: has a new table; the one it replaces is to be freed */
     bool stored;
     uint64_t *table; /* host byte order */
+    bool inexact;    /* there are more bits than in memory, see `over` */
     uint64_t *reused; /* of the same size: equal entries are old clusters */
     uint64_t old_table_offset;
     uint32_t old_table_size;
@@ -212,6 +213,45 @@ uint64_t *coroutine_mixed_fn qcow2_bitmap_read_table(BlockDriverState *bs,
                                                      bool *unreadable,
                                                      Error **errp);
 
+/* Is nothing of [@pos, +@bytes) to be stored as dirty? */
+bool qcow2_bitmap_is_clean(const BdrvDirtyBitmap *bitmap,
+                           const BdrvBitmapRegions *regions, int64_t pos,
+                           int64_t bytes);
+
+/* --- bitmap-bits.c --- */
+
+/* What is stored for [@pos, +@bytes) of the disk. */
+typedef struct Qcow2BitmapPart {
+    int64_t pos, bytes; /* in whole words of bits, or up to the end */
+    const uint8_t *buf; /* the bits in serialised form; NULL: all are equal */
+    bool ones;          /* ... and set */
+} Qcow2BitmapPart;
+
+/* Returns 0 or -errno, which ends it. */
+typedef int Qcow2BitmapPartFn(void *opaque, const Qcow2BitmapPart *part);
+
+/*
+ * Calls @fn for all parts of @b, whose table @table is, in any order, that have
+ * bits for the first @size bytes of the disk of @hb, which has the granularity
+ * of @b.  0 or -errno.
+ */
+int coroutine_mixed_fn qcow2_bitmap_read_bits(BlockDriverState *bs,
+                                              const Qcow2Bitmap *b,
+                                              const uint64_t *table,
+                                              int64_t size,
+                                              const HBitmap *hb,
+                                              Qcow2BitmapPartFn *fn,
+                                              void *opaque);
+/*
+ * If the stored bits of @b, which another process has kept ahead of the disk,
+ * cover all of @bitmap, which is to be stored in its place, they can stay:
+ * reads the table of @b.  *@excess: bytes that are dirty only there.  Under
+ * both locks.
+ */
+bool coroutine_fn qcow2_bitmap_adopt_bits(BlockDriverState *bs, Qcow2Bitmap *b,
+                                          const BdrvDirtyBitmap *bitmap,
+                                          uint64_t *excess);
+
 /* --- bitmap-damage.c --- */
 
 /*
@@ -268,6 +308,8 @@ const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store);
 const uint64_t *qcow2_ahead_table(BlockDriverState *bs,
                                   const BdrvDirtyBitmap *bitmap,
                                   const Qcow2Bitmap *stored);
+/* Are the stored bits of @bitmap kept ahead of the disk by this process? */
+bool qcow2_ahead_has(const Qcow2State *s, const BdrvDirtyBitmap *bitmap);
 /* @bitmap has been removed from the directory, or ceases to exist. */
 void qcow2_ahead_forget(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
 /* All bitmaps have been stored, or the image is closed. */

@@ -53,10 +53,9 @@ static void coroutine_mixed_fn free_stored(BlockDriverState *bs,
     }
 }
 
-/* Is nothing of [@pos, +@bytes) to be stored as dirty? */
-static bool is_clean(const BdrvDirtyBitmap *bitmap,
-                     const BdrvBitmapRegions *regions, int64_t pos,
-                     int64_t bytes)
+bool qcow2_bitmap_is_clean(const BdrvDirtyBitmap *bitmap,
+                           const BdrvBitmapRegions *regions, int64_t pos,
+                           int64_t bytes)
 {
     return !bdrv_dirty_bitmap_has_successor(bitmap) &&
            hbitmap_next_dirty(bdrv_dirty_bitmap_to_keep_bits(bitmap), pos,
@@ -86,7 +85,7 @@ static int coroutine_mixed_fn store_cluster(BlockDriverState *bs,
         *entry = 1;
         return 0;
     }
-    if (is_clean(bitmap, regions, pos, bytes)) {
+    if (qcow2_bitmap_is_clean(bitmap, regions, pos, bytes)) {
         return 0;
     }
     buf = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
@@ -412,8 +411,15 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
 {
     Qcow2Bitmap *b = entry_for(dir, bitmap);
     int64_t size = bdrv_dirty_bitmap_size(bitmap);
+    uint64_t excess = 0;
+    bool adopted = false;
     int ret;
 
+    if (in_use) {
+        bdrv_dirty_bitmap_storing(bitmap);
+        adopted = !qcow2_ahead_has(bs->opaque, bitmap) &&
+                  qcow2_bitmap_adopt_bits(bs, b, bitmap, &excess);
+    }
     b->granularity_bits = ctz64(bdrv_dirty_bitmap_granularity(bitmap));
     b->cut_end = bdrv_dirty_bitmap_cut_end(bitmap);
     bdrv_bitmap_resume_free(b->resume);
@@ -424,12 +430,15 @@ static bool coroutine_mixed_fn store_one(BlockDriverState *bs, GPtrArray *dir,
     }
     b->level = QCOW2_AHEAD_NONE;
     if (in_use) {
-        bdrv_dirty_bitmap_storing(bitmap);
         b->flags |= QCOW2_BITMAP_IN_USE;
         b->level = bdrv_dirty_bitmap_safety(bitmap) == BITMAP_SAFETY_POWER
             ? QCOW2_AHEAD_POWER : QCOW2_AHEAD_PROCESS;
         b->covered = size;
-        b->over = bdrv_bitmap_regions_default_max(size);
+        b->over = bdrv_bitmap_regions_default_max(size) + excess;
+    }
+    b->inexact = excess > 0;
+    if (adopted) {
+        return true;
     }
     b->reused = in_use ? NULL : table_to_reuse(bs, b, bitmap);
     ret = store_bits(bs, b, bitmap);

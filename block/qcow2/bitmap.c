@@ -179,6 +179,19 @@ static void fit_bits(const Qcow2Bitmap *b, BdrvDirtyBitmap *bitmap)
     bdrv_dirty_bitmap_note_cut(bitmap, b->covered);
 }
 
+/* Qcow2BitmapPartFn */
+static int load_part(void *opaque, const Qcow2BitmapPart *part)
+{
+    HBitmap *hb = opaque;
+
+    if (part->buf) {
+        hbitmap_replace_part(hb, part->buf, part->pos, part->bytes);
+    } else if (part->ones) {
+        hbitmap_set(hb, part->pos, part->bytes);
+    }
+    return 0;
+}
+
 /*
  * Fills @bitmap from the image; @size: of the disk for which the bits are.
  * False: *@reason says why not.
@@ -189,14 +202,10 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
                                          BitmapInconsistency *reason,
                                          Error **errp)
 {
-    Qcow2State *s = bs->opaque;
     HBitmap *hb = bdrv_dirty_bitmap_bits(bitmap);
-    uint64_t span = (uint64_t)s->cluster_size * 8 << b->granularity_bits;
     g_autofree uint64_t *table = NULL;
-    g_autofree uint8_t *buf = NULL;
-    int64_t pos = 0, disk = bdrv_dirty_bitmap_size(bitmap);
     bool unreadable = false;
-    int ret = 0;
+    int ret;
 
     *reason = BITMAP_INCONSISTENCY_DAMAGED;
     table = qcow2_bitmap_read_table(bs, b, &unreadable, errp);
@@ -204,26 +213,7 @@ static bool coroutine_mixed_fn load_bits(BlockDriverState *bs,
         *reason = unreadable ? BITMAP_INCONSISTENCY_IO_ERROR : *reason;
         return false;
     }
-    buf = g_malloc(s->cluster_size);
-    size = MIN(size, disk);
-    for (uint32_t i = 0; ret >= 0 && i < b->table_size && pos < size;
-         i++, pos += span) {
-        int64_t bytes = MIN(span, (uint64_t)(size - pos));
-
-        /* Only whole words are loaded; their rest is zero. */
-        bytes = MIN(ROUND_UP(bytes, hbitmap_serialization_align(hb)),
-                    disk - pos);
-
-        if (table[i] & QCOW2_OFFSET_MASK) {
-            ret = bdrv_pread(bs->file, table[i] & QCOW2_OFFSET_MASK,
-                             s->cluster_size, buf);
-            if (ret >= 0) {
-                hbitmap_replace_part(hb, buf, pos, bytes);
-            }
-        } else if (table[i] & 1) {
-            hbitmap_set(hb, pos, bytes);
-        }
-    }
+    ret = qcow2_bitmap_read_bits(bs, b, table, size, hb, load_part, hb);
     if (ret < 0) {
         *reason = BITMAP_INCONSISTENCY_IO_ERROR;
         error_setg_errno(errp, -ret, "Could not read bitmap '%s'", b->name);

@@ -150,6 +150,9 @@ void bdrv_bitmap_set_default_safety(BitmapSafety safety);
 /* What a bitmap shall survive if it is persistent; set before it is stored. */
 void bdrv_dirty_bitmap_set_safety(BdrvDirtyBitmap *bitmap,
                                   BitmapSafety safety);
+/* It shall survive no less than @safety, whatever its store says. */
+void bdrv_dirty_bitmap_raise_safety(BdrvDirtyBitmap *bitmap,
+                                    BitmapSafety safety);
 
 /* What bitmaps of @store's node shall survive for which nothing else is said,
  * also those that were made before the node had a store. */
