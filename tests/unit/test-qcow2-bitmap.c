@@ -5,6 +5,7 @@
 
 #include <glib/gstdio.h>
 
+#include "block/activate.h"
 #include "block/block-backend.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -91,17 +92,23 @@ static char *peer(const char *fmt, ...)
     return out;
 }
 
-static void check_clean(void)
+/* @leaks: of clusters are allowed, as after a crash. */
+static void check_image(bool leaks)
 {
     g_autoptr(BlockDriverState) bs = open_image(true);
     BdrvCheckResult result = { 0 };
 
     g_assert_cmpint(bdrv_check(bs, &result, 0), ==, 0);
-    g_assert_cmpint(result.corruptions + result.leaks + result.check_errors,
-                    ==, 0);
-    if (have_peer) {
+    g_assert_cmpint(result.corruptions + (leaks ? 0 : result.leaks) +
+                    result.check_errors, ==, 0);
+    if (have_peer && !result.leaks) {
         g_free(peer("qemu-img check -U %s", path));
     }
+}
+
+static void check_clean(void)
+{
+    check_image(false);
 }
 
 static void test_roundtrip(uint64_t cluster, uint64_t granularity)
@@ -299,6 +306,113 @@ static void test_stored_already(void)
     }
     bdrv_unref(bs);
 }
+
+/* What a migration sends of "b0", and whether what is stored can stay. */
+typedef struct Arrival {
+    const char *name;
+    bool settled;          /* the regions were closed: only 1 MiB is stored */
+    int64_t stored;        /* bytes of disk that are stored besides */
+    int64_t offset, bytes; /* which are dirty */
+    uint64_t granularity;
+    bool adopted;
+} Arrival;
+
+/* An image that another process has left, with room for 4 GiB. */
+static void leave_image(const Arrival *a)
+{
+    BlockDriverState *bs;
+    BlockBackend *blk;
+
+    create(4 * GiB, 65536);
+    bs = open_image(false);
+    add(bs, "b0", 65536);
+    g_assert_true(bdrv_bitmap_store_begin(bs, find(bs, "b0"), &error_abort));
+    blk = use(bs);
+    write_at(blk, 0, MiB);
+    blk_unref(blk);
+    if (a->stored) {
+        bdrv_dirty_bitmap_set(find(bs, "b0"), 0, a->stored);
+        g_assert_true(bdrv_bitmap_store_sync(bs, &error_abort));
+    }
+    if (a->settled) {
+        close_regions(bs);
+    }
+    end_suddenly(bs);
+}
+
+/* As a destination does it; the bitmap is not busy any more. */
+static BlockDriverState *take_image(const Arrival *a)
+{
+    BdrvDirtyBitmap *bitmap;
+    BlockDriverState *bs;
+
+    bdrv_set_open_inactive(true);
+    bs = open_image(false);
+    bdrv_set_open_inactive(false);
+    bitmap = bdrv_dirty_bitmap_new(bs, a->granularity, "b0", &error_abort);
+    bdrv_dirty_bitmap_set_replaces_stored(bitmap, true);
+    bdrv_dirty_bitmap_set(bitmap, a->offset, a->bytes);
+    bdrv_dirty_bitmap_set_persistent(bitmap, true);
+    bdrv_dirty_bitmap_set_busy(bitmap, true);
+    g_assert_true(bdrv_activate(bs, &error_abort));
+    bdrv_dirty_bitmap_set_busy(bitmap, false);
+    return bs;
+}
+
+static uint64_t table_offset(BlockDriverState *bs)
+{
+    g_autoptr(GPtrArray) stored = qcow2_bitmap_dir_read(bs);
+
+    return ((const Qcow2Bitmap *)stored->pdata[0])->table_offset;
+}
+
+static void test_arrival(gconstpointer opaque)
+{
+    const Arrival *a = opaque;
+    g_autofree char *expected = NULL, *got = NULL;
+    BlockDriverState *bs;
+    uint64_t before;
+    int64_t end = a->offset + a->bytes;
+
+    leave_image(a);
+    bs = open_image(true);
+    before = table_offset(bs);
+    bdrv_unref(bs);
+
+    bs = take_image(a);
+    g_assert_true((table_offset(bs) == before) == a->adopted);
+    expected = bdrv_dirty_bitmap_sha256(find(bs, "b0"));
+    end_suddenly(bs);
+    check_image(true);
+
+    /* After a crash nothing is missing, */
+    bs = open_image(true);
+    g_assert_cmpint(hbitmap_next_zero(bdrv_dirty_bitmap_hbitmap(
+                        find(bs, "b0")), a->offset, a->bytes), <, 0);
+    bdrv_unref(bs);
+    /* and after a clean close nothing is too much. */
+    leave_image(a);
+    bs = take_image(a);
+    bdrv_unref(bs);
+    check_image(a->stored > 0); /* the other process has left some */
+    bs = open_image(false);
+    got = bdrv_dirty_bitmap_sha256(find(bs, "b0"));
+    g_assert_cmpstr(got, ==, expected);
+    g_assert_cmpint(hbitmap_next_dirty(bdrv_dirty_bitmap_hbitmap(
+                        find(bs, "b0")), end, INT64_MAX), <, 0);
+    bdrv_unref(bs);
+}
+
+static const Arrival arrivals[] = {
+    { "equal", true, 0, 0, MiB, 65536, true },
+    { "more-is-stored", false, 0, 0, MiB, 65536, true },
+    { "less-is-dirty", true, 0, 0, 64 * KiB, 65536, true },
+    { "all-is-stored", true, 4 * GiB, 0, 4 * GiB - 64 * KiB, 65536, true },
+    { "too-much-is-stored", true, 4 * GiB, 0, MiB, 65536, false },
+    { "less-is-stored", true, 0, 64 * KiB, MiB, 65536, false },
+    { "elsewhere", true, 0, 3 * GiB, MiB, 65536, false },
+    { "other-granularity", true, 0, 0, MiB, 32768, false },
+};
 
 /* Ends it after a write to [48 MiB, + 64 KiB), and returns what is stored. */
 static HBitmap *stored_after_write(BlockDriverState *bs)
@@ -815,6 +929,12 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/refusals", test_refusals);
     g_test_add_func("/qcow2/bitmap/size-0", test_size_0);
     g_test_add_func("/qcow2/bitmap/stored-already", test_stored_already);
+    for (size_t i = 0; i < G_N_ELEMENTS(arrivals); i++) {
+        g_autofree char *name = g_strdup_printf("/qcow2/bitmap/arrives/%s",
+                                                arrivals[i].name);
+
+        g_test_add_data_func(name, &arrivals[i], test_arrival);
+    }
     g_test_add_func("/qcow2/bitmap/peer-to-us", test_peer_to_us);
     g_test_add_func("/qcow2/bitmap/us-to-peer", test_us_to_peer);
     ret = g_test_run();
