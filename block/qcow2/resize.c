@@ -421,7 +421,11 @@ static int coroutine_fn fill_new(BlockDriverState *bs, int64_t old,
     }
     if (place && qcow2_in_cluster(s, old)) {
         ret = place_last(bs, old, size, prealloc, errp);
-        ret = ret == -ENOTSUP ? 0 : ret; /* it is allocated by writing */
+        if (ret == 0) {
+            old = MIN(ROUND_UP(old, s->cluster_size), size);
+        } else if (ret == -ENOTSUP) {
+            ret = 0; /* it is allocated by writing */
+        }
     }
     if (ret == 0) {
         ret = zero_new(bs, old, size, place);
