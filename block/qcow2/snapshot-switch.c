@@ -609,12 +609,16 @@ static void adopt(Qcow2Switch *sw)
     qcow2_cache_forget(s->rb_cache, 0, INT64_MAX);
 }
 
-static void coroutine_fn discard_all(BlockDriverState *bs, const GArray *list)
+/* Ranges of @least bytes or more. */
+static void coroutine_fn discard_all(BlockDriverState *bs, const GArray *list,
+                                     uint64_t least)
 {
     for (guint i = 0; i < list->len; i++) {
         const Qcow2Free *f = &g_array_index(list, Qcow2Free, i);
 
-        qcow2_discard_unused(bs, f->offset, f->bytes);
+        if (f->bytes >= least) {
+            qcow2_discard_unused(bs, f->offset, f->bytes);
+        }
     }
 }
 
@@ -688,8 +692,9 @@ int coroutine_fn qcow2_switch_commit(Qcow2Switch *sw, Error **errp)
     /* A failure only leaks from here on: the operation has succeeded. */
     (void)qcow2_evict_refcounts(sw->bs);
     if (s->discard_snapshot) {
-        discard_all(sw->bs, sw->unused);
-        discard_all(sw->bs, sw->released);
+        discard_all(sw->bs, sw->unused, 0);
+        /* Small tables are soon replaced by others: a discard is slower. */
+        discard_all(sw->bs, sw->released, MiB);
     }
     return 0;
 }
