@@ -204,7 +204,7 @@ def reserved(line, peer, ours):
 
 
 def without_statistics(out):
-    return re.sub(r'^(\d+)/(\d+) = .*', '', out, flags=re.M)
+    return re.sub(r'^(\d+)/(\d+) = .*\n?', '', out, flags=re.M)
 
 
 def statistics(side):
@@ -214,8 +214,9 @@ def statistics(side):
                 side.value.get('fragmented-clusters', 0))
     found = re.search(r'^(\d+)/\d+ = .*allocated, ([\d.]+)% fragm', side.out,
                       re.M)
-    return found and (int(found[1]),
-                      round(int(found[1]) * float(found[2]) / 100))
+    if not found:               # there are none
+        return (0, 0) if 'No errors were found' in side.out else None
+    return int(found[1]), round(int(found[1]) * float(found[2]) / 100)
 
 
 def fewer_clusters(line, peer, ours):
