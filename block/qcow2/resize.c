@@ -193,16 +193,14 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
     return ret;
 }
 
-/* Makes a part of a cluster beyond the old end zero; as data if @place. */
+/* Makes a part of a cluster beyond the old end zero; as data if @place, or if
+ * the rest of the cluster has other data. */
 static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
                                   int64_t bytes, bool place)
 {
-    const Qcow2State *s = bs->opaque;
-    int ret = -ENOTSUP;
+    int ret = place ? -ENOTSUP
+                    : qcow2_co_pwrite_zeroes(bs, offset, bytes, 0);
 
-    if (s->extended_l2 && !place) {
-        ret = qcow2_co_pwrite_zeroes(bs, offset, bytes, 0);
-    }
     return ret == -ENOTSUP ? qcow2_write_zeroes(bs, offset, bytes) : ret;
 }
 
