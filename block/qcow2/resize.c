@@ -89,7 +89,7 @@ static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
             qcow2_meta_remove(s, old & QCOW2_OFFSET_MASK,
                               QCOW2_OVERLAP_ACTIVE_L2);
             qcow2_free_later(bs, old & QCOW2_OFFSET_MASK, s->cluster_size,
-                             false);
+                             true);
         }
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_SHRINK_FREE_L2_CLUSTERS);
