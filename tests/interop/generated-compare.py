@@ -198,9 +198,16 @@ def zero_parts_measured(line, peer, ours):
 
 def reserved(line, peer, ours):
     """What was read of space that was reserved, and not written."""
-    return 'preallocation=falloc' in line.before + line.kind and \
-        re.search(' map | measure ', line.text) and \
-        peer.status == ours.status and peer.err == ours.err
+    if 'preallocation=falloc' not in line.before + line.kind or \
+            not re.search(' map | measure ', line.text) or \
+            peer.status != ours.status or peer.err != ours.err:
+        return False
+    if not is_map(peer.value) or not is_map(ours.value):
+        return True
+    # Only what reads as zeroes differs.
+    sides = [merged([{k: v for k, v in e.items() if k != 'zero'}
+                     for e in side.value]) for side in (peer, ours)]
+    return sides[0] == sides[1]
 
 
 def without_statistics(out):
@@ -219,13 +226,17 @@ def statistics(side):
     return int(found[1]), round(int(found[1]) * float(found[2]) / 100)
 
 
-def fewer_clusters(line, peer, ours):
+def fewer_clusters(line, peer, ours, odds=10):
     """Not more clusters, and not many more pieces."""
     a, b = statistics(peer), statistics(ours)
     if not a or not b or peer.status != ours.status or \
             without_statistics(peer.out) != without_statistics(ours.out):
         return False
-    return b[0] <= a[0] and b[1] <= a[1] + 2 + a[0] // 10
+    return b[0] <= a[0] and b[1] <= a[1] + 2 + a[0] // odds
+
+
+def mixed_pieces(line, peer, ours):
+    return ' convert ' in line.text and fewer_clusters(line, peer, ours, 4)
 
 
 def no_place(line, peer, ours):
@@ -324,7 +335,8 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (with_snapshots, 'amend-snapshots'), (says_why, 'commit-says-why'),
          (lost_snapshots, 'repair-keeps-snapshots'),
          (leaked, 'failed-undone'), (fewer_clusters, 'holes-found'),
-         (zero_parts, 'zero-parts'), (zero_parts_measured, 'zero-parts'),
+         (mixed_pieces, 'mixed-pieces'), (zero_parts, 'zero-parts'),
+         (zero_parts_measured, 'zero-parts'),
          (reserved, 'reserved-read'),
          (no_downgrade, 'amend-compression'), (grown, 'grown-v2'),
          (no_place, 'places-shown'), (empty_vmdk, 'empty-vmdk'),
