@@ -332,19 +332,30 @@ int coroutine_mixed_fn bdrv_block_status_above(BlockDriverState *bs,
     return give(&s, pnum, map, file);
 }
 
+/* Past the end of the file all is zero. */
+static bool is_zero(const Status *s)
+{
+    return s->flags >= 0 && (s->pnum == 0 || (s->flags & BDRV_BLOCK_ZERO));
+}
+
 bool coroutine_fn bdrv_co_reads_as_zero(BlockDriverState *file, int64_t offset,
                                         int64_t bytes, int64_t *pnum)
 {
     Query q = { .top = file, .want_zero = true };
     Status s = walk(&q, file, offset, bytes);
-    bool zero = s.flags >= 0 && (s.pnum == 0 || (s.flags & BDRV_BLOCK_ZERO));
+    bool zero = is_zero(&s);
+    int64_t n = MAX(s.pnum, 0);
 
-    *pnum = bytes;
-    /* After zeroes at the end of the file the rest is zero, too. */
-    if (s.flags >= 0 && s.pnum > 0 &&
-        !((s.flags & BDRV_BLOCK_EOF) && zero)) {
-        *pnum = s.pnum;
+    /* Some drivers answer for each of their blocks. */
+    while (zero && s.pnum > 0 && n < bytes && !(s.flags & BDRV_BLOCK_EOF)) {
+        s = walk(&q, file, offset + n, bytes - n);
+        if (!is_zero(&s)) {
+            *pnum = n;
+            return true;
+        }
+        n += s.pnum;
     }
+    *pnum = s.flags < 0 || zero ? bytes : n;
     return zero;
 }
 

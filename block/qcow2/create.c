@@ -260,7 +260,10 @@ static int coroutine_fn write_roots(Create *c)
     return ret < 0 ? ret : write_pointers(c, &l1);
 }
 
-/* Allocates the place of all data: zeroes, with space as requested. */
+/*
+ * Allocates the place of all data: zeroes, with space as requested.  What comes
+ * before it gets space by being written: no more of it is ever used in place.
+ */
 static int coroutine_fn give_data_space(Create *c, Error **errp)
 {
     int64_t start = data_start(c) << c->cluster_bits;
@@ -281,9 +284,13 @@ static int coroutine_fn give_data_space(Create *c, Error **errp)
         error_setg_errno(errp, -ret, "Could not zero the space of the data");
         return ret;
     }
-    return bdrv_co_truncate(c->file, end, false, sparse
-                            ? PREALLOC_MODE_OFF : c->o->preallocation, 0,
-                            errp);
+    if (bdrv_getlength(c->file->bs) < start) {
+        ret = bdrv_co_truncate(c->file, start, false, PREALLOC_MODE_OFF, 0,
+                               errp);
+    }
+    return ret < 0 ? ret
+        : bdrv_co_truncate(c->file, end, false, sparse
+                           ? PREALLOC_MODE_OFF : c->o->preallocation, 0, errp);
 }
 
 static int coroutine_fn write_image(Create *c, Error **errp)

@@ -314,22 +314,49 @@ int coroutine_fn qcow2_co_flush(BlockDriverState *bs)
 
 /* --- status --- */
 
+#define SAMPLES 16
+#define SAMPLE_BYTES (16 * MiB)
+
+/*
+ * Is a good part of the file a hole, or space that was never written?  What the
+ * host has allocated does not tell of the latter (preallocation=falloc), so
+ * that some places are examined.
+ */
+static bool coroutine_fn examine_file(BlockDriverState *file)
+{
+    int64_t length = bdrv_getlength(file), part = length / SAMPLES;
+    int64_t allocated = bdrv_get_allocated_file_size(file);
+    int64_t zero = 0, all = 0;
+
+    if (length <= 0 || allocated < 0) {
+        return false;
+    }
+    if (length - allocated > length / 8 + 4 * 64 * KiB) {
+        return true;
+    }
+    for (int i = 0; i < SAMPLES && part > 64 * KiB; i++) {
+        int64_t n;
+        bool is_zero = bdrv_co_reads_as_zero(file, i * part,
+                                             MIN(part, SAMPLE_BYTES), &n);
+
+        all += n;
+        zero += is_zero ? n : 0;
+    }
+    return zero > all / 8;
+}
+
 /*
  * Does the file have holes where clusters are allocated (preallocated
  * metadata)?  Then it may report zeroes that the mapping does not.  A query
  * costs a system call for each run, on some file systems one that examines
  * every page, so it is made only if a good part of the file is a hole.
  */
-static bool file_is_sparse(BlockDriverState *bs)
+static bool coroutine_fn file_is_sparse(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
     if (s->file_sparse < 0) {
-        int64_t length = bdrv_getlength(s->data->bs);
-        int64_t allocated = bdrv_get_allocated_file_size(s->data->bs);
-
-        s->file_sparse = length > 0 && allocated >= 0 &&
-            length - allocated > length / 8 + 4 * 64 * KiB;
+        s->file_sparse = examine_file(s->data->bs);
     }
     return s->file_sparse;
 }

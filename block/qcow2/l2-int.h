@@ -167,8 +167,15 @@ int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
                                        bool discard);
 /* Writes the sector of the L1 table with @index. */
 int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index);
-/* Writes a table of 64-bit entries, zeroed or copied and converted to big
- * endian, at @offset. */
+/*
+ * Makes [@offset, @end) of the file, which follows what was written, read as
+ * zeroes; as a hole where that is possible.  @offset and @reach: multiples of a
+ * sector; the file is at least as long as @reach afterwards.
+ */
+int coroutine_mixed_fn qcow2_write_rest(BlockDriverState *bs, uint64_t offset,
+                                        uint64_t reach, uint64_t end);
+/* Writes a table of 64-bit entries, converted to big endian, at @offset, and
+ * zeroes up to @bytes. */
 int coroutine_mixed_fn qcow2_write_table(BlockDriverState *bs, uint64_t offset,
                                          const uint64_t *table,
                                          uint64_t entries, uint64_t bytes);

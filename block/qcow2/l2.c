@@ -365,17 +365,65 @@ int coroutine_fn qcow2_co_map(BlockDriverState *bs, int64_t offset,
 
 /* --- tables --- */
 
+/* Writes zeroes to the range, as data. */
+static int coroutine_mixed_fn write_zeroes(BlockDriverState *bs,
+                                           uint64_t offset, uint64_t end)
+{
+    uint64_t chunk = MIN(end - offset, (uint64_t)MiB);
+    uint8_t *buf = bdrv_try_blockalign(bs->file->bs, chunk);
+    int ret = buf ? 0 : -ENOMEM;
+
+    if (buf) {
+        memset(buf, 0, chunk);
+    }
+    for (; ret >= 0 && offset < end; offset += chunk) {
+        ret = bdrv_pwrite(bs->file, offset, MIN(chunk, end - offset), buf);
+    }
+    qemu_vfree(buf);
+    return MIN(ret, 0);
+}
+
+int coroutine_mixed_fn qcow2_write_rest(BlockDriverState *bs, uint64_t offset,
+                                        uint64_t reach, uint64_t end)
+{
+    int64_t len = bdrv_getlength(bs->file->bs);
+    uint64_t stop = end;
+    int ret = MIN(len, 0);
+
+    if (ret == 0 && bdrv_grows_by_zeroes(bs->file->bs)) {
+        stop = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
+    }
+    if (ret == 0 && offset < stop) {
+        ret = in_coroutine()
+            ? bdrv_co_pwrite_zeroes(bs->file, offset, stop - offset,
+                                    BDRV_REQ_MAY_UNMAP)
+            : write_zeroes(bs, offset, stop);
+    }
+    if (ret >= 0 && MAX(offset, stop) < reach) {
+        ret = write_zeroes(bs, reach - BDRV_SECTOR_SIZE, reach);
+    }
+    return MIN(ret, 0);
+}
+
 int coroutine_mixed_fn qcow2_write_table(BlockDriverState *bs, uint64_t offset,
                                          const uint64_t *table,
                                          uint64_t entries, uint64_t bytes)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t chunk = MIN(bytes, (uint64_t)MiB);
-    uint8_t *buf = bdrv_try_blockalign(bs->file->bs, chunk);
-    int ret = buf ? qcow2_check_overlap(bs, offset, bytes, 0) : -ENOMEM;
+    uint64_t reach = ROUND_UP(MAX(entries, 1) * 8, BDRV_SECTOR_SIZE);
+    uint64_t used = entries, chunk;
+    uint8_t *buf;
+    int ret;
 
-    for (uint64_t pos = 0; ret >= 0 && pos < bytes; pos += chunk) {
-        uint64_t n = MIN(chunk, bytes - pos);
+    while (used && !table[used - 1]) {
+        used--;
+    }
+    used = ROUND_UP(MAX(used, 1) * 8, BDRV_SECTOR_SIZE);
+    chunk = MIN(used, (uint64_t)MiB);
+    buf = bdrv_try_blockalign(bs->file->bs, chunk);
+    ret = buf ? qcow2_check_overlap(bs, offset, bytes, 0) : -ENOMEM;
+    for (uint64_t pos = 0; ret >= 0 && pos < used; pos += chunk) {
+        uint64_t n = MIN(chunk, used - pos);
 
         memset(buf, 0, n);
         for (uint64_t i = pos / 8; i < entries && i < (pos + n) / 8; i++) {
@@ -383,9 +431,13 @@ int coroutine_mixed_fn qcow2_write_table(BlockDriverState *bs, uint64_t offset,
         }
         ret = bdrv_pwrite(bs->file, offset + pos, n, buf);
     }
+    if (ret >= 0) {
+        ret = qcow2_write_rest(bs, offset + used, offset + reach,
+                               offset + bytes);
+    }
     s->high_water = MAX(s->high_water, offset + bytes);
     qemu_vfree(buf);
-    return ret < 0 ? ret : 0;
+    return MIN(ret, 0);
 }
 
 uint64_t *coroutine_mixed_fn qcow2_read_table(BlockDriverState *bs,

@@ -42,6 +42,9 @@ int coroutine_mixed_fn qcow2_alloc_bytes_run(BlockDriverState *bs,
 /* Frees clusters to which nothing on disk refers. */
 void coroutine_mixed_fn qcow2_free_now(BlockDriverState *bs, uint64_t offset,
                                        uint64_t bytes);
+/* Discards those of the clusters that have no reference left. */
+void coroutine_fn qcow2_discard_unused(BlockDriverState *bs, uint64_t offset,
+                                       uint64_t bytes);
 /* Frees clusters to which something on disk may still refer: later. */
 void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
                       bool discard);

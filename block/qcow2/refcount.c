@@ -434,9 +434,8 @@ int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs)
     return qcow2_write_metadata(bs);
 }
 
-/* Discards those of the clusters that have no reference left. */
-static void coroutine_fn discard_unused(BlockDriverState *bs, uint64_t offset,
-                                        uint64_t bytes)
+void coroutine_fn qcow2_discard_unused(BlockDriverState *bs, uint64_t offset,
+                                       uint64_t bytes)
 {
     Qcow2State *s = bs->opaque;
     uint64_t run = 0, end = offset + bytes;
@@ -482,7 +481,7 @@ static void coroutine_mixed_fn apply_free(BlockDriverState *bs,
     /* A failure only leaks clusters. */
     if (qcow2_update_refcount(bs, f->offset, f->bytes, -1) == 0 &&
         f->discard && in_coroutine()) {
-        discard_unused(bs, f->offset, f->bytes);
+        qcow2_discard_unused(bs, f->offset, f->bytes);
     }
 }
 

@@ -89,7 +89,7 @@ static int coroutine_fn shrink_l1(BlockDriverState *bs, uint64_t entries)
             qcow2_meta_remove(s, old & QCOW2_OFFSET_MASK,
                               QCOW2_OVERLAP_ACTIVE_L2);
             qcow2_free_later(bs, old & QCOW2_OFFSET_MASK, s->cluster_size,
-                             false);
+                             true);
         }
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_SHRINK_FREE_L2_CLUSTERS);
@@ -193,16 +193,14 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
     return ret;
 }
 
-/* Makes a part of a cluster beyond the old end zero; as data if @place. */
+/* Makes a part of a cluster beyond the old end zero; as data if @place, or if
+ * the rest of the cluster has other data. */
 static int coroutine_fn zero_part(BlockDriverState *bs, int64_t offset,
                                   int64_t bytes, bool place)
 {
-    const Qcow2State *s = bs->opaque;
-    int ret = -ENOTSUP;
+    int ret = place ? -ENOTSUP
+                    : qcow2_co_pwrite_zeroes(bs, offset, bytes, 0);
 
-    if (s->extended_l2 && !place) {
-        ret = qcow2_co_pwrite_zeroes(bs, offset, bytes, 0);
-    }
     return ret == -ENOTSUP ? qcow2_write_zeroes(bs, offset, bytes) : ret;
 }
 
@@ -421,7 +419,11 @@ static int coroutine_fn fill_new(BlockDriverState *bs, int64_t old,
     }
     if (place && qcow2_in_cluster(s, old)) {
         ret = place_last(bs, old, size, prealloc, errp);
-        ret = ret == -ENOTSUP ? 0 : ret; /* it is allocated by writing */
+        if (ret == 0) {
+            old = MIN(ROUND_UP(old, s->cluster_size), size);
+        } else if (ret == -ENOTSUP) {
+            ret = 0; /* it is allocated by writing */
+        }
     }
     if (ret == 0) {
         ret = zero_new(bs, old, size, place);

@@ -12,6 +12,7 @@
 #include "block/qcow2/refcount-int.h"
 #include "block/qcow2/snapshot-int.h"
 #include "block/qcow2/switch-int.h"
+#include "qemu/iov.h"
 
 /* The header's fields that change together: size .. snapshot table. */
 #define HEADER_PART 24
@@ -260,39 +261,30 @@ static int coroutine_fn take(Qcow2Switch *sw, uint64_t bytes,
     return 0;
 }
 
-/* The rest of a table's last cluster: as a hole where that is possible. */
-static int coroutine_fn put_zeroes(Qcow2Switch *sw, uint64_t offset,
-                                   uint64_t end)
-{
-    int64_t len = bdrv_getlength(sw->bs->file->bs);
-
-    if (len < 0) {
-        return len;
-    }
-    if (bdrv_grows_by_zeroes(sw->bs->file->bs)) {
-        end = MIN(end, (uint64_t)len); /* what is beyond will read as zero */
-    }
-    return offset < end
-        ? bdrv_co_pwrite_zeroes(sw->bs->file, offset, end - offset,
-                                BDRV_REQ_MAY_UNMAP) : 0;
-}
-
 /* Writes @bytes, and zeroes to the end of the cluster. */
 static int coroutine_fn put(Qcow2Switch *sw, uint64_t offset, const void *buf,
                             uint64_t bytes, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
-    uint64_t part = ROUND_UP(MAX(bytes, 1), BDRV_SECTOR_SIZE);
-    uint64_t end = offset + ROUND_UP(part, s->cluster_size);
-    uint8_t *copy = bdrv_try_blockalign(sw->bs->file->bs, part);
-    int ret = copy ? put_zeroes(sw, offset + part, end) : -ENOMEM;
+    uint64_t reach = ROUND_UP(MAX(bytes, 1), BDRV_SECTOR_SIZE), part = reach;
+    uint64_t end = offset + ROUND_UP(reach, s->cluster_size);
+    uint8_t *copy = bdrv_try_blockalign(sw->bs->file->bs, reach);
+    int ret = copy ? 0 : -ENOMEM;
 
-    if (ret >= 0) {
-        memset(copy + bytes, 0, part - bytes);
+    if (ret == 0) {
+        memset(copy + bytes, 0, reach - bytes);
         if (bytes) {
             memcpy(copy, buf, bytes);
         }
+        while (part > BDRV_SECTOR_SIZE &&
+               buffer_is_zero(copy + part - BDRV_SECTOR_SIZE,
+                              BDRV_SECTOR_SIZE)) {
+            part -= BDRV_SECTOR_SIZE;
+        }
         ret = bdrv_pwrite(sw->bs->file, offset, part, copy);
+    }
+    if (ret >= 0) {
+        ret = qcow2_write_rest(sw->bs, offset + part, offset + reach, end);
         s->high_water = MAX(s->high_water, end);
     }
     qemu_vfree(copy);
@@ -617,6 +609,19 @@ static void adopt(Qcow2Switch *sw)
     qcow2_cache_forget(s->rb_cache, 0, INT64_MAX);
 }
 
+/* Ranges of @least bytes or more. */
+static void coroutine_fn discard_all(BlockDriverState *bs, const GArray *list,
+                                     uint64_t least)
+{
+    for (guint i = 0; i < list->len; i++) {
+        const Qcow2Free *f = &g_array_index(list, Qcow2Free, i);
+
+        if (f->bytes >= least) {
+            qcow2_discard_unused(bs, f->offset, f->bytes);
+        }
+    }
+}
+
 static void coroutine_fn give_back(Qcow2Switch *sw, const GArray *list)
 {
     for (guint i = 0; i < list->len; i++) {
@@ -686,10 +691,10 @@ int coroutine_fn qcow2_switch_commit(Qcow2Switch *sw, Error **errp)
     give_back(sw, sw->released);
     /* A failure only leaks from here on: the operation has succeeded. */
     (void)qcow2_evict_refcounts(sw->bs);
-    for (guint i = 0; s->discard_snapshot && i < sw->unused->len; i++) {
-        const Qcow2Free *f = &g_array_index(sw->unused, Qcow2Free, i);
-
-        (void)bdrv_co_pdiscard(sw->bs->file, f->offset, f->bytes);
+    if (s->discard_snapshot) {
+        discard_all(sw->bs, sw->unused, 0);
+        /* Small tables are soon replaced by others: a discard is slower. */
+        discard_all(sw->bs, sw->released, MiB);
     }
     return 0;
 }

@@ -29,7 +29,7 @@ from imagekinds import KIB, MIB
 # --- comparing ---
 
 FILTERS = [
-    (r'; \d.* sec \(.*?/sec and .*? ops/sec\)', '; TIME'),
+    (r'; [\d:.]+( sec)? \(.*?/sec and .*? ops/sec\)', '; TIME'),
     (r'disk size: .*', 'disk size: SIZE'), (r'#block\d+', 'NODE'),
     (r'Image end offset: \d+', 'Image end offset: N'),
     (r'cid: \d+|"cid": \d+|parent cid: \d+', 'CID'),
@@ -37,6 +37,7 @@ FILTERS = [
     (r'(?i)(payload offset|master key iters|iters|stripes): \d+', r'\1: N'),
     (r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d', 'DATE'),
     (r'(0x[0-9a-f]+|0) +(0x[0-9a-f]+) +(0x[0-9a-f]+|0) +', r'\1 \2 PLACE '),
+    (r'Cluster at offset 0x[0-9a-f]+', 'Cluster at PLACE'),
     (r'bash: line 1: +\d+ ', 'bash: '), (r' +safety: \w+\n', ''),
 ]
 HIDDEN = ('actual-size', 'offset', 'image-end-offset', 'cid', 'date-sec',
@@ -150,17 +151,67 @@ def strict_compare(line, peer, ours):
     return ' compare -s' in line.text and {peer.status, ours.status} <= {0, 1}
 
 
-def smaller_measure(line, peer, ours):
+def required(line, peer, ours):
+    """The sizes that both measure, or None."""
     if ' measure ' not in line.text or peer.status != ours.status:
-        return False
-    sizes = [[int(n) for n in re.findall(r'required.*?(\d+)',
-                                         f'{side.out} {side.value}')]
+        return None
+    found = [re.search(r'required.*?(\d+)', f'{side.out} {side.value}')
              for side in (peer, ours)]
-    return bool(sizes[0] and sizes[1]) and sizes[1] < sizes[0]
+    return all(found) and [int(n[1]) for n in found]
+
+
+def smaller_measure(line, peer, ours):
+    sizes = required(line, peer, ours)
+    return bool(sizes) and sizes[1] < sizes[0]
+
+
+PART = 32 * KIB             # zeroes that ours writes beside data, at most
+
+
+def zero_parts(line, peer, ours):
+    """More data than the peer sees, but only beside data, and below PART."""
+    maps = peer.value, ours.value
+    if not is_map(maps[0]) or not is_map(maps[1]) or peer.out != ours.out:
+        return False
+    more = []
+    starts = sorted({e['start'] for side in maps for e in side})
+    for start, end in zip(starts, starts[1:] + [None]):
+        a, b = (entry_at(side, start) for side in maps)
+        if not a or not b:
+            return False
+        if no_more(a, b, line.fmt == 'qcow2'):
+            continue
+        if end is None or not a['present'] or not b['data'] or b['zero']:
+            return False
+        more.append((start, end))
+    data = [(e['start'], e['start'] + e['length']) for e in peer.value
+            if e['data'] and not e['zero']]
+    return all(end - start < PART and any(start in d or end in d for d in data)
+               for start, end in more)
+
+
+def zero_parts_measured(line, peer, ours):
+    sizes = required(line, peer, ours)
+    writes = line.before.count("'write ")
+    return bool(sizes) and 0 < sizes[1] - sizes[0] < writes * PART
+
+
+def reserved(line, peer, ours):
+    """What was read of space that was reserved, and not written."""
+    if 'preallocation=falloc' not in line.before + line.kind or \
+            not re.search(' map | measure ', line.text) or \
+            peer.status != ours.status or peer.err != ours.err:
+        return False
+    if not is_map(peer.value) or not is_map(ours.value):
+        return True
+    # Only what reads as zeroes differs.
+    sides = [merged([{k: v for k, v in e.items() if k != 'zero'}
+                     for e in side.value]) for side in (peer, ours)]
+    return sides[0] == sides[1]
 
 
 def without_statistics(out):
-    return re.sub(r'^(\d+)/(\d+) = .*', '', out, flags=re.M)
+    return re.sub(r'^(\d+)/(\d+) = .*\n?', '', out, flags=re.M)
 
 
 def statistics(side):
@@ -170,17 +221,22 @@ def statistics(side):
                 side.value.get('fragmented-clusters', 0))
     found = re.search(r'^(\d+)/\d+ = .*allocated, ([\d.]+)% fragm', side.out,
                       re.M)
-    return found and (int(found[1]),
-                      round(int(found[1]) * float(found[2]) / 100))
+    if not found:               # there are none
+        return (0, 0) if 'No errors were found' in side.out else None
+    return int(found[1]), round(int(found[1]) * float(found[2]) / 100)
 
 
-def fewer_clusters(line, peer, ours):
+def fewer_clusters(line, peer, ours, odds=10):
     """Not more clusters, and not many more pieces."""
     a, b = statistics(peer), statistics(ours)
     if not a or not b or peer.status != ours.status or \
             without_statistics(peer.out) != without_statistics(ours.out):
         return False
-    return b[0] <= a[0] and b[1] <= a[1] + 2 + a[0] // 10
+    return b[0] <= a[0] and b[1] <= a[1] + 2 + a[0] // odds
+
+
+def mixed_pieces(line, peer, ours):
+    return ' convert ' in line.text and fewer_clusters(line, peer, ours, 4)
 
 
 def no_place(line, peer, ours):
@@ -195,8 +251,8 @@ def no_downgrade(line, peer, ours):
 
 
 def grown(line, peer, ours):
-    return ' resize ' in line.text and ours.status == 0 and \
-        'Failed to zero out new clusters' in peer.err
+    return re.search(' resize | amend -o size', line.text) and \
+        ours.status == 0 and 'Failed to zero out new clusters' in peer.err
 
 
 def empty_vmdk(line, peer, ours):
@@ -209,10 +265,11 @@ def empty_bitmap(line, peer, ours):
 
 
 def zeroes_have_no_place(line, peer, ours):
+    outs = [sorted(re.sub(r'\d+(/\d+ bytes alloc)', r'N\1',
+                          side.out).split('\n')) for side in (peer, ours)]
     return line.fmt != 'qcow2' and "'alloc " in line.text and \
         peer.status == ours.status and peer.err == ours.err and \
-        re.sub(r'\d+(/\d+ bytes alloc)', r'N\1', peer.out) == \
-        re.sub(r'\d+(/\d+ bytes alloc)', r'N\1', ours.out)
+        outs[0] == outs[1]
 
 
 def stream_written(line, peer, ours):
@@ -276,7 +333,11 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (fewer_ranges, 'holes-found'), (fewer_allocated, 'zero-clusters'),
          (strict_compare, 'holes-found'), (keeps_bitmaps, 'amend-bitmaps'),
          (with_snapshots, 'amend-snapshots'), (says_why, 'commit-says-why'),
-         (lost_snapshots, 'repair-keeps-snapshots'), (leaked, 'failed-undone'), (fewer_clusters, 'holes-found'),
+         (lost_snapshots, 'repair-keeps-snapshots'),
+         (leaked, 'failed-undone'), (fewer_clusters, 'holes-found'),
+         (mixed_pieces, 'mixed-pieces'), (zero_parts, 'zero-parts'),
+         (zero_parts_measured, 'zero-parts'),
+         (reserved, 'reserved-read'),
          (no_downgrade, 'amend-compression'), (grown, 'grown-v2'),
          (no_place, 'places-shown'), (empty_vmdk, 'empty-vmdk'),
          (empty_bitmap, 'empty-bitmap'), (stream_written, 'stream-written'),
@@ -290,11 +351,18 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
 def grown_tail(kind, lines):
     """Was the disk made smaller, and then larger?"""
     changes = [li for li in lines if ' resize ' in li or 'amend -o size' in li]
-    return kind.fmt == 'qcow2' and len(changes) > 1
+    return [(0, None)] if kind.fmt == 'qcow2' and len(changes) > 1 else []
 
 
-# The same for the content of the disk.
-KNOWN_CONTENT = ((grown_tail, 'grown-tail'),)
+def discarded(kind, lines):
+    """Subclusters that the peer, which discards whole clusters, keeps."""
+    return [(int(at), int(at) + int(n)) for line in lines for at, n in
+            re.findall(r"'discard (\d+) (\d+)'", line)
+            if 'extended_l2' in kind.kind]
+
+
+# The same for the content of the disk: ranges, in which ours has zeroes.
+KNOWN_CONTENT = ((grown_tail, 'grown-tail'), (discarded, 'subcluster-discard'))
 
 
 def known(line, peer, ours):
@@ -339,15 +407,19 @@ class Side:
                               stderr=subprocess.DEVNULL)
         return done.stdout if done.returncode == 0 else None
 
-    def digest(self, words):
-        """Of the disk that @words name."""
+    def disk(self, words):
+        """The content of the disk that @words name."""
         if self.peer(f'convert {words} -O raw content') is None:
             return None
         path = os.path.join(self.folder, 'content')
         with open(path, 'rb') as file:
-            found = hashlib.sha256(file.read()).hexdigest()
+            found = file.read()
         os.unlink(path)
         return found
+
+    def digest(self, words):
+        found = self.disk(words)
+        return None if found is None else hashlib.sha256(found).hexdigest()
 
     def content(self, kind):
         """Digests of the disk and of its snapshots and the status of a check,
@@ -365,6 +437,22 @@ class Side:
         return (digests, check), os.stat(path).st_blocks * 512
 
 
+def known_content(kind, sides, done):
+    """Do the disks differ only where ours is known to have zeroes?"""
+    peer, ours = (side.disk(f'{kind.flags()} {kind.ref()}') for side in sides)
+    if not peer or not ours or len(peer) != len(ours):
+        return False
+    ranges = [r for look, name in KNOWN_CONTENT
+              if name in peercompare.differences() for r in look(kind, done)]
+    for at in range(0, len(ours), 512):
+        a, b = peer[at:at + 512], ours[at:at + 512]
+        if a != b and (any(b) or not any(
+                start < at + 512 and (end is None or at < end)
+                for start, end in ranges)):
+            return False
+    return True
+
+
 def compare_content(comparison, kind, sides, done):
     peer, ours = (side.content(kind) for side in sides)
     cluster = 2 * MIB if re.search(r'cluster_size=\dM', kind.kind) else 0
@@ -376,7 +464,8 @@ def compare_content(comparison, kind, sides, done):
         return
     better = peer[0][0] == ours[0][0] and ours[0][1]    # 'failed-undone'
     if not better and peer[0] != ours[0]:
-        better = any(look(kind, done) for look, _ in KNOWN_CONTENT)
+        better = peer[0][0][1:] == ours[0][0][1:] and ours[0][1] >= peer[0][1] \
+            and known_content(kind, sides, done)
     if peer[0] != ours[0] and not better:
         comparison.differs(title, str(peer[0]), str(ours[0]))
     elif ours[1] > peer[1] + max(512 * KIB, 2 * cluster):

@@ -152,6 +152,10 @@ class Daemon:
         self.nodes = [node for node in self.nodes if node == self.top]
         assert top != self.top
 
+    def keeps_top(self):
+        """Is the disk's node there without the export, too?"""
+        return self.top in self.nodes
+
     def resize(self, size):
         """Exports do not allow that."""
         self.cmd('block-export-del', id='disk')

@@ -299,7 +299,7 @@ class Walk:
             self.top.bitmaps.add(name)
 
     def live_resize(self, daemon):
-        if self.top.bitmaps:
+        if self.top.bitmaps or not daemon.keeps_top():
             return
         more = self.rng.randrange(1, 20) * PIECE
         daemon.resize(len(self.disk) + more)
