@@ -188,6 +188,10 @@ static BlockDriverState *commit_find_top(const BlockCommitArg *arg,
 {
     BlockDriverState *top = bs;
 
+    if (arg->top_node && arg->top) {
+        error_setg(errp, "'top-node' and 'top' are mutually exclusive");
+        return NULL;
+    }
     if (arg->top_node) {
         top = bdrv_lookup_bs(NULL, arg->top_node, errp);
     } else if (arg->top && strcmp(bs->filename, arg->top)) {
@@ -209,6 +213,10 @@ static BlockDriverState *commit_find_base(const BlockCommitArg *arg,
 {
     BlockDriverState *base;
 
+    if (arg->base_node && arg->base) {
+        error_setg(errp, "'base-node' and 'base' are mutually exclusive");
+        return NULL;
+    }
     if (arg->base_node) {
         base = bdrv_lookup_bs(NULL, arg->base_node, errp);
         if (base && !bdrv_chain_contains(top, base)) {
@@ -228,19 +236,6 @@ static BlockDriverState *commit_find_base(const BlockCommitArg *arg,
     return base;
 }
 
-static bool commit_check_args(const BlockCommitArg *arg, Error **errp)
-{
-    if (arg->top_node && arg->top) {
-        error_setg(errp, "'top-node' and 'top' are mutually exclusive");
-        return false;
-    }
-    if (arg->base_node && arg->base) {
-        error_setg(errp, "'base-node' and 'base' are mutually exclusive");
-        return false;
-    }
-    return true;
-}
-
 bool qmp_block_commit(BlockCommitArg *arg, Error **errp)
 {
     BlockDriverState *bs, *top, *base;
@@ -254,7 +249,7 @@ bool qmp_block_commit(BlockCommitArg *arg, Error **errp)
     };
 
     bs = commit_find_root(arg->device, errp);
-    if (!bs || !bdrv_op_check(bs, errp) || !commit_check_args(arg, errp)) {
+    if (!bs || !bdrv_op_check(bs, errp)) {
         return false;
     }
     top = commit_find_top(arg, bs, errp);

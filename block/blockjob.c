@@ -159,17 +159,28 @@ void block_job_remove_all_bdrv(BlockJob *job)
 
 /* --- life --- */
 
+/* The default is the name of the device. */
+static const char *id_or_device(const char *id, int flags,
+                                BlockDriverState *bs)
+{
+    return id || (flags & JOB_INTERNAL) ? id : bdrv_get_device_name(bs);
+}
+
+bool block_job_check_id(const char *id, int flags, BlockDriverState *bs,
+                        Error **errp)
+{
+    return job_check_id(id_or_device(id, flags, bs), flags & JOB_INTERNAL,
+                        errp);
+}
+
 BlockJob *block_job_create(const BlockJobParams *params, Error **errp)
 {
-    const char *id = params->id;
     BlockJob *job;
     Job *j;
 
     g_assert(params->driver->kind == JOB_KIND_BLOCK);
-    if (!id && !(params->flags & JOB_INTERNAL)) {
-        id = bdrv_get_device_name(params->bs);
-    }
-    j = job_create(id, params->driver, params->txn, params->bs->ctx,
+    j = job_create(id_or_device(params->id, params->flags, params->bs),
+                   params->driver, params->txn, params->bs->ctx,
                    params->flags, errp);
     if (!j) {
         return NULL;

@@ -71,18 +71,13 @@ static bool set_backing(MirrorJob *s, Error **errp)
     return bdrv_set_backing(target, backing, BDRV_CONTENT_SAME, errp);
 }
 
+/* Users that came by the name of the source while the job ran move, too. */
 static bool replace(MirrorJob *s, Error **errp)
 {
     BlockDriverState *replaced = mirror_find_replaced(s, errp);
 
-    if (!replaced) {
-        return false;
-    }
-    if (replaced == s->source) {
-        return bdrv_replace_node(s->filter, s->target, BDRV_CONTENT_SAME,
-                                 errp);
-    }
-    return bdrv_replace_node(s->filter, s->source, BDRV_CONTENT_SAME, errp) &&
+    return replaced &&
+           bdrv_replace_node(s->filter, s->source, BDRV_CONTENT_SAME, errp) &&
            bdrv_replace_node(replaced, s->target, BDRV_CONTENT_SAME, errp);
 }
 

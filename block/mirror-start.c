@@ -39,7 +39,7 @@ static bool check_granularity(const MirrorParams *p, Error **errp)
 }
 
 static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
-                        Error **errp)
+                        const MirrorParams *p, Error **errp)
 {
     if (source == target) {
         error_setg(errp, "Can't mirror node into itself");
@@ -47,6 +47,7 @@ static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
     }
     return bdrv_op_check(source, errp) && bdrv_op_check(target, errp) &&
            block_job_check_lost(target, errp) &&
+           block_job_check_id(p->job_id, p->flags, source, errp) &&
            block_job_check_sizes(source, target, errp);
 }
 
@@ -354,7 +355,7 @@ bool mirror_job_start(BlockDriverState *source, BlockDriverState *target,
         .driver = &mirror_job_driver,
     };
 
-    if (!check_params(p, errp) || !check_nodes(source, target, errp) ||
+    if (!check_params(p, errp) || !check_nodes(source, target, p, errp) ||
         !job_bitmap_find(&st.bitmap, source, &p->bitmap, errp) ||
         !job_bitmap_check_target(&st.bitmap, target, errp)) {
         return false;

@@ -237,7 +237,7 @@ static BdrvChild *attach_opened(BlockDriverState *bs,
     return child;
 }
 
-/* Opens the backing file that the options specify. */
+/* The backing file that the options specify. */
 static BdrvOptionsChild backing_option(const BlockdevOptions *options)
 {
     BdrvOptionsChild child;
@@ -255,12 +255,13 @@ static bool node_open_backing(BlockDriverState *bs, Error **errp)
 {
     BdrvOptionsChild option = backing_option(bs->options);
     int flags = bs->open_flags & BDRV_O_NO_IO;
+    bool none = option.reference && !*option.reference; /* an old form */
     BlockDriverState *backing;
 
     if (!bs->drv->supports_backing || (bs->open_flags & BDRV_O_NO_BACKING)) {
         return true;
     }
-    if (option.definition || option.reference) {
+    if (option.definition || (option.reference && !none)) {
         backing = open_child_node(bs, &option, BDRV_CHILD_COW, flags, errp);
     } else if (!option.present && bs->backing_file && *bs->backing_file) {
         backing = open_backing_by_name(bs, flags, errp);

@@ -223,10 +223,6 @@ static bool prepare_mode(ReopenQueue *queue, ReopenEntry *entry, Error **errp)
     if (!bdrv_mode_from_options(&mode, entry->state.options, errp)) {
         return false;
     }
-    if (mode.force_share != bs->force_share) {
-        error_setg(errp, "Cannot change the option 'force-share'");
-        return false;
-    }
     if (!bs->read_only && mode.read_only) {
         ret = bdrv_flush(bs);
         if (ret < 0) {
@@ -291,26 +287,43 @@ static json_object *options_tree(const BlockdevOptions *options)
     return qapi_BlockdevOptions_to_json(copy);
 }
 
-/* The first member of @a that differs in @b and may not change. */
+/* The first member of @a that differs in @b, may not change and is not in @but,
+ * unless that is NULL. */
 static const char *find_change(const BlockDriverState *bs, json_object *a,
-                               json_object *b)
+                               json_object *b, json_object *but)
 {
     json_object_object_foreach(a, key, value) {
         if (!is_mutable(bs, key) &&
-            !json_object_equal(value, json_object_object_get(b, key))) {
+            !json_object_equal(value, json_object_object_get(b, key)) &&
+            !(but && json_object_object_get_ex(but, key, NULL))) {
             return key;
         }
     }
     return NULL;
 }
 
+static bool refuse_changes(const BlockDriverState *bs,
+                           const BlockdevOptions *options, Error **errp)
+{
+    g_autoptr(json_object) old = options_tree(bs->options);
+    g_autoptr(json_object) new = options_tree(options);
+    g_autoptr(json_object) given = qapi_BlockdevOptions_to_json(options);
+    const char *left_out = find_change(bs, old, new, given);
+    const char *change = left_out ? NULL : find_change(bs, new, old, NULL);
+
+    if (left_out) {
+        error_setg(errp, "Option '%s' cannot be reset to its default value",
+                   left_out);
+    } else if (change) {
+        error_setg(errp, "Cannot change the option '%s'", change);
+    }
+    return !left_out && !change;
+}
+
 static bool prepare_options(ReopenEntry *entry, Error **errp)
 {
     BlockDriverState *bs = entry->state.bs;
     BlockdevOptions *options = entry->state.options;
-    g_autoptr(json_object) old = NULL;
-    g_autoptr(json_object) new = NULL;
-    const char *change;
 
     if (!bdrv_check_active(bs, errp)) {
         return false;
@@ -334,16 +347,12 @@ static bool prepare_options(ReopenEntry *entry, Error **errp)
         error_setg(errp, "Cannot change the option 'node-name'");
         return false;
     }
-    old = options_tree(bs->options);
-    new = options_tree(options);
-    change = find_change(bs, new, old);
-    if (!change) {
-        change = find_change(bs, old, new);
+    if (bs->force_share !=
+        (options->has_force_share && options->force_share)) {
+        error_setg(errp, "Cannot change the option 'force-share'");
+        return false;
     }
-    if (change) {
-        error_setg(errp, "Cannot change the option '%s'", change);
-    }
-    return !change;
+    return refuse_changes(bs, options, errp);
 }
 
 /* --- prepare: children --- */
@@ -409,7 +418,8 @@ static bool prepare_child(ReopenQueue *queue, BlockDriverState *bs,
         return true;
     }
     if (!option->present) {
-        if (child && !strcmp(option->name, "backing")) {
+        if (!strcmp(option->name, "backing") &&
+            (child || (bs->backing_file && *bs->backing_file))) {
             error_setg(errp, "backing is missing for '%s'", bs->node_name);
             return false;
         }

@@ -8,7 +8,7 @@ static LIST_HEAD(, Job) jobs = LIST_HEAD_INITIALIZER(jobs);
 
 /* --- names and references --- */
 
-static bool check_id(const char *id, bool internal, Error **errp)
+bool job_check_id(const char *id, bool internal, Error **errp)
 {
     if (internal) {
         if (id) {
@@ -84,7 +84,7 @@ Job *job_create(const char *id, const JobDriver *driver, JobTxn *txn,
     g_autoptr(JobTxn) own = NULL;
     Job *job;
 
-    if (!check_id(id, flags & JOB_INTERNAL, errp)) {
+    if (!job_check_id(id, flags & JOB_INTERNAL, errp)) {
         return NULL;
     }
     g_assert(aio_is_exclusive() && driver->instance_size >= sizeof(Job));

@@ -114,7 +114,7 @@ static int blkverify_open(BlockDriverState *bs, const BlockdevOptions *options,
                                                                    : -EINVAL;
 }
 
-/* Nothing else writes to either of them. */
+/* Nothing else writes to either of them while they are compared. */
 static void blkverify_child_perm(BlockDriverState *bs, BdrvChild *child,
                                  BdrvChildRole role, uint64_t perm,
                                  uint64_t shared, uint64_t *nperm,
@@ -122,7 +122,10 @@ static void blkverify_child_perm(BlockDriverState *bs, BdrvChild *child,
 {
     *nperm = perm & (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE |
                      BLK_PERM_WRITE_UNCHANGED);
-    *nshared = shared & (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED);
+    *nshared = shared;
+    if (bdrv_next_parent(bs, NULL)) {
+        *nshared &= BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED;
+    }
 }
 
 /* A child shows the same data as before, or they would differ. */

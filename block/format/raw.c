@@ -8,6 +8,7 @@
  * likes.  Such writes fail with EPERM.
  */
 #include "qemu/osdep.h"
+#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/request.h"
@@ -32,8 +33,8 @@ static int raw_read_options(const BlockDriverState *file,
 
     *s = (RawState) { .offset = o->offset, .has_size = o->has_size };
     if (o->offset < 0 || (o->has_size && o->size < 0)) {
-        error_setg(errp, "offset and size of a raw node must not be "
-                   "negative");
+        error_setg(errp, "Parameter '%s' expects a non-negative number below "
+                   "2^64", o->offset < 0 ? "offset" : "size");
         return -EINVAL;
     }
     if (s->offset > real) {
@@ -56,17 +57,20 @@ static int raw_read_options(const BlockDriverState *file,
     return 0;
 }
 
+/* A node that is all of its child is a filter: users see the child itself. */
+static BdrvChildRole raw_child_role(const BlockdevOptionsRaw *o)
+{
+    return BDRV_CHILD_PRIMARY |
+           (o->offset || o->has_size ? BDRV_CHILD_DATA : BDRV_CHILD_FILTERED);
+}
+
 static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
                     int flags, Error **errp)
 {
     const BlockdevOptionsRaw *o = &options->u.raw;
-    /* The node is all of its child: users see the child itself. */
-    BdrvChildRole role = o->offset || o->has_size ? BDRV_CHILD_DATA
-                                                  : BDRV_CHILD_FILTERED;
     int ret;
 
-    if (!bdrv_open_child(bs, o->file, "file", role | BDRV_CHILD_PRIMARY,
-                         errp)) {
+    if (!bdrv_open_child(bs, o->file, "file", raw_child_role(o), errp)) {
         return -EINVAL;
     }
     ret = raw_read_options(bs->file->bs, o, bs->opaque, errp);
@@ -87,39 +91,58 @@ static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
     return ret;
 }
 
+/* New options; the role of the child that they replace. */
+typedef struct RawReopen {
+    RawState new;
+    BdrvChildRole old_role;
+} RawReopen;
+
+/* Would it matter that the node shows another part?  Bitmaps would not record
+ * it, and who reads the node relies on what it has read. */
+static bool raw_is_used(BlockDriverState *bs)
+{
+    return bdrv_next_parent(bs, NULL) || bdrv_dirty_bitmap_next(bs, NULL);
+}
+
 static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
+    BlockDriverState *bs = state->bs;
     const BlockdevOptionsRaw *o = &state->options->u.raw;
-    RawState *s = g_new(RawState, 1);
-    int ret = raw_read_options(state->bs->file->bs, o, s, errp);
+    BdrvChildRole role = raw_child_role(o);
+    const RawState *old = bs->opaque;
+    g_autofree RawReopen *r = g_new(RawReopen, 1);
+    int ret = raw_read_options(bs->file->bs, o, &r->new, errp);
 
-    if (ret == 0 && !!(state->bs->file->role & BDRV_CHILD_FILTERED) !=
-        (!o->offset && !o->has_size)) {
-        /* Permissions on the child depend on it. */
-        error_setg(errp, "Cannot change whether node '%s' is all of its "
-                   "child", state->bs->node_name);
-        ret = -EINVAL;
-    }
     if (ret < 0) {
-        g_free(s);
         return ret;
     }
-    state->opaque = s;
+    if ((r->new.offset != old->offset || role != bs->file->role) &&
+        raw_is_used(bs)) {
+        error_setg(errp, "Node '%s' is used: it cannot show another part of "
+                   "its child", bs->node_name);
+        return -EBUSY;
+    }
+    r->old_role = bs->file->role;
+    bs->file->role = role; /* permissions on the child depend on it */
+    state->opaque = g_steal_pointer(&r);
     return 0;
 }
 
 static void raw_reopen_commit(BdrvReopenState *state)
 {
-    RawState *s = state->opaque;
+    RawReopen *r = state->opaque;
 
-    *(RawState *)state->bs->opaque = *s;
-    g_free(s);
+    *(RawState *)state->bs->opaque = r->new;
+    g_free(r);
     state->opaque = NULL;
 }
 
 static void raw_reopen_abort(BdrvReopenState *state)
 {
-    g_free(state->opaque);
+    RawReopen *r = state->opaque;
+
+    state->bs->file->role = r->old_role;
+    g_free(r);
     state->opaque = NULL;
 }
 
@@ -364,6 +387,8 @@ static BlockMeasureInfo *raw_measure(const BlockdevCreateOptions *options,
 
 extern const BlockDriver bdrv_raw;
 
+static const char *const raw_mutable_options[] = {"offset", "size", NULL};
+
 const BlockDriver bdrv_raw = {
     .format_name = "raw",
     .instance_size = sizeof(RawState),
@@ -373,6 +398,7 @@ const BlockDriver bdrv_raw = {
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,
     .open = raw_open,
+    .mutable_options = raw_mutable_options,
     .reopen_prepare = raw_reopen_prepare,
     .reopen_commit = raw_reopen_commit,
     .reopen_abort = raw_reopen_abort,

@@ -59,6 +59,10 @@ bool block_job_add_bdrv(BlockJob *job, const char *name, BlockDriverState *bs,
  */
 bool block_job_add_read(BlockJob *job, const char *name, BlockDriverState *bs,
                         Error **errp);
+/* Can a job of @bs get this @id, by default that of its device?  For errors
+ * that come before others. */
+bool block_job_check_id(const char *id, int flags, BlockDriverState *bs,
+                        Error **errp);
 /* Are both of the same size?  For jobs that copy a whole disk. */
 bool block_job_check_sizes(BlockDriverState *source, BlockDriverState *target,
                            Error **errp);

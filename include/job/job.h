@@ -132,6 +132,8 @@ bool job_verb_allowed(JobStatus status, JobVerb verb);
 
 /* --- life --- */
 
+/* Can a job get this @id?  An @internal one has none. */
+bool job_check_id(const char *id, bool internal, Error **errp);
 /*
  * A created job, one reference (the job's own, dropped at its end).  @txn NULL:
  * one of its own.  Fails if @id is taken or ill-formed.
