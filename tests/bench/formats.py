@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Image formats: qemu-img makes new images of one format from those of another,
-encrypted and compressed ones too, and small writes go to a data file."""
+encrypted and compressed ones too, and small pieces go to a data file."""
 import os
 import random
 import subprocess
@@ -34,6 +34,16 @@ def make_half(path, size, packable=False):
                                 for i in range(0, MIB, 4096))
             file.seek(at)
             file.write(data)
+        file.truncate(size)
+
+
+def make_fragments(path, size):
+    """Every other 4 KiB are data."""
+    rng = random.Random(2)
+    with open(path, "wb") as file:
+        for at in range(0, size, 2 * FRAGMENT):
+            file.seek(at)
+            file.write(rng.randbytes(FRAGMENT))
         file.truncate(size)
 
 
@@ -111,6 +121,17 @@ class Bench:
         os.unlink(raw)
 
     def fragments(self):
+        raw, data = self.path("raw"), self.path("data")
+        make_fragments(raw, self.size // 4)
+        for title, opts in (("no data file", ()),
+                            ("data file", ("-o", f"data_file={data}"))):
+            self.convert(f"convert data in 4 KiB fragments, {title}",
+                         "-f", "raw", "-O", "qcow2", *opts, raw)
+        os.unlink(raw)
+        os.unlink(data)
+        os.unlink(self.target)
+
+    def small_writes(self):
         """Writes of 4 KiB one after the other, and each in another cluster than
         the one before: to an image with a data file and to one without."""
         disk, data = self.path("disk"), self.path("data")
@@ -140,5 +161,5 @@ def bench(report, args, scratch, tools):
     b = Bench(report, args, scratch, tools)
     b.between()
     b.compressed()
-    os.unlink(b.target)
     b.fragments()
+    b.small_writes()
