@@ -132,6 +132,8 @@ static int coroutine_fn set_version(BlockDriverState *bs, uint32_t version)
         s->version = old_version;
         s->compatible = compatible;
         s->autoclear = autoclear;
+        /* The header may say version 2, which has no zero clusters. */
+        s->broken |= version < old_version && store_header(bs) < 0;
     } else if (version < 3) {
         s->lazy_refcounts = false;
     }
