@@ -522,6 +522,34 @@ static void run_amend(CrashRun *r)
     crash_detach(r);
 }
 
+/* In tables of snapshots zero clusters are replaced in place. */
+static void run_amend_snapshots(CrashRun *r)
+{
+    r->opaque = g_array_new(FALSE, FALSE, sizeof(Snapshot));
+    g_array_set_clear_func(r->opaque, snapshot_clear);
+    crash_fill(r, few(r));
+    crash_go_live(r, 0);
+    crash_attach(r, crash_open_guest(r, 0));
+    for (int i = 0; i < 7; i++) {
+        guest_works(r, r->steps / 8);
+        switch (i < 2 ? 0 : g_rand_int_range(r->rand, 0, 5)) {
+        case 0:
+            make_snapshot(r);
+            break;
+        case 1:
+            delete_snapshot(r);
+            break;
+        case 2:
+            apply_snapshot(r);
+            break;
+        default:
+            amend(r, i % 2 ? 2 : 3, -1);
+        }
+    }
+    guest_works(r, r->steps / 8);
+    crash_detach(r);
+}
+
 /* --- amend of the width of refcounts --- */
 
 typedef struct Widths {
@@ -668,6 +696,11 @@ static const CrashProgram programs[] = {
     { .name = "amend", .mix = MIX_ALL,
       .prepare = prepare_amend, .run = run_amend, .check = crash_check_disk,
       .seeds = 45, .budget = 250, .steps = 40 },
+    { .name = "amend-snapshots",
+      .mix = { .write = 6, .zeroes = 3, .zeroes_unmap = 1, .flush = 2 },
+      .prepare = prepare_amend, .run = run_amend_snapshots,
+      .check = check_snapshots, .free = free_snapshots,
+      .seeds = 45, .budget = 250, .steps = 48 },
     { .name = "refcount-width", .mix = MIX_ALL,
       .prepare = prepare_widths, .run = run_widths, .check = check_widths,
       .free = free_widths, .seeds = 60, .budget = 250, .steps = 32 },

@@ -345,7 +345,12 @@ static const FaultScript scripts[] = {
       AMEND("'refcount-bits': 2") "write 300 4 52\n" REST },
     { "amend-version",
       CREATE("base") ADD("base") "attach base\n" FILL
-      CREATE_OVER("disk", "base") NEXT OPEN "write 64 128 0\n" NEXT
+      CREATE_OVER("disk", "base") ADD("disk") "attach disk\n"
+      "write 256 64 0\n"
+      COMMAND("blockdev-snapshot-internal-sync", "'device': 'disk', "
+              "'name': 's'")
+      COMMAND("blockdev-snapshot-internal-sync", "'device': 'disk', "
+              "'name': 't'") NEXT OPEN "write 64 128 0\n" NEXT
       AMEND("'version': 'v2'") "write 128 64 50\n"
       AMEND("'version': 'v3', 'lazy-refcounts': true") "write 0 64 0\n"
       AMEND("'lazy-refcounts': false") REST },

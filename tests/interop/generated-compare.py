@@ -252,8 +252,12 @@ def keeps_bitmaps(line, peer, ours):
 
 
 def with_snapshots(line, peer, ours):
-    return 'amend -o compat=0.10' in line.text and \
-        'with internal snapshots' in ours.err
+    """Says why it is refused; and after it snapshots are what they were."""
+    if 'amend -o compat=0.10' in line.text:
+        return 'Internal snapshots prevent' in ours.err and \
+            'Internal snapshots prevent' in peer.err
+    return 'amend -o compat=0.10' in line.before and \
+        'snapshot -c' in line.before and peer.status == ours.status
 
 
 def says_why(line, peer, ours):
@@ -293,8 +297,15 @@ def grown_tail(kind, lines):
     return kind.fmt == 'qcow2' and len(changes) > 1
 
 
+def spoiled_snapshots(kind, lines):
+    """Were snapshots there when the image became one of version 2?"""
+    text = '\n'.join(lines)
+    return 'snapshot -c' in text.rpartition('amend -o compat=0.10')[0]
+
+
 # The same for the content of the disk.
-KNOWN_CONTENT = ((grown_tail, 'grown-tail'),)
+KNOWN_CONTENT = ((grown_tail, 'grown-tail'),
+                 (spoiled_snapshots, 'amend-snapshots'))
 
 
 def known(line, peer, ours):
