@@ -260,6 +260,11 @@ def with_snapshots(line, peer, ours):
         'snapshot -c' in line.before and peer.status == ours.status
 
 
+def look_through(line, peer, ours):
+    return ' rebase ' in line.text and peer.status == ours.status and \
+        'show the new backing' in ours.err
+
+
 def says_why(line, peer, ours):
     return ' commit' in line.text and peer.status == ours.status and \
         'Block job failed: Operation not supported' in peer.err
@@ -279,7 +284,8 @@ def leaked(line, peer, ours):
 KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (fewer_ranges, 'holes-found'), (fewer_allocated, 'zero-clusters'),
          (strict_compare, 'holes-found'), (keeps_bitmaps, 'amend-bitmaps'),
-         (with_snapshots, 'amend-snapshots'), (says_why, 'commit-says-why'),
+         (with_snapshots, 'amend-snapshots'),
+         (look_through, 'snapshots-look-through'), (says_why, 'commit-says-why'),
          (lost_snapshots, 'repair-keeps-snapshots'), (leaked, 'failed-undone'), (fewer_clusters, 'holes-found'),
          (no_downgrade, 'amend-compression'), (grown, 'grown-v2'),
          (no_place, 'places-shown'), (empty_vmdk, 'empty-vmdk'),
