@@ -80,6 +80,18 @@ bool bdrv_can_snapshot(BlockDriverState *bs)
     return bs->drv && !bs->read_only && snapshot_node(bs);
 }
 
+void bdrv_warn_of_snapshots(BlockDriverState *bs)
+{
+    int ret;
+    g_autoptr(GPtrArray) list = bdrv_snapshot_list(bs, &ret);
+
+    if (list && list->len) {
+        warn_report("The %u internal snapshot(s) of '%s' show the new backing "
+                    "file from now on where they have no data of their own",
+                    list->len, bs->filename ? bs->filename : bs->node_name);
+    }
+}
+
 GPtrArray *bdrv_snapshot_list(BlockDriverState *bs, int *ret)
 {
     BlockDriverState *node = snapshot_node(bs);

@@ -22,6 +22,7 @@
 #include "block/chain-jobs.h"
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/snapshot.h"
 
 #define STREAM_CHUNK (512 * KiB)
 /* Areas in flight: one is read while others are written. */
@@ -179,6 +180,9 @@ static int stream_prepare(Job *job)
     if (ret == 0 && !bdrv_set_backing(s->bs, base, BDRV_CONTENT_SAME,
                                        NULL)) {
         ret = -EPERM;
+    }
+    if (ret == 0) {
+        bdrv_warn_of_snapshots(s->bs);
     }
     return ret;
 }

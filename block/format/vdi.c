@@ -43,7 +43,11 @@ enum {
     VDI_AT_UUID_PARENT = 0x1b8,
 };
 
-enum { VDI_TYPE_DYNAMIC = 1, VDI_TYPE_STATIC = 2 };
+enum {
+    VDI_TYPE_DYNAMIC = 1,
+    VDI_TYPE_STATIC = 2,
+    VDI_TYPE_DIFFERENCING = 4,
+};
 
 typedef struct VdiState {
     MappedImage mapped;
@@ -73,11 +77,13 @@ static int check_kind(const uint8_t *h, Error **errp)
     if (version != VDI_VERSION) {
         error_setg(errp, "Unsupported VDI version %u.%u", version >> 16,
                    version & 0xffff);
+    } else if (type == VDI_TYPE_DIFFERENCING ||
+               !is_null_uuid(h + VDI_AT_UUID_LINK) ||
+               !is_null_uuid(h + VDI_AT_UUID_PARENT)) {
+        error_setg(errp, "Differencing VDI images, which have a parent, are "
+                   "not supported");
     } else if (type != VDI_TYPE_DYNAMIC && type != VDI_TYPE_STATIC) {
         error_setg(errp, "Unsupported VDI image type %" PRIu32, type);
-    } else if (!is_null_uuid(h + VDI_AT_UUID_LINK) ||
-               !is_null_uuid(h + VDI_AT_UUID_PARENT)) {
-        error_setg(errp, "VDI images with a parent are not supported");
     } else if (ld32_le(h + VDI_AT_SECTOR_BYTES) != BDRV_SECTOR_SIZE) {
         error_setg(errp, "Unsupported VDI sector size %" PRIu32,
                    ld32_le(h + VDI_AT_SECTOR_BYTES));

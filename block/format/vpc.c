@@ -281,7 +281,8 @@ static int vpc_open(BlockDriverState *bs, const BlockdevOptions *options,
     case VPC_TYPE_DYNAMIC:
         return open_dynamic(bs, sectors * BDRV_SECTOR_SIZE, errp);
     case VPC_TYPE_DIFFERENCING:
-        error_setg(errp, "Differencing VPC images are not supported");
+        error_setg(errp, "Differencing VPC images, which have a parent, are "
+                   "not supported");
         return -ENOTSUP;
     default:
         error_setg(errp, "Unknown type %" PRIu32 " of a VPC image",

@@ -2,108 +2,13 @@
 /* Changing the version of an image that exists, and its lazy refcounts. */
 #include "qemu/osdep.h"
 
-#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
-#include "block/qcow2/alloc-int.h"
 #include "block/qcow2/crypt-int.h"
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/image-int.h"
-#include "block/qcow2/io-int.h"
-#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
-
-/* In the image, or to be stored there when it is closed. */
-static bool has_persistent_bitmaps(BlockDriverState *bs)
-{
-    const Qcow2State *s = bs->opaque;
-    BdrvDirtyBitmap *bitmap = NULL;
-
-    while ((bitmap = bdrv_dirty_bitmap_next(bs, bitmap))) {
-        if (bdrv_dirty_bitmap_persistent(bitmap)) {
-            return true;
-        }
-    }
-    return qcow2_has_bitmaps(s);
-}
-
-/* Features that version 2 lacks and that are not converted are refused; @bits:
- * what refcounts are to have, 0: as now. */
-static bool check_downgrade(BlockDriverState *bs, unsigned bits, Error **errp)
-{
-    const Qcow2State *s = bs->opaque;
-
-    if ((bits ? bits : s->refcount_bits) != 16) {
-        error_setg(errp, "compat=0.10 requires refcount_bits=16");
-    } else if (s->external) {
-        error_setg(errp, "Cannot downgrade an image with a data file");
-    } else if (s->incompatible & ~(uint64_t)QCOW2_INCOMPAT_DIRTY) {
-        error_setg(errp, "Cannot downgrade an image with incompatible "
-                   "features %#" PRIx64 " set", s->incompatible &
-                   ~(uint64_t)QCOW2_INCOMPAT_DIRTY);
-    } else if (has_persistent_bitmaps(bs)) {
-        error_setg(errp, "Cannot downgrade an image with persistent dirty "
-                   "bitmaps: version 2 cannot keep them");
-    } else if (s->nb_snapshots) {
-        error_setg(errp, "Cannot downgrade an image with internal snapshots");
-    } else {
-        return true;
-    }
-    return false;
-}
-
-/* Makes zero clusters data, or unallocated if that reads the same. */
-static int coroutine_fn replace_zeroes(BlockDriverState *bs, int64_t offset,
-                                       int64_t bytes, void *zeroes)
-{
-    Qcow2State *s = bs->opaque;
-    int ret = 0;
-
-    if (!qcow2_has_backing(bs)) {
-        Qcow2Op op;
-
-        co_mutex_lock(&s->lock);
-        qcow2_op_begin(bs, &op, offset, bytes);
-        ret = qcow2_drop_clusters(bs, offset,
-                                  ROUND_UP(bytes, s->cluster_size),
-                                  s->discard_request);
-        qcow2_op_end(&op);
-        co_mutex_unlock(&s->lock);
-        return ret;
-    }
-    while (ret >= 0 && bytes > 0) {
-        int64_t n = MIN(bytes, s->cluster_size);
-        QEMUIOVector qiov;
-
-        qemu_iovec_init_buf(&qiov, zeroes, n);
-        ret = qcow2_co_pwritev(bs, offset, n, &qiov, 0, 0);
-        offset += n;
-        bytes -= n;
-    }
-    return ret;
-}
-
-static int coroutine_fn expand_zeroes(BlockDriverState *bs)
-{
-    Qcow2State *s = bs->opaque;
-    void *zeroes = bdrv_try_blockalign(bs->file->bs, s->cluster_size);
-    Qcow2Map map;
-    int ret = zeroes ? 0 : -ENOMEM;
-
-    if (zeroes) {
-        memset(zeroes, 0, s->cluster_size);
-    }
-    for (int64_t pos = 0; ret >= 0 && pos < s->size; pos += map.bytes) {
-        ret = qcow2_co_map(bs, pos, s->size - pos, &map);
-        if (ret == 0 && (map.type == QCOW2_ZERO_PLAIN ||
-                         map.type == QCOW2_ZERO_ALLOC)) {
-            ret = replace_zeroes(bs, pos, map.bytes, zeroes);
-        }
-    }
-    qemu_vfree(zeroes);
-    return ret;
-}
 
 /* The header changes in one write, after all that it relies on. */
 static int coroutine_fn store_header(BlockDriverState *bs)
@@ -132,6 +37,8 @@ static int coroutine_fn set_version(BlockDriverState *bs, uint32_t version)
         s->version = old_version;
         s->compatible = compatible;
         s->autoclear = autoclear;
+        /* The header may say version 2, which has no zero clusters. */
+        s->broken |= version < old_version && store_header(bs) < 0;
     } else if (version < 3) {
         s->lazy_refcounts = false;
     }
@@ -227,7 +134,7 @@ static bool check_amend(BlockDriverState *bs, const BdrvAmend *amend,
                    "greater)");
     } else {
         return check_data_file(bs, amend, errp) &&
-               (version >= s->version || check_downgrade(bs, bits, errp));
+               (version >= s->version || qcow2_check_downgrade(bs, bits, errp));
     }
     return false;
 }
@@ -261,7 +168,7 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
         }
     }
     if (version < s->version) {
-        ret = expand_zeroes(bs);
+        ret = qcow2_expand_zeroes(bs);
     }
     co_mutex_lock(&s->lock);
     if (ret >= 0 && version < s->version) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Compressed clusters: raw deflate (window 4 KiB) or zstd frames, packed
- * without gaps at byte granularity.  Worker threads compress and decompress.
+ * Writing compressed clusters: raw deflate (window 4 KiB) or zstd, packed
+ * without gaps at byte granularity.  Worker threads compress several at once;
+ * then each gets its place, one after the other.
  */
 #include "qemu/osdep.h"
 
@@ -16,137 +17,141 @@
 #include "block/qcow2/qcow2-int.h"
 #include "block/qcow2/refcount-int.h"
 
-typedef struct CompressJob {
-    uint8_t *dest;
-    size_t dest_size;
-    const uint8_t *src;
-    size_t src_size;
-    ssize_t result; /* bytes in dest, or -errno */
-} CompressJob;
+/* Clusters of a request that are compressed at a time, and the memory for
+ * that. */
+#define AT_ONCE 8
+#define AT_ONCE_BYTES (8 * MiB)
 
-static int deflate_run(void *opaque)
+/* What it takes to compress one cluster.  It is expensive to set up, and kept
+ * for the next. */
+typedef struct PackTools {
+    uint8_t *src, *dest;
+    z_stream z;
+    ZSTD_CCtx *zstd;
+} PackTools;
+
+/* A request, whose clusters get their places in order. */
+typedef struct Compress {
+    BlockDriverState *bs;
+    int64_t offset, bytes;
+    QEMUIOVector *qiov;
+    size_t qiov_offset;
+    int64_t next;  /* bytes that workers have begun with */
+    int64_t turn;  /* and that have their places */
+    CoQueue queue; /* waits for its turn */
+    int ret;
+} Compress;
+
+/* One of the coroutines that compress. */
+typedef struct Packer {
+    Compress *c;
+    PackTools *tools;
+    int64_t pos, bytes; /* the cluster, in the request */
+    bool zero;
+    ssize_t packed; /* bytes in tools->dest, or -errno */
+} Packer;
+
+static void tools_free(void *opaque)
 {
-    CompressJob *job = opaque;
-    z_stream z = {
-        .next_in = (Bytef *)job->src,
-        .avail_in = job->src_size,
-        .next_out = job->dest,
-        .avail_out = job->dest_size,
-    };
+    PackTools *t = opaque;
 
-    job->result = -EIO;
-    if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9,
-                     Z_DEFAULT_STRATEGY) == Z_OK) {
-        int ret = deflate(&z, Z_FINISH);
-
-        job->result = ret == Z_STREAM_END
-            ? (ssize_t)(job->dest_size - z.avail_out)
-            : ret == Z_OK || ret == Z_BUF_ERROR ? -ENOSPC : -EIO;
-        deflateEnd(&z);
+    if (t->z.state) {
+        deflateEnd(&t->z);
     }
-    return 0;
+    ZSTD_freeCCtx(t->zstd);
+    g_free(t->src);
+    g_free(t->dest);
+    g_free(t);
 }
 
-/* The source may have bytes of the next cluster after its stream. */
-static int inflate_run(void *opaque)
+void qcow2_free_pack_tools(Qcow2State *s)
 {
-    CompressJob *job = opaque;
-    z_stream z = {
-        .next_in = (Bytef *)job->src,
-        .avail_in = job->src_size,
-        .next_out = job->dest,
-        .avail_out = job->dest_size,
-    };
+    g_clear_pointer(&s->pack_tools, g_ptr_array_unref);
+}
 
-    job->result = -EIO;
-    if (inflateInit2(&z, -12) == Z_OK) {
-        int ret = inflate(&z, Z_FINISH);
+static PackTools *tools_get(Qcow2State *s)
+{
+    PackTools *t;
 
-        if ((ret == Z_STREAM_END || ret == Z_BUF_ERROR) && !z.avail_out) {
-            job->result = job->dest_size;
-        }
-        inflateEnd(&z);
+    if (!s->pack_tools) {
+        s->pack_tools = g_ptr_array_new_with_free_func(tools_free);
     }
-    return 0;
-}
-
-static int zstd_compress_run(void *opaque)
-{
-    CompressJob *job = opaque;
-    size_t n = ZSTD_compress(job->dest, job->dest_size, job->src,
-                             job->src_size, ZSTD_CLEVEL_DEFAULT);
-
-    job->result = !ZSTD_isError(n) ? (ssize_t)n
-        : ZSTD_getErrorCode(n) == ZSTD_error_dstSize_tooSmall ? -ENOSPC
-                                                              : -EIO;
-    return 0;
-}
-
-static int zstd_decompress_run(void *opaque)
-{
-    CompressJob *job = opaque;
-    ZSTD_outBuffer out = { job->dest, job->dest_size, 0 };
-    ZSTD_inBuffer in = { job->src, job->src_size, 0 };
-    ZSTD_DCtx *ctx = ZSTD_createDCtx();
-    size_t ret = 1;
-
-    job->result = -EIO;
-    while (ctx && out.pos < out.size && in.pos < in.size) {
-        size_t before = out.pos + in.pos;
-
-        ret = ZSTD_decompressStream(ctx, &out, &in);
-        if (ZSTD_isError(ret) || out.pos + in.pos == before) {
-            break;
-        }
+    if (s->pack_tools->len) {
+        return g_ptr_array_steal_index_fast(s->pack_tools,
+                                            s->pack_tools->len - 1);
     }
-    if (ctx && !ZSTD_isError(ret) && out.pos == out.size) {
-        job->result = job->dest_size;
+    t = g_new0(PackTools, 1);
+    t->src = g_try_malloc(s->cluster_size);
+    t->dest = g_try_malloc(s->cluster_size);
+    if (!t->src || !t->dest) {
+        tools_free(t);
+        return NULL;
     }
-    ZSTD_freeDCtx(ctx);
-    return 0;
+    return t;
 }
 
-static ssize_t coroutine_fn run_job(const Qcow2State *s, CompressJob *job,
-                                    bool compress)
+static void tools_put(Qcow2State *s, PackTools *t)
 {
-    ThreadPoolFunc *fn = s->compression_type == 0
-        ? (compress ? deflate_run : inflate_run)
-        : (compress ? zstd_compress_run : zstd_decompress_run);
-    int ret = thread_pool_co_run(fn, job);
-
-    return ret < 0 ? ret : job->result;
+    if (t && s->pack_tools->len < AT_ONCE) {
+        g_ptr_array_add(s->pack_tools, t);
+    } else if (t) {
+        tools_free(t);
+    }
 }
 
-int coroutine_fn qcow2_read_compressed(BlockDriverState *bs, uint64_t entry,
-                                       uint8_t *buf)
+static ssize_t deflate_cluster(PackTools *p, size_t size)
 {
-    Qcow2State *s = bs->opaque;
-    uint64_t offset, bytes;
-    g_autofree uint8_t *src = NULL;
-    CompressJob job;
-    ssize_t ret;
+    z_stream *z = &p->z;
+    int ret = z->state ? deflateReset(z)
+        : deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9,
+                       Z_DEFAULT_STRATEGY);
 
-    qcow2_compressed_range(entry, s->cluster_bits, &offset, &bytes);
-    if (!range_fits(offset, bytes, QCOW2_MAX_HOST_OFFSET)) {
+    if (ret != Z_OK) {
         return -EIO;
     }
-    src = g_try_malloc0(bytes);
-    if (!src) {
+    z->next_in = p->src;
+    z->avail_in = size;
+    z->next_out = p->dest;
+    z->avail_out = size - 1;
+    ret = deflate(z, Z_FINISH);
+    return ret == Z_STREAM_END ? (ssize_t)(size - 1 - z->avail_out)
+           : ret == Z_OK || ret == Z_BUF_ERROR ? -ENOSPC : -EIO;
+}
+
+static ssize_t zstd_cluster(PackTools *p, size_t size)
+{
+    size_t n;
+
+    if (!p->zstd) {
+        p->zstd = ZSTD_createCCtx();
+    }
+    if (!p->zstd) {
         return -ENOMEM;
     }
-    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_READ_COMPRESSED);
-    ret = bdrv_co_pread(bs->file, offset, bytes, src, 0);
-    if (ret < 0) {
-        return ret;
+    n = ZSTD_compressCCtx(p->zstd, p->dest, size - 1, p->src, size,
+                          ZSTD_CLEVEL_DEFAULT);
+    return !ZSTD_isError(n) ? (ssize_t)n
+           : ZSTD_getErrorCode(n) == ZSTD_error_dstSize_tooSmall ? -ENOSPC
+                                                                 : -EIO;
+}
+
+/* In a worker thread.  The data is copied, as a guest may change it. */
+static int pack(void *opaque)
+{
+    Packer *p = opaque;
+    const Compress *c = p->c;
+    const Qcow2State *s = c->bs->opaque;
+    size_t size = s->cluster_size;
+    uint8_t *src = p->tools->src;
+
+    qemu_iovec_to_buf(c->qiov, c->qiov_offset + p->pos, src, p->bytes);
+    memset(src + p->bytes, 0, size - p->bytes);
+    p->zero = buffer_is_zero(src, size);
+    if (!p->zero) {
+        p->packed = s->compression_type == 0 ? deflate_cluster(p->tools, size)
+                                             : zstd_cluster(p->tools, size);
     }
-    job = (CompressJob){
-        .dest = buf,
-        .dest_size = s->cluster_size,
-        .src = src,
-        .src_size = bytes,
-    };
-    ret = run_job(s, &job, false);
-    return ret < 0 ? -EIO : 0;
+    return 0;
 }
 
 /*
@@ -192,11 +197,26 @@ static Qcow2Entry compressed_entry(const Qcow2State *s, uint64_t offset,
     return (Qcow2Entry){ QCOW2_COMPRESSED | offset | sectors << shift, 0 };
 }
 
-/* Allocates, writes and links one compressed cluster. */
-static int coroutine_fn write_packed(BlockDriverState *bs, int64_t offset,
-                                     const uint8_t *data, size_t bytes)
+/* The next cluster of the request may get its place. */
+static void pass_turn(const Packer *p)
 {
+    p->c->turn = MAX(p->c->turn, p->pos + p->bytes);
+    co_queue_wake_all(&p->c->queue);
+}
+
+static void coroutine_fn wait_for_turn(const Packer *p)
+{
+    while (p->c->turn < p->pos && p->c->ret == 0) {
+        co_queue_wait(&p->c->queue, NULL);
+    }
+}
+
+/* Allocates, writes and links one compressed cluster. */
+static int coroutine_fn write_packed(const Packer *p)
+{
+    BlockDriverState *bs = p->c->bs;
     Qcow2State *s = bs->opaque;
+    int64_t offset = p->c->offset + p->pos;
     uint64_t host;
     Qcow2Op op;
     int ret;
@@ -211,21 +231,22 @@ static int coroutine_fn write_packed(BlockDriverState *bs, int64_t offset,
         ret = qcow2_prepare_l2(bs, offset);
     }
     if (ret == 0) {
-        ret = alloc_packed(bs, bytes, &host);
+        ret = alloc_packed(bs, p->packed, &host);
     }
     if (ret == 0) {
         op.fresh = host;
-        op.fresh_bytes = bytes;
+        op.fresh_bytes = p->packed;
+        pass_turn(p);
         co_mutex_unlock(&s->lock);
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_COMPRESSED);
-        ret = bdrv_co_pwrite(bs->file, host, bytes, data, 0);
+        ret = bdrv_co_pwrite(bs->file, host, p->packed, p->tools->dest, 0);
         co_mutex_lock(&s->lock);
         if (ret < 0) {
             op.fresh_bytes = 0;
-            qcow2_free_now(bs, host, bytes);
+            qcow2_free_now(bs, host, p->packed);
         } else {
             ret = qcow2_set_entry(bs, offset,
-                                  compressed_entry(s, host, bytes), false,
+                                  compressed_entry(s, host, p->packed), false,
                                   false);
         }
     }
@@ -233,32 +254,52 @@ static int coroutine_fn write_packed(BlockDriverState *bs, int64_t offset,
     return ret < 0 ? ret : 0;
 }
 
-static int coroutine_fn compress_one(BlockDriverState *bs, int64_t offset,
-                                     int64_t bytes, QEMUIOVector *qiov,
-                                     size_t qiov_offset)
+static int coroutine_fn write_one(const Packer *p)
 {
-    Qcow2State *s = bs->opaque;
-    g_autofree uint8_t *src = g_try_malloc0(s->cluster_size);
-    g_autofree uint8_t *dest = g_try_malloc(s->cluster_size);
-    CompressJob job = { dest, s->cluster_size - 1, src, s->cluster_size, 0 };
-    ssize_t n;
+    const Compress *c = p->c;
+    int64_t offset = c->offset + p->pos;
 
-    if (!src || !dest) {
-        return -ENOMEM;
-    }
-    qemu_iovec_to_buf(qiov, qiov_offset, src, bytes);
-    if (buffer_is_zero(src, s->cluster_size)) {
-        int ret = qcow2_co_pwrite_zeroes(bs, offset, bytes,
+    if (p->zero) {
+        int ret = qcow2_co_pwrite_zeroes(c->bs, offset, p->bytes,
                                          BDRV_REQ_MAY_UNMAP);
+
         if (ret != -ENOTSUP) {
             return ret;
         }
     }
-    n = run_job(s, &job, true);
-    if (n == -ENOSPC) { /* incompressible */
-        return qcow2_co_pwritev(bs, offset, bytes, qiov, qiov_offset, 0);
+    if (p->zero || p->packed == -ENOSPC) { /* incompressible */
+        return qcow2_co_pwritev(c->bs, offset, p->bytes, c->qiov,
+                                c->qiov_offset + p->pos, 0);
     }
-    return n < 0 ? n : write_packed(bs, offset, dest, n);
+    return p->packed < 0 ? p->packed : write_packed(p);
+}
+
+/* Compresses and writes clusters until there are no more. */
+static void coroutine_fn packer_entry(void *opaque)
+{
+    Packer *p = opaque;
+    Compress *c = p->c;
+    Qcow2State *s = c->bs->opaque;
+    int ret;
+
+    p->tools = tools_get(s);
+    ret = p->tools ? 0 : -ENOMEM;
+    while (ret == 0 && c->ret == 0 && c->next < c->bytes) {
+        p->pos = c->next;
+        p->bytes = MIN(c->bytes - p->pos, s->cluster_size);
+        c->next += p->bytes;
+        ret = thread_pool_co_run(pack, p);
+        wait_for_turn(p);
+        if (ret == 0 && c->ret == 0) {
+            ret = write_one(p);
+        }
+        pass_turn(p);
+    }
+    if (ret < 0 && c->ret == 0) {
+        c->ret = ret;
+        co_queue_wake_all(&c->queue);
+    }
+    tools_put(s, p->tools);
 }
 
 int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs,
@@ -267,7 +308,9 @@ int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs,
                                              size_t qiov_offset)
 {
     Qcow2State *s = bs->opaque;
-    int ret = 0;
+    Compress c = { bs, offset, bytes, qiov, qiov_offset };
+    int64_t n = DIV_ROUND_UP(bytes, s->cluster_size);
+    Packer packers[AT_ONCE] = { 0 };
 
     if (qcow2_in_cluster(s, offset) ||
         (qcow2_in_cluster(s, bytes) && offset + bytes != s->size)) {
@@ -277,13 +320,13 @@ int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs,
         return -ENOTSUP; /* compressed data is not encrypted, and has no place
                             in an external data file */
     }
-    while (ret == 0 && bytes > 0) {
-        int64_t n = MIN(bytes, s->cluster_size);
-
-        ret = compress_one(bs, offset, n, qiov, qiov_offset);
-        offset += n;
-        bytes -= n;
-        qiov_offset += n;
+    co_queue_init(&c.queue);
+    n = MIN(n, CLAMP(AT_ONCE_BYTES / (2 * s->cluster_size), 1, AT_ONCE));
+    for (int64_t i = 0; i < n; i++) {
+        packers[i].c = &c;
     }
-    return ret;
+    if (n) {
+        co_run_all(packer_entry, packers, n, sizeof(packers[0]));
+    }
+    return c.ret;
 }

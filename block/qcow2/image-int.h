@@ -59,6 +59,12 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
 uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size);
 int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
                                 Error **errp);
+/* Is there nothing that version 2 lacks and that cannot be converted?  @bits:
+ * those that a refcount is to have, 0: as now. */
+bool qcow2_check_downgrade(BlockDriverState *bs, unsigned bits, Error **errp);
+/* Replaces zero clusters, which version 2 lacks, in the disk and in snapshots;
+ * without the lock, and without requests in flight. */
+int coroutine_fn qcow2_expand_zeroes(BlockDriverState *bs);
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
                                 int fix);
 /*

@@ -3,6 +3,7 @@
 #ifndef QCOW2_IO_INT_H
 #define QCOW2_IO_INT_H
 
+#include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 #include "block/request.h"
 
@@ -47,11 +48,19 @@ int coroutine_fn qcow2_co_host_write_begin(BlockDriverState *bs,
                                            BdrvRequest *r);
 int coroutine_fn qcow2_co_host_write_end(BlockDriverState *bs, BdrvRequest *r,
                                          int result);
-/* Reads the compressed cluster that @entry describes into @buf. */
-int coroutine_fn qcow2_read_compressed(BlockDriverState *bs, uint64_t entry,
-                                       uint8_t *buf);
+/*
+ * Reads the compressed cluster of @map, which is at @offset, and those that
+ * follow it as far as it is good to read them at once.  Returns how many of
+ * @bytes were read, > 0, or -errno.
+ */
+int64_t coroutine_fn qcow2_read_compressed(BlockDriverState *bs,
+                                           const Qcow2Map *map, int64_t offset,
+                                           int64_t bytes, QEMUIOVector *qiov,
+                                           size_t qiov_offset);
 int coroutine_fn qcow2_co_pwritev_compressed(BlockDriverState *bs,
                                              int64_t offset, int64_t bytes,
                                              QEMUIOVector *qiov,
                                              size_t qiov_offset);
+/* Frees what compression keeps between requests. */
+void qcow2_free_pack_tools(Qcow2State *s);
 #endif

@@ -55,31 +55,6 @@ static int coroutine_fn read_cluster(BlockDriverState *bs, const Qcow2Map *map,
     return ret;
 }
 
-static int coroutine_fn read_compressed(BlockDriverState *bs,
-                                        const Qcow2Map *map, int64_t offset,
-                                        QEMUIOVector *qiov,
-                                        size_t qiov_offset)
-{
-    Qcow2State *s = bs->opaque;
-    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
-    Qcow2Read read;
-    int ret;
-
-    if (!buf) {
-        return -ENOMEM;
-    }
-    qcow2_compressed_range(map->entry.desc, s->cluster_bits, &read.offset,
-                           &read.bytes);
-    LIST_INSERT_HEAD(&s->reads, &read, next);
-    ret = qcow2_read_compressed(bs, map->entry.desc, buf);
-    LIST_REMOVE(&read, next);
-    if (ret == 0) {
-        qemu_iovec_from_buf(qiov, qiov_offset,
-                            buf + qcow2_in_cluster(s, offset), map->bytes);
-    }
-    return ret;
-}
-
 /* Reads the run that @map describes. */
 static int coroutine_fn read_run(BlockDriverState *bs, const Qcow2Map *map,
                                  int64_t offset, QEMUIOVector *qiov,
@@ -95,8 +70,6 @@ static int coroutine_fn read_run(BlockDriverState *bs, const Qcow2Map *map,
         return 0;
     case QCOW2_NORMAL:
         return read_cluster(bs, map, offset, qiov, qiov_offset);
-    case QCOW2_TYPE_COMPRESSED:
-        return read_compressed(bs, map, offset, qiov, qiov_offset);
     default:
         return -EIO;
     }
@@ -115,7 +88,16 @@ int coroutine_fn qcow2_co_preadv(BlockDriverState *bs, int64_t offset,
         if (ret < 0) {
             break;
         }
-        ret = read_run(bs, &map, offset, qiov, qiov_offset);
+        if (map.type == QCOW2_TYPE_COMPRESSED) {
+            /* With those that follow. */
+            int64_t done = qcow2_read_compressed(bs, &map, offset, bytes, qiov,
+                                                 qiov_offset);
+
+            ret = MIN(done, 0);
+            map.bytes = MAX(done, 0);
+        } else {
+            ret = read_run(bs, &map, offset, qiov, qiov_offset);
+        }
         offset += map.bytes;
         bytes -= map.bytes;
         qiov_offset += map.bytes;

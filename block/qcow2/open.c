@@ -12,6 +12,7 @@
 #include "block/qcow2/crypt-int.h"
 #include "block/qcow2/header-int.h"
 #include "block/qcow2/image-int.h"
+#include "block/qcow2/io-int.h"
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/overlap-int.h"
 #include "block/qcow2/qcow2-int.h"
@@ -436,6 +437,7 @@ static void free_state(BlockDriverState *bs)
     }
     qcow2_meta_forget(s);
     qcow2_crypt_close(s);
+    qcow2_free_pack_tools(s);
     g_free(s->l1);
     g_free(s->rt);
     g_free(s->rt_damage);

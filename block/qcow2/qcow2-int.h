@@ -146,6 +146,7 @@ typedef struct Qcow2State {
     uint64_t free_index;      /* no free cluster lies below */
     uint64_t high_water;      /* file offset: nothing was ever written above */
     uint64_t byte_offset;     /* next free byte for compressed data, or 0 */
+    GPtrArray *pack_tools;    /* of PackTools: idle ones; NULL: none */
     bool rt_growing;
     uint64_t link_gen;    /* changes on which L2 tables rely: so many were
                              written to the file ... */

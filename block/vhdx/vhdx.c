@@ -178,11 +178,12 @@ typedef struct Meta {
     uint32_t block, flags, logical, physical;
     uint64_t size;
     unsigned found; /* of the four items that are needed */
+    bool unknown;   /* another item is required, too */
 } Meta;
 
 /* What the items are for. */
-static int take_item(const uint8_t *guid, const uint8_t *data, uint32_t bytes,
-                     bool required, Meta *m, Error **errp)
+static void take_item(const uint8_t *guid, const uint8_t *data,
+                      uint32_t bytes, bool required, Meta *m)
 {
     if (!memcmp(guid, vhdx_guid_params, 16) && bytes >= 8) {
         m->block = ld32_le(data);
@@ -197,22 +198,24 @@ static int take_item(const uint8_t *guid, const uint8_t *data, uint32_t bytes,
     } else if (!memcmp(guid, vhdx_guid_physical, 16) && bytes >= 4) {
         m->physical = ld32_le(data);
         m->found |= 8;
-    } else if (memcmp(guid, vhdx_guid_page83, 16) && required &&
-               !(m->flags & 2)) {
-        error_setg(errp, "VHDX image has a required metadata item that is not "
-                   "known");
-        return -ENOTSUP;
+    } else if (memcmp(guid, vhdx_guid_page83, 16)) {
+        m->unknown |= required;
     }
-    return 0;
 }
 
 static int check_meta(const Meta *m, Error **errp)
 {
-    if (m->found != 15) {
-        error_setg(errp, "VHDX image lacks metadata items");
-    } else if (m->flags & 2) {
-        error_setg(errp, "VHDX images with a parent are not supported");
+    /* The name of a parent is an item, too. */
+    if ((m->found & 1) && (m->flags & 2)) {
+        error_setg(errp, "Differencing VHDX images, which have a parent, are "
+                   "not supported");
         return -ENOTSUP;
+    } else if (m->unknown) {
+        error_setg(errp, "VHDX image has a required metadata item that is not "
+                   "known");
+        return -ENOTSUP;
+    } else if (m->found != 15) {
+        error_setg(errp, "VHDX image lacks metadata items");
     } else if (!is_power_of_2(m->block) || m->block < MiB ||
                m->block > 256 * MiB) {
         error_setg(errp, "Invalid VHDX block size %" PRIu32, m->block);
@@ -256,7 +259,7 @@ static int read_meta(BlockDriverState *bs, Meta *m, Error **errp)
             error_setg_errno(errp, -ret, "Could not read the VHDX metadata");
             return ret;
         }
-        ret = take_item(entry, data, bytes, ld32_le(entry + 24) & 4, m, errp);
+        take_item(entry, data, bytes, ld32_le(entry + 24) & 4, m);
     }
     return ret < 0 ? ret : check_meta(m, errp);
 }

@@ -59,6 +59,12 @@ void bdrv_snapshot_free(BdrvSnapshot *sn);
 
 /* Can snapshots be created (the driver has them, and the node is writable)? */
 bool bdrv_can_snapshot(BlockDriverState *bs);
+/*
+ * @bs gets another backing file, under which the disk stays the same, but where
+ * its snapshots have no data of their own they show that of the new one: warns,
+ * if there are any.
+ */
+void bdrv_warn_of_snapshots(BlockDriverState *bs);
 /* The snapshots, oldest first; NULL if the format has none (-ENOTSUP). */
 GPtrArray *bdrv_snapshot_list(BlockDriverState *bs, int *ret);
 /* In such a list, by @id and @name (each may be NULL: any); -1: none. */

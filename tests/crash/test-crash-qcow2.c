@@ -477,20 +477,24 @@ static void coroutine_fn amend_entry(void *opaque)
     call->ret = call->bs->drv->co_amend(call->bs, &call->change, NULL);
 }
 
+static int try_amend(CrashRun *r, const BdrvAmend *change)
+{
+    AmendCall call = { .bs = blk_bs(r->guest.blk), .change = *change };
+
+    bdrv_drained_begin(call.bs);
+    aio_run_co(aio_main_context(), amend_entry, &call);
+    bdrv_drained_end(call.bs);
+    return call.ret;
+}
+
 static void amend(CrashRun *r, int version, int lazy)
 {
-    AmendCall call = {
-        .bs = blk_bs(r->guest.blk),
-        .change = { .version = version, .lazy_refcounts = lazy },
-    };
+    BdrvAmend change = { .version = version, .lazy_refcounts = lazy };
 
     if (lazy == 1) {
         r->image.lazy_refcounts = true; /* so it is looked at from now on */
     }
-    bdrv_drained_begin(call.bs);
-    aio_run_co(aio_main_context(), amend_entry, &call);
-    bdrv_drained_end(call.bs);
-    g_assert_cmpint(call.ret, ==, 0);
+    g_assert_cmpint(try_amend(r, &change), ==, 0);
 }
 
 static void prepare_amend(CrashRun *r)
@@ -516,6 +520,118 @@ static void run_amend(CrashRun *r)
     }
     guest_works(r, r->steps / 5);
     crash_detach(r);
+}
+
+/* In tables of snapshots zero clusters are replaced in place. */
+static void run_amend_snapshots(CrashRun *r)
+{
+    r->opaque = g_array_new(FALSE, FALSE, sizeof(Snapshot));
+    g_array_set_clear_func(r->opaque, snapshot_clear);
+    crash_fill(r, few(r));
+    crash_go_live(r, 0);
+    crash_attach(r, crash_open_guest(r, 0));
+    for (int i = 0; i < 7; i++) {
+        guest_works(r, r->steps / 8);
+        switch (i < 2 ? 0 : g_rand_int_range(r->rand, 0, 5)) {
+        case 0:
+            make_snapshot(r);
+            break;
+        case 1:
+            delete_snapshot(r);
+            break;
+        case 2:
+            apply_snapshot(r);
+            break;
+        default:
+            amend(r, i % 2 ? 2 : 3, -1);
+        }
+    }
+    guest_works(r, r->steps / 8);
+    crash_detach(r);
+}
+
+/* --- amend of the width of refcounts --- */
+
+typedef struct Widths {
+    Bitmaps bitmaps;
+    Snapshot snapshot; /* without a name: there is none */
+} Widths;
+
+/* With small clusters and wide refcounts there are several blocks of them. */
+static void prepare_widths(CrashRun *r)
+{
+    r->image.version = BLOCKDEV_QCOW2_VERSION_V3;
+    r->image.has_lazy_refcounts = true;
+    r->image.lazy_refcounts = g_rand_boolean(r->rand);
+}
+
+/* What may be there: a bitmap and a snapshot. */
+static void fill_widths(CrashRun *r, Widths *w)
+{
+    BlockDriverState *bs = crash_open_guest(r, 0);
+    g_autoptr(BdrvSnapshot) sn = bdrv_snapshot_new("s");
+    int64_t size;
+    g_autofree uint8_t *data = crash_read(bs, &size, r->guest.error);
+
+    if (g_rand_boolean(r->rand) &&
+        bdrv_snapshot_create(bs, sn, NULL, NULL) == 0) {
+        w->snapshot.name = g_strdup("s");
+        w->snapshot.size = size;
+        w->snapshot.data = g_steal_pointer(&data);
+    }
+    bdrv_dirty_bitmap_set_persistent(
+        bdrv_dirty_bitmap_new(bs, UINT64_C(1) << g_rand_int_range(r->rand, 9,
+                                                                  17),
+                              "b0", &error_abort), true);
+    bdrv_unref(bs);
+}
+
+/* A guest writes between the changes; refcounts may be too large for one. */
+static void run_widths(CrashRun *r)
+{
+    Widths *w = r->opaque = g_new0(Widths, 1);
+    BlockDriverState *bs;
+
+    crash_fill(r, r->steps / 2);
+    fill_widths(r, w);
+    crash_go_live(r, 0);
+    bs = crash_open_guest(r, 0);
+    crash_attach(r, bs);
+    for (int i = 0; i < 4; i++) {
+        BdrvAmend change = {
+            .lazy_refcounts = -1,
+            .refcount_bits = 1U << g_rand_int_range(r->rand, 0, 7),
+        };
+        int ret = try_amend(r, &change);
+
+        g_assert_true(ret == 0 || (ret == -EIO && change.refcount_bits < 8));
+        r->image.refcount_bits = ret ? r->image.refcount_bits
+                                     : change.refcount_bits;
+        guest_works(r, r->steps / 8);
+    }
+    w->bitmaps.sha256 = bdrv_dirty_bitmap_sha256(the_bitmap(bs));
+    crash_detach(r);
+    w->bitmaps.stored = r->closed;
+}
+
+/* All is there that was there before, at any time. */
+static bool check_widths(CrashRun *r, CrashTime cut, GString *why)
+{
+    const Widths *w = r->opaque;
+
+    return check_bitmaps(r, cut, why) &&
+           (!w->snapshot.name || check_snapshot(&w->snapshot, why));
+}
+
+static void free_widths(CrashRun *r)
+{
+    Widths *w = r->opaque;
+
+    if (w) {
+        snapshot_clear(&w->snapshot);
+        g_free(w->bitmaps.sha256);
+        g_free(w);
+    }
 }
 
 /* --- the table --- */
@@ -580,6 +696,14 @@ static const CrashProgram programs[] = {
     { .name = "amend", .mix = MIX_ALL,
       .prepare = prepare_amend, .run = run_amend, .check = crash_check_disk,
       .seeds = 45, .budget = 250, .steps = 40 },
+    { .name = "amend-snapshots",
+      .mix = { .write = 6, .zeroes = 3, .zeroes_unmap = 1, .flush = 2 },
+      .prepare = prepare_amend, .run = run_amend_snapshots,
+      .check = check_snapshots, .free = free_snapshots,
+      .seeds = 45, .budget = 250, .steps = 48 },
+    { .name = "refcount-width", .mix = MIX_ALL,
+      .prepare = prepare_widths, .run = run_widths, .check = check_widths,
+      .free = free_widths, .seeds = 60, .budget = 250, .steps = 32 },
 };
 
 static void add(void)

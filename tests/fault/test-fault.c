@@ -100,6 +100,9 @@ const BlockDriver *const bdrv_drivers[] = {
 #define WITH_TRACKED \
     CREATE_RAW CREATE("side") ADD_TRACKED "attach disk\n" FILL \
     BITMAP("add", "b", PERSISTENT) "write 64 64 33\n" "write 900 4 34\n"
+#define AMEND(options) \
+    COMMAND("x-blockdev-amend", "'job-id': 'a', 'node-name': 'disk', " \
+            "'options': {'driver': 'qcow2', " options "}") "wait a\n"
 #define NEXT "---\n"
 #define REST "write 960 64 77\n" "flush\n"
 #define OPEN ADD("disk") "attach disk\n"
@@ -334,6 +337,23 @@ static const FaultScript scripts[] = {
       COMMAND("blockdev-add", "'driver': 'tracked', 'node-name': 'disk', "
               "'file': 'disk-file', 'bitmaps': 'side'")
       "attach disk\n" REST },
+    { "amend-refcount-bits",
+      WITH_BITMAP COMMAND("blockdev-snapshot-internal-sync",
+                          "'device': 'disk', 'name': 's'")
+      "write 4 96 61\n" NEXT OPEN NEXT
+      AMEND("'refcount-bits': 64") "write 128 64 50\n"
+      AMEND("'refcount-bits': 2") "write 300 4 52\n" REST },
+    { "amend-version",
+      CREATE("base") ADD("base") "attach base\n" FILL
+      CREATE_OVER("disk", "base") ADD("disk") "attach disk\n"
+      "write 256 64 0\n"
+      COMMAND("blockdev-snapshot-internal-sync", "'device': 'disk', "
+              "'name': 's'")
+      COMMAND("blockdev-snapshot-internal-sync", "'device': 'disk', "
+              "'name': 't'") NEXT OPEN "write 64 128 0\n" NEXT
+      AMEND("'version': 'v2'") "write 128 64 50\n"
+      AMEND("'version': 'v3', 'lazy-refcounts': true") "write 0 64 0\n"
+      AMEND("'lazy-refcounts': false") REST },
     { "check", WITH_BITMAP NEXT ADD("disk") NEXT
       "check disk\n" "attach disk\n" REST },
 };

@@ -309,8 +309,17 @@ def keeps_bitmaps(line, peer, ours):
 
 
 def with_snapshots(line, peer, ours):
-    return 'amend -o compat=0.10' in line.text and \
-        'with internal snapshots' in ours.err
+    """Says why it is refused; and after it snapshots are what they were."""
+    if 'amend -o compat=0.10' in line.text:
+        return 'Internal snapshots prevent' in ours.err and \
+            'Internal snapshots prevent' in peer.err
+    return 'amend -o compat=0.10' in line.before and \
+        'snapshot -c' in line.before and peer.status == ours.status
+
+
+def look_through(line, peer, ours):
+    return ' rebase ' in line.text and peer.status == ours.status and \
+        'show the new backing' in ours.err
 
 
 def says_why(line, peer, ours):
@@ -332,7 +341,8 @@ def leaked(line, peer, ours):
 KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (fewer_ranges, 'holes-found'), (fewer_allocated, 'zero-clusters'),
          (strict_compare, 'holes-found'), (keeps_bitmaps, 'amend-bitmaps'),
-         (with_snapshots, 'amend-snapshots'), (says_why, 'commit-says-why'),
+         (with_snapshots, 'amend-snapshots'),
+         (look_through, 'snapshots-look-through'), (says_why, 'commit-says-why'),
          (lost_snapshots, 'repair-keeps-snapshots'),
          (leaked, 'failed-undone'), (fewer_clusters, 'holes-found'),
          (mixed_pieces, 'mixed-pieces'), (zero_parts, 'zero-parts'),
@@ -364,6 +374,12 @@ def discarded(kind, lines):
 # The same for the content of the disk: ranges, in which ours has zeroes.
 KNOWN_CONTENT = ((grown_tail, 'grown-tail'), (discarded, 'subcluster-discard'))
 
+
+def spoiled_snapshots(lines):
+    """Is a snapshot shown that was there when the image became one of version
+    2?  The peer overwrites data of such."""
+    before, _, after = '\n'.join(lines).rpartition('amend -o compat=0.10')
+    return 'snapshot -c' in before and 'snapshot -a' in after
 
 def known(line, peer, ours):
     """The name of the difference."""
@@ -442,6 +458,9 @@ def known_content(kind, sides, done):
     peer, ours = (side.disk(f'{kind.flags()} {kind.ref()}') for side in sides)
     if not peer or not ours or len(peer) != len(ours):
         return False
+    if 'amend-snapshots' in peercompare.differences() and \
+            spoiled_snapshots(done):
+        return True
     ranges = [r for look, name in KNOWN_CONTENT
               if name in peercompare.differences() for r in look(kind, done)]
     for at in range(0, len(ours), 512):

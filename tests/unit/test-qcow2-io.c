@@ -782,6 +782,128 @@ static void test_write_compressed(void)
     }
 }
 
+/* Compressible clusters, zeroes, and noise, which is stored as it is. */
+static void fill_mixed(Image *img)
+{
+    for (int64_t i = 0; i < img->size; i++) {
+        int64_t cluster = i / (64 * KiB);
+
+        img->model[i] = cluster % 7 == 3 ? 0
+            : cluster % 11 == 5 ? g_test_rand_int() : (i >> 7) * 31 + cluster;
+    }
+}
+
+/* Compressed by requests of @step bytes; the whole file. */
+static char *write_compressed(Image *img, int64_t step, gsize *bytes)
+{
+    char *data;
+
+    create_image(img->path, &img->create);
+    image_open(img);
+    for (int64_t pos = 0; pos < img->size; pos += step) {
+        g_assert_cmpint(blk_pwrite(img->blk, pos, MIN(step, img->size - pos),
+                                   img->model + pos,
+                                   BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+    }
+    image_close(img);
+    g_assert_true(g_file_get_contents(img->path, &data, bytes, NULL));
+    return data;
+}
+
+typedef struct VectorRead {
+    Image *img;
+    int64_t offset, bytes;
+    int ret;
+} VectorRead;
+
+/* Into vectors whose elements end within clusters. */
+static void coroutine_fn vector_read_entry(void *opaque)
+{
+    VectorRead *r = opaque;
+    g_autofree uint8_t *buf = g_malloc(r->bytes);
+    int64_t step = g_test_rand_int_range(30, 200) * KiB, n;
+    QEMUIOVector qiov;
+
+    qemu_iovec_init(&qiov, 4);
+    for (int64_t pos = 0; pos < r->bytes; pos += n) {
+        n = MIN(step, r->bytes - pos);
+        qemu_iovec_add(&qiov, buf + pos, n);
+    }
+    r->ret = blk_co_preadv(r->img->blk, r->offset, r->bytes, &qiov, 0);
+    qemu_iovec_destroy(&qiov);
+    g_assert_true(r->ret < 0 ||
+                  !memcmp(buf, r->img->model + r->offset, r->bytes));
+}
+
+static int vector_read(Image *img, int64_t offset, int64_t bytes)
+{
+    VectorRead r = { img, offset, bytes, -EINPROGRESS };
+
+    coroutine_enter(coroutine_create(vector_read_entry, &r));
+    AIO_WAIT_WHILE(r.ret == -EINPROGRESS);
+    return r.ret;
+}
+
+/* A cluster is damaged: it cannot be read, and the others can. */
+static void read_spoiled(Image *img, char *data, gsize bytes)
+{
+    static const int64_t bad = 30;
+    uint64_t l1, l2, entry, at;
+
+    l1 = ld64_be(data + 40);
+    l2 = ld64_be(data + l1) & 0xfffffffffffe00;
+    entry = ld64_be(data + l2 + bad * 8);
+    g_assert_true(entry & (UINT64_C(1) << 62));
+    at = entry & ((UINT64_C(1) << 54) - 1);
+    g_assert_cmpuint(at, <, bytes - 16);
+    memset(data + at, 0xff, 16);
+    make_file(img->path, (uint8_t *)data, bytes);
+    image_open(img);
+    g_assert_cmpint(vector_read(img, 0, img->size), ==, -EIO);
+    g_assert_cmpint(vector_read(img, bad * 64 * KiB + 5, 10), ==, -EIO);
+    g_assert_cmpint(vector_read(img, 0, bad * 64 * KiB), ==, 0);
+    g_assert_cmpint(vector_read(img, (bad + 1) * 64 * KiB, img->size -
+                                (bad + 1) * 64 * KiB), ==, 0);
+    image_close(img);
+}
+
+/*
+ * Many clusters in one request are read and compressed several at once, and get
+ * the same places as one by one.
+ */
+static void test_compressed_at_once(void)
+{
+    for (int type = 0; type < 2; type++) {
+        Image img = {
+            .path = g_build_filename(dir, "many.qcow2", NULL),
+            .size = 5 * MiB + 1024,
+            .model = g_malloc0(5 * MiB + 1024),
+            .create = { .size = 5 * MiB + 1024, .has_compression_type = true,
+                        .compression_type = type },
+        };
+        g_autofree char *single = NULL, *all = NULL;
+        gsize single_bytes, all_bytes;
+
+        fill_mixed(&img);
+        single = write_compressed(&img, 64 * KiB, &single_bytes);
+        all = write_compressed(&img, img.size, &all_bytes);
+        g_assert_cmpmem(single, single_bytes, all, all_bytes);
+        image_open(&img);
+        verify(&img);
+        for (int i = 0; i < 100; i++) {
+            int64_t from = g_test_rand_int_range(0, img.size - 1);
+            int64_t n = g_test_rand_int_range(1, img.size - from);
+
+            g_assert_cmpint(vector_read(&img, from, n), ==, 0);
+        }
+        own_check(&img);
+        image_close(&img);
+        peer_check(img.path, img.size, img.model);
+        read_spoiled(&img, all, all_bytes);
+        image_destroy(&img);
+    }
+}
+
 /* --- damaged images --- */
 
 /* Opens, reads, writes, resizes and checks; all of it may fail. */
@@ -956,6 +1078,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/read-held", test_read_held);
     g_test_add_func("/qcow2/peer-images", test_peer_images);
     g_test_add_func("/qcow2/write-compressed", test_write_compressed);
+    g_test_add_func("/qcow2/compressed-at-once", test_compressed_at_once);
     g_test_add_func("/qcow2/damaged", test_damaged);
     g_test_add_func("/qcow2/repair", test_repair);
     ret = g_test_run();

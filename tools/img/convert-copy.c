@@ -24,6 +24,11 @@
  * they have zeroes again. */
 #define MIN_MIXED 8
 #define MAX_MIXED 64
+/* Shorter runs of zeroes are read with the data around them, if that is cheap:
+ * many small pieces cost more. */
+#define SHORT_ZEROES (64 * KiB)
+/* How far a run is followed for that. */
+#define MAX_FRAGMENTS (16 * MiB)
 
 typedef CopyArea Piece;
 
@@ -37,11 +42,14 @@ typedef struct Converter {
     BufPool *pool;     /* of chunks */
     int64_t chunk;     /* bytes of a piece of data */
     int64_t unit;      /* of detection of zeroes, bytes */
+    int64_t fine;      /* the same among fragments, which are not written where
+                          the target is zero */
     int64_t written;   /* all before this is allocated, if order matters */
     CoQueue turn;      /* waits for written to grow */
     int64_t done;      /* bytes, for progress */
     bool offload;      /* try copy_file_range() */
     bool host;         /* worker threads may write */
+    bool cheap;        /* a worker thread did the last read */
     int mixed;         /* number of pieces that are read first */
     int next_mixed;    /* the number after another piece with zeroes */
     int64_t cluster;   /* of the target, bytes */
@@ -57,8 +65,8 @@ typedef struct Buffer {
     HostBatch batch;
 } Buffer;
 
-/* Marks a piece that the target's backing file has. */
-static const char in_base;
+/* Marks a piece that the target's backing file has, and one with zeroes. */
+static const char in_base, fragments;
 
 static const ConvertSource *source_at(const Convert *c, int64_t offset)
 {
@@ -135,6 +143,39 @@ static int coroutine_fn run_kind(const Convert *c, const ConvertSource *s,
                                                       : COPY_DATA;
 }
 
+/*
+ * Lengthens the data in the @bytes at @offset of the source by that after short
+ * zeroes, which are found again when it is read: they are whole units.  @max:
+ * the bytes that there are.
+ */
+static int64_t coroutine_fn add_fragments(const Converter *k,
+                                          const ConvertSource *s,
+                                          int64_t offset, int64_t bytes,
+                                          int64_t max)
+{
+    int64_t n, zeroes = 0;
+
+    max = MIN(max, MAX_FRAGMENTS);
+    while (bytes + zeroes < max) {
+        int64_t at = offset + bytes + zeroes;
+        int kind;
+
+        n = max - bytes - zeroes;
+        kind = run_kind(k->c, s, at, &n);
+        if (kind == COPY_DATA) {
+            bytes += zeroes + n;
+            zeroes = 0;
+        } else if (kind == COPY_ZERO && !zeroes && n < SHORT_ZEROES &&
+                   IS_ALIGNED(s->start + at, k->fine) &&
+                   IS_ALIGNED(n, k->fine)) {
+            zeroes = n;
+        } else {
+            break; /* an error is met again */
+        }
+    }
+    return bytes;
+}
+
 /* A CopyLook. */
 static int coroutine_fn look(void *opaque, CopyArea *run)
 {
@@ -161,6 +202,11 @@ static int coroutine_fn look(void *opaque, CopyArea *run)
     /* Skipped pieces wait for their turn like zeroes. */
     run->kind = ret == COPY_SKIP ? COPY_ZERO : ret;
     run->from = ret == COPY_SKIP ? &in_base : NULL;
+    if (ret == COPY_DATA && k->cheap && c->args->sparse && c->target_zero &&
+        offset < s->size) {
+        run->bytes = add_fragments(k, s, offset, bytes, s->size - offset);
+        run->from = run->bytes > bytes ? &fragments : NULL;
+    }
     return 0;
 }
 
@@ -213,13 +259,18 @@ static int coroutine_fn read_piece(Converter *k, const Piece *p, uint8_t *buf)
     return 0;
 }
 
+static int64_t unit_of(const Converter *k, const Piece *p)
+{
+    return p->from == &fragments ? k->fine : k->unit;
+}
+
 static void find_zeroes(const Converter *k, const Piece *p, const uint8_t *buf,
                         uint8_t *zero)
 {
-    int64_t pos = 0;
+    int64_t unit = unit_of(k, p), pos = 0;
 
     for (int i = 0; pos < p->bytes; i++) {
-        int64_t n = MIN(k->unit - (p->offset + pos) % k->unit, p->bytes - pos);
+        int64_t n = MIN(unit - (p->offset + pos) % unit, p->bytes - pos);
 
         zero[i] = k->c->args->sparse && buffer_is_zero(buf + pos, n);
         pos += n;
@@ -260,7 +311,8 @@ static int coroutine_fn read_data(Converter *k, const Piece *p, Buffer *b)
 {
     int ret = 0;
 
-    if (!read_fast(k, p, b)) {
+    k->cheap = read_fast(k, p, b);
+    if (!k->cheap) {
         ret = read_piece(k, p, b->data);
         if (ret >= 0) {
             find_zeroes(k, p, b->data, b->zero);
@@ -285,14 +337,50 @@ static int coroutine_fn write_zeroes(Converter *k, int64_t offset,
 static int64_t alike(const Converter *k, const Piece *p, const uint8_t *zero,
                      int64_t pos, bool *is_zero)
 {
-    int64_t first = p->offset / k->unit, end = p->offset + p->bytes;
-    int64_t unit = (p->offset + pos) / k->unit;
+    int64_t unit = unit_of(k, p), end = p->offset + p->bytes;
+    int64_t first = p->offset / unit, i = (p->offset + pos) / unit;
 
-    *is_zero = zero[unit - first];
+    *is_zero = zero[i - first];
     do {
-        unit++;
-    } while (unit * k->unit < end && zero[unit - first] == *is_zero);
-    return MIN(unit * k->unit, end) - p->offset - pos;
+        i++;
+    } while (i * unit < end && zero[i - first] == *is_zero);
+    return MIN(i * unit, end) - p->offset - pos;
+}
+
+/* Worker threads write what is in a batch that is full. */
+static int coroutine_fn make_room(Converter *k, HostBatch *batch)
+{
+    int64_t at = 0;
+    int ret = batch->n == HOST_RANGES ? host_write(batch, &at) : 0;
+
+    if (ret < 0) {
+        fail(k, ret, "writing at byte", at);
+    }
+    return ret;
+}
+
+/*
+ * If a whole cluster of the target is at @pos of the piece, and has data and
+ * zeroes: its bytes.  It is allocated as a whole, but only the data is written.
+ */
+static int64_t coroutine_fn write_mixed(Converter *k, const Piece *p,
+                                        Buffer *b, int64_t pos)
+{
+    int64_t offset = p->offset + pos, unit = unit_of(k, p);
+    const uint8_t *zero = b->zero + offset / unit - p->offset / unit;
+    int64_t units = k->cluster / unit, zeroes = 0;
+
+    if (!k->host || !k->c->target_zero || k->cluster % unit ||
+        offset % k->cluster || p->bytes - pos < k->cluster) {
+        return 0;
+    }
+    for (int64_t i = 0; i < units; i++) {
+        zeroes += zero[i];
+    }
+    return zeroes > 0 && zeroes < units &&
+           host_write_begin_mixed(&b->batch, blk_root(k->c->target), offset,
+                                  k->cluster, b->data + pos, zero, unit)
+           ? k->cluster : 0;
 }
 
 /* Writes [@pos, +@n) of a piece; runs for worker threads go to @batch. */
@@ -304,8 +392,11 @@ static int coroutine_fn write_run(Converter *k, HostBatch *batch,
 
     while (done < n) {
         int64_t odd = (offset + done) % k->cluster;
-        int ret;
+        int ret = make_room(k, batch);
 
+        if (ret < 0) {
+            return ret;
+        }
         part = k->host ? host_write_begin(batch, blk_root(k->c->target),
                                           offset + done, n - done, buf + done)
                        : 0;
@@ -344,6 +435,11 @@ static int coroutine_fn write_data(Converter *k, const Piece *p, Buffer *b)
         int64_t offset = p->offset + pos;
         bool zero = false;
 
+        ret = make_room(k, &b->batch);
+        n = ret < 0 ? 0 : write_mixed(k, p, b, pos);
+        if (ret < 0 || n > 0) {
+            continue;
+        }
         n = alike(k, p, b->zero, pos, &zero);
         if (!zero) {
             ret = write_run(k, &b->batch, offset, n, b->data + pos);
@@ -415,7 +511,7 @@ static bool coroutine_fn move_host(Converter *k, const Piece *p)
     bool mixed, ok;
 
     if (!k->host || p->bytes > s->size - h.source_offset ||
-        p->bytes > COPY_CHUNK) {
+        p->bytes > COPY_CHUNK || p->from == &fragments) {
         return false;
     }
     if (k->mixed > 0) {
@@ -444,7 +540,7 @@ static int coroutine_fn move_runs(Converter *k, const Piece *p)
 
     b->k = k;
     b->data = bufpool_get(k->pool);
-    b->zero = g_malloc(p->bytes / k->unit + 2);
+    b->zero = g_malloc(p->bytes / unit_of(k, p) + 2);
     if (!b->data) {
         fail(k, ret, "reading at byte", p->offset);
     } else {
@@ -517,14 +613,21 @@ static const CopierOps copier_ops = {
 };
 
 /* Smallest run of zeroes worth skipping. */
-static int64_t sparse_unit(const Convert *c)
+static int64_t fine_unit(const Convert *c)
 {
     const BlockLimits *bl = &blk_bs(c->target)->bl;
     int64_t unit = MAX(c->args->sparse, BDRV_SECTOR_SIZE);
 
-    unit = MAX(unit, (int64_t)bl->pwrite_zeroes_alignment);
     unit = MAX(unit, (int64_t)bl->request_alignment);
     return MAX(unit, c->align);
+}
+
+/* The same where zeroes may have to be written. */
+static int64_t sparse_unit(const Convert *c)
+{
+    const BlockLimits *bl = &blk_bs(c->target)->bl;
+
+    return MAX(fine_unit(c), (int64_t)bl->pwrite_zeroes_alignment);
 }
 
 static void init_copier(Converter *k, Convert *c)
@@ -535,8 +638,10 @@ static void init_copier(Converter *k, Convert *c)
         .c = c,
         .chunk = ROUND_UP(CONVERT_CHUNK, c->align),
         .unit = sparse_unit(c),
+        .fine = fine_unit(c),
         .offload = c->args->offload,
         .host = !c->args->compressed && blk_enable_write_cache(c->target),
+        .cheap = true,
         .cluster = params.unit,
         .next_mixed = MIN_MIXED,
     };

@@ -36,12 +36,12 @@ static int read_range(const BdrvHostRange *range, uint8_t *buf)
     return 0;
 }
 
-static int write_range(const BdrvHostRange *range, const uint8_t *buf)
+/* Writes [@done, @end) of the range. */
+static int write_part(const BdrvHostRange *range, const uint8_t *buf,
+                      int64_t done, int64_t end)
 {
-    int64_t done = 0;
-
-    while (done < range->bytes) {
-        ssize_t n = pwrite(range->fd, buf + done, range->bytes - done,
+    while (done < end) {
+        ssize_t n = pwrite(range->fd, buf + done, end - done,
                            range->offset + done);
 
         if (n < 0 && errno != EINTR) {
@@ -53,6 +53,37 @@ static int write_range(const BdrvHostRange *range, const uint8_t *buf)
         done += MAX(n, 0);
     }
     return 0;
+}
+
+/* Does the file have no data in the range? */
+static bool is_hole(const BdrvHostRange *range)
+{
+    off_t data = lseek(range->fd, range->offset, SEEK_DATA);
+
+    return data < 0 ? errno == ENXIO : data >= range->offset + range->bytes;
+}
+
+/* Writes the units that are not zero. */
+static int write_units(const BdrvHostRange *range, const uint8_t *buf,
+                       const uint8_t *zero, int64_t unit)
+{
+    int64_t start = 0, end;
+    int ret = 0;
+
+    while (ret == 0 && start < range->bytes) {
+        bool skip = zero[start / unit];
+
+        end = start;
+        do {
+            end += unit;
+        } while (end < range->bytes && zero[end / unit] == skip);
+        end = MIN(end, range->bytes);
+        if (!skip) {
+            ret = write_part(range, buf, start, end);
+        }
+        start = end;
+    }
+    return ret;
 }
 
 bool coroutine_fn host_read_begin(HostBatch *b, BdrvChild *child,
@@ -99,9 +130,10 @@ int host_read_run(HostBatch *b)
     return ret;
 }
 
-int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
-                                      int64_t offset, int64_t bytes,
-                                      uint8_t *buf)
+/* At least @least bytes, or 0. */
+static int64_t coroutine_fn write_begin(HostBatch *b, BdrvChild *child,
+                                        int64_t offset, int64_t bytes,
+                                        uint8_t *buf, int64_t least)
 {
     BdrvRequest *r;
     int ret;
@@ -113,14 +145,35 @@ int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
     if (!r) {
         return 0;
     }
-    if (!is_aligned(&r->host, buf)) {
+    if (r->bytes < least || !is_aligned(&r->host, buf)) {
         (void)bdrv_co_host_write_end(r, -ENOTSUP);
         return 0;
     }
     b->r[b->n].r = r;
     b->r[b->n].buf = buf;
+    b->r[b->n].zero = NULL;
     b->r[b->n++].offset = offset;
     return r->bytes;
+}
+
+int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
+                                      int64_t offset, int64_t bytes,
+                                      uint8_t *buf)
+{
+    return write_begin(b, child, offset, bytes, buf, 0);
+}
+
+bool coroutine_fn host_write_begin_mixed(HostBatch *b, BdrvChild *child,
+                                         int64_t offset, int64_t bytes,
+                                         uint8_t *buf, const uint8_t *zero,
+                                         int64_t unit)
+{
+    if (!write_begin(b, child, offset, bytes, buf, bytes)) {
+        return false;
+    }
+    b->r[b->n - 1].zero = zero;
+    b->r[b->n - 1].unit = unit;
+    return true;
 }
 
 static int host_write_run(void *opaque)
@@ -128,7 +181,11 @@ static int host_write_run(void *opaque)
     HostBatch *b = opaque;
 
     for (int i = 0; i < b->n; i++) {
-        b->r[i].ret = write_range(&b->r[i].r->host, b->r[i].buf);
+        const BdrvHostRange *range = &b->r[i].r->host;
+
+        b->r[i].ret = b->r[i].zero && is_hole(range)
+            ? write_units(range, b->r[i].buf, b->r[i].zero, b->r[i].unit)
+            : write_part(range, b->r[i].buf, 0, range->bytes);
     }
     return 0;
 }

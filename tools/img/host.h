@@ -17,6 +17,9 @@ typedef struct HostBatch {
         BdrvRequest *r;
         uint8_t *buf; /* r->bytes bytes */
         int64_t offset; /* in the image */
+        const uint8_t *zero; /* by @unit: need not be written where the file
+                                has a hole; NULL: all is */
+        int64_t unit;
         int ret;
     } r[HOST_RANGES];
 } HostBatch;
@@ -39,6 +42,15 @@ int host_read_run(HostBatch *b);
 int64_t coroutine_fn host_write_begin(HostBatch *b, BdrvChild *child,
                                       int64_t offset, int64_t bytes,
                                       uint8_t *buf);
+/*
+ * The same for all of the range or nothing (false), of which not all must be
+ * written: where @zero, a byte for each @unit bytes and kept until it is
+ * written, says that @buf is zero, and the file has a hole.
+ */
+bool coroutine_fn host_write_begin_mixed(HostBatch *b, BdrvChild *child,
+                                         int64_t offset, int64_t bytes,
+                                         uint8_t *buf, const uint8_t *zero,
+                                         int64_t unit);
 /* Writes all in a worker thread.  0, or -errno with *@at, the offset. */
 int coroutine_fn host_write(HostBatch *b, int64_t *at);
 

@@ -10,6 +10,7 @@
 
 #include "block/graph.h"
 #include "block/io.h"
+#include "block/snapshot.h"
 #include "img.h"
 
 #define REBASE_CHUNK (2 * MiB)
@@ -357,6 +358,9 @@ static int rebase(const RebaseArgs *args)
         ok = (args->unsafe ? only_tell(args) : open_bases(&r)) &&
              check_change(&r) && (args->unsafe || make_safe(&r)) &&
              change_name(&r);
+        if (ok && !args->unsafe) {
+            bdrv_warn_of_snapshots(bdrv_skip_filters(blk_bs(r.blk)));
+        }
     }
     blk_unref(r.base[REBASE_OLD]);
     blk_unref(r.base[REBASE_NEW]);
