@@ -164,6 +164,25 @@ static bool take_size(HmpCall *call, const HmpArg *arg, const char **text,
     return true;
 }
 
+static bool take_switch(HmpCall *call, const HmpArg *arg, const char **text,
+                        HmpValue *value)
+{
+    g_autofree char *word = NULL;
+
+    skip_space(text);
+    if (!**text && arg->optional) {
+        return true;
+    }
+    word = hmp_next_word(text);
+    value->number = !strcmp(word, "on");
+    if (!value->number && strcmp(word, "off")) {
+        hmp_print(call, "Expected 'on' or 'off'\n");
+        return false;
+    }
+    value->given = true;
+    return true;
+}
+
 /* Is -@flag an option that comes after @arg? */
 static bool comes_later(const HmpArg *arg, char flag)
 {
@@ -207,6 +226,7 @@ static HmpTakeFunc *const takers[] = {
     [HMP_REST] = take_rest,
     [HMP_INT] = take_int,
     [HMP_SIZE] = take_size,
+    [HMP_SWITCH] = take_switch,
 };
 
 static bool take_all(HmpCall *call, const char *text)

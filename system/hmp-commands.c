@@ -135,7 +135,7 @@ const HmpCommand hmp_commands[] = {
     { "migrate_set_capability", "capability state",
       "enables or disables something that a migration can do",
       hmp_migrate_set_capability,
-      { STRING("capability"), STRING("state") } },
+      { STRING("capability"), { HMP_SWITCH, "state" } } },
     { "migrate_set_parameter", "parameter value",
       "sets a limit, or another setting, of migrations",
       hmp_migrate_set_parameter, { STRING("parameter"), STRING("value") } },

@@ -49,8 +49,14 @@ bool hmp_migrate_cancel(HmpCall *call, Error **errp)
 
 bool hmp_migrate_continue(HmpCall *call, Error **errp)
 {
-    struct json_object *args = json_object_new_object();
+    struct json_object *args;
 
+    if (MigrationStatus_parse(hmp_str(call, "state"), NULL) < 0) {
+        error_setg(errp, "invalid parameter value: %s",
+                   hmp_str(call, "state"));
+        return false;
+    }
+    args = json_object_new_object();
     json_object_object_add(args, "state", json_object_new_string(
                                               hmp_str(call, "state")));
     return hmp_qmp_do("migrate-continue", args, errp);
@@ -81,23 +87,18 @@ bool hmp_migrate_start_postcopy(HmpCall *call, Error **errp)
 bool hmp_migrate_set_capability(HmpCall *call, Error **errp)
 {
     const char *name = hmp_str(call, "capability");
-    const char *state = hmp_str(call, "state");
     struct json_object *args, *list, *one;
-    bool on = !strcmp(state, "on");
 
     if (MigrationCapability_parse(name, NULL) < 0) {
         error_setg(errp, "invalid parameter value: %s", name);
-        return false;
-    }
-    if (!on && strcmp(state, "off")) {
-        error_setg(errp, "Parameter 'state' expects 'on' or 'off'");
         return false;
     }
     args = json_object_new_object();
     list = json_object_new_array();
     one = json_object_new_object();
     json_object_object_add(one, "capability", json_object_new_string(name));
-    json_object_object_add(one, "state", json_object_new_boolean(on));
+    json_object_object_add(one, "state", json_object_new_boolean(
+                                             hmp_int(call, "state")));
     json_object_array_add(list, one);
     json_object_object_add(args, "capabilities", list);
     return hmp_qmp_do("migrate-set-capabilities", args, errp);
@@ -153,8 +154,11 @@ static struct json_object *parse_value(Kind kind, const char *name,
         return json_object_new_uint64(number);
     case SPEED: /* a bare number is in MiB */
     case SIZE:
-        return parse_size(value, kind == SPEED ? 'M' : 'B', &bytes, errp)
-            ? json_object_new_int64(bytes) : NULL;
+        if (!parse_size(value, kind == SPEED ? 'M' : 'B', &bytes, NULL)) {
+            error_setg(errp, "Invalid size %s", value);
+            return NULL;
+        }
+        return json_object_new_int64(bytes);
     case SWITCH:
         if (strcmp(value, "on") && strcmp(value, "off")) {
             error_setg(errp, "Parameter '%s' expects 'on' or 'off'", name);
@@ -231,6 +235,18 @@ bool hmp_info_migrate_parameters(HmpCall *call, Error **errp)
 
 /* --- info migrate --- */
 
+/* What is the same in every machine: scripts look for these lines. */
+static void print_globals(HmpCall *call)
+{
+    hmp_print(call, "globals:\n"
+              "store-global-state: on\n"
+              "only-migratable: off\n"
+              "send-configuration: on\n"
+              "send-section-footer: on\n"
+              "decompress-error-check: on\n"
+              "clear-bitmap-shift: 18\n");
+}
+
 static void print_line(HmpCall *call, struct json_object *info,
                        const char *member, const char *title, int divide,
                        const char *unit)
@@ -264,15 +280,20 @@ bool hmp_info_migrate(HmpCall *call, Error **errp)
 {
     struct json_object *info = hmp_qmp("query-migrate", NULL, errp), *value;
 
+    if (info) {
+        print_globals(call);
+    }
     if (json_object_object_get_ex(info, "status", &value)) {
         hmp_print(call, "Migration status: %s",
                   json_object_get_string(value));
         if (json_object_object_get_ex(info, "error-desc", &value)) {
             hmp_print(call, " (%s)", json_object_get_string(value));
         }
-        hmp_print(call, "\n");
+        /* A line of every migration: 0 where nothing is known. */
+        value = json_object_object_get(info, "total-time");
+        hmp_print(call, "\ntotal time: %" PRId64 " ms\n",
+                  json_object_get_int64(value));
     }
-    print_line(call, info, "total-time", "total time", 1, " ms");
     print_line(call, info, "expected-downtime", "expected downtime", 1, " ms");
     print_line(call, info, "downtime", "downtime", 1, " ms");
     print_line(call, info, "setup-time", "setup", 1, " ms");

@@ -28,6 +28,7 @@ typedef enum HmpArgKind {
     HMP_REST,    /* all that is left of the line */
     HMP_INT,     /* an expression such as 0x10+(2*3) */
     HMP_SIZE,    /* bytes, with suffix; a bare number means MiB */
+    HMP_SWITCH,  /* "on" (1) or "off" (0) */
 } HmpArgKind;
 
 typedef struct HmpArg {
