@@ -276,6 +276,28 @@ static void print_stats(HmpCall *call, struct json_object *ram)
     print_line(call, ram, "pages-per-second", "pages-per-second", 1, "");
 }
 
+/* Where a destination waits. */
+static void print_addresses(HmpCall *call, struct json_object *list)
+{
+    hmp_print(call, "socket address: [\n");
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct json_object *one = json_object_array_get_idx(list, i), *value;
+        const char *type =
+            json_object_get_string(json_object_object_get(one, "type"));
+
+        if (json_object_object_get_ex(one, "path", &value)) {
+            hmp_print(call, "\tunix:%s\n", json_object_get_string(value));
+        } else if (json_object_object_get_ex(one, "host", &value)) {
+            hmp_print(call, "\ttcp:%s:%s\n", json_object_get_string(value),
+                      json_object_get_string(
+                          json_object_object_get(one, "port")));
+        } else {
+            hmp_print(call, "\t%s\n", type);
+        }
+    }
+    hmp_print(call, "]\n");
+}
+
 bool hmp_info_migrate(HmpCall *call, Error **errp)
 {
     struct json_object *info = hmp_qmp("query-migrate", NULL, errp), *value;
@@ -299,6 +321,9 @@ bool hmp_info_migrate(HmpCall *call, Error **errp)
     print_line(call, info, "setup-time", "setup", 1, " ms");
     if (json_object_object_get_ex(info, "ram", &value)) {
         print_stats(call, value);
+    }
+    if (json_object_object_get_ex(info, "socket-address", &value)) {
+        print_addresses(call, value);
     }
     json_object_put(info);
     return info != NULL;
