@@ -172,6 +172,9 @@ bool amend_job_start(const char *job_id, BlockDriverState *bs,
         error_setg(errp, "Driver does not support x-blockdev-amend");
         return false;
     }
+    if (!bdrv_check_active(bs, errp)) {
+        return false;
+    }
     blk = new_handle(job_id, bs, errp);
     if (!blk) {
         return false;

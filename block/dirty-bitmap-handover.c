@@ -272,6 +272,11 @@ void bdrv_bitmap_activated(BlockDriverState *bs)
                         bitmap->name, bs->node_name);
             bitmap->tell_dirty = false;
         }
+        if (bdrv_dirty_bitmap_inconsistent(bitmap)) {
+            warn_report("Bitmap '%s' of node '%s' is inconsistent (reason: %s)",
+                        bitmap->name, bs->node_name,
+                        BitmapInconsistency_str(bitmap->reason));
+        }
         if (bitmap->yields_to_stored &&
             !bdrv_dirty_bitmap_store_again(bitmap, &err)) {
             error_prepend(&err, "Bitmap '%s' of node '%s': ", bitmap->name,
