@@ -29,10 +29,14 @@ static void coroutine_fn pwrite_entry(void *opaque)
 static void coroutine_fn pwrite_sync_entry(void *opaque)
 {
     SyncIO *s = opaque;
+    uint64_t lost = bdrv_lost_writes(s->child->bs);
 
     pwrite_entry(s);
     if (s->ret == 0) {
         s->ret = bdrv_co_flush(s->child->bs);
+    }
+    if (s->ret == 0 && bdrv_lost_writes(s->child->bs) != lost) {
+        s->ret = -EIO;
     }
 }
 

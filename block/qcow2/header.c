@@ -774,20 +774,14 @@ static uint64_t place_for_name(const Qcow2State *s, size_t used, size_t len)
     return 0;
 }
 
-/*
- * Writes the name to @at, behind the part that is atomic; durable.  A server
- * that is restarted may lose the name although the flush succeeds afterwards.
- */
+/* Writes the name to @at, behind the part that is atomic; durable. */
 static int coroutine_mixed_fn write_name(BlockDriverState *bs, uint64_t at,
                                          size_t len)
 {
     uint64_t lost = bdrv_lost_writes(bs->file->bs);
     int ret = bdrv_pwrite(bs->file, at, len, bs->backing_file);
 
-    if (ret >= 0) {
-        ret = qcow2_flush_file(bs);
-    }
-    return ret == 0 && bdrv_lost_writes(bs->file->bs) != lost ? -EIO : ret;
+    return ret < 0 ? ret : qcow2_flush_new(bs, lost);
 }
 
 static bool name_is_there(BlockDriverState *bs, size_t used)

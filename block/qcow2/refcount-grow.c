@@ -73,6 +73,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     uint64_t pos = start + n, first = start >> s->rb_bits, last;
+    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     int ret;
 
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
@@ -93,7 +94,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
         return 0;
     }
     /* The zeroed blocks must be on disk before the table refers to them. */
-    ret = qcow2_flush_file(bs);
+    ret = qcow2_flush_new(bs, lost);
     for (uint64_t i = first, k = 0; ret >= 0 && i <= last; i++) {
         if (!(s->rt[i] & QCOW2_REFTABLE_MASK)) {
             uint64_t offset = (pos + k++) << s->cluster_bits;
@@ -134,6 +135,7 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     uint64_t clusters = (s->rt_entries * 8) >> s->cluster_bits;
+    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     uint8_t buf[12];
     int ret;
 
@@ -144,7 +146,7 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
         ret = qcow2_evict_refcounts(bs);
     }
     if (ret == 0) {
-        ret = qcow2_flush_file(bs);
+        ret = qcow2_flush_new(bs, lost);
     }
     if (ret < 0) {
         return ret;

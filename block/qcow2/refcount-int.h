@@ -66,6 +66,12 @@ int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs);
 int coroutine_mixed_fn qcow2_limit_frees(BlockDriverState *bs);
 /* Flushes the file, which pays the barrier that is owed when it begins. */
 int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs);
+/*
+ * The same before the header, or a table, refers to what was written since
+ * bdrv_lost_writes() of the file was @lost: -EIO if a server may have lost it,
+ * although the flush has succeeded on a new connection.
+ */
+int coroutine_mixed_fn qcow2_flush_new(BlockDriverState *bs, uint64_t lost);
 int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs);
 /* Writes the refcount blocks, without a flush. */
 int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs);

@@ -369,6 +369,13 @@ int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs)
     return ret;
 }
 
+int coroutine_mixed_fn qcow2_flush_new(BlockDriverState *bs, uint64_t lost)
+{
+    int ret = qcow2_flush_file(bs);
+
+    return ret == 0 && bdrv_lost_writes(bs->file->bs) != lost ? -EIO : ret;
+}
+
 int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;

@@ -78,7 +78,8 @@ int coroutine_mixed_fn bdrv_pread(BdrvChild *child, int64_t offset,
                                   int64_t bytes, void *buf);
 int coroutine_mixed_fn bdrv_pwrite(BdrvChild *child, int64_t offset,
                                    int64_t bytes, const void *buf);
-/* pwrite, then flush. */
+/* pwrite, then flush; -EIO, too, if a server may have lost what was written,
+ * although the flush has succeeded on a new connection. */
 int coroutine_mixed_fn bdrv_pwrite_sync(BdrvChild *child, int64_t offset,
                                         int64_t bytes, const void *buf);
 int coroutine_mixed_fn bdrv_flush(BlockDriverState *bs);
