@@ -8,7 +8,8 @@
 #   make check-peer  the iotests on the installed QEMU
 #   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
 #   make compare     all command lines and QMP on ours and the installed QEMU, and
-#                    thousands made at random (KINDS=600, SEED=1, WALKS=20)
+#                    thousands made at random (KINDS=600, SEED=1, WALKS=20,
+#                    SEQUENCES=300)
 #   make check-tsan  tests of what threads share, under ThreadSanitizer
 #   make fuzz        a minute of each fuzzer
 #   make bench       ours and the installed peer, in turn
@@ -81,6 +82,8 @@ compare: deps all
 		python3 $$name-compare.py $(abspath $(BUILD)) || status=1; \
 	done; \
 	python3 walk-compare.py $(abspath $(BUILD)) $(WALKS) || status=1; \
+	python3 generated-qmp.py $(abspath $(BUILD)) $(SEQUENCES) $(SEED) || \
+		status=1; \
 	python3 generated-compare.py $(abspath $(BUILD)) $(KINDS) $(SEED) || \
 		status=1; exit $$status
 

@@ -71,15 +71,23 @@ static bool chain_is_free(BlockDriverState *bs, BlockDriverState *last,
 
 static bool stream_check_args(const BlockStreamArg *arg, Error **errp)
 {
-    bool two_bases = arg->base && arg->base_node;
+    const char *a = NULL, *b = NULL;
 
-    if (!two_bases && !(arg->bottom && (arg->base || arg->base_node))) {
-        return true;
+    if (arg->base && arg->base_node) {
+        a = "base";
+        b = "base-node";
+    } else if (arg->base && arg->bottom) {
+        a = "base";
+        b = "bottom";
+    } else if (arg->base_node && arg->bottom) {
+        a = "bottom";
+        b = "base-node";
     }
-    error_setg(errp, "'%s' and '%s' cannot be specified at the same time",
-               two_bases ? "base" : "bottom",
-               arg->base_node ? "base-node" : "base");
-    return false;
+    if (a) {
+        error_setg(errp, "'%s' and '%s' cannot be specified at the same time",
+                   a, b);
+    }
+    return !a;
 }
 
 static bool find_bottom(const BlockStreamArg *arg, BlockDriverState *bs,

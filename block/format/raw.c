@@ -91,10 +91,10 @@ static int raw_open(BlockDriverState *bs, const BlockdevOptions *options,
     return ret;
 }
 
-/* New options; the role of the child that they replace. */
+/* What a reopen replaces. */
 typedef struct RawReopen {
-    RawState new;
-    BdrvChildRole old_role;
+    RawState state;
+    BdrvChildRole role;
 } RawReopen;
 
 /* Would it matter that the node shows another part?  Bitmaps would not record
@@ -104,46 +104,44 @@ static bool raw_is_used(BlockDriverState *bs)
     return bdrv_next_parent(bs, NULL) || bdrv_dirty_bitmap_next(bs, NULL);
 }
 
+/* The new state is in place at once, as the size of the node follows from it. */
 static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     BlockDriverState *bs = state->bs;
     const BlockdevOptionsRaw *o = &state->options->u.raw;
     BdrvChildRole role = raw_child_role(o);
-    const RawState *old = bs->opaque;
-    g_autofree RawReopen *r = g_new(RawReopen, 1);
-    int ret = raw_read_options(bs->file->bs, o, &r->new, errp);
+    RawState *s = bs->opaque, new;
+    RawReopen *old;
+    int ret = raw_read_options(bs->file->bs, o, &new, errp);
 
     if (ret < 0) {
         return ret;
     }
-    if ((r->new.offset != old->offset || role != bs->file->role) &&
+    if ((new.offset != s->offset || role != bs->file->role) &&
         raw_is_used(bs)) {
         error_setg(errp, "Node '%s' is used: it cannot show another part of "
                    "its child", bs->node_name);
         return -EBUSY;
     }
-    r->old_role = bs->file->role;
+    state->opaque = old = g_new(RawReopen, 1);
+    *old = (RawReopen) { .state = *s, .role = bs->file->role };
     bs->file->role = role; /* permissions on the child depend on it */
-    state->opaque = g_steal_pointer(&r);
+    *s = new;
     return 0;
 }
 
 static void raw_reopen_commit(BdrvReopenState *state)
 {
-    RawReopen *r = state->opaque;
-
-    *(RawState *)state->bs->opaque = r->new;
-    g_free(r);
-    state->opaque = NULL;
+    g_clear_pointer(&state->opaque, g_free);
 }
 
 static void raw_reopen_abort(BdrvReopenState *state)
 {
-    RawReopen *r = state->opaque;
+    const RawReopen *old = state->opaque;
 
-    state->bs->file->role = r->old_role;
-    g_free(r);
-    state->opaque = NULL;
+    *(RawState *)state->bs->opaque = old->state;
+    state->bs->file->role = old->role;
+    g_clear_pointer(&state->opaque, g_free);
 }
 
 /* Another child is accepted if the part lies in it; the size is updated. */

@@ -128,6 +128,16 @@ class Died(Exception):
     """A program ended, or does not answer."""
 
 
+def plain_name(options):
+    """A file name of @options; without a backing file it is as good as one."""
+    file = options.get('file')
+    if isinstance(file, dict) and set(file) == {'driver', 'filename'} and \
+            set(options) == {'driver', 'file', 'backing'} and \
+            options['backing'] is None:
+        return file['filename']
+    return {'json': options}
+
+
 def clean(value):
     """@value without what differs between two runs of one program."""
     if isinstance(value, dict):
@@ -140,7 +150,7 @@ def clean(value):
     if isinstance(value, str):
         if value.startswith('json:'):
             try:
-                return {'json': clean(json.loads(value[5:]))}
+                return plain_name(clean(json.loads(value[5:])))
             except ValueError:
                 pass
         return peercompare.normal(value, FILTERS)
@@ -149,9 +159,10 @@ def clean(value):
 
 def event_data(event):
     data = dict(clean(event.get('data', {})))
-    if event['event'].startswith('BLOCK_JOB_') and data.get('len') != \
-            event['data'].get('offset'):
-        data.pop('len', None)
+    if event['event'].startswith('BLOCK_JOB_') and (
+            data.get('type') in ('mirror', 'commit') or
+            data.get('len') != event['data'].get('offset')):
+        data.pop('len', None)   # in units of the program's
     return [event['event'], data]
 
 
@@ -325,8 +336,9 @@ def shape(value):
 # our outcome, and its name in docs/interop/differences.rst.
 KNOWN = [
     ('(drive|blockdev)-mirror.*"sync": "(bitmap|incremental)"',
-     "Sync mode '.*' not supported|does not support image creation", '"error"',
-     'mirror-bitmaps'),
+     '"error"', '"error"', 'mirror-bitmaps'),
+    ('', 'Need a root block node|is in use by block job|is in use|is busy',
+     '.*"concluded"', 'concluded-lets-go'),
     ('.*"persistent": true', "Can't store persistent",
      "Can't store persistent", 'bitmap-to-store'),
     ('(drive|blockdev)-mirror', 'image have different sizes',
@@ -334,7 +346,7 @@ KNOWN = [
     ('drive-mirror', '"error"', '"error"', 'mirror-refused-early'),
     ('"driver": "blkverify"', '"return"', 'disks of the same size',
      'blkverify-sizes'),
-    ('blockdev-add', '"error"', 'Duplicate nodes|setting detect-zeroes|force-share',
+    ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting detect-zeroes|force-share',
      'own-name-first'),
     ('block-export-add.*"writable": true', '', 'Permission conflict',
      'mirror-new-writers'),
@@ -342,15 +354,33 @@ KNOWN = [
      '"return"', 'reopen-more'),
     ('blockdev-(add|reopen|create)', 'Image (not in|is read-only)|invalid V|Parameter '
      "'key-secret'|Could not open .*Invalid arg",
-     "Image is not in|only be read|VMDK descr|not in LUKS", 'no-such-format'),
+     "Image is not in|only be read|VMDK descr|not in LUKS", 'other-words'),
+    ('"quorum"', 'refresh total sector count', 'children of quorum',
+     'other-words'),
+    ('"encrypt"', 'No encryption in image header', "the option 'encrypt'",
+     'other-words'),
     ('blockdev-reopen', '"return"', 'show another part', 'raw-moved'),
     ('"driver": "snapshot-access"', '"return"', 'is no copy-before-write',
      'snapshot-access-of'),
 ]
 
 
+def other_mistake(peer, ours):
+    """Do both tell a mistake, and nothing else?"""
+    sides = [s[0] if isinstance(s[0], dict) else {} for s in (peer, ours)]
+    return all('error' in s for s in sides) and peer[1:] == ours[1:] and \
+        sides[0]['error']['class'] == sides[1]['error']['class']
+
+
+# The same for any command.
+KNOWN_OUTCOMES = [(other_mistake, 'order-of-checks')]
+
+
 def known(text, peer, ours):
     """The name of the difference."""
+    for look, name in KNOWN_OUTCOMES:
+        if look(peer, ours):
+            return name
     sides = [json.dumps(side, sort_keys=True) for side in (peer, ours)]
     return next((name for *patterns, name in KNOWN if all(
         re.search(p, t, re.S) for p, t in zip(patterns, [text, *sides]))),
@@ -380,8 +410,8 @@ class Pair:
                 outcomes.append(side.run(command, arguments))
             except Died as why:
                 outcomes.append({'died': str(why)})
-        if command == 'drive-mirror' and 'error' in str(outcomes):
-            self.spoilt.add(arguments.get('target'))  # 'mirror-refused-early'
+        if "'error'" in str(outcomes):
+            self.spoilt |= set(new_files(command, arguments))
         return outcomes
 
     def images(self):
@@ -404,6 +434,17 @@ class Pair:
     def end(self):
         for side in self.sides:
             side.end()
+
+
+def new_files(command, arguments):
+    """Files that commands make, and leave where they fail later."""
+    if command == 'transaction':
+        for action in arguments.get('actions', ()):
+            yield from new_files(action['type'], action['data'])
+    elif command.startswith('drive-'):
+        yield arguments.get('target')
+    elif command == 'blockdev-snapshot-sync':
+        yield arguments.get('snapshot-file')
 
 
 def write_drawn(draw, kind):

@@ -136,8 +136,11 @@ class Draw:
 
     # Names
 
-    def node(self):
-        nodes = list(self.known.nodes)
+    def node(self, command=''):
+        """A disk without content cannot become an image."""
+        nodes = [n for n, options in self.known.nodes.items()
+                 if command != 'blockdev-create' or
+                 'null' not in options['driver']]
         if not nodes or self.chance(self.wild):
             return self.rng.choice(('nosuch', 'd0', ''))
         return self.rng.choice(nodes[-6:])
@@ -225,7 +228,7 @@ class Draw:
     # Values
 
     def number(self, member):
-        if self.chance(self.wild):
+        if self.chance(self.wild) and member != 'vote-threshold':
             return self.rng.choice(ODD_NUMBERS)
         return self.rng.choice(NUMBERS.get(member, (0, 1, 64 * KIB, MIB)))
 
@@ -233,8 +236,7 @@ class Draw:
         if member == 'driver':
             table = {d: n for d, n in DRIVERS.items() if d in values}
             if command == 'blockdev-create':
-                table = dict.fromkeys(FORMATS + ('file', 'luks'), 1)
-                table = {d: n for d, n in table.items() if d in values}
+                table = {'qcow2': 2, 'file': 1}
             return weighted(self.rng, table)
         if member == 'type' and 'nbd' in values:
             return 'nbd'
@@ -282,7 +284,7 @@ class Draw:
         inline = 'object' in kinds and \
             self.schema.by_name[kinds['object']]['meta-type'] == 'object'
         if 'string' in kinds and (depth > 2 or not inline or self.chance(0.6)):
-            return self.node()
+            return self.node(command)
         if inline and 'string' in kinds and self.chance(0.7):
             return {'driver': 'file', 'filename': self.file()}
         return self.value(kinds.get('object') or e['members'][0]['type'],
