@@ -45,8 +45,8 @@ static int coroutine_fn cloop_read_other(BlockDriverState *bs, int64_t offset,
     if (end <= at || end - at > 2 * CLOOP_MAX_BLOCK) {
         return -EIO;
     }
-    data = map_cache_inflate(bs, &s->block, at, end - at, s->mapped.block, 15,
-                             &ret);
+    data = map_cache_unpack(bs, &s->block, at, end - at, s->mapped.block,
+                            MAP_ZLIB, &ret);
     if (!data) {
         return ret;
     }

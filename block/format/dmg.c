@@ -5,8 +5,9 @@
  *     data | property list | trailer ("koly")
  *
  * The property list has tables ("mish", in base64), each with runs of sectors:
- * zeroes, stored, or compressed.  Of the compressions zlib is supported; an
- * image with another one is refused.  All numbers are big-endian.
+ * zeroes, stored, or compressed.  Of the compressions zlib is supported, and
+ * bzip2 if it was there when this was built; an image with another one is
+ * refused.  All numbers are big-endian.
  */
 #include "qemu/osdep.h"
 #include "block/graph.h"
@@ -22,7 +23,11 @@
 #define DMG_ZERO 0
 #define DMG_STORED 1
 #define DMG_IGNORED 2
+#define DMG_ADC 0x80000004U
 #define DMG_ZLIB 0x80000005U
+#define DMG_BZIP2 0x80000006U
+#define DMG_LZFSE 0x80000007U
+#define DMG_LZMA 0x80000008U
 #define DMG_COMMENT 0x7ffffffeU
 #define DMG_END 0xffffffffU
 
@@ -40,6 +45,36 @@ typedef struct DmgState {
 
 /* --- opening --- */
 
+static bool is_packed(const DmgRun *run)
+{
+    return run->type == DMG_ZLIB || run->type == DMG_BZIP2;
+}
+
+static bool check_packing(uint32_t type, Error **errp)
+{
+    if (type <= DMG_IGNORED || type == DMG_ZLIB ||
+        (type == DMG_BZIP2 && map_has_bzip2())) {
+        return true;
+    }
+    switch (type) {
+    case DMG_ADC:
+    case DMG_LZFSE:
+    case DMG_LZMA:
+        error_setg(errp, "Unsupported compression %s in a DMG image",
+                   type == DMG_ADC ? "ADC"
+                   : type == DMG_LZFSE ? "LZFSE" : "LZMA");
+        break;
+    case DMG_BZIP2:
+        error_setg(errp, "Unsupported compression bzip2 in a DMG image: this "
+                   "program was built without it");
+        break;
+    default:
+        error_setg(errp, "Unsupported compression 0x%08" PRIx32 " in a DMG "
+                   "image", type);
+    }
+    return false;
+}
+
 static int take_run(DmgState *s, const uint8_t *p, uint64_t first,
                     uint64_t data, uint64_t length, Error **errp)
 {
@@ -53,9 +88,7 @@ static int take_run(DmgState *s, const uint8_t *p, uint64_t first,
     if (run.type == DMG_COMMENT || run.type == DMG_END || count == 0) {
         return 0;
     }
-    if (run.type > DMG_IGNORED && run.type != DMG_ZLIB) {
-        error_setg(errp, "Unsupported compression 0x%08" PRIx32 " in a DMG "
-                   "image", run.type);
+    if (!check_packing(run.type, errp)) {
         return -ENOTSUP;
     }
     if (first > most || sector > most - first ||
@@ -64,12 +97,12 @@ static int take_run(DmgState *s, const uint8_t *p, uint64_t first,
         return -EINVAL;
     }
     run.start = (first + sector) * BDRV_SECTOR_SIZE;
-    if (run.type == DMG_STORED || run.type == DMG_ZLIB) {
+    if (run.type == DMG_STORED || is_packed(&run)) {
         if (__builtin_add_overflow(data, ld64_be(p + 24), &run.offset) ||
             !range_fits(run.offset, run.packed, length) ||
-            (run.type == DMG_ZLIB && (run.bytes > DMG_MAX_RUN ||
-                                      run.packed > DMG_MAX_RUN ||
-                                      run.packed == 0)) ||
+            (is_packed(&run) && (run.bytes > DMG_MAX_RUN ||
+                                 run.packed > DMG_MAX_RUN ||
+                                 run.packed == 0)) ||
             (run.type == DMG_STORED && run.packed < (uint64_t)run.bytes)) {
             error_setg(errp, "DMG run is outside of the file, or too large");
             return -EINVAL;
@@ -275,7 +308,7 @@ static int coroutine_fn dmg_map(BlockDriverState *bs, int64_t offset,
     out->start = run->start;
     out->whole = run->bytes;
     out->kind = run->type == DMG_STORED ? MAPPED_DATA
-              : run->type == DMG_ZLIB ? MAPPED_OTHER : MAPPED_ZERO;
+              : is_packed(run) ? MAPPED_OTHER : MAPPED_ZERO;
     out->host = run->offset + (run->type == DMG_STORED ? offset - run->start
                                                        : 0);
     return 0;
@@ -290,8 +323,9 @@ static int coroutine_fn dmg_read_other(BlockDriverState *bs, int64_t offset,
     const uint8_t *data;
     int ret;
 
-    data = map_cache_inflate(bs, &s->data, run->offset, run->packed,
-                             run->bytes, 15, &ret);
+    data = map_cache_unpack(bs, &s->data, run->offset, run->packed, run->bytes,
+                            run->type == DMG_BZIP2 ? MAP_BZIP2 : MAP_ZLIB,
+                            &ret);
     if (!data) {
         return ret;
     }

@@ -2,6 +2,9 @@
 /* Requests on images that map blocks of the disk to places in files. */
 #include "qemu/osdep.h"
 #include <zlib.h>
+#ifdef CONFIG_BZIP2
+#include <bzlib.h>
+#endif
 #include "block/mapped.h"
 #include "block/graph.h"
 #include "qemu/aio.h"
@@ -585,40 +588,85 @@ const uint8_t *coroutine_fn map_cache_read(BlockDriverState *bs, MapCache *c,
     return raw ? cache_set(c, offset, bytes, raw) : NULL;
 }
 
-typedef struct InflateJob {
+typedef struct UnpackJob {
     uint8_t *src, *dest;
     uint32_t src_bytes, dest_bytes;
-    int window, ret;
-} InflateJob;
+    MapPacking packing;
+    int ret;
+} UnpackJob;
 
-static int inflate_job(void *opaque)
+#ifdef CONFIG_BZIP2
+bool map_has_bzip2(void)
 {
-    InflateJob *job = opaque;
+    return true;
+}
+
+static int bunzip_run(UnpackJob *job)
+{
+    bz_stream z = {
+        .next_in = (char *)job->src, .avail_in = job->src_bytes,
+        .next_out = (char *)job->dest, .avail_out = job->dest_bytes,
+    };
+    int ret = -EIO;
+
+    if (BZ2_bzDecompressInit(&z, 0, 0) == BZ_OK) {
+        int code = BZ2_bzDecompress(&z);
+
+        if ((code == BZ_OK || code == BZ_STREAM_END) && !z.avail_out) {
+            ret = 0;
+        }
+        BZ2_bzDecompressEnd(&z);
+    }
+    return ret;
+}
+#else
+bool map_has_bzip2(void)
+{
+    return false;
+}
+
+static int bunzip_run(UnpackJob *job)
+{
+    return -ENOTSUP;
+}
+#endif
+
+static int inflate_run(UnpackJob *job)
+{
     z_stream z = {
         .next_in = job->src, .avail_in = job->src_bytes,
         .next_out = job->dest, .avail_out = job->dest_bytes,
     };
 
-    job->ret = -EIO;
-    if (inflateInit2(&z, job->window) == Z_OK) {
-        int ret = inflate(&z, Z_FINISH);
+    int ret = -EIO;
 
-        if ((ret == Z_STREAM_END || ret == Z_BUF_ERROR) && !z.avail_out) {
-            job->ret = 0;
+    if (inflateInit2(&z, job->packing == MAP_ZLIB ? 15 : -12) == Z_OK) {
+        int code = inflate(&z, Z_FINISH);
+
+        if ((code == Z_STREAM_END || code == Z_BUF_ERROR) && !z.avail_out) {
+            ret = 0;
         }
         inflateEnd(&z);
     }
+    return ret;
+}
+
+/* In a worker thread. */
+static int unpack_job(void *opaque)
+{
+    UnpackJob *job = opaque;
+
+    job->ret = job->packing == MAP_BZIP2 ? bunzip_run(job) : inflate_run(job);
     return 0;
 }
 
-const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
-                                              MapCache *c, uint64_t offset,
-                                              uint32_t bytes,
-                                              uint32_t out_bytes, int window,
-                                              int *ret)
+const uint8_t *coroutine_fn map_cache_unpack(BlockDriverState *bs, MapCache *c,
+                                             uint64_t offset, uint32_t bytes,
+                                             uint32_t out_bytes,
+                                             MapPacking packing, int *ret)
 {
     g_autofree uint8_t *src = NULL, *dest = NULL;
-    InflateJob job;
+    UnpackJob job;
 
     *ret = 0;
     if (is_cached(c, offset, out_bytes)) {
@@ -630,11 +678,11 @@ const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
         *ret = *ret < 0 ? *ret : -ENOMEM;
         return NULL;
     }
-    job = (InflateJob) {
+    job = (UnpackJob) {
         .src = src, .dest = dest, .src_bytes = bytes,
-        .dest_bytes = out_bytes, .window = window,
+        .dest_bytes = out_bytes, .packing = packing,
     };
-    *ret = thread_pool_co_run(inflate_job, &job);
+    *ret = thread_pool_co_run(unpack_job, &job);
     *ret = *ret < 0 ? *ret : job.ret;
     return *ret < 0 ? NULL
         : cache_set(c, offset, out_bytes, g_steal_pointer(&dest));

@@ -107,8 +107,8 @@ static int coroutine_fn qcow_read_other(BlockDriverState *bs, int64_t offset,
     const uint8_t *data;
     int ret;
 
-    data = map_cache_inflate(bs, &s->cluster, at, MAX(bytes, 1),
-                             s->mapped.block, -12, &ret);
+    data = map_cache_unpack(bs, &s->cluster, at, MAX(bytes, 1),
+                            s->mapped.block, MAP_DEFLATE, &ret);
     if (!data) {
         return ret;
     }

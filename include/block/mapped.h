@@ -128,15 +128,19 @@ typedef struct MapCache {
 const uint8_t *coroutine_fn map_cache_read(BlockDriverState *bs, MapCache *c,
                                            uint64_t offset, uint32_t bytes,
                                            int *ret);
-/*
- * The same of @out_bytes that are compressed in these @bytes.  @window as for
- * inflateInit2(): 15 zlib, -12 raw.  The file may end before @bytes.
- */
-const uint8_t *coroutine_fn map_cache_inflate(BlockDriverState *bs,
-                                              MapCache *c, uint64_t offset,
-                                              uint32_t bytes,
-                                              uint32_t out_bytes, int window,
-                                              int *ret);
+typedef enum MapPacking {
+    MAP_ZLIB,
+    MAP_DEFLATE, /* without a header, with a window of 4 KiB */
+    MAP_BZIP2,   /* only if map_has_bzip2() */
+} MapPacking;
+/* Is it compiled in?  The others are. */
+bool map_has_bzip2(void);
+/* The same of @out_bytes that are compressed in these @bytes.  The file may end
+ * before @bytes. */
+const uint8_t *coroutine_fn map_cache_unpack(BlockDriverState *bs, MapCache *c,
+                                             uint64_t offset, uint32_t bytes,
+                                             uint32_t out_bytes,
+                                             MapPacking packing, int *ret);
 void map_cache_free(MapCache *c);
 
 /* --- a table of the file that is kept in memory --- */

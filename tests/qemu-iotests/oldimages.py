@@ -4,10 +4,12 @@
 Each function returns (image, the disk that it is), made of `data`.
 """
 import base64
+import bz2
 import struct
 import zlib
 
 SECTOR = 512
+DMG_BZIP2 = 0x80000006
 
 
 def padded(data, size):
@@ -58,7 +60,7 @@ def dmg(data, packed=0x80000005, gap=2, tail=3, again=0):
     compressed data is also a run of so many sectors, which it is too short for.
     """
     one, two = data[:2048], data[2048:2048 + 4096]
-    squeezed = zlib.compress(two)
+    squeezed = (bz2 if packed == DMG_BZIP2 else zlib).compress(two)
     runs = [(1, 0, 4, 0, len(one)),
             (packed, 4, 8, len(one), len(squeezed)), (0, 12, 4, 0, 0),
             (0xffffffff, 16, 0, 0, 0)]
