@@ -213,6 +213,15 @@ def zero_parts(line, peer, ours):
                for start, end in more)
 
 
+def zero_parts_told(line, peer, ours):
+    """The same for people."""
+    return ' map' in line.text and line.fmt == 'qcow2' and \
+        "'write " in line.before and peer.status == ours.status and \
+        peer.err == ours.err and within(
+            ranges(ours.out), [(start - PART + 1, end + PART - 1)
+                               for start, end in ranges(peer.out)])
+
+
 def zero_parts_measured(line, peer, ours):
     sizes = required(line, peer, ours)
     writes = line.before.count("'write ")
@@ -228,6 +237,13 @@ def reserved(line, peer, ours):
     if not is_map(peer.value) or not is_map(ours.value):
         return True
     return without_zero(peer) == without_zero(ours)
+
+
+def snapshot_size(line, peer, ours):
+    """Of a snapshot that was made before the disk was resized."""
+    return ' measure -l' in line.text and peer.status == ours.status and \
+        peer.err == ours.err and re.search(
+            'snapshot -c(.|\n)*( resize | amend -o size)', line.before)
 
 
 def without_statistics(out):
@@ -366,7 +382,8 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (lost_snapshots, 'repair-keeps-snapshots'),
          (leaked, 'failed-undone'), (fewer_clusters, 'holes-found'),
          (mixed_pieces, 'mixed-pieces'), (zero_parts, 'zero-parts'),
-         (zero_parts_measured, 'zero-parts'),
+         (zero_parts_measured, 'zero-parts'), (zero_parts_told, 'zero-parts'),
+         (snapshot_size, 'snapshot-size'),
          (reserved, 'reserved-read'), (page_parts, 'holes-found'),
          (no_downgrade, 'amend-compression'), (grown, 'grown-v2'),
          (no_place, 'places-shown'), (empty_vmdk, 'empty-vmdk'),
