@@ -42,9 +42,12 @@ IMAGES = [
 
 
 def make_images(folder, seed):
-    """Fills @folder by the peer; returns {name: format}."""
+    """Fills @folder by the peer; returns {name: format}.  A LUKS volume would
+    take long."""
     kind = imagekinds.Kind(random.Random(seed), seed)
-    lines = [li.replace('/usr/bin/', '') for li in kind.lines]
+    used = kind.fmt not in ('luks', *imagekinds.OLD) and not kind.data_file
+    lines = [re.sub('/usr/bin/|-o preallocation=full', '', li)
+             for li in kind.lines if used]
     for fmt, name, words, io in IMAGES:
         size = '' if words[0] == '-' else words
         lines.append(f'qemu-img create -q -f {fmt} '
@@ -55,7 +58,7 @@ def make_images(folder, seed):
                    env=dict(os.environ, PATH='/usr/bin:/bin'),
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     files = {name: fmt for fmt, name, _, _ in IMAGES}
-    if kind.fmt not in imagekinds.OLD and not kind.data_file:
+    if used:
         files[kind.name] = kind.fmt
     return files
 
@@ -174,7 +177,7 @@ class Side:
         self.kind, self.folder, self.schema = kind, folder, schema
         more = ('-drive', 'if=none,id=d0') if kind == 'machine' else ()
         self.program = Program(kind, programs, folder, 'none', more)
-        self.slow = False
+        self.idle = set()           # jobs that run until they are cancelled
         self.unfinished = False     # a job that left its target half done
         for name, arguments in (
                 ('object-add', {'qom-type': 'throttle-group', 'id': 'tg'}),
@@ -196,7 +199,8 @@ class Side:
         if any(j['status'] not in STABLE for j in jobs):
             slow = {j['device'] for j in
                     self.call('query-block-jobs')['return']
-                    if 0 < j['speed'] < 1 << 20 or j['paused']}
+                    if 0 < j['speed'] < 1 << 20 or j['paused'] or
+                    j['device'] in self.idle}
             return states, all(j['status'] in STABLE or j['id'] in slow or
                                (j['status'] == 'waiting' and slow)
                                for j in jobs)
@@ -230,6 +234,7 @@ class Side:
     def run(self, command, arguments):
         """(answer, events, states of jobs)."""
         self.program.events = []
+        self.idle |= set(idle_jobs(command, arguments))
         if command == 'write':
             answer = self.write(arguments)
         else:
@@ -434,6 +439,15 @@ class Pair:
     def end(self):
         for side in self.sides:
             side.end()
+
+
+def idle_jobs(command, arguments):
+    """Backups that only save what is overwritten."""
+    if command == 'transaction':
+        for action in arguments.get('actions', ()):
+            yield from idle_jobs(action['type'], action['data'])
+    elif command.endswith('-backup') and arguments.get('sync') == 'none':
+        yield arguments.get('job-id', '')
 
 
 def new_files(command, arguments):
