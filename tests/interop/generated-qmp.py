@@ -342,8 +342,10 @@ def shape(value):
 KNOWN = [
     ('(drive|blockdev)-mirror.*"sync": "(bitmap|incremental)"',
      '"error"', '"error"', 'mirror-bitmaps'),
-    ('', 'Need a root block node|is in use by block job|is in use|is busy',
+    ('', 'Need a root block node|is in use|is busy|Failed to get LOCK',
      '.*"concluded"', 'concluded-lets-go'),
+    ('.*"persistent": true', '"return"', 'node is read-only',
+     'bitmap-of-read-only'),
     ('.*"persistent": true', "Can't store persistent",
      "Can't store persistent", 'bitmap-to-store'),
     ('(drive|blockdev)-mirror', 'image have different sizes',
@@ -353,7 +355,7 @@ KNOWN = [
      'blkverify-sizes'),
     ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting detect-zeroes|force-share',
      'own-name-first'),
-    ('block-export-add.*"writable": true', '', 'Permission conflict',
+    ('block-export-add|write', '', 'Permission conflict',
      'mirror-new-writers'),
     ('blockdev-reopen', 'does not support reopening|Cannot change the option',
      '"return"', 'reopen-more'),
@@ -371,10 +373,14 @@ KNOWN = [
 
 
 def other_mistake(peer, ours):
-    """Do both tell a mistake, and nothing else?"""
+    """Do both tell a mistake, in the answer or of a job, and nothing else?"""
     sides = [s[0] if isinstance(s[0], dict) else {} for s in (peer, ours)]
-    return all('error' in s for s in sides) and peer[1:] == ours[1:] and \
-        sides[0]['error']['class'] == sides[1]['error']['class']
+    if all('error' in s for s in sides):
+        return peer[1:] == ours[1:] and \
+            sides[0]['error']['class'] == sides[1]['error']['class']
+    return len(peer) == 3 and peer[:2] == ours[:2] and \
+        [[*j[:3], bool(j[3])] for j in peer[2]] == \
+        [[*j[:3], bool(j[3])] for j in ours[2]]
 
 
 # The same for any command.
