@@ -75,6 +75,7 @@ check-tsan: tsan
 	@scripts/run-checks --only tsan $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
 
 KINDS ?= 500
+SEQUENCES ?= 300
 SEED ?= 1
 compare: deps all
 	@status=0; cd tests/interop; \

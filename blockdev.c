@@ -163,7 +163,7 @@ bool coroutine_fn qmp_block_resize(BlockResizeArg *arg, Error **errp)
         error_setg(errp, "Image is read-only");
         return false;
     }
-    if (!bdrv_op_check(bs, NULL)) {
+    if (!bdrv_op_check_top(bs, NULL)) {
         /* The message shows "(null)" without a device. */
         error_setg(errp, "Device '%s' is in use", arg->device ?: "(null)");
         return false;

@@ -65,12 +65,25 @@ int coroutine_fn bdrv_create_in_file(const BlockdevRef *ref,
     return ret;
 }
 
+int coroutine_fn bdrv_create_drop(BdrvChild *file, Error **errp)
+{
+    int64_t len = bdrv_getlength(file->bs);
+    bool is_disk = bdrv_skip_filters(file->bs)->drv->is_format;
+
+    (void)bdrv_co_truncate(file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+    /* A file grows when it is written to, the disk of an image does not. */
+    return is_disk && len > 0 && bdrv_getlength(file->bs) == 0
+        ? bdrv_co_truncate(file, len, false, PREALLOC_MODE_OFF, 0, errp) : 0;
+}
+
 int coroutine_fn bdrv_create_empty(BdrvChild *file, Error **errp)
 {
     int64_t left;
-    int ret = 0;
+    int ret = bdrv_create_drop(file, errp);
 
-    (void)bdrv_co_truncate(file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+    if (ret < 0) {
+        return ret;
+    }
     left = bdrv_getlength(file->bs);
     if (left < 0) {
         ret = left;

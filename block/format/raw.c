@@ -104,7 +104,7 @@ static bool raw_is_used(BlockDriverState *bs)
     return bdrv_next_parent(bs, NULL) || bdrv_dirty_bitmap_next(bs, NULL);
 }
 
-/* The new state is in place at once, as the size of the node follows from it. */
+/* The new state is in place at once: the size of the node follows from it. */
 static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
     BlockDriverState *bs = state->bs;

@@ -298,8 +298,10 @@ static int coroutine_fn write_image(Create *c, Error **errp)
     const Qcow2Layout *l = &c->layout;
     int ret;
 
-    /* The former content is dropped if the file can shrink. */
-    (void)bdrv_co_truncate(c->file, 0, false, PREALLOC_MODE_OFF, 0, NULL);
+    ret = bdrv_create_drop(c->file, errp);
+    if (ret < 0) {
+        return ret;
+    }
     c->fresh = bdrv_getlength(c->file->bs) == 0 &&
                bdrv_grows_by_zeroes(c->file->bs);
     if (l->data && !c->data_name) {

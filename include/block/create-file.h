@@ -18,7 +18,10 @@ int coroutine_fn bdrv_create_in_file(const BlockdevRef *ref,
                                      const char *format,
                                      BdrvCreateWrite *write, void *opaque,
                                      Error **errp);
-/* In @write: drops the former content, if the file can shrink. */
+/* In @write: drops the former content, if the file can shrink.  A node that
+ * does not grow when it is written to keeps its size. */
+int coroutine_fn bdrv_create_drop(BdrvChild *file, Error **errp);
+/* ... and clears where an image begins, if it cannot. */
 int coroutine_fn bdrv_create_empty(BdrvChild *file, Error **errp);
 
 #endif

@@ -42,9 +42,12 @@ IMAGES = [
 
 
 def make_images(folder, seed):
-    """Fills @folder by the peer; returns {name: format}."""
+    """Fills @folder by the peer; returns {name: format}.  A LUKS volume would
+    take long."""
     kind = imagekinds.Kind(random.Random(seed), seed)
-    lines = [li.replace('/usr/bin/', '') for li in kind.lines]
+    used = kind.fmt not in ('luks', *imagekinds.OLD) and not kind.data_file
+    lines = [re.sub('/usr/bin/|-o preallocation=full', '', li)
+             for li in kind.lines if used]
     for fmt, name, words, io in IMAGES:
         size = '' if words[0] == '-' else words
         lines.append(f'qemu-img create -q -f {fmt} '
@@ -55,7 +58,7 @@ def make_images(folder, seed):
                    env=dict(os.environ, PATH='/usr/bin:/bin'),
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     files = {name: fmt for fmt, name, _, _ in IMAGES}
-    if kind.fmt not in imagekinds.OLD and not kind.data_file:
+    if used:
         files[kind.name] = kind.fmt
     return files
 
@@ -174,7 +177,7 @@ class Side:
         self.kind, self.folder, self.schema = kind, folder, schema
         more = ('-drive', 'if=none,id=d0') if kind == 'machine' else ()
         self.program = Program(kind, programs, folder, 'none', more)
-        self.slow = False
+        self.idle = set()           # jobs that run until they are cancelled
         self.unfinished = False     # a job that left its target half done
         for name, arguments in (
                 ('object-add', {'qom-type': 'throttle-group', 'id': 'tg'}),
@@ -196,7 +199,8 @@ class Side:
         if any(j['status'] not in STABLE for j in jobs):
             slow = {j['device'] for j in
                     self.call('query-block-jobs')['return']
-                    if 0 < j['speed'] < 1 << 20 or j['paused']}
+                    if 0 < j['speed'] < 1 << 20 or j['paused'] or
+                    j['device'] in self.idle}
             return states, all(j['status'] in STABLE or j['id'] in slow or
                                (j['status'] == 'waiting' and slow)
                                for j in jobs)
@@ -230,6 +234,7 @@ class Side:
     def run(self, command, arguments):
         """(answer, events, states of jobs)."""
         self.program.events = []
+        self.idle |= set(idle_jobs(command, arguments))
         if command == 'write':
             answer = self.write(arguments)
         else:
@@ -337,8 +342,10 @@ def shape(value):
 KNOWN = [
     ('(drive|blockdev)-mirror.*"sync": "(bitmap|incremental)"',
      '"error"', '"error"', 'mirror-bitmaps'),
-    ('', 'Need a root block node|is in use by block job|is in use|is busy',
+    ('', 'Need a root block node|is in use|is busy|Failed to get LOCK',
      '.*"concluded"', 'concluded-lets-go'),
+    ('.*"persistent": true', '"return"', 'node is read-only',
+     'bitmap-of-read-only'),
     ('.*"persistent": true', "Can't store persistent",
      "Can't store persistent", 'bitmap-to-store'),
     ('(drive|blockdev)-mirror', 'image have different sizes',
@@ -348,7 +355,7 @@ KNOWN = [
      'blkverify-sizes'),
     ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting detect-zeroes|force-share',
      'own-name-first'),
-    ('block-export-add.*"writable": true', '', 'Permission conflict',
+    ('block-export-add|write', '', 'Permission conflict',
      'mirror-new-writers'),
     ('blockdev-reopen', 'does not support reopening|Cannot change the option',
      '"return"', 'reopen-more'),
@@ -366,10 +373,14 @@ KNOWN = [
 
 
 def other_mistake(peer, ours):
-    """Do both tell a mistake, and nothing else?"""
+    """Do both tell a mistake, in the answer or of a job, and nothing else?"""
     sides = [s[0] if isinstance(s[0], dict) else {} for s in (peer, ours)]
-    return all('error' in s for s in sides) and peer[1:] == ours[1:] and \
-        sides[0]['error']['class'] == sides[1]['error']['class']
+    if all('error' in s for s in sides):
+        return peer[1:] == ours[1:] and \
+            sides[0]['error']['class'] == sides[1]['error']['class']
+    return len(peer) == 3 and peer[:2] == ours[:2] and \
+        [[*j[:3], bool(j[3])] for j in peer[2]] == \
+        [[*j[:3], bool(j[3])] for j in ours[2]]
 
 
 # The same for any command.
@@ -434,6 +445,15 @@ class Pair:
     def end(self):
         for side in self.sides:
             side.end()
+
+
+def idle_jobs(command, arguments):
+    """Backups that only save what is overwritten."""
+    if command == 'transaction':
+        for action in arguments.get('actions', ()):
+            yield from idle_jobs(action['type'], action['data'])
+    elif command.endswith('-backup') and arguments.get('sync') == 'none':
+        yield arguments.get('job-id', '')
 
 
 def new_files(command, arguments):

@@ -205,7 +205,8 @@ class Draw:
                       'snapshot-file'):
             if 'bitmap' in command:
                 return self.one_of(known.bitmaps)
-            return self.file()
+            new = member in ('target', 'snapshot-file') and self.chance(0.8)
+            return self.fresh('x') if new else self.file()
         return self.other(member, command)
 
     def other(self, member, command):
@@ -376,4 +377,6 @@ class Draw:
                 options.pop(member)
             elif self.chance(0.1) and member in more:
                 options[member] = more[member]
+        if driver != 'qcow2':
+            options.pop('backing', None)    # the peer's vmdk loses writes then
         return options
