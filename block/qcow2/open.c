@@ -556,6 +556,39 @@ static void look_at_data_size(BlockDriverState *bs, int flags)
     }
 }
 
+/* The disk can be used without its snapshots; so it is said which are not
+ * there. */
+static void look_at_snapshots(BlockDriverState *bs, int flags)
+{
+    const Qcow2State *s = bs->opaque;
+    const Qcow2Snapshot *first = NULL;
+    unsigned n = 0;
+
+    if (flags & BDRV_O_CHECK) {
+        return;
+    }
+    if (s->snapshots_damage) {
+        warn_report("The table of snapshots of image '%s' is damaged (%s): run "
+                    "'qemu-img check -r all' on it", bs->file->bs->filename,
+                    s->snapshots_damage);
+    }
+    for (guint i = 0; i < s->snapshots->len; i++) {
+        const Qcow2Snapshot *sn = &g_array_index(s->snapshots, Qcow2Snapshot,
+                                                 i);
+
+        if (sn->damage) {
+            first = first ? first : sn;
+            n++;
+        }
+    }
+    if (first) {
+        warn_report("%u snapshot(s) of image '%s' are damaged and cannot be "
+                    "used, the first one, '%s': %s", n,
+                    bs->file->bs->filename,
+                    *first->name ? first->name : first->id, first->damage);
+    }
+}
+
 void qcow2_child_perm(BlockDriverState *bs, BdrvChild *child,
                       BdrvChildRole role, uint64_t perm, uint64_t shared,
                       uint64_t *nperm, uint64_t *nshared)
@@ -613,6 +646,7 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
     }
     bs->total_bytes = s->size;
     look_at_data_size(bs, flags);
+    look_at_snapshots(bs, flags);
     qcow2_attach_bitmap_store(bs);
     if (options->u.qcow2.has_bitmap_safety) {
         bdrv_bitmap_store_set_safety(&s->bitmap_store,
