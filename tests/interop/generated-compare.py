@@ -11,7 +11,10 @@ KINDS images (default: 600), from that SEED (default: 1) on; each is the start o
 some twelve lines.  What differs is told with its seed, and with all lines before
 it, so that it can be typed.  Ends as tools-compare.py does.
 """
+import contextlib
+import functools
 import hashlib
+import io
 import json
 import os
 import random
@@ -20,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections import namedtuple
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import imagekinds
 import peercompare
@@ -558,6 +561,15 @@ def compare_kind(comparison, seed, paths):
     return kind.kind, len(lines)
 
 
+def compare_seed(seed, paths):
+    """In a process of its own: what it says and has counted."""
+    comparison, out = peercompare.Comparison(), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        kind, lines = compare_kind(comparison, seed, paths)
+    return (out.getvalue(), comparison.total, comparison.different, kind,
+            lines)
+
+
 def main():
     ours, peer, words = peercompare.command_line(__doc__, 'qemu-img',
                                                  'qemu-io')
@@ -565,10 +577,16 @@ def main():
         sys.exit(__doc__)
     images, first = ([int(w) for w in words] + [600, 1][len(words):])[:2]
     comparison, kinds, lines = peercompare.Comparison(), set(), 0
-    for seed in range(first, first + images):
-        kind, number = compare_kind(comparison, seed, (peer, ours))
-        kinds.add(kind)
-        lines += number
+    # Most of the time is waiting for the disk.
+    with ProcessPoolExecutor(2 * os.cpu_count()) as pool:
+        for said, total, different, kind, number in pool.map(
+                functools.partial(compare_seed, paths=(peer, ours)),
+                range(first, first + images)):
+            print(said, end='', flush=True)
+            comparison.total += total
+            comparison.different += different
+            kinds.add(kind)
+            lines += number
     comparison.end(f'comparisons of {lines} command lines and {len(kinds)} '
                    'kinds of images')
 
