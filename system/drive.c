@@ -181,16 +181,12 @@ static bool complete_options(struct json_object *options,
     if (file && g_str_has_prefix(file, "json:")) {
         return merge_json(options, file + strlen("json:"), errp);
     }
-    if (file && config->format && bdrv_driver_is_leaf(config->format)) {
-        json_object_object_add(options, "filename",
-                               json_object_new_string(file));
-    } else if (file && bdrv_find_node(file)) {
+    if (file && bdrv_find_node(file) &&
+        !(config->format && bdrv_driver_is_leaf(config->format))) {
         json_object_object_add(options, "file", json_object_new_string(file));
-    } else if (file) {
-        json_object_object_add(options, "file.filename",
-                               json_object_new_string(file));
+        return true;
     }
-    return true;
+    return !file || bdrv_options_add_name(options, file, errp);
 }
 
 static void set_default(struct json_object *options, const char *key,
