@@ -264,7 +264,6 @@ static bool put_in_medium(BlockBackend *blk, struct json_object *options,
                           DriveConfig *config, Error **errp)
 {
     BlockDriverState *bs;
-    uint64_t perm = BLK_PERM_CONSISTENT_READ;
     bool ok;
 
     if (config->snapshot) {
@@ -281,10 +280,8 @@ static bool put_in_medium(BlockBackend *blk, struct json_object *options,
     if (!bs) {
         return false;
     }
-    if (!bdrv_is_read_only(bs)) {
-        perm |= BLK_PERM_WRITE;
-    }
-    ok = blk_set_perm(blk, perm, BLK_PERM_ALL, errp) &&
+    /* A device that uses the drive, or a command, asks for more. */
+    ok = blk_set_perm(blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp) &&
          blk_insert_bs(blk, bs, errp);
     bdrv_unref(bs);
     return ok;
