@@ -88,8 +88,10 @@ static int commit_drained(BlockDriverState *bs, BlockDriverState *base)
     }
     bdrv_node(base)->inherits_from = owner;
     if (ret == 0) {
-        /* Only now does the base hold all the data. */
+        /* Only now does the base hold all the data.  Where the format cannot
+         * drop it, it stays. */
         ret = commit_empty(bs);
+        ret = ret == -ENOTSUP ? 0 : ret;
     }
     return ret < 0 ? ret : bdrv_flush(bs);
 }

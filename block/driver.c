@@ -46,14 +46,11 @@ static const BlockDriver *bdrv_find_prefix(const char *filename, Error **errp)
     return NULL;
 }
 
-const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp)
+const BlockDriver *bdrv_find_path_driver(const char *filename, Error **errp)
 {
     const BlockDriver *best = NULL;
     int best_score = 0;
 
-    if (path_has_protocol(filename)) {
-        return bdrv_find_prefix(filename, errp);
-    }
     for (size_t i = 0; bdrv_drivers[i]; i++) {
         const BlockDriver *drv = bdrv_drivers[i];
         int score = drv->probe_device ? drv->probe_device(filename) : 0;
@@ -70,6 +67,13 @@ const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp)
         error_setg(errp, "Unknown protocol 'file'");
     }
     return best;
+}
+
+const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp)
+{
+    return path_has_protocol(filename)
+        ? bdrv_find_prefix(filename, errp)
+        : bdrv_find_path_driver(filename, errp);
 }
 
 const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,

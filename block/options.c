@@ -403,51 +403,24 @@ static bool tree_probe(json_object *tree, bool keyval, GHashTable *guessed,
     return true;
 }
 
-static json_object *driver_tree(const BlockDriver *drv, const char *filename,
-                                Error **errp);
-static json_object *protocol_tree(const char *filename, Error **errp);
-
-/* Options given beside a file name override those in the name. */
-static bool tree_merge(json_object *tree, json_object *from)
+/* A node that has a file name and no driver: a file, or a device of the host.
+ * A protocol is only in whole names, for which bdrv_options_add_name() is. */
+static bool tree_take_path(json_object *tree, Error **errp)
 {
-    if (!from) {
-        return false;
-    }
-    json_object_object_foreach(from, key, value) {
-        if (!json_object_object_get_ex(tree, key, NULL)) {
-            json_object_object_add(tree, key, json_object_get(value));
-        }
-    }
-    return true;
-}
-
-/*
- * Replaces the file name of a protocol node by the options that it stands for:
- * it may imply the driver ("nbd://..."), whose options may have no "filename".
- */
-static bool tree_take_filename(json_object *tree, Error **errp)
-{
-    g_autofree char *filename = g_strdup(tree_string(tree, "filename"));
-    const char *driver = tree_string(tree, "driver");
-    g_autoptr(json_object) from = NULL;
+    const char *filename = tree_string(tree, "filename");
+    const BlockDriver *drv = NULL;
 
     if (!filename) {
         error_setg(errp, "Must specify either driver or file");
-        return false;
+    } else if (!*filename) {
+        error_setg(errp, "The 'file' block driver requires a file name");
+    } else {
+        drv = bdrv_find_path_driver(filename, errp);
     }
-    from = driver ? driver_tree(bdrv_find_format(driver), filename, errp)
-                  : protocol_tree(filename, errp);
-    json_object_object_del(tree, "filename");
-    return tree_merge(tree, from);
-}
-
-/* Protocol drivers whose file name stands for several options. */
-static bool driver_parses_filename(const char *format_name)
-{
-    const BlockDriver *drv = bdrv_find_format(format_name);
-
-    return drv && drv->parse_filename &&
-           !driver_has_option(format_name, "filename");
+    if (drv) {
+        tree_set_string(tree, "driver", drv->format_name);
+    }
+    return drv != NULL;
 }
 
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
@@ -504,19 +477,6 @@ static bool complete_all_children(json_object *tree, bool keyval,
                              guessed, errp);
 }
 
-/* Must @tree, a node at the bottom, go by a file name for more options? */
-static bool needs_filename(json_object *tree, bool is_storage)
-{
-    const char *driver = tree_string(tree, "driver");
-
-    if (json_object_object_get(tree, "driver")) {
-        /* One that is not a string is refused later. */
-        return driver && tree_string(tree, "filename") &&
-               driver_parses_filename(driver);
-    }
-    return is_storage && !json_object_object_get(tree, "file");
-}
-
 /*
  * Option "encrypt" without a format: that of the image.  Where it is not
  * encrypted, a key does not matter.
@@ -569,10 +529,13 @@ static void tree_translate(json_object *tree)
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
                           GHashTable *guessed, Error **errp)
 {
+    bool bottom = is_storage && !json_object_object_get(tree, "driver") &&
+                  !json_object_object_get(tree, "file");
+
     if (keyval) {
         tree_translate(tree);
     }
-    if ((needs_filename(tree, is_storage) && !tree_take_filename(tree, errp)) ||
+    if ((bottom && !tree_take_path(tree, errp)) ||
         !complete_all_children(tree, keyval, guessed, errp)) {
         return false;
     }
@@ -716,6 +679,41 @@ static json_object *protocol_tree(const char *filename, Error **errp)
     }
     drv = bdrv_find_protocol(filename, errp);
     return drv ? driver_tree(drv, filename, errp) : NULL;
+}
+
+/* Adds @from to @options under the keys "@prefix...", but for those given. */
+static void options_merge(json_object *options, const char *prefix,
+                          json_object *from)
+{
+    json_object_object_foreach(from, key, value) {
+        g_autofree char *full = g_strconcat(prefix, key, NULL);
+
+        if (!json_object_object_get_ex(options, full, NULL)) {
+            json_object_object_add(options, full, json_object_get(value));
+        }
+    }
+}
+
+bool bdrv_options_add_name(json_object *options, const char *filename,
+                           Error **errp)
+{
+    const char *driver = tree_string(options, "driver");
+    bool is_leaf = driver && bdrv_driver_is_leaf(driver);
+    json_object *file = json_object_object_get(options, "file");
+    bool nested = !is_leaf && json_object_is_type(file, json_type_object);
+    const char *of_file = is_leaf ? driver
+        : nested ? tree_string(file, "driver")
+                 : tree_string(options, "file.driver");
+    const BlockDriver *drv = of_file ? bdrv_find_format(of_file) : NULL;
+    g_autoptr(json_object) from =
+        drv ? driver_tree(drv, filename, errp)
+            : protocol_tree(filename, errp);
+
+    if (from) {
+        options_merge(nested ? file : options, is_leaf || nested ? "" : "file.",
+                      from);
+    }
+    return from != NULL;
 }
 
 static json_object *filename_tree(const char *filename, const char *format,

@@ -295,10 +295,12 @@ int bdrv_snapshot_goto(BlockDriverState *bs, const char *id_or_name,
                    bdrv_get_device_or_node_name(bs));
         return -EPERM;
     }
-    ret = bdrv_snapshot_find_any(list, id_or_name);
+    ret = call.node->drv->snapshot->possible(call.node)
+        ? bdrv_snapshot_find_any(list, id_or_name) : -ENOTSUP;
     if (ret < 0) {
-        error_setg_errno(errp, ENOENT, "Failed to load snapshot");
-        return -ENOENT;
+        ret = ret == -ENOTSUP ? ret : -ENOENT;
+        error_setg_errno(errp, -ret, "Failed to load snapshot");
+        return ret;
     }
     call.index = ret;
     return snapshot_call(&call);

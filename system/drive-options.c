@@ -40,7 +40,7 @@ static char *next_word(const char **text)
 
 static bool add_word(struct json_object *options, char *word, Error **errp)
 {
-    char *equal = strchr(word, '=');
+    char *equal = strchr(word, '='), *whole = word;
     const char *value = "on";
 
     if (equal) {
@@ -51,7 +51,8 @@ static bool add_word(struct json_object *options, char *word, Error **errp)
         value = "off";
     }
     if (!equal) {
-        warn_report("short-form boolean option '%s' deprecated", word);
+        warn_report("short-form boolean option '%s' deprecated", whole);
+        report_hint("Please use %s=%s instead\n", word, value);
     }
     if (!*word) {
         error_setg(errp, "Invalid parameter '%s'", word);

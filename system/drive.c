@@ -181,16 +181,12 @@ static bool complete_options(struct json_object *options,
     if (file && g_str_has_prefix(file, "json:")) {
         return merge_json(options, file + strlen("json:"), errp);
     }
-    if (file && config->format && bdrv_driver_is_leaf(config->format)) {
-        json_object_object_add(options, "filename",
-                               json_object_new_string(file));
-    } else if (file && bdrv_find_node(file)) {
+    if (file && bdrv_find_node(file) &&
+        !(config->format && bdrv_driver_is_leaf(config->format))) {
         json_object_object_add(options, "file", json_object_new_string(file));
-    } else if (file) {
-        json_object_object_add(options, "file.filename",
-                               json_object_new_string(file));
+        return true;
     }
-    return true;
+    return !file || bdrv_options_add_name(options, file, errp);
 }
 
 static void set_default(struct json_object *options, const char *key,
@@ -268,7 +264,6 @@ static bool put_in_medium(BlockBackend *blk, struct json_object *options,
                           DriveConfig *config, Error **errp)
 {
     BlockDriverState *bs;
-    uint64_t perm = BLK_PERM_CONSISTENT_READ;
     bool ok;
 
     if (config->snapshot) {
@@ -285,10 +280,8 @@ static bool put_in_medium(BlockBackend *blk, struct json_object *options,
     if (!bs) {
         return false;
     }
-    if (!bdrv_is_read_only(bs)) {
-        perm |= BLK_PERM_WRITE;
-    }
-    ok = blk_set_perm(blk, perm, BLK_PERM_ALL, errp) &&
+    /* A device that uses the drive, or a command, asks for more. */
+    ok = blk_set_perm(blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp) &&
          blk_insert_bs(blk, bs, errp);
     bdrv_unref(bs);
     return ok;

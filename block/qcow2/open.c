@@ -92,6 +92,21 @@ static void apply_overlap(Qcow2State *s, const BlockdevOptionsQcow2 *o)
     qcow2_meta_forget(s);
 }
 
+static bool no_negative_sizes(const BlockdevOptionsQcow2 *o, Error **errp)
+{
+    const char *name =
+        o->has_cache_size && o->cache_size < 0 ? "cache-size"
+        : o->has_l2_cache_size && o->l2_cache_size < 0 ? "l2-cache-size"
+        : o->has_refcount_cache_size && o->refcount_cache_size < 0
+        ? "refcount-cache-size" : NULL;
+
+    if (name) {
+        error_setg(errp, "Parameter '%s' expects a non-negative number below "
+                   "2^64", name);
+    }
+    return !name;
+}
+
 /* Cache sizes in bytes from the options that were given. */
 static bool cache_sizes(const Qcow2State *s, const BlockdevOptionsQcow2 *o,
                         uint64_t *l2, uint64_t *rb, Error **errp)
@@ -99,10 +114,7 @@ static bool cache_sizes(const Qcow2State *s, const BlockdevOptionsQcow2 *o,
     uint64_t covers = ROUND_UP(qcow2_clusters(s, s->size) << s->entry_bits,
                                MAX_SLICE);
 
-    if ((o->has_cache_size && o->cache_size < 0) ||
-        (o->has_l2_cache_size && o->l2_cache_size < 0) ||
-        (o->has_refcount_cache_size && o->refcount_cache_size < 0)) {
-        error_setg(errp, "Cache size may not be negative");
+    if (!no_negative_sizes(o, errp)) {
         return false;
     }
     if (o->has_cache_size && o->has_l2_cache_size &&

@@ -451,8 +451,16 @@ static int coroutine_fn co_read_vm_state(BlockDriverState *bs, unsigned index,
     return ret;
 }
 
+static bool possible(BlockDriverState *bs)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return !s->external;
+}
+
 const BdrvSnapshotOps qcow2_snapshot_ops = {
     .list = list,
+    .possible = possible,
     .co_create = co_create,
     .co_goto = co_goto,
     .co_delete = co_delete,

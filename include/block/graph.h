@@ -126,6 +126,13 @@ BlockdevOptions *bdrv_options_from_json(struct json_object *obj, bool keyval,
 BlockdevOptions *bdrv_options_from_filename(const char *filename,
                                             const char *format, int flags,
                                             bool *probed, Error **errp);
+/*
+ * Adds to key=value @options what the whole name @filename of an image says,
+ * which may begin with a protocol: to its `file`, or to a driver that has none.
+ * A `filename` among options is that of a file, whatever is in it.
+ */
+bool bdrv_options_add_name(struct json_object *options, const char *filename,
+                           Error **errp);
 /* Name by which the tree can be opened again: a path or json:{...}. */
 void bdrv_refresh_filename(BlockDriverState *bs);
 /*
@@ -155,6 +162,8 @@ const char *bdrv_probe_buffer(const uint8_t *buf, size_t bytes,
 /* Looks up the table; NULL if there is none. */
 const BlockDriver *bdrv_find_format(const char *format_name);
 const BlockDriver *bdrv_find_driver(BlockdevDriver driver);
+/* By path: a file or a device of the host. */
+const BlockDriver *bdrv_find_path_driver(const char *filename, Error **errp);
 /* By "prefix:" or path; @errp: unknown protocol. */
 const BlockDriver *bdrv_find_protocol(const char *filename, Error **errp);
 

@@ -35,6 +35,8 @@ typedef struct BdrvSnapshot {
 typedef struct BdrvSnapshotOps {
     /* An array of BdrvSnapshot *, owned by the caller. */
     GPtrArray *(*list)(BlockDriverState *bs);
+    /* Can this image have snapshots? */
+    bool (*possible)(BlockDriverState *bs);
     /* Sets @sn->id.  @vm_state: sn->vm_state_size bytes. */
     int coroutine_fn (*co_create)(BlockDriverState *bs, BdrvSnapshot *sn,
                                   const void *vm_state, Error **errp);

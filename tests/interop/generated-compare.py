@@ -325,11 +325,6 @@ def no_bitmaps(line, peer, ours):
         'Source lacks bitmap support' in peer.err
 
 
-def looked_up(line, peer, ours):
-    return ' snapshot -a' in line.text and 'data_file' in line.kind and \
-        peer.status == ours.status
-
-
 def raw_data(line, peer, ours):
     """What is allocated, and what is zero, in raw data files."""
     return 'data_file_raw' in line.kind and peer.status == ours.status and \
@@ -394,7 +389,7 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (zeroes_have_no_place, 'zero-clusters'),
          (only_read, 'only-read'),
          (no_bitmaps, 'bitmaps-of-v2'),
-         (looked_up, 'snapshot-looked-up'), (raw_data, 'data-file-raw-zeroes'),
+         (raw_data, 'data-file-raw-zeroes'),
          (unwritten, 'subcluster-discard'))
 
 

@@ -123,8 +123,6 @@ FILTERS = [
     (r"Option '.*' cannot be reset", 'Some option cannot be reset'),
     (r'Failed to get (shared )?".*" lock', 'Failed to get LOCK'),
 ]
-# Formats with numbers in them that are drawn when an image is made.
-RANDOM = ('vmdk', 'vdi', 'vhdx', 'vpc', 'luks')
 
 
 class Died(Exception):
@@ -146,7 +144,13 @@ def clean(value):
     if isinstance(value, dict):
         hidden = HIDDEN | {'virtual-size'} if value.get('format') == 'file' \
             else HIDDEN
-        return {k: clean(v) for k, v in value.items() if k not in hidden}
+        value = {k: clean(v) for k, v in value.items() if k not in hidden}
+        bitmaps = value.get('dirty-bitmaps')
+        if isinstance(bitmaps, list):       # others are those of filters
+            value['dirty-bitmaps'] = [b for b in bitmaps if 'name' in b]
+            if not value['dirty-bitmaps']:
+                del value['dirty-bitmaps']
+        return value
     if isinstance(value, list):
         value = [clean(v) for v in value]
         return sorted(value, key=lambda v: json.dumps(v, sort_keys=True))
@@ -241,8 +245,7 @@ class Side:
             answer = self.call(command, arguments)
         jobs = self.settle(command)
         events = without_drains([event_data(e) for e in self.program.events])
-        if command == 'blockdev-create' and \
-                arguments['options'].get('driver') in RANDOM:
+        if command == 'blockdev-create':    # ours drops what was there
             self.unfinished = True
         self.unfinished |= any(n in ('BLOCK_JOB_ERROR', 'BLOCK_JOB_CANCELLED')
                                or 'error' in d for n, d in events)
@@ -342,6 +345,8 @@ def shape(value):
 KNOWN = [
     ('(drive|blockdev)-mirror.*"sync": "(bitmap|incremental)"',
      '"error"', '"error"', 'mirror-bitmaps'),
+    ('"copy-on-read"', 'Block node is read-only', '"return"',
+     'copy-on-read-ro'),
     ('', 'Need a root block node|is in use|is busy|Failed to get LOCK',
      '.*"concluded"', 'concluded-lets-go'),
     ('.*"persistent": true', '"return"', 'node is read-only',
@@ -421,7 +426,7 @@ class Pair:
                 outcomes.append(side.run(command, arguments))
             except Died as why:
                 outcomes.append({'died': str(why)})
-        if "'error'" in str(outcomes):
+        if "'error'" in str(outcomes) or command == 'blockdev-create':
             self.spoilt |= set(new_files(command, arguments))
         return outcomes
 
@@ -463,6 +468,10 @@ def new_files(command, arguments):
             yield from new_files(action['type'], action['data'])
     elif command.startswith('drive-'):
         yield arguments.get('target')
+    elif command == 'blockdev-create':
+        file = arguments.get('options', {}).get('file')
+        if isinstance(file, dict):
+            yield file.get('filename')
     elif command == 'blockdev-snapshot-sync':
         yield arguments.get('snapshot-file')
 

@@ -165,6 +165,38 @@ static void test_keyval(void)
     dummy_reset();
 }
 
+/* What the whole @name says, with @given beside it, as JSON. */
+static void check_name(const char *name, const char *given,
+                       const char *expected)
+{
+    json_object *options = json_tokener_parse(given);
+    bool ok = bdrv_options_add_name(options, name, NULL);
+
+    g_assert_cmpstr(ok ? json_object_to_json_string(options) : NULL, ==,
+                    expected);
+    json_object_put(options);
+}
+
+/* A protocol is only in whole names. */
+static void test_names(void)
+{
+    BlockDriverState *bs = open_file("json:{\"driver\":\"raw\","
+                                     "\"file.filename\":\"nosuch:x\"}", NULL,
+                                     BDRV_O_RDWR);
+
+    g_assert_cmpstr(bs->file->bs->filename, ==, "nosuch:x");
+    bdrv_unref(bs);
+    check_name("x", "{}", "{ \"file.driver\": \"file\", \"file.filename\": "
+               "\"x\" }");
+    check_name("x", "{\"file\":{\"locking\":\"off\"}}",
+               "{ \"file\": { \"locking\": \"off\", \"driver\": \"file\", "
+               "\"filename\": \"x\" } }");
+    check_name("x", "{\"driver\":\"file\"}",
+               "{ \"driver\": \"file\", \"filename\": \"x\" }");
+    check_name("nosuch:x", "{}", NULL);
+    dummy_reset();
+}
+
 static void test_flags(void)
 {
     BlockDriverState *bs = open_file("/d/x", "raw",
@@ -353,6 +385,7 @@ int main(int argc, char **argv)
     g_test_add_func("/options/probing-reference", test_probing_reference);
     g_test_add_func("/options/probing-child", test_probing_child);
     g_test_add_func("/options/keyval", test_keyval);
+    g_test_add_func("/options/whole-names", test_names);
     g_test_add_func("/options/flags", test_flags);
     g_test_add_func("/options/combinations", test_combinations);
     g_test_add_func("/options/inheritance", test_inheritance);

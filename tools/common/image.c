@@ -75,6 +75,10 @@ static BlockDriverState *open_options(const ToolImage *image, Error **errp)
         return NULL;
     }
     tree = keyval_parse(text, "file", NULL, errp);
+    if (tree && image->name &&
+        !bdrv_options_add_name(tree, image->name, errp)) {
+        return NULL;
+    }
     return tree ? bdrv_open_json(tree, true, image->flags, errp) : NULL;
 }
 

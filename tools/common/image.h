@@ -7,6 +7,7 @@
 
 typedef struct ToolImage {
     const char *filename; /* or, with @image_opts, key=value,... */
+    const char *name; /* with @image_opts: beside these, or NULL */
     const char *format;   /* NULL: probed */
     const char *secrets;  /* of an encrypted image: see tool_secrets(); NULL */
     bool image_opts;

@@ -150,7 +150,8 @@ static bool copy(Commit *c)
     return ret >= 0;
 }
 
-/* The image's data is in its backing file now. */
+/* The image's data is in its backing file now.  Where the format has no way to
+ * drop it, it stays, as the disk is the same. */
 static bool empty(const Commit *c)
 {
     BlockBackend *top = c->layers->pdata[0];
@@ -158,7 +159,7 @@ static bool empty(const Commit *c)
 
     if (!c->args->keep && !c->args->base) {
         ret = commit_empty(bdrv_skip_filters(blk_bs(top)));
-        ret = ret < 0 ? ret : blk_flush(top);
+        ret = ret == -ENOTSUP ? 0 : ret < 0 ? ret : blk_flush(top);
     }
     if (ret < 0) {
         error_report("Failed to empty %s: %s", node_path(top),

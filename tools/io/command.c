@@ -391,16 +391,29 @@ int io_options(int argc, char **argv, const char *letters, IoOptions *o)
             return 0;
         }
     }
-    if (o->vmstate) {
-        printf("-b: the VM state is not supported\n");
-        return 0;
-    }
     return optind;
+}
+
+int io_refuse_vmstate(const char *verb)
+{
+    printf("%s failed: %s\n", verb, strerror(ENOTSUP));
+    return -ENOTSUP;
+}
+
+bool io_check_aligned(const char *text, int64_t value, const char *what)
+{
+    if (value % BDRV_SECTOR_SIZE) {
+        printf("%s is not a sector-aligned value for '%s'\n", text, what);
+        return false;
+    }
+    return true;
 }
 
 bool io_check_write_options(const IoOptions *o)
 {
-    if (o->fua && o->compress) {
+    if (o->vmstate && o->zero) {
+        printf("-b and -z cannot be specified at the same time\n");
+    } else if (o->fua && (o->vmstate || o->compress)) {
         printf("-f and -b or -c cannot be specified at the same time\n");
     } else if (o->no_slow && !o->zero) {
         printf("-n requires -z to be specified\n");

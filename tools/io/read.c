@@ -64,6 +64,11 @@ int io_read(BlockBackend *blk, int argc, char **argv)
         !take_verified_part(&o, argv[0], bytes)) {
         return -EINVAL;
     }
+    if (o.vmstate) {
+        return io_check_aligned(argv[first], offset, "offset") &&
+               io_check_aligned(argv[first + 1], bytes, "count")
+            ? io_refuse_vmstate("read") : -EINVAL;
+    }
     buf = io_alloc_buffer(blk, bytes, 0xab);
     qemu_iovec_init_buf(&qiov, buf, bytes);
     ret = read_and_tell(blk, "read", offset, &qiov, buf, &o);

@@ -78,25 +78,24 @@ bool io_open_prepare(IoOpen *o)
     return take_aio(o) && take_discard(o);
 }
 
-/* The options that "open -o options [name]" gives, as key=value text. */
-static char *options_text(const IoOpen *o, Error **errp)
+/* Does "open -o options name" name a file among the options, too? */
+static bool names_twice(const IoOpen *o, Error **errp)
 {
     g_autoptr(json_object) tree = keyval_parse(o->options, NULL, NULL, errp);
-    g_autofree char *name = NULL;
 
-    if (!tree) {
-        return NULL;
+    json_object *file = tree ? json_object_object_get(tree, "file") : NULL;
+
+    if (json_object_is_type(file, json_type_string)) {
+        error_setg(errp, "Cannot reference an existing block device with "
+                   "additional options or a new filename");
+        return true;
     }
-    if (!o->image.filename) {
-        return g_strdup(o->options);
+    if (file && json_object_object_get(file, "filename")) {
+        error_setg(errp, "Can't specify 'file' and 'filename' options at the "
+                   "same time");
+        return true;
     }
-    if (json_object_object_get(tree, "file")) {
-        error_setg(errp, "The file is given twice");
-        return NULL;
-    }
-    name = keyval_escape(o->image.filename);
-    return g_strdup_printf("%s%sfile.filename=%s", o->options,
-                           *o->options ? "," : "", name);
+    return !tree;
 }
 
 /* Inserts a copy-on-read filter above the open image. */
@@ -120,15 +119,14 @@ static bool add_copy_on_read(Error **errp)
 
 static BlockBackend *open_image(const IoOpen *o, Error **errp)
 {
-    g_autofree char *text = NULL;
     ToolImage image = o->image;
 
     if (o->options) {
-        text = options_text(o, errp);
-        if (!text) {
+        if (o->image.filename && names_twice(o, errp)) {
             return NULL;
         }
-        image.filename = text;
+        image.name = o->image.filename;
+        image.filename = o->options;
         image.image_opts = true;
     }
     return tool_open(&image, errp);

@@ -14,16 +14,6 @@ static int tell(const char *what, const char *verb, int ret,
     return 0;
 }
 
-/* Compressed data must be whole sectors. */
-static bool check_aligned(const char *text, int64_t value, const char *what)
-{
-    if (value % BDRV_SECTOR_SIZE) {
-        printf("%s is not a sector-aligned value for '%s'\n", text, what);
-        return false;
-    }
-    return true;
-}
-
 /* The data to write; NULL: error printed, or no data (@o->zero). */
 static void *source_buffer(BlockBackend *blk, const IoOptions *o,
                            int64_t bytes)
@@ -79,9 +69,13 @@ int io_write(BlockBackend *blk, int argc, char **argv)
         !io_length_arg(argv[first + 1], &bytes)) {
         return -EINVAL;
     }
-    if (o.compress && (!check_aligned(argv[first], offset, "offset") ||
-                       !check_aligned(argv[first + 1], bytes, "count"))) {
+    if ((o.compress || o.vmstate) &&
+        (!io_check_aligned(argv[first], offset, "offset") ||
+         !io_check_aligned(argv[first + 1], bytes, "count"))) {
         return -EINVAL;
+    }
+    if (o.vmstate) {
+        return io_refuse_vmstate("write");
     }
     return write_range(blk, &o, offset, bytes);
 }
