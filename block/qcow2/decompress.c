@@ -19,6 +19,9 @@
  * one has more. */
 #define BATCH_CLUSTERS 32
 #define BATCH_BYTES MiB
+/* What may be read between them without being wanted, beside as much again as
+ * is wanted. */
+#define BATCH_GAPS (64 * KiB)
 /* Clusters that are worth another thread, and the most threads. */
 #define PART_CLUSTERS 8
 #define MOST_PARTS 4
@@ -37,6 +40,7 @@ typedef struct Batch {
     Packed packed[BATCH_CLUSTERS];
     unsigned n;
     int64_t wanted; /* in all */
+    uint64_t stored; /* their bytes in the file */
 } Batch;
 
 /* What one worker thread does. */
@@ -194,7 +198,8 @@ static bool batch_add(Batch *b, const Qcow2Map *map, int64_t offset, size_t at)
     if (b->n) {
         start = MIN(start, b->read.offset);
         end = MAX(end, b->read.offset + b->read.bytes);
-        if (end - start > BATCH_BYTES) {
+        if (end - start > BATCH_BYTES ||
+            end - start > 2 * (b->stored + p->bytes) + BATCH_GAPS) {
             return false;
         }
     }
@@ -204,6 +209,7 @@ static bool batch_add(Batch *b, const Qcow2Map *map, int64_t offset, size_t at)
     b->read.offset = start;
     b->read.bytes = end - start;
     b->wanted += map->bytes;
+    b->stored += p->bytes;
     b->n++;
     return true;
 }

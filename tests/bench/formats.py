@@ -123,9 +123,9 @@ class Bench:
     def fragments(self):
         raw, data = self.path("raw"), self.path("data")
         make_fragments(raw, self.size // 4)
-        for title, opts in (("no data file", ()),
+        for title, opts in (("qcow2", ()),
                             ("data file", ("-o", f"data_file={data}"))):
-            self.convert(f"convert data in 4 KiB fragments, {title}",
+            self.convert(f"convert 4 KiB fragments, {title}",
                          "-f", "raw", "-O", "qcow2", *opts, raw)
         os.unlink(raw)
         os.unlink(data)
@@ -133,10 +133,11 @@ class Bench:
 
     def small_writes(self):
         """Writes of 4 KiB one after the other, and each in another cluster than
-        the one before: to an image with a data file and to one without."""
+        the one before, one or 16 at once: to an image with a data file and to
+        one without."""
         disk, data = self.path("disk"), self.path("data")
         count = self.size // FRAGMENT // 4
-        for title, opts in (("no data file", ()),
+        for title, opts in (("qcow2", ()),
                             ("data file", ("-o", f"data_file={data}"))):
             def prepare(opts=opts):
                 for path in (disk, data):
@@ -148,7 +149,7 @@ class Bench:
                                 ("scattered", 17 * FRAGMENT)):
                 for depth in (1, 16):
                     self.compare(
-                        f"4 KiB writes, {title}, {order}, {depth} at once",
+                        f"4 KiB writes, {title}, {order}, {depth}",
                         prepare, ("bench", "-w", "-f", "qcow2", "-s",
                                   str(FRAGMENT), "-S", str(step), "-d",
                                   str(depth), "-c", str(count), disk))
