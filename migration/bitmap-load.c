@@ -464,10 +464,24 @@ static const char *member(struct json_object *entry, const char *key)
         ? json_object_get_string(value) : NULL;
 }
 
+/*
+ * What the image has under the name of @b is another bitmap if the source has
+ * @b as @stored.  It may not be replaced: if the source had the image again it
+ * would take one for the other, unless it has given an alias itself.
+ */
+static void check_name(const LoadBitmap *b, const char *stored)
+{
+    if (!strcmp(stored, b->alias) &&
+        strcmp(stored, bdrv_dirty_bitmap_name(b->bitmap))) {
+        bdrv_dirty_bitmap_set_replaces_stored(b->bitmap, false);
+    }
+}
+
 static void describe_one(MigBitmapLoad *l, struct json_object *entry)
 {
     const char *node = member(entry, "node"), *name = member(entry, "name");
     const char *safety = member(entry, "safety");
+    const char *stored = member(entry, "stored");
     int level = safety ? qapi_enum_parse(&qapi_type_BitmapSafety, safety, NULL)
                        : -1;
     g_autofree char *key = node && name ? key_of(node, name) : NULL;
@@ -475,6 +489,9 @@ static void describe_one(MigBitmapLoad *l, struct json_object *entry)
 
     if (b && b->bitmap && level >= 0) {
         bdrv_dirty_bitmap_raise_safety(b->bitmap, level);
+    }
+    if (b && b->bitmap && stored) {
+        check_name(b, stored);
     }
 }
 
