@@ -413,6 +413,7 @@ def known(line, peer, ours):
                  look(line, peer, ours)), None)
 
 
+TIMED_OUT = 124         # the status of timeout(1)
 Line = namedtuple('Line', 'text fmt kind before')
 Answer = namedtuple('Answer', 'status out value err')
 
@@ -527,6 +528,8 @@ def compare_kind(comparison, seed, paths):
                  for name, path in zip(('peer', 'ours'), paths)]
         for number, line in enumerate(lines):
             peer, ours = pool.map(lambda side, li=line: side.run(li), sides)
+            if peer.status == TIMED_OUT != ours.status:
+                return kind.kind, number    # it needs minutes for some amends
             title = f'{kind.title}: {line}'
             before = '\n  '.join(lines[:number])
             name = None if peer == ours else known(
