@@ -187,8 +187,9 @@ def page_parts(line, peer, ours):
                   if e['data'] and not e['zero']] for side in (ours, peer)]
     else:
         found = [ranges(side.out) for side in (ours, peer)]
-    return within(found[0], [(start - 4095, end + 4095)
-                             for start, end in found[1]])
+    whole = [(start, end) for start, end in found[0] if end - start >= 4096]
+    return within(whole, [(start - 4095, end + 4095)
+                          for start, end in found[1]])
 
 
 PART = 32 * KIB             # zeroes that ours writes beside data, at most
@@ -506,7 +507,11 @@ def compare_content(comparison, kind, sides, done):
         return
     better = peer[0][0] == ours[0][0] and ours[0][1]    # 'failed-undone'
     if not better and peer[0] != ours[0]:
-        better = peer[0][0][1:] == ours[0][0][1:] and ours[0][1] >= peer[0][1] \
+        # Snapshots are the same, or each is its side's disk.
+        disks = [side[0][0] for side in (peer, ours)]
+        better = ours[0][1] >= peer[0][1] and len(disks[0]) == len(disks[1]) \
+            and all(a == b or (a, b) == (disks[0][0], disks[1][0])
+                    for a, b in list(zip(*disks))[1:]) \
             and known_content(kind, sides, done)
     if peer[0] != ours[0] and not better:
         comparison.differs(title, str(peer[0]), str(ours[0]))
