@@ -149,12 +149,12 @@ typedef struct SnapshotL2 {
     uint64_t refs;
     uint64_t *words;
     void *zeroes;    /* a cluster */
-    GArray *taken;   /* uint64_t: new clusters; to be freed on failure */
-    GArray *given;   /* old ones; to be freed in the end */
+    GArray *new_clusters; /* uint64_t: to be freed on failure */
+    GArray *old_clusters; /* to be freed in the end */
 } SnapshotL2;
 
 /* Once for each reference of the table. */
-static void coroutine_fn drop(SnapshotL2 *t, GArray *clusters)
+static void coroutine_fn free_clusters(SnapshotL2 *t, GArray *clusters)
 {
     const Qcow2State *s = t->bs->opaque;
 
@@ -185,7 +185,7 @@ static int coroutine_fn new_zeroes(SnapshotL2 *t, int64_t guest,
     if (ret < 0) {
         return ret;
     }
-    g_array_append_val(t->taken, *host);
+    g_array_append_val(t->new_clusters, *host);
     s->high_water = MAX(s->high_water, *host + s->cluster_size);
     for (uint64_t i = 1; ret == 0 && i < t->refs; i++) {
         ret = qcow2_update_refcount(t->bs, *host, s->cluster_size, 1);
@@ -225,7 +225,7 @@ static int coroutine_fn replace_in_table(SnapshotL2 *t, bool *found)
                              &t->words[i]);
         }
         if (type == QCOW2_ZERO_ALLOC) {
-            g_array_append_val(t->given, old);
+            g_array_append_val(t->old_clusters, old);
         }
     }
     return ret;
@@ -276,17 +276,17 @@ static int coroutine_fn expand_table(SnapshotL2 *t)
     if (!t->words) {
         return ret;
     }
-    t->taken = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    t->given = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    t->new_clusters = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    t->old_clusters = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     ret = t->refs ? replace_in_table(t, &found) : -EIO;
     if (ret == 0 && found) {
         ret = write_in_place(t);
     }
     if (!s->broken) {
-        drop(t, ret < 0 ? t->taken : t->given);
+        free_clusters(t, ret < 0 ? t->new_clusters : t->old_clusters);
     }
-    g_array_unref(t->taken);
-    g_array_unref(t->given);
+    g_array_unref(t->new_clusters);
+    g_array_unref(t->old_clusters);
     g_clear_pointer(&t->words, g_free);
     return ret;
 }
