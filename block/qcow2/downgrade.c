@@ -197,15 +197,19 @@ static int coroutine_fn replace_in_table(Walk *w, bool *found)
     return ret;
 }
 
-/* In place, after all that it refers to. */
+/* In place, after all that it refers to, and before what it referred to is
+ * freed. */
 static int coroutine_fn write_in_place(const Walk *w)
 {
     Qcow2State *s = w->bs->opaque;
-    int ret = qcow2_write_metadata(w->bs);
     uint8_t *buf = bdrv_try_blockalign(w->bs->file->bs, s->cluster_size);
+    int ret = buf ? 0 : -ENOMEM;
 
-    if (ret == 0) {
-        ret = buf ? qcow2_flush_file(w->bs) : -ENOMEM;
+    if (ret == 0 && w->new_clusters->len) {
+        ret = qcow2_write_metadata(w->bs);
+        if (ret == 0) {
+            ret = qcow2_flush_file(w->bs);
+        }
     }
     if (ret == 0) {
         ret = qcow2_check_overlap(w->bs, w->offset, s->cluster_size,
@@ -218,7 +222,7 @@ static int coroutine_fn write_in_place(const Walk *w)
         }
         ret = bdrv_pwrite(w->bs->file, w->offset, s->cluster_size, buf);
         qcow2_cache_forget(s->l2_cache, w->offset, s->cluster_size);
-        if (ret >= 0) {
+        if (ret >= 0 && w->old_clusters->len) {
             ret = qcow2_flush_file(w->bs);
         }
         /* If it may have been written, neither old nor new is free. */
