@@ -486,6 +486,39 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
     return true;
 }
 
+static bool parent_bears_resize(BdrvChild *c, Error **errp)
+{
+    g_autofree char *desc = NULL;
+
+    /* Asked first, as it names the user that a filter only stands for. */
+    if (bdrv_child_sets_size(c) && !bdrv_is_inactive(c->opaque) &&
+        !bdrv_op_check_resize(c->opaque, errp)) {
+        return false;
+    }
+    if (c->shared & BLK_PERM_RESIZE) {
+        return true;
+    }
+    desc = c->klass->parent_desc(c);
+    error_setg(errp, "Node '%s' cannot get another size: resize is not shared "
+               "by %s", c->bs->node_name, desc);
+    return false;
+}
+
+bool bdrv_op_check_resize(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *c;
+
+    if (!bdrv_op_check_top(bs, errp)) {
+        return false;
+    }
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
+        if (!parent_bears_resize(c, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Jobs and exports may have a bitmap of the node without using the node itself,
  * as a snapshot may have replaced it. */
 static bool bitmaps_are_free(BlockDriverState *bs, Error **errp)
