@@ -416,7 +416,7 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
         return 0;
     }
     bs->total_bytes = bytes;
-    bdrv_dirty_bitmap_truncate_all(bs, bytes);
+    bdrv_dirty_bitmap_truncate_all(bs, bytes, bdrv_grows_by_zeroes(bs));
     LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->resize) {
             c->klass->resize(c);
