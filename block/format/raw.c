@@ -104,8 +104,15 @@ static bool raw_is_used(BlockDriverState *bs)
     return bdrv_next_parent(bs, NULL) || bdrv_dirty_bitmap_next(bs, NULL);
 }
 
-/* May @bs become what @new and @role say?  Of another size where block_resize
- * may change it; another part only if nobody uses it. */
+static bool same_options(const RawState *a, const RawState *b)
+{
+    return a->offset == b->offset && a->has_size == b->has_size &&
+           (!a->has_size || a->size == b->size);
+}
+
+/* May @bs become what @new and @role say?  Another part only if nobody uses it;
+ * of another size where block_resize may change it.  For the size of another
+ * child there are rules of their own (bdrv_refresh_size_tran()). */
 static bool raw_may_become(BlockDriverState *bs, const RawState *new,
                            BdrvChildRole role, Error **errp)
 {
@@ -117,7 +124,8 @@ static bool raw_may_become(BlockDriverState *bs, const RawState *new,
                    "its child", bs->node_name);
         return false;
     }
-    return ROUND_UP(new->size, BDRV_SECTOR_SIZE) == bs->total_bytes ||
+    return same_options(new, s) ||
+           ROUND_UP(new->size, BDRV_SECTOR_SIZE) == bs->total_bytes ||
            bdrv_op_check_resize(bs, errp);
 }
 
