@@ -286,8 +286,8 @@ void bdrv_bitmap_activated(BlockDriverState *bs);
  * transient from now on; what is stored of it stays, up to date and in use, so
  * that a process that finds the image after a crash has it, or finds it to be
  * inconsistent.  The next write, by whomever, invalidates it.  @same_name: it
- * goes by the name that it has here; else what is under this name when the image
- * comes back may be another one.
+ * goes by the name that it has here; else what is under this name when the
+ * image comes back may be another one.
  */
 bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, bool same_name,
                                     Error **errp);
