@@ -127,7 +127,10 @@ bool qmp_x_blockdev_amend(XBlockdevAmendArg *arg, Error **errp)
                                  errp);
 }
 
-/* This handle is not quiesced by the drain, unlike other users. */
+/*
+ * This handle is not quiesced by the drain, unlike other users.  The permission
+ * is asked for first, as that message names both users.
+ */
 static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
                                         Error **errp)
 {
@@ -136,6 +139,9 @@ static bool coroutine_fn resize_drained(BlockDriverState *bs, int64_t size,
 
     blk = blk_new_unqueued(bs, BLK_PERM_RESIZE, BLK_PERM_ALL, NULL, errp);
     if (!blk) {
+        return false;
+    }
+    if (!bdrv_op_check_resize(bs, errp)) {
         return false;
     }
     bdrv_drained_begin(bs);

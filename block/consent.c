@@ -195,7 +195,8 @@ static void size_commit(void *opaque)
     BlockDriverState *bs = step->bs;
     BdrvChild *c;
 
-    bdrv_dirty_bitmap_truncate_all(bs, bs->total_bytes);
+    /* What other options or another child show there was there before. */
+    bdrv_dirty_bitmap_truncate_all(bs, bs->total_bytes, false);
     LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->resize) {
             c->klass->resize(c);

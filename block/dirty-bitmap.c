@@ -274,15 +274,15 @@ bool bdrv_dirty_bitmap_clear_keep(BdrvDirtyBitmap *bitmap,
 /*
  * After a shrink and a growth the disk reads as zeroes where an earlier backup
  * still holds data, so a chain would show that data again: the range that was
- * cut off becomes dirty.  The rest of the new space was and is zero, unless the
- * disk shows something else there.
+ * cut off becomes dirty.  The rest of the new space was and is zero if the disk
+ * grows by zeroes (@zeroes).
  */
-static void resize_bits(const BdrvDirtyBitmap *bitmap, HBitmap *bits,
-                        int64_t *cut_end, int64_t bytes)
+static void resize_bits(HBitmap *bits, int64_t *cut_end, int64_t bytes,
+                        bool zeroes)
 {
     int64_t old = hbitmap_size(bits);
 
-    if (bytes > old && !bdrv_grows_by_zeroes(bitmap->bs)) {
+    if (bytes > old && !zeroes) {
         *cut_end = MAX(*cut_end, bytes);
     }
     hbitmap_truncate(bits, bytes);
@@ -300,8 +300,8 @@ static void resize_bits(const BdrvDirtyBitmap *bitmap, HBitmap *bits,
 void bdrv_dirty_bitmap_restore(BdrvDirtyBitmap *bitmap,
                                BdrvBitmapBackup *backup)
 {
-    resize_bits(bitmap, backup->bits, &backup->cut_end,
-                bdrv_dirty_bitmap_size(bitmap));
+    resize_bits(backup->bits, &backup->cut_end, bdrv_dirty_bitmap_size(bitmap),
+                bdrv_grows_by_zeroes(bitmap->bs));
     hbitmap_free(bitmap->bits);
     bitmap->bits = g_steal_pointer(&backup->bits);
     bitmap->cut_end = backup->cut_end;
@@ -392,7 +392,8 @@ void bdrv_dirty_bitmap_mark_slow(BlockDriverState *bs, int64_t offset,
     }
 }
 
-void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
+void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes,
+                                    bool grows_by_zeroes)
 {
     BdrvDirtyBitmap *bitmap;
 
@@ -402,11 +403,11 @@ void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes)
             continue;
         }
         bitmap->changes += bdrv_dirty_bitmap_size(bitmap) != bytes;
-        resize_bits(bitmap, bitmap->bits, &bitmap->cut_end, bytes);
+        resize_bits(bitmap->bits, &bitmap->cut_end, bytes, grows_by_zeroes);
         bdrv_dirty_bitmap_set_left(bitmap, NULL, NULL);
         if (bitmap->successor) {
-            resize_bits(bitmap, bitmap->successor, &bitmap->successor_cut_end,
-                        bytes);
+            resize_bits(bitmap->successor, &bitmap->successor_cut_end, bytes,
+                        grows_by_zeroes);
         }
     }
 }

@@ -416,7 +416,7 @@ int bdrv_refresh_total_size(BlockDriverState *bs)
         return 0;
     }
     bs->total_bytes = bytes;
-    bdrv_dirty_bitmap_truncate_all(bs, bytes);
+    bdrv_dirty_bitmap_truncate_all(bs, bytes, bdrv_grows_by_zeroes(bs));
     LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
         if (c->klass->resize) {
             c->klass->resize(c);
@@ -480,6 +480,39 @@ bool bdrv_op_check_top(BlockDriverState *bs, Error **errp)
             error_setg(errp, "Node '%s' is busy: node is used as backing hd "
                        "of '%s'", bdrv_get_device_or_node_name(bs),
                        bdrv_get_device_or_node_name(c->opaque));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool parent_bears_resize(BdrvChild *c, Error **errp)
+{
+    g_autofree char *desc = NULL;
+
+    /* Asked first, as it names the user that a filter only stands for. */
+    if (bdrv_child_sets_size(c) && !bdrv_is_inactive(c->opaque) &&
+        !bdrv_op_check_resize(c->opaque, errp)) {
+        return false;
+    }
+    if (c->shared & BLK_PERM_RESIZE) {
+        return true;
+    }
+    desc = c->klass->parent_desc(c);
+    error_setg(errp, "Node '%s' cannot get another size: resize is not shared "
+               "by %s", c->bs->node_name, desc);
+    return false;
+}
+
+bool bdrv_op_check_resize(BlockDriverState *bs, Error **errp)
+{
+    BdrvChild *c;
+
+    if (!bdrv_op_check_top(bs, errp)) {
+        return false;
+    }
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
+        if (!parent_bears_resize(c, errp)) {
             return false;
         }
     }

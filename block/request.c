@@ -363,7 +363,7 @@ static void grow_to(BlockDriverState *bs, int64_t end)
 
     end = ROUND_UP(end, BDRV_SECTOR_SIZE);
     bs->total_bytes = end;
-    bdrv_dirty_bitmap_truncate_all(bs, end);
+    bdrv_dirty_bitmap_truncate_all(bs, end, bdrv_grows_by_zeroes(bs));
     LIST_FOREACH(parent, &bdrv_node(bs)->parents, next_parent) {
         if (parent->klass->resize) {
             parent->klass->resize(parent);

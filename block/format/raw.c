@@ -104,6 +104,31 @@ static bool raw_is_used(BlockDriverState *bs)
     return bdrv_next_parent(bs, NULL) || bdrv_dirty_bitmap_next(bs, NULL);
 }
 
+static bool same_options(const RawState *a, const RawState *b)
+{
+    return a->offset == b->offset && a->has_size == b->has_size &&
+           (!a->has_size || a->size == b->size);
+}
+
+/* May @bs become what @new and @role say?  Another part only if nobody uses it;
+ * of another size where block_resize may change it.  For the size of another
+ * child there are rules of their own (bdrv_refresh_size_tran()). */
+static bool raw_may_become(BlockDriverState *bs, const RawState *new,
+                           BdrvChildRole role, Error **errp)
+{
+    const RawState *s = bs->opaque;
+
+    if ((new->offset != s->offset || role != bs->file->role) &&
+        raw_is_used(bs)) {
+        error_setg(errp, "Node '%s' is used: it cannot show another part of "
+                   "its child", bs->node_name);
+        return false;
+    }
+    return same_options(new, s) ||
+           ROUND_UP(new->size, BDRV_SECTOR_SIZE) == bs->total_bytes ||
+           bdrv_op_check_resize(bs, errp);
+}
+
 /* The new state is in place at once: the size of the node follows from it. */
 static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
 {
@@ -117,10 +142,7 @@ static int raw_reopen_prepare(BdrvReopenState *state, Error **errp)
     if (ret < 0) {
         return ret;
     }
-    if ((new.offset != s->offset || role != bs->file->role) &&
-        raw_is_used(bs)) {
-        error_setg(errp, "Node '%s' is used: it cannot show another part of "
-                   "its child", bs->node_name);
+    if (!raw_may_become(bs, &new, role, errp)) {
         return -EBUSY;
     }
     state->opaque = old = g_new(RawReopen, 1);

@@ -277,9 +277,11 @@ void bdrv_dirty_bitmap_receive_all(BdrvDirtyBitmap *bitmap, bool dirty,
 
 /*
  * The node's size changed: all bitmaps follow, recording or not.  New space is
- * clean, since it did not exist before, except below their cut_end.
+ * clean, since it did not exist before, except below their cut_end; all of it
+ * is dirty unless it reads as zeroes.
  */
-void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes);
+void bdrv_dirty_bitmap_truncate_all(BlockDriverState *bs, int64_t bytes,
+                                    bool grows_by_zeroes);
 /*
  * Shrinking the node to @bytes failed: data beyond may be lost, and becomes
  * dirty in all bitmaps, recording or not.

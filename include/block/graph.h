@@ -85,6 +85,9 @@ bool bdrv_op_check(BlockDriverState *bs, Error **errp);
 /* The same for an operation that changes the image: fails also if it is the
  * backing file of another image. */
 bool bdrv_op_check_top(BlockDriverState *bs, Error **errp);
+/* The same for another size of @bs, and so of the nodes above whose size
+ * follows from it; fails also if a user does not share BLK_PERM_RESIZE. */
+bool bdrv_op_check_resize(BlockDriverState *bs, Error **errp);
 
 /* --- opening (options.c, open.c, filename.c) --- */
 

@@ -371,7 +371,8 @@ KNOWN = [
      'other-words'),
     ('"encrypt"', 'No encryption in image header', "the option 'encrypt'",
      'other-words'),
-    ('blockdev-reopen', '"return"', 'show another part', 'raw-moved'),
+    ('blockdev-reopen', '"return"',
+     'show another part|is busy: |resize is not shared', 'raw-moved'),
     ('"driver": "snapshot-access"', '"return"', 'is no copy-before-write',
      'snapshot-access-of'),
 ]
