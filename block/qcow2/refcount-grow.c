@@ -67,6 +67,26 @@ static int coroutine_mixed_fn write_zero_cluster(BlockDriverState *bs,
     return ret < 0 ? ret : 0;
 }
 
+/*
+ * Blocks [@pos, @pos + @n), for entries @first .. @last, cannot be used, as the
+ * table on disk will not refer to them.
+ */
+static void drop_blocks(BlockDriverState *bs, uint64_t pos, uint64_t n,
+                        uint64_t first, uint64_t last)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (uint64_t i = first; i <= last; i++) {
+        uint64_t block = s->rt[i] >> s->cluster_bits;
+
+        if (block >= pos && block < pos + n) {
+            qcow2_cache_forget(s->rb_cache, s->rt[i], s->cluster_size);
+            qcow2_meta_remove(s, s->rt[i], QCOW2_OVERLAP_REFCOUNT_BLOCK);
+            s->rt[i] = 0;
+        }
+    }
+}
+
 int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
                                             uint64_t start, uint64_t n,
                                             uint64_t *used)
@@ -115,9 +135,16 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
                                 *used << s->cluster_bits, 1);
     if (ret == 0) {
         ret = qcow2_evict_refcounts(bs);
+        if (ret == 0) {
+            ret = qcow2_flush_file(bs);
+        }
+        if (ret < 0) {
+            qcow2_free_now(bs, pos << s->cluster_bits,
+                           *used << s->cluster_bits);
+        }
     }
-    if (ret == 0) {
-        ret = qcow2_flush_file(bs);
+    if (ret < 0) {
+        drop_blocks(bs, pos, *used, first, last);
     }
     for (uint64_t i = first; ret == 0 && i <= last; i++) {
         uint64_t block = s->rt[i] >> s->cluster_bits;
@@ -206,6 +233,8 @@ int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
     } else if (s->rt_disk_entries < s->rt_entries) {
         /* Blocks without an entry on disk cannot be used: drop them. */
         for (uint64_t i = s->rt_disk_entries; i < s->rt_entries; i++) {
+            qcow2_cache_forget(s->rb_cache, s->rt[i] & QCOW2_REFTABLE_MASK,
+                               s->cluster_size);
             qcow2_meta_remove(s, s->rt[i] & QCOW2_REFTABLE_MASK,
                               QCOW2_OVERLAP_REFCOUNT_BLOCK);
         }
