@@ -21,9 +21,8 @@ uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
     return missing;
 }
 
-/* Writes the entry of the refcount table on disk, where it has one. */
-static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
-                                             uint64_t index)
+int coroutine_mixed_fn qcow2_write_rt_entry(BlockDriverState *bs,
+                                            uint64_t index)
 {
     Qcow2State *s = bs->opaque;
     uint8_t buf[8];
@@ -40,6 +39,7 @@ static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
     st64_be(buf, s->rt[index]);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_HOOKUP);
     ret = bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf);
+    qcow2_span_add(&s->rt_new, index, 1);
     qcow2_must_be_durable(s);
     return ret;
 }
@@ -93,7 +93,6 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     uint64_t pos = start + n, first = start >> s->rb_bits, last;
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     int ret;
 
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
@@ -114,7 +113,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
         return 0;
     }
     /* The zeroed blocks must be on disk before the table refers to them. */
-    ret = qcow2_flush_new(bs, lost);
+    ret = qcow2_flush_file(bs);
     for (uint64_t i = first, k = 0; ret >= 0 && i <= last; i++) {
         if (!(s->rt[i] & QCOW2_REFTABLE_MASK)) {
             uint64_t offset = (pos + k++) << s->cluster_bits;
@@ -150,7 +149,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
         uint64_t block = s->rt[i] >> s->cluster_bits;
 
         if (block >= pos && block < pos + *used) {
-            ret = write_rt_entry(bs, i);
+            ret = qcow2_write_rt_entry(bs, i);
         }
     }
     return ret < 0 ? ret : 0;
@@ -162,7 +161,6 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     uint64_t clusters = (s->rt_entries * 8) >> s->cluster_bits;
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     uint8_t buf[12];
     int ret;
 
@@ -173,7 +171,7 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
         ret = qcow2_evict_refcounts(bs);
     }
     if (ret == 0) {
-        ret = qcow2_flush_new(bs, lost);
+        ret = qcow2_flush_file(bs);
     }
     if (ret < 0) {
         return ret;
