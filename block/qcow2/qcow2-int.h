@@ -165,7 +165,7 @@ typedef struct Qcow2State {
                            made to match what is left on disk ... */
     uint64_t lost_told; /* ... and when a flush of the node last told of it */
     Qcow2Span l1_new, rt_new; /* entries written since the last flush ... */
-    bool relink; /* ... which have been lost: they are to be written again */
+    bool relink; /* ... which may not be there: they are to be written again */
     GArray *pending_frees; /* of Qcow2Free */
     uint64_t pending_bytes;
     GHashTable *meta; /* numbers of clusters that are L2 tables or refcount

@@ -150,6 +150,11 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
 
         if (block >= pos && block < pos + *used) {
             ret = qcow2_write_rt_entry(bs, i);
+            if (ret < 0) {
+                /* They may be there or not: they are before the next flush. */
+                qcow2_span_add(&s->rt_new, first, last + 1 - first);
+                s->relink = true;
+            }
         }
     }
     return ret < 0 ? ret : 0;
