@@ -29,6 +29,17 @@ bool bdrv_is_inactive(const BlockDriverState *bs)
     return bdrv_node(bs)->inactive;
 }
 
+static bool check_not_half_taken(const BlockDriverState *bs, Error **errp)
+{
+    if (bdrv_node(bs)->half_taken) {
+        error_setg(errp, "Node '%s' could neither be activated nor given back",
+                   bdrv_get_device_or_node_name(bs));
+        error_append_hint(errp, "It can only be read until "
+                          "blockdev-set-active makes it inactive.\n");
+    }
+    return !bdrv_node(bs)->half_taken;
+}
+
 bool bdrv_check_active(const BlockDriverState *bs, Error **errp)
 {
     if (bdrv_is_inactive(bs)) {
@@ -38,7 +49,7 @@ bool bdrv_check_active(const BlockDriverState *bs, Error **errp)
                           "no other process has it.\n");
         return false;
     }
-    return true;
+    return check_not_half_taken(bs, errp);
 }
 
 static bool open_inactive;
@@ -327,6 +338,7 @@ static bool inactivate_set(GPtrArray *set, Error **errp)
     tran_finalize(tran, ok);
     for (guint i = 0; i < set->len && ok; i++) {
         bdrv_bitmap_hand_over(set->pdata[i]);
+        bdrv_node(set->pdata[i])->half_taken = false;
     }
     return ok;
 }
@@ -423,14 +435,36 @@ static bool reload_all(GPtrArray *set, BdrvReopenState *states, Error **errp)
     return bdrv_refresh_perms_list(set, NULL, errp);
 }
 
-/* What cannot be read is left to other processes again. */
+static bool has_parent_in(const BlockDriverState *bs, const GPtrArray *set)
+{
+    BdrvChild *c;
+
+    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
+        if (c->klass->parent_is_bs && contains(set, c->opaque)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * What cannot be read is left to other processes again.  If that fails, too,
+ * the nodes stay active, but what they know of their image may be old, and no
+ * bitmap would have what is written: users cannot write until it succeeds.
+ */
 static void take_back(GPtrArray *set)
 {
     Error *err = NULL;
 
-    if (!inactivate_set(set, &err)) {
-        error_report_err(err);
+    if (inactivate_set(set, &err)) {
+        return;
     }
+    for (guint i = 0; i < set->len; i++) {
+        BlockDriverState *bs = set->pdata[i];
+
+        bdrv_node(bs)->half_taken = !has_parent_in(bs, set);
+    }
+    error_report_err(err);
 }
 
 /* @set is drained, parents first. */
@@ -468,7 +502,7 @@ bool bdrv_activate(BlockDriverState *bs, Error **errp)
 
     g_ptr_array_add(roots, bdrv_ref(bs));
     if (!bdrv_is_inactive(bs)) {
-        return true;
+        return check_not_half_taken(bs, errp);
     }
     set = make_drained_set(roots, false, &drained);
     ok = activate_set(set, errp);
@@ -476,14 +510,15 @@ bool bdrv_activate(BlockDriverState *bs, Error **errp)
     return ok;
 }
 
-/* The inactive nodes that no other inactive node uses; references. */
+/* The inactive nodes that no other inactive node uses, and those that could not
+ * be taken; references. */
 static GPtrArray *inactive_roots(void)
 {
     GPtrArray *roots = g_ptr_array_new_with_free_func(node_unref);
     BlockDriverState *bs = NULL;
 
     while ((bs = bdrv_next_node(bs))) {
-        bool root = bdrv_is_inactive(bs);
+        bool root = bdrv_is_inactive(bs) || bdrv_node(bs)->half_taken;
         BdrvChild *c;
 
         LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {

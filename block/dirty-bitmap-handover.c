@@ -106,7 +106,8 @@ void bdrv_dirty_bitmap_release_loaded(BlockDriverState *bs)
 
 /* --- bitmaps that go another way than the image --- */
 
-bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, Error **errp)
+bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, bool same_name,
+                                    Error **errp)
 {
     BitmapSafety safety = bitmap->safety;
     bool ok;
@@ -117,7 +118,9 @@ bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, Error **errp)
     bitmap->safety = safety;
     if (ok) {
         bdrv_dirty_bitmap_set_persistent(bitmap, false);
-        bitmap->replaces_stored = bitmap->yields_to_stored = true;
+        bitmap->replaces_stored = true;
+        bitmap->yields_to_stored = same_name;
+        bitmap->hides_stored = !same_name;
     }
     return ok;
 }
@@ -125,6 +128,7 @@ bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, Error **errp)
 bool bdrv_dirty_bitmap_store_again(BdrvDirtyBitmap *bitmap, Error **errp)
 {
     bitmap->replaces_stored = bitmap->yields_to_stored = false;
+    bitmap->hides_stored = false;
     bdrv_dirty_bitmap_set_persistent(bitmap, true);
     if (!bdrv_bitmap_store_begin(bitmap->bs, bitmap, errp)) {
         bdrv_node(bitmap->bs)->bitmaps.store->owed = true;
@@ -147,6 +151,11 @@ bool bdrv_dirty_bitmap_replaces_stored(const BdrvDirtyBitmap *bitmap)
 bool bdrv_dirty_bitmap_yields_to_stored(const BdrvDirtyBitmap *bitmap)
 {
     return bitmap->yields_to_stored;
+}
+
+bool bdrv_dirty_bitmap_hides_stored(const BdrvDirtyBitmap *bitmap)
+{
+    return bitmap->hides_stored;
 }
 
 /* --- when the image is taken over again --- */
@@ -277,7 +286,7 @@ void bdrv_bitmap_activated(BlockDriverState *bs)
                         bitmap->name, bs->node_name,
                         BitmapInconsistency_str(bitmap->reason));
         }
-        if (bitmap->yields_to_stored &&
+        if ((bitmap->yields_to_stored || bitmap->hides_stored) &&
             !bdrv_dirty_bitmap_store_again(bitmap, &err)) {
             error_prepend(&err, "Bitmap '%s' of node '%s': ", bitmap->name,
                           bs->node_name);

@@ -54,6 +54,7 @@ struct BdrvDirtyBitmap {
     bool tell_dirty; /* all of it became dirty when the node was taken over */
     bool replaces_stored; /* what is stored, in use, under its name is older */
     bool yields_to_stored; /* ... and newer if it is not in use */
+    bool hides_stored; /* ... or another bitmap's, if it is not in use */
     uint64_t seq; /* the list goes from the highest to the lowest */
     LIST_ENTRY(BdrvDirtyBitmap) list;
 };

@@ -100,6 +100,8 @@ bool coroutine_mixed_fn bdrv_bitmap_store_begin(BlockDriverState *bs,
         try_again(bs);
     }
     if (!store->ops->begin(store, bitmap, errp)) {
+        /* What is stored may count, without what is written from now on. */
+        store->owed |= !bitmap;
         return false;
     }
     if (!bitmap) {

@@ -46,6 +46,7 @@ typedef struct BdrvNode {
     bool monitor_owned; /* made by blockdev-add: it holds a reference */
     bool reopening;     /* between prepare and commit of a reopen */
     bool inactive;      /* block/activate.h; bs->read_only is set meanwhile */
+    bool half_taken;    /* block/activate.c: its users may not write */
     bool active_read_only; /* bs->read_only when it is active again */
     bool reloading;     /* its driver opens it again, with the same children */
     BdrvIdentity left;  /* of a file, when it became inactive; or NONE */

@@ -59,6 +59,9 @@ int bdrv_request_check(BdrvRequest *r)
     if (G_UNLIKELY(r->bs->read_only)) {
         return -EPERM;
     }
+    if (G_UNLIKELY(bdrv_node(r->bs)->half_taken)) {
+        return -EIO;
+    }
     return G_UNLIKELY(leaves_node(r)) ? -EIO : 0;
 }
 

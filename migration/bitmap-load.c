@@ -3,11 +3,15 @@
  * Receiving bitmaps.  Nothing of the stream is believed: names, numbers and
  * lengths are checked against what is there.
  *
- *     START -> locked, does not record -- COMPLETE --> hand over -> active
- *                      |
- *                      +-- hand over (the guest starts) -> frozen: the
- *                          successor records -- COMPLETE --> reclaim -> active
- *                                            \- the end ---> inconsistent
+ *     START -> locked, does not record -- COMPLETE --> record -> hand over ->
+ *                      |                                                active
+ *                      +-- record -> frozen: the successor records;
+ *                          hand over (the guest starts)
+ *                              -- COMPLETE --> reclaim -> active
+ *                              \- the end ---> inconsistent
+ *
+ * All begin to record before the first image is activated: exports can write
+ * from then on.
  */
 #include "qemu/osdep.h"
 
@@ -33,7 +37,9 @@ typedef struct LoadBitmap {
     bool enabled;            /* shall record */
     bool persistent;         /* shall be */
     bool was_persistent;     /* at the source */
-    bool complete, handed_over;
+    bool complete;
+    bool records;            /* if it shall, as the machine takes over */
+    bool handed_over;
     int64_t received;        /* bytes of disk up to which bits were sent */
 } LoadBitmap;
 
@@ -124,30 +130,47 @@ static void finish(LoadBitmap *b)
         bdrv_dirty_bitmap_reclaim(b->bitmap);
     } else {
         bdrv_dirty_bitmap_set_busy(b->bitmap, false);
-        if (b->enabled && !bdrv_dirty_bitmap_enabled(b->bitmap)) {
-            bdrv_dirty_bitmap_enable(b->bitmap);
-        }
     }
     set_persistent(b);
 }
 
-static void hand_over(LoadBitmap *b)
+static void record(LoadBitmap *b)
 {
     Error *err = NULL;
 
+    b->records = true;
+    if (!b->complete) {
+        /* Stored when it is complete; a stored one is older, and in use. */
+        bdrv_dirty_bitmap_set_persistent(b->bitmap, false);
+    }
+    if (!b->enabled) {
+        return;
+    }
+    bdrv_dirty_bitmap_set_busy(b->bitmap, false);
+    bdrv_dirty_bitmap_enable(b->bitmap);
+    if (b->complete) {
+        bdrv_dirty_bitmap_set_busy(b->bitmap, true);
+    } else if (!bdrv_dirty_bitmap_freeze(b->bitmap, &err)) {
+        g_error("%s", error_get_pretty(err)); /* it is active */
+    }
+}
+
+void mig_bitmap_load_record(MigBitmapLoad *l)
+{
+    for (guint i = 0; i < l->bitmaps->len; i++) {
+        LoadBitmap *b = l->bitmaps->pdata[i];
+
+        if (b->bitmap && !b->records) {
+            record(b);
+        }
+    }
+}
+
+static void hand_over(LoadBitmap *b)
+{
     b->handed_over = true;
     if (b->complete) {
         finish(b);
-        return;
-    }
-    /* Stored when it is complete; a stored one is older, and in use. */
-    bdrv_dirty_bitmap_set_persistent(b->bitmap, false);
-    if (b->enabled) {
-        bdrv_dirty_bitmap_set_busy(b->bitmap, false);
-        bdrv_dirty_bitmap_enable(b->bitmap);
-        if (!bdrv_dirty_bitmap_freeze(b->bitmap, &err)) {
-            g_error("%s", error_get_pretty(err)); /* it is active */
-        }
     }
 }
 
@@ -170,14 +193,15 @@ static void give_up(LoadBitmap *b)
 {
     if (!b->handed_over) {
         bdrv_dirty_bitmap_set_persistent(b->bitmap, false);
-        bdrv_dirty_bitmap_set_busy(b->bitmap, false);
-        bdrv_dirty_bitmap_release(b->bitmap);
-        return;
     }
     if (bdrv_dirty_bitmap_has_successor(b->bitmap)) {
         bdrv_dirty_bitmap_reclaim(b->bitmap);
     } else {
         bdrv_dirty_bitmap_set_busy(b->bitmap, false);
+    }
+    if (!b->handed_over) {
+        bdrv_dirty_bitmap_release(b->bitmap);
+        return;
     }
     bdrv_dirty_bitmap_distrust(b->bitmap, BITMAP_INCONSISTENCY_MIGRATION);
     if (!mig_bitmap_dropped(b->bs->node_name,
@@ -440,10 +464,24 @@ static const char *member(struct json_object *entry, const char *key)
         ? json_object_get_string(value) : NULL;
 }
 
+/*
+ * What the image has under the name of @b is another bitmap if the source has
+ * @b as @stored.  It may not be replaced: if the source had the image again it
+ * would take one for the other, unless it has given an alias itself.
+ */
+static void check_name(const LoadBitmap *b, const char *stored)
+{
+    if (!strcmp(stored, b->alias) &&
+        strcmp(stored, bdrv_dirty_bitmap_name(b->bitmap))) {
+        bdrv_dirty_bitmap_set_replaces_stored(b->bitmap, false);
+    }
+}
+
 static void describe_one(MigBitmapLoad *l, struct json_object *entry)
 {
     const char *node = member(entry, "node"), *name = member(entry, "name");
     const char *safety = member(entry, "safety");
+    const char *stored = member(entry, "stored");
     int level = safety ? qapi_enum_parse(&qapi_type_BitmapSafety, safety, NULL)
                        : -1;
     g_autofree char *key = node && name ? key_of(node, name) : NULL;
@@ -451,6 +489,9 @@ static void describe_one(MigBitmapLoad *l, struct json_object *entry)
 
     if (b && b->bitmap && level >= 0) {
         bdrv_dirty_bitmap_raise_safety(b->bitmap, level);
+    }
+    if (b && b->bitmap && stored) {
+        check_name(b, stored);
     }
 }
 
@@ -599,20 +640,6 @@ static void set_rest(LoadBitmap *b)
     }
 }
 
-/*
- * Stored when the image is activated, and not before it is complete; as one
- * that records, so that it is not stored again when it does.
- */
-static void prepare_to_store(LoadBitmap *b)
-{
-    bdrv_dirty_bitmap_set_persistent(b->bitmap, true);
-    if (b->enabled) {
-        bdrv_dirty_bitmap_set_busy(b->bitmap, false);
-        bdrv_dirty_bitmap_enable(b->bitmap);
-        bdrv_dirty_bitmap_set_busy(b->bitmap, true);
-    }
-}
-
 static void coroutine_fn load_complete(MigBitmapLoad *l, MigReader *r)
 {
     LoadBitmap *b = current(l, r);
@@ -626,8 +653,9 @@ static void coroutine_fn load_complete(MigBitmapLoad *l, MigReader *r)
     }
     aio_exclusive_begin();
     set_rest(b);
-    if (b->persistent && !b->handed_over && bdrv_is_inactive(b->bs)) {
-        prepare_to_store(b);
+    /* Stored when the image is activated, and not before it is complete. */
+    if (b->persistent && !b->records && bdrv_is_inactive(b->bs)) {
+        bdrv_dirty_bitmap_set_persistent(b->bitmap, true);
     }
     aio_exclusive_end();
     if (b->handed_over) {

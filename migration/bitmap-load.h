@@ -33,8 +33,13 @@ bool mig_bitmap_load_complete(const MigBitmapLoad *l, Error **errp);
 void mig_bitmap_load_describe(MigBitmapLoad *l, const uint8_t *text,
                               size_t len);
 /*
- * The machine is about to start, or will not start but has everything.  The
- * images are active if they will be; outside coroutines.
+ * Bitmaps record from now on if they shall: before the first image is
+ * activated, as exports can write then.  Outside coroutines.
+ */
+void mig_bitmap_load_record(MigBitmapLoad *l);
+/*
+ * After that: the machine is about to start, or will not start but has
+ * everything.  The images are active if they will be; outside coroutines.
  */
 void mig_bitmap_load_hand_over(MigBitmapLoad *l);
 /* The same, later: the images are active now. */

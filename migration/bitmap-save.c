@@ -321,7 +321,8 @@ static bool leave_stored(SaveBitmap *b, BdrvDirtyBitmap *bitmap, Error **errp)
     if (!bdrv_dirty_bitmap_persistent(bitmap)) {
         return true;
     }
-    b->left_stored = bdrv_dirty_bitmap_leave_stored(bitmap, errp);
+    b->left_stored = bdrv_dirty_bitmap_leave_stored(
+        bitmap, !strcmp(b->name, b->alias), errp);
     if (!b->left_stored) {
         error_prepend(errp, "Bitmap '%s' of node '%s': ", b->name,
                       b->bs->node_name);
@@ -406,6 +407,8 @@ char *mig_bitmap_save_describe(const MigBitmapSave *s)
                                json_object_new_string(b->alias));
         json_object_object_add(entry, "safety", json_object_new_string(
                                    BitmapSafety_str(b->safety)));
+        json_object_object_add(entry, "stored",
+                               json_object_new_string(b->name));
         if (b->persistent) {
             json_object_array_add(list, entry);
         } else {

@@ -112,6 +112,7 @@ static void take_over(void *opaque)
         mig_bitmap_load_describe(in.bitmaps, l->description->data,
                                  l->description->len);
     }
+    mig_bitmap_load_record(in.bitmaps);
     t->ok = (late && !in.will_start) || bdrv_activate_all(t->errp);
     if (!t->ok) {
         give_back();

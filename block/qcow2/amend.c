@@ -167,10 +167,10 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
             return ret;
         }
     }
+    co_mutex_lock(&s->lock);
     if (version < s->version) {
         ret = qcow2_expand_zeroes(bs);
     }
-    co_mutex_lock(&s->lock);
     if (ret >= 0 && version < s->version) {
         ret = qcow2_make_clean(bs);
     }

@@ -286,7 +286,8 @@ static bool coroutine_mixed_fn load_one(BlockDriverState *bs,
                 (ahead || !(b->flags & QCOW2_BITMAP_IN_USE));
 
     bitmap = bdrv_dirty_bitmap_find(owner, b->name);
-    if (bitmap && is_older(s, b, bitmap)) {
+    if (bitmap && (is_older(s, b, bitmap) ||
+                   bdrv_dirty_bitmap_hides_stored(bitmap))) {
         return true;
     }
     if (bitmap && bdrv_dirty_bitmap_yields_to_stored(bitmap)) {

@@ -63,7 +63,7 @@ int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
  * those that a refcount is to have, 0: as now. */
 bool qcow2_check_downgrade(BlockDriverState *bs, unsigned bits, Error **errp);
 /* Replaces zero clusters, which version 2 lacks, in the disk and in snapshots;
- * without the lock, and without requests in flight. */
+ * under the lock, without requests in flight. */
 int coroutine_fn qcow2_expand_zeroes(BlockDriverState *bs);
 int coroutine_fn qcow2_co_check(BlockDriverState *bs, BdrvCheckResult *res,
                                 int fix);

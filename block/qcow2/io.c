@@ -323,7 +323,7 @@ static bool coroutine_fn examine_file(BlockDriverState *file)
     if (length - allocated > length / 8 + 4 * 64 * KiB) {
         return true;
     }
-    for (int i = 0; i < SAMPLES && part > 64 * KiB; i++) {
+    for (int i = 0; i < SAMPLES && part >= 4 * KiB; i++) {
         int64_t n;
         bool is_zero = bdrv_co_reads_as_zero(file, i * part,
                                              MIN(part, SAMPLE_BYTES), &n);

@@ -171,7 +171,10 @@ static int coroutine_fn write_entries_and_size(BlockDriverState *bs,
 static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
 {
     Qcow2State *s = bs->opaque;
-    int ret = drop_behind(bs, ROUND_UP(size, s->cluster_size), s->size);
+    /* After the disk there may be the state of a machine that was loaded. */
+    int64_t end = (int64_t)s->l1_size << (s->cluster_bits + s->l2_bits);
+    int ret = drop_behind(bs, ROUND_UP(size, s->cluster_size),
+                          MAX(s->size, end));
 
     if (ret == 0) {
         ret = write_entries_and_size(bs, size);

@@ -285,9 +285,12 @@ void bdrv_bitmap_activated(BlockDriverState *bs);
  * @bitmap, which is persistent and goes to another process by other means, is
  * transient from now on; what is stored of it stays, up to date and in use, so
  * that a process that finds the image after a crash has it, or finds it to be
- * inconsistent.  The next write, by whomever, invalidates it.
+ * inconsistent.  The next write, by whomever, invalidates it.  @same_name: it
+ * goes by the name that it has here; else what is under this name when the
+ * image comes back may be another one.
  */
-bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, Error **errp);
+bool bdrv_dirty_bitmap_leave_stored(BdrvDirtyBitmap *bitmap, bool same_name,
+                                    Error **errp);
 /* It is persistent again, in the place of what was left.  False with an error
  * to report: it is not stored, or not kept safe; the next write tries again. */
 bool bdrv_dirty_bitmap_store_again(BdrvDirtyBitmap *bitmap, Error **errp);
@@ -315,6 +318,9 @@ bool bdrv_dirty_bitmap_replaces_stored(const BdrvDirtyBitmap *bitmap);
 /* While loading: the same, and if the stored one is not in use, then another
  * process had it since, and has stored it: @bitmap is to be released. */
 bool bdrv_dirty_bitmap_yields_to_stored(const BdrvDirtyBitmap *bitmap);
+/* While loading: the one in memory takes the place of any that is stored, which
+ * may be another bitmap. */
+bool bdrv_dirty_bitmap_hides_stored(const BdrvDirtyBitmap *bitmap);
 /* Is it to be stored: named, persistent, consistent and not used by a job? */
 bool bdrv_dirty_bitmap_to_store(const BdrvDirtyBitmap *bitmap);
 /*
