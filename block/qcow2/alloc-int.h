@@ -35,6 +35,8 @@ typedef struct Qcow2Write {
     bool whole;            /* set by the caller: whole clusters, which may
                               become zero clusters in the end */
     bool fresh;            /* the clusters are newly allocated */
+    uint64_t lost, seen;   /* qcow2_lost_writes() and lost_seen before the
+                              data */
     bool beyond;           /* ... where nothing was ever written: zeroes */
 } Qcow2Write;
 

@@ -349,6 +349,8 @@ int coroutine_fn qcow2_write_begin(BlockDriverState *bs, int64_t offset,
         }
         co_queue_wait(&other->wait, &s->lock);
     }
+    w->lost = qcow2_lost_writes(bs);
+    w->seen = s->lost_seen;
     op_add(s, &w->op, w->op.start, w->op.end, w->link || w->whole);
     if (w->fresh) {
         w->op.fresh = w->host - (offset - w->op.start);
@@ -405,12 +407,30 @@ static int coroutine_fn write_link(BlockDriverState *bs, Qcow2Write *w)
     return ret; /* on failure clusters that are not linked are leaked */
 }
 
+/*
+ * Is it not certain that what was written, and copied around it, is there?  In
+ * place: that the place is still that of the range.
+ */
+static bool is_lost(BlockDriverState *bs, const Qcow2Write *w)
+{
+    const Qcow2State *s = bs->opaque;
+
+    return s->lost_seen != w->seen ||
+           (w->link && qcow2_lost_writes(bs) != w->lost);
+}
+
 int coroutine_fn qcow2_write_end(BlockDriverState *bs, Qcow2Write *w, int ret)
 {
     Qcow2State *s = bs->opaque;
 
+    if (ret == 0 && is_lost(bs, w)) {
+        ret = -EIO;
+    }
     if (w->link) {
         co_mutex_lock(&s->lock);
+        if (ret == 0 && is_lost(bs, w)) {
+            ret = -EIO; /* while it waited */
+        }
         if (ret == 0) {
             ret = write_link(bs, w);
         } else {

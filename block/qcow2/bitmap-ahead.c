@@ -307,10 +307,20 @@ static int coroutine_fn store_regions(void *opaque, const int64_t *offsets,
         ret = store_regions_of(bs, b, offsets, n);
     }
     if (ret == 0 && opens && durable) {
+        CO_MUTEX_GUARD(&s->lock);
         ret = qcow2_flush_file(bs);
     }
     s->ahead->failed |= ret < 0;
     return ret;
+}
+
+void qcow2_ahead_lost(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->ahead) {
+        s->ahead->failed = true; /* nothing that was stored is reused */
+    }
 }
 
 /* --- life --- */

@@ -286,6 +286,8 @@ void qcow2_ahead_tick(void *opaque);
  * use.  False if the state on disk is not known.
  */
 bool coroutine_mixed_fn qcow2_ahead_begin(BlockDriverState *bs, Error **errp);
+/* What was stored may be lost. */
+void qcow2_ahead_lost(BlockDriverState *bs);
 /*
  * The header has been written: bitmaps for whose notes it had no room are kept
  * no longer.  Under both locks, or while opening.  @dir: those bitmaps in it

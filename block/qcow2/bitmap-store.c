@@ -313,7 +313,6 @@ int coroutine_mixed_fn qcow2_bitmaps_switch_dir(BlockDriverState *bs,
     Qcow2State *s = bs->opaque;
     Qcow2BitmapExt old = s->bitmaps, new = { 0 };
     bool own = s->bitmap_dir_own == s->bitmaps.dir_size && !s->bitmap_dir_free;
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     g_autofree uint8_t *buf = NULL;
     size_t len = 0;
     int ret = 0;
@@ -342,7 +341,7 @@ int coroutine_mixed_fn qcow2_bitmaps_switch_dir(BlockDriverState *bs,
         ret = qcow2_write_l2_tables(bs); /* where the data is, see above */
     }
     if (ret >= 0) {
-        ret = qcow2_flush_new(bs, lost);
+        ret = qcow2_flush_file(bs);
     }
     if (ret < 0) {
         if (len) {

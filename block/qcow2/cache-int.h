@@ -13,6 +13,7 @@ typedef struct Qcow2CacheConf {
     size_t max_entries;
     BlkdebugEvent load_event, update_event;
     Qcow2CacheEvict *evict;
+    bool keeps; /* entries that are not durable stay, for qcow2_cache_lost() */
 } Qcow2CacheConf;
 
 Qcow2Cache *qcow2_cache_new(const Qcow2CacheConf *conf);
@@ -31,6 +32,10 @@ int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
 void qcow2_cache_mark_dirty(Qcow2Cache *cache, uint64_t offset,
                             const void *data);
 bool qcow2_cache_is_dirty(const Qcow2Cache *cache);
+/* All that was written is durable. */
+void qcow2_cache_flushed(Qcow2Cache *cache);
+/* What was written since may be lost: it is dirty again. */
+void qcow2_cache_lost(Qcow2Cache *cache);
 /* Writes all dirty entries, in ascending order. */
 int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
                                          Qcow2Cache *cache);

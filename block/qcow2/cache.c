@@ -14,6 +14,7 @@ typedef struct Qcow2CacheEntry {
     uint64_t offset; /* key */
     void *data;
     bool dirty;
+    bool durable; /* not written since the last qcow2_cache_flushed() */
     unsigned used; /* the period in which it was used last */
     TAILQ_ENTRY(Qcow2CacheEntry) lru; /* head: used last */
 } Qcow2CacheEntry;
@@ -23,6 +24,8 @@ struct Qcow2Cache {
     GHashTable *map; /* &offset -> entry */
     TAILQ_HEAD(Qcow2Lru, Qcow2CacheEntry) lru;
     size_t nb_dirty;
+    size_t nb_written; /* entries written since the last qcow2_cache_flushed(),
+                          or more; only if they are kept */
     bool writing; /* in progress: only qcow2_cache_peek() is allowed */
     unsigned period;
 };
@@ -89,13 +92,18 @@ void *qcow2_cache_peek(Qcow2Cache *cache, uint64_t offset)
     return entry->data;
 }
 
-/* Drops the clean entry that is least recently used; false: all are dirty. */
+static bool may_drop(const Qcow2Cache *cache, const Qcow2CacheEntry *entry)
+{
+    return !entry->dirty && (entry->durable || !cache->conf.keeps);
+}
+
+/* Drops the one that is least recently used; false: no entry may be dropped. */
 static bool cache_drop_one(Qcow2Cache *cache)
 {
     Qcow2CacheEntry *entry;
 
     TAILQ_FOREACH_REVERSE(entry, &cache->lru, Qcow2Lru, lru) {
-        if (!entry->dirty) {
+        if (may_drop(cache, entry)) {
             cache_remove(cache, entry);
             return true;
         }
@@ -119,7 +127,7 @@ static int coroutine_mixed_fn cache_make_room(BlockDriverState *bs,
                 return ret;
             }
             if (!cache_drop_one(cache)) {
-                break; /* dirtied again: exceed the limit for now */
+                break; /* exceed the limit for now */
             }
         }
     }
@@ -155,6 +163,7 @@ int coroutine_mixed_fn qcow2_cache_get(BlockDriverState *bs,
     entry = g_new0(Qcow2CacheEntry, 1);
     entry->offset = offset;
     entry->data = buf;
+    entry->durable = true;
     entry->used = cache->period;
     g_hash_table_insert(cache->map, &entry->offset, entry);
     TAILQ_INSERT_HEAD(&cache->lru, entry, lru);
@@ -219,8 +228,9 @@ static int coroutine_mixed_fn cache_write_run(BlockDriverState *bs,
     }
     for (guint i = from; ret >= 0 && i < to; i++) {
         Qcow2CacheEntry *entry = dirty->pdata[i];
-        entry->dirty = false;
+        entry->dirty = entry->durable = false;
         cache->nb_dirty--;
+        cache->nb_written += cache->conf.keeps;
     }
     return ret < 0 ? ret : 0;
 }
@@ -259,6 +269,29 @@ int coroutine_mixed_fn qcow2_cache_write(BlockDriverState *bs,
     return ret;
 }
 
+void qcow2_cache_flushed(Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry;
+
+    if (cache->nb_written) {
+        TAILQ_FOREACH(entry, &cache->lru, lru) {
+            entry->durable = true;
+        }
+        cache->nb_written = 0;
+    }
+}
+
+void qcow2_cache_lost(Qcow2Cache *cache)
+{
+    Qcow2CacheEntry *entry;
+
+    g_assert(cache->conf.keeps && !cache->writing); /* rule 9 */
+    TAILQ_FOREACH(entry, &cache->lru, lru) {
+        cache->nb_dirty += !entry->durable && !entry->dirty;
+        entry->dirty |= !entry->durable;
+    }
+}
+
 void qcow2_cache_forget(Qcow2Cache *cache, uint64_t offset, uint64_t bytes)
 {
     size_t size = cache->conf.entry_size;
@@ -288,7 +321,7 @@ void qcow2_cache_clean(Qcow2Cache *cache)
     Qcow2CacheEntry *entry, *next;
 
     TAILQ_FOREACH_SAFE(entry, &cache->lru, lru, next) {
-        if (!entry->dirty && entry->used != cache->period) {
+        if (may_drop(cache, entry) && entry->used != cache->period) {
             cache_remove(cache, entry);
         }
     }

@@ -217,7 +217,7 @@ static int coroutine_fn write_packed(const Packer *p)
     BlockDriverState *bs = p->c->bs;
     Qcow2State *s = bs->opaque;
     int64_t offset = p->c->offset + p->pos;
-    uint64_t host;
+    uint64_t host, lost;
     Qcow2Op op;
     int ret;
 
@@ -236,11 +236,15 @@ static int coroutine_fn write_packed(const Packer *p)
     if (ret == 0) {
         op.fresh = host;
         op.fresh_bytes = p->packed;
+        lost = qcow2_lost_writes(bs);
         pass_turn(p);
         co_mutex_unlock(&s->lock);
         bdrv_debug_event(bs->file, BLKDEBUG_EVENT_WRITE_COMPRESSED);
         ret = bdrv_co_pwrite(bs->file, host, p->packed, p->tools->dest, 0);
         co_mutex_lock(&s->lock);
+        if (ret >= 0 && qcow2_lost_writes(bs) != lost) {
+            ret = -EIO;
+        }
         if (ret < 0) {
             op.fresh_bytes = 0;
             qcow2_free_now(bs, host, p->packed);

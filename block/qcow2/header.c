@@ -778,10 +778,9 @@ static uint64_t place_for_name(const Qcow2State *s, size_t used, size_t len)
 static int coroutine_mixed_fn write_name(BlockDriverState *bs, uint64_t at,
                                          size_t len)
 {
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     int ret = bdrv_pwrite(bs->file, at, len, bs->backing_file);
 
-    return ret < 0 ? ret : qcow2_flush_new(bs, lost);
+    return ret < 0 ? ret : qcow2_flush_file(bs);
 }
 
 static bool name_is_there(BlockDriverState *bs, size_t used)

@@ -289,9 +289,16 @@ int coroutine_fn qcow2_co_flush(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
 
-    CO_MUTEX_GUARD(&s->lock);
+    int ret;
+
+    co_mutex_lock(&s->lock);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_FLUSH_TO_OS);
-    return qcow2_apply_frees(bs);
+    ret = qcow2_apply_frees(bs);
+    if (ret < 0) {
+        s->lost_told = s->lost_seen; /* what it may have failed for */
+    }
+    co_mutex_unlock(&s->lock);
+    return ret < 0 ? ret : qcow2_flush_told(bs);
 }
 
 /* --- status --- */

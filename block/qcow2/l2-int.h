@@ -165,7 +165,8 @@ int coroutine_mixed_fn qcow2_drop_l2(BlockDriverState *bs, int64_t offset);
 int coroutine_mixed_fn qcow2_set_entry(BlockDriverState *bs, int64_t offset,
                                        Qcow2Entry entry, bool keep,
                                        bool discard);
-/* Writes the sector of the L1 table with @index. */
+/* Writes the sector of the L1 table, so many entries, with @index. */
+#define QCOW2_L1_PART 64U
 int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index);
 /*
  * Makes [@offset, @end) of the file, which follows what was written, read as

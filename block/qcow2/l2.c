@@ -469,8 +469,9 @@ uint64_t *coroutine_mixed_fn qcow2_read_table(BlockDriverState *bs,
 int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index)
 {
     Qcow2State *s = bs->opaque;
-    uint32_t first = index & ~63U, n = MIN(64U, s->l1_size - first);
-    uint8_t buf[512];
+    uint32_t first = index - index % QCOW2_L1_PART;
+    uint32_t n = MIN(QCOW2_L1_PART, s->l1_size - first);
+    uint8_t buf[QCOW2_L1_PART * 8];
     int ret = qcow2_check_overlap(bs, s->l1_offset + first * 8, n * 8,
                                   QCOW2_OVERLAP_ACTIVE_L1);
 
@@ -482,6 +483,7 @@ int coroutine_mixed_fn qcow2_write_l1(BlockDriverState *bs, uint32_t index)
     }
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L1_UPDATE);
     ret = bdrv_pwrite(bs->file, s->l1_offset + first * 8, n * 8, buf);
+    qcow2_span_add(&s->l1_new, first, n);
     return ret < 0 ? ret : 0;
 }
 

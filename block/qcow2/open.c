@@ -185,6 +185,7 @@ static void make_caches(Qcow2State *s, size_t l2_slice, uint64_t l2,
         .load_event = BLKDEBUG_EVENT_REFBLOCK_LOAD,
         .update_event = BLKDEBUG_EVENT_REFBLOCK_UPDATE_PART,
         .evict = qcow2_evict_refcounts,
+        .keeps = true,
     };
 
     if (s->l2_cache && qcow2_cache_entry_size(s->l2_cache) != l2_slice) {
@@ -750,6 +751,7 @@ bool coroutine_mixed_fn qcow2_make_writable(BlockDriverState *bs,
     Qcow2State *s = bs->opaque;
     int ret;
 
+    qcow2_note_losses(bs);
     if (!repair_refcounts(bs, errp)) {
         return false;
     }

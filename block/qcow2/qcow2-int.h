@@ -32,6 +32,11 @@
  *     entries are set only where the L1 entry has the COPIED flag.  A check
  *     that repairs them, with no other user, writes to the file itself.
  *
+ * What is below may lose writes that it has completed, without an error, as a
+ * server that is restarted does.  That is like a crash: what is left is a valid
+ * image.  The next flush fails, whoever needed it, and makes memory match the
+ * file again (loss.c).
+ *
  * Locking.  Everything runs in one thread, so state changes only where a
  * coroutine yields.
  *
@@ -58,6 +63,11 @@ typedef struct Qcow2Ahead Qcow2Ahead; /* bitmap-int.h */
 typedef struct Qcow2Crypt Qcow2Crypt; /* crypt-int.h */
 typedef struct Qcow2Op Qcow2Op;       /* alloc-int.h */
 typedef struct Qcow2Read Qcow2Read;   /* alloc-int.h */
+
+/* Entries of a table, from @first on to before @end; none if both are 0. */
+typedef struct Qcow2Span {
+    uint64_t first, end;
+} Qcow2Span;
 
 typedef struct Qcow2State {
     /* --- set while opening --- */
@@ -151,6 +161,11 @@ typedef struct Qcow2State {
     uint64_t link_gen;    /* changes on which L2 tables rely: so many were
                              written to the file ... */
     uint64_t durable_gen; /* ... of which so many have been flushed */
+    uint64_t lost_seen; /* qcow2_lost_writes() when the state in memory was last
+                           made to match what is left on disk ... */
+    uint64_t lost_told; /* ... and when a flush of the node last told of it */
+    Qcow2Span l1_new, rt_new; /* entries written since the last flush ... */
+    bool relink; /* ... which may not be there: they are to be written again */
     GArray *pending_frees; /* of Qcow2Free */
     uint64_t pending_bytes;
     GHashTable *meta; /* numbers of clusters that are L2 tables or refcount

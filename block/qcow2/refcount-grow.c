@@ -21,9 +21,8 @@ uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
     return missing;
 }
 
-/* Writes the entry of the refcount table on disk, where it has one. */
-static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
-                                             uint64_t index)
+int coroutine_mixed_fn qcow2_write_rt_entry(BlockDriverState *bs,
+                                            uint64_t index)
 {
     Qcow2State *s = bs->opaque;
     uint8_t buf[8];
@@ -40,6 +39,7 @@ static int coroutine_mixed_fn write_rt_entry(BlockDriverState *bs,
     st64_be(buf, s->rt[index]);
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC_HOOKUP);
     ret = bdrv_pwrite(bs->file, s->rt_offset + index * 8, 8, buf);
+    qcow2_span_add(&s->rt_new, index, 1);
     qcow2_must_be_durable(s);
     return ret;
 }
@@ -67,13 +67,32 @@ static int coroutine_mixed_fn write_zero_cluster(BlockDriverState *bs,
     return ret < 0 ? ret : 0;
 }
 
+/*
+ * Blocks [@pos, @pos + @n), for entries @first .. @last, cannot be used, as the
+ * table on disk will not refer to them.
+ */
+static void drop_blocks(BlockDriverState *bs, uint64_t pos, uint64_t n,
+                        uint64_t first, uint64_t last)
+{
+    Qcow2State *s = bs->opaque;
+
+    for (uint64_t i = first; i <= last; i++) {
+        uint64_t block = s->rt[i] >> s->cluster_bits;
+
+        if (block >= pos && block < pos + n) {
+            qcow2_cache_forget(s->rb_cache, s->rt[i], s->cluster_size);
+            qcow2_meta_remove(s, s->rt[i], QCOW2_OVERLAP_REFCOUNT_BLOCK);
+            s->rt[i] = 0;
+        }
+    }
+}
+
 int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
                                             uint64_t start, uint64_t n,
                                             uint64_t *used)
 {
     Qcow2State *s = bs->opaque;
     uint64_t pos = start + n, first = start >> s->rb_bits, last;
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     int ret;
 
     bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
@@ -94,7 +113,7 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
         return 0;
     }
     /* The zeroed blocks must be on disk before the table refers to them. */
-    ret = qcow2_flush_new(bs, lost);
+    ret = qcow2_flush_file(bs);
     for (uint64_t i = first, k = 0; ret >= 0 && i <= last; i++) {
         if (!(s->rt[i] & QCOW2_REFTABLE_MASK)) {
             uint64_t offset = (pos + k++) << s->cluster_bits;
@@ -115,15 +134,27 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
                                 *used << s->cluster_bits, 1);
     if (ret == 0) {
         ret = qcow2_evict_refcounts(bs);
+        if (ret == 0) {
+            ret = qcow2_flush_file(bs);
+        }
+        if (ret < 0) {
+            qcow2_free_now(bs, pos << s->cluster_bits,
+                           *used << s->cluster_bits);
+        }
     }
-    if (ret == 0) {
-        ret = qcow2_flush_file(bs);
+    if (ret < 0) {
+        drop_blocks(bs, pos, *used, first, last);
     }
     for (uint64_t i = first; ret == 0 && i <= last; i++) {
         uint64_t block = s->rt[i] >> s->cluster_bits;
 
         if (block >= pos && block < pos + *used) {
-            ret = write_rt_entry(bs, i);
+            ret = qcow2_write_rt_entry(bs, i);
+            if (ret < 0) {
+                /* They may be there or not: they are before the next flush. */
+                qcow2_span_add(&s->rt_new, first, last + 1 - first);
+                s->relink = true;
+            }
         }
     }
     return ret < 0 ? ret : 0;
@@ -135,7 +166,6 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
 {
     Qcow2State *s = bs->opaque;
     uint64_t clusters = (s->rt_entries * 8) >> s->cluster_bits;
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     uint8_t buf[12];
     int ret;
 
@@ -146,7 +176,7 @@ static int coroutine_mixed_fn switch_reftable(BlockDriverState *bs,
         ret = qcow2_evict_refcounts(bs);
     }
     if (ret == 0) {
-        ret = qcow2_flush_new(bs, lost);
+        ret = qcow2_flush_file(bs);
     }
     if (ret < 0) {
         return ret;
@@ -206,6 +236,8 @@ int coroutine_mixed_fn qcow2_grow_reftable(BlockDriverState *bs,
     } else if (s->rt_disk_entries < s->rt_entries) {
         /* Blocks without an entry on disk cannot be used: drop them. */
         for (uint64_t i = s->rt_disk_entries; i < s->rt_entries; i++) {
+            qcow2_cache_forget(s->rb_cache, s->rt[i] & QCOW2_REFTABLE_MASK,
+                               s->cluster_size);
             qcow2_meta_remove(s, s->rt[i] & QCOW2_REFTABLE_MASK,
                               QCOW2_OVERLAP_REFCOUNT_BLOCK);
         }

@@ -64,14 +64,32 @@ static inline void qcow2_must_be_durable(Qcow2State *s)
 int coroutine_mixed_fn qcow2_apply_frees(BlockDriverState *bs);
 /* Applies pending frees if there are too many. */
 int coroutine_mixed_fn qcow2_limit_frees(BlockDriverState *bs);
-/* Flushes the file, which pays the barrier that is owed when it begins. */
+/*
+ * Flushes the file, under the lock, which pays the barrier that is owed when it
+ * begins: before something refers to new structures.  -EIO, too, if what was
+ * written since the last one may be lost, although the flush has succeeded (on
+ * a new connection to a server): once, but what the caller has written is not
+ * there.  The L2 cache is as the file is then.
+ */
 int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs);
 /*
- * The same before the header, or a table, refers to what was written since
- * bdrv_lost_writes() of the file was @lost: -EIO if a server may have lost it,
- * although the flush has succeeded on a new connection.
+ * How many times writes to the file, and to the external data file, may have
+ * been lost.  What a request has written may be if it has changed meanwhile.
  */
-int coroutine_mixed_fn qcow2_flush_new(BlockDriverState *bs, uint64_t lost);
+uint64_t qcow2_lost_writes(const BlockDriverState *bs);
+/* What was lost before does not matter. */
+void qcow2_note_losses(BlockDriverState *bs);
+/*
+ * The end of a flush of the node, without the lock, since flushing takes long:
+ * -EIO if writes may have been lost since the last call that told of some.
+ */
+int coroutine_fn qcow2_flush_told(BlockDriverState *bs);
+/* Adds entry @index to what has been written since the last flush. */
+static inline void qcow2_span_add(Qcow2Span *span, uint64_t index, uint64_t n)
+{
+    span->first = span->end ? MIN(span->first, index) : index;
+    span->end = MAX(span->end, index + n);
+}
 int coroutine_mixed_fn qcow2_evict_l2(BlockDriverState *bs);
 /* Writes the refcount blocks, without a flush. */
 int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs);
@@ -82,6 +100,9 @@ int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs);
 int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
                                             uint64_t start, uint64_t n,
                                             uint64_t *used);
+/* Writes the entry of the refcount table on disk, where it has one. */
+int coroutine_mixed_fn qcow2_write_rt_entry(BlockDriverState *bs,
+                                            uint64_t index);
 /* How many refcount blocks are missing for these clusters? */
 uint64_t qcow2_missing_refblocks(const Qcow2State *s, uint64_t start,
                                  uint64_t n);

@@ -354,28 +354,6 @@ void qcow2_free_later(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     g_array_append_val(s->pending_frees, item);
 }
 
-int coroutine_mixed_fn qcow2_flush_file(BlockDriverState *bs)
-{
-    Qcow2State *s = bs->opaque;
-    uint64_t gen = s->link_gen; /* excludes changes during the flush */
-    int ret = s->external ? bdrv_flush(s->data->bs) : 0;
-
-    if (ret == 0) {
-        ret = bdrv_flush(bs->file->bs);
-    }
-    if (ret == 0) {
-        s->durable_gen = MAX(s->durable_gen, gen);
-    }
-    return ret;
-}
-
-int coroutine_mixed_fn qcow2_flush_new(BlockDriverState *bs, uint64_t lost)
-{
-    int ret = qcow2_flush_file(bs);
-
-    return ret == 0 && bdrv_lost_writes(bs->file->bs) != lost ? -EIO : ret;
-}
-
 int coroutine_mixed_fn qcow2_evict_refcounts(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;

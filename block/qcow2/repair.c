@@ -243,7 +243,6 @@ static int coroutine_mixed_fn write_rebuilt(Qcow2Check *c, const Layout *l,
     uint64_t entries = (l->table << s->cluster_bits) / 8;
     uint64_t offset = (l->start + l->blocks) << s->cluster_bits;
     g_autofree uint64_t *rt = g_new0(uint64_t, entries);
-    uint64_t lost = bdrv_lost_writes(c->bs->file->bs);
     uint8_t head[12];
     int ret = write_blocks(c, l, rt, counts);
 
@@ -253,7 +252,7 @@ static int coroutine_mixed_fn write_rebuilt(Qcow2Check *c, const Layout *l,
         ret = qcow2_write_table(c->bs, offset, rt, entries, entries * 8);
     }
     if (ret == 0) {
-        ret = qcow2_flush_new(c->bs, lost);
+        ret = qcow2_flush_file(c->bs);
     }
     st64_be(head, offset);
     st32_be(head + 8, l->table);

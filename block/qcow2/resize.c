@@ -24,7 +24,6 @@ static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
 {
     Qcow2State *s = bs->opaque;
     uint64_t old_offset = s->l1_offset, old_bytes = s->l1_size * 8ULL, offset;
-    uint64_t lost = bdrv_lost_writes(bs->file->bs);
     g_autofree uint64_t *l1 = NULL;
     uint8_t buf[12];
     int ret;
@@ -46,7 +45,7 @@ static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
         ret = qcow2_evict_refcounts(bs);
     }
     if (ret == 0) {
-        ret = qcow2_flush_new(bs, lost);
+        ret = qcow2_flush_file(bs);
     }
     if (ret < 0) {
         qcow2_free_now(bs, offset, entries * 8);

@@ -30,7 +30,6 @@ void qcow2_switch_init(Qcow2Switch *sw, BlockDriverState *bs)
         .released = g_array_new(FALSE, FALSE, sizeof(Qcow2Free)),
         .unused = g_array_new(FALSE, FALSE, sizeof(Qcow2Free)),
         .size = s->size,
-        .lost = bdrv_lost_writes(bs->file->bs),
     };
 }
 
@@ -667,7 +666,7 @@ static int coroutine_fn write_all(Qcow2Switch *sw, Error **errp)
     if (ret == 0) {
         ret = qcow2_evict_refcounts(sw->bs);
         if (ret == 0) {
-            ret = qcow2_flush_new(sw->bs, sw->lost);
+            ret = qcow2_flush_file(sw->bs);
         }
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Could not write new tables");

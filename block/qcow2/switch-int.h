@@ -31,7 +31,6 @@ typedef struct Qcow2Switch {
     uint32_t l1_size;
     GArray *snapshots; /* of Qcow2Snapshot */
     bool checked;
-    uint64_t lost; /* bdrv_lost_writes() of the file before all */
 
     /* Its place on disk. */
     uint64_t l1_offset;
