@@ -216,6 +216,7 @@ static bool img_has_option(const ImgCreate *c, const char *name)
 static bool img_file_exists(const BlockDriver *drv)
 {
     return drv == bdrv_find_driver(BLOCKDEV_DRIVER_HOST_DEVICE) ||
+           drv == bdrv_find_driver(BLOCKDEV_DRIVER_HOST_CDROM) ||
            drv == bdrv_find_driver(BLOCKDEV_DRIVER_NBD);
 }
 
@@ -583,7 +584,8 @@ static bool img_use_existing(ImgCreate *c, Error **errp)
     const char *name = c->protocol->format_name;
 
     if (!img_open_file(c, errp)) {
-        if (c->file->driver == BLOCKDEV_DRIVER_HOST_DEVICE) {
+        if (c->file->driver == BLOCKDEV_DRIVER_HOST_DEVICE ||
+            c->file->driver == BLOCKDEV_DRIVER_HOST_CDROM) {
             return false;
         }
         error_prepend(errp, "Protocol driver '%s' does not support image "

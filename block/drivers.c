@@ -13,6 +13,7 @@ extern const BlockDriver bdrv_copy_before_write;
 extern const BlockDriver bdrv_copy_on_read;
 extern const BlockDriver bdrv_dmg;
 extern const BlockDriver bdrv_file;
+extern const BlockDriver bdrv_host_cdrom;
 extern const BlockDriver bdrv_host_device;
 extern const BlockDriver bdrv_luks;
 extern const BlockDriver bdrv_nbd;
@@ -37,6 +38,7 @@ extern const BlockDriver bdrv_vpc;
 const BlockDriver *const bdrv_drivers[] = {
     /* protocols */
     &bdrv_file,
+    &bdrv_host_cdrom,
     &bdrv_host_device,
     &bdrv_nbd,
     &bdrv_null_aio,

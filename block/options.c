@@ -149,6 +149,7 @@ static void options_set_aio(BlockdevOptions *options, BlockdevAioOptions aio)
     BdrvOptionsPos pos = {};
 
     if ((options->driver == BLOCKDEV_DRIVER_FILE ||
+         options->driver == BLOCKDEV_DRIVER_HOST_CDROM ||
          options->driver == BLOCKDEV_DRIVER_HOST_DEVICE) &&
         !options->u.file.has_aio) {
         options->u.file.has_aio = true;

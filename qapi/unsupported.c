@@ -30,7 +30,6 @@ static const struct {
     { "BlockdevDriver", "nvme", "use the driver 'host_device'" },
     { "BlockdevDriver", "io_uring",
       "use the driver 'host_device' with aio=io_uring" },
-    { "BlockdevDriver", "host_cdrom", "use the driver 'host_device'" },
     { "ObjectType", "tls-creds-anon", "there is no TLS; use a tunnel" },
     { "ObjectType", "tls-creds-psk", "there is no TLS; use a tunnel" },
     { "ObjectType", "tls-creds-x509", "there is no TLS; use a tunnel" },

@@ -134,6 +134,6 @@ int coroutine_fn file_bs_host_write_begin(BlockDriverState *bs,
 int coroutine_fn file_bs_host_write_end(BlockDriverState *bs, BdrvRequest *r,
                                         int result);
 
-extern const BlockDriver bdrv_file, bdrv_host_device;
+extern const BlockDriver bdrv_file, bdrv_host_cdrom, bdrv_host_device;
 
 #endif

@@ -51,6 +51,8 @@ static const BlockdevOptionsFile *file_options(const BlockdevOptions *options)
 {
     return options->driver == BLOCKDEV_DRIVER_HOST_DEVICE
                ? &options->u.host_device
+               : options->driver == BLOCKDEV_DRIVER_HOST_CDROM
+               ? &options->u.host_cdrom
                : &options->u.file;
 }
 
@@ -94,7 +96,7 @@ static bool wants_write(bool read_only, bool auto_read_only, uint64_t perm)
 static bool check_file_type(BlockDriverState *bs, const char *path,
                             const struct stat *st, Error **errp)
 {
-    if (bs->drv == &bdrv_host_device) {
+    if (bs->drv != &bdrv_file) {
         if (!S_ISBLK(st->st_mode) && !S_ISCHR(st->st_mode)) {
             error_setg(errp, "'%s' driver requires '%s' to be either a "
                        "character or block device", bs->drv->format_name,
@@ -129,7 +131,10 @@ static int open_fd(BlockDriverState *bs, FileState *s, Error **errp)
     s->open_flags = access_flags(wants_write(bdrv_is_read_only(bs),
                                              bs->auto_read_only, 0),
                                  bs->cache_direct);
-    fd = file_open_path(s->path, s->open_flags, 0, errp);
+    /* A drive without a disc is opened, too (cdrom(4)). */
+    fd = file_open_path(s->path, s->open_flags |
+                        (bs->drv == &bdrv_host_cdrom ? O_NONBLOCK : 0), 0,
+                        errp);
     if (fd < 0) {
         return fd;
     }
@@ -463,9 +468,13 @@ static int file_get_info(BlockDriverState *bs, BlockDriverInfo *info)
 static BlockStatsSpecific *file_get_stats(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
-    BlockStatsSpecific *stats = g_new0(BlockStatsSpecific, 1);
+    BlockStatsSpecific *stats;
     BlockStatsSpecificFile *file;
 
+    if (bs->drv == &bdrv_host_cdrom) {
+        return NULL; /* the schema has none */
+    }
+    stats = g_new0(BlockStatsSpecific, 1);
     if (bs->drv == &bdrv_host_device) {
         stats->driver = BLOCKDEV_DRIVER_HOST_DEVICE;
         file = &stats->u.host_device;
@@ -524,6 +533,14 @@ static bool device_parse_filename(const char *filename,
                           errp);
 }
 
+static bool cdrom_parse_filename(const char *filename,
+                                 BlockdevOptions *options, Error **errp)
+{
+    options->driver = BLOCKDEV_DRIVER_HOST_CDROM;
+    return parse_filename(filename, "host_cdrom:", &options->u.host_cdrom,
+                          errp);
+}
+
 /* --- tables --- */
 
 static const char *const file_mutable_options[] = {
@@ -567,6 +584,15 @@ const BlockDriver bdrv_file = {
     .protocol_name = "file",
     .parse_filename = file_parse_filename,
     .co_create = file_co_create,
+    FILE_COMMON,
+};
+
+/* The tray of the drive is left to the host. */
+const BlockDriver bdrv_host_cdrom = {
+    .format_name = "host_cdrom",
+    .protocol_name = "host_cdrom",
+    .has_variable_length = true,
+    .parse_filename = cdrom_parse_filename,
     FILE_COMMON,
 };
 
