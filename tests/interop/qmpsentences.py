@@ -9,9 +9,11 @@ MIRROR_FIRST = (
     "must provide a valid bitmap name for .*|Can't mirror node into itself|"
     "Source and target image have different sizes|Failed to get LOCK|"
     "cannot replace image with a mirror image of different size|"
-    "Invalid job ID .*|Job ID .* already in use|Parameter 'granularity' .*")
+    "Permission conflict|Invalid job ID .*|Job ID .* already in use|"
+    "Parameter 'granularity' .*")
 INTERNAL_FIRST = (
-    "Name or id must be provided|Device .* is read only|Node .* is busy: .*|"
+    "Name or id must be provided|Failed to get a snapshot list: .*|"
+    "Device .* is read only|Node .* is busy: .*|"
     "Block format .* does not support internal snapshots")
 REOPEN_FIRST = (
     "Cannot change the option .*|backing is missing for .*|"
@@ -29,14 +31,15 @@ SENTENCES = [
      MIRROR_FIRST, 'mirror-bitmaps'),
     ('drive-mirror',
      'Format driver .* does not support image creation|Duplicate nodes .*|'
-     'Backing file not supported for file format .*|Invalid node-name.*',
+     'Backing file not supported for file format .*|Invalid node-name.*|'
+     'Could not open .*: No such file or directory',
      MIRROR_FIRST, 'mirror-refused-early'),
     ('(drive|blockdev)-mirror',
      'Cannot replace .* by a node mirrored from .*|'
-     'Node .* is busy: node is used as backing hd of .*',
-     MIRROR_FIRST, 'order-of-checks'),
-    ('block-commit', 'Node .* is busy: .*', 'cannot commit an image into itself',
-     'order-of-checks'),
+     'Node .* is busy: node is used as backing hd of .*|'
+     'Block node is read-only', MIRROR_FIRST, 'order-of-checks'),
+    ('block-commit', "Node .* is busy: .*|Can't mirror node into itself",
+     'cannot commit an image into itself', 'order-of-checks'),
     ('block-dirty-bitmap-add|transaction',
      r"Can't store persistent bitmaps to \S+: Operation not supported",
      r"Can't store persistent bitmaps to \S+: Operation not supported: a node "
@@ -83,6 +86,14 @@ SENTENCES = [
      'Size of .* is too large', 'other-words'),
     ('blockdev-snapshot', 'The overlay does not support backing images',
      'The overlay is already in use', 'order-of-checks'),
+    ('blockdev-snapshot', 'Filters cannot be used as overlays',
+     'The overlay does not support backing images', 'order-of-checks'),
+    ('object-add', 'burst length set without burst rate',
+     'attempt to add duplicate property .*', 'order-of-checks'),
+    ('blockdev-create', 'Could not resize image: Image size cannot be negative',
+     'The image size is too large for a cluster size of .*', 'other-words'),
+    ('blockdev-create', 'Image is not in .* format',
+     'Image format driver does not support resize', 'order-of-checks'),
     ('blockdev-snapshot-sync', 'backing_file must be a vmdk image',
      'Failed to get LOCK', 'order-of-checks'),
     (INTERNAL, 'Need a root block node', INTERNAL_FIRST, 'order-of-checks'),
