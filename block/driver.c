@@ -108,7 +108,9 @@ static int64_t read_start(BlockDriverState *file, uint8_t *buf, Error **errp)
     int64_t bytes;
     int ret;
 
-    blk = blk_new_with_bs(file, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, errp);
+    /* Also in a transaction, while all other users wait. */
+    blk = blk_new_unqueued(file, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL, NULL,
+                           errp);
     if (!blk) {
         return -EPERM;
     }

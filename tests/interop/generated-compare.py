@@ -19,6 +19,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,16 +107,71 @@ def no_more(a, b, depths):
     return not depths or a['present'] == b['present']
 
 
+def both_map(peer, ours):
+    """Are both a map as JSON, and does only that differ?"""
+    return is_map(peer.value) and is_map(ours.value) and \
+        same_span((peer.value, ours.value)) and \
+        (peer.status, peer.out, peer.err) == (ours.status, ours.out, ours.err)
+
+
+def written(content):
+    """The ranges of @content that are not zero, but for zeroes within sectors."""
+    found = []
+    for at in range(0, len(content), 512):
+        data = content[at:at + 512].rstrip(b'\0')
+        start = at + len(data) - len(data.lstrip(b'\0'))
+        if data and found and found[-1][1] == start:
+            found[-1][1] = at + len(data)
+        elif data:
+            found.append([start, at + len(data)])
+    return found
+
+
+def covers_data(line, shown, start=0, end=None):
+    """Are all bytes between @start and @end that are not zero in the image that
+    @line is about in the ranges @shown?"""
+    content = line.disk()
+    if content is None:
+        return False
+    end = len(content) if end is None else end
+    return within([(max(s, start), min(e, end, len(content)))
+                   for s, e in written(content) if e > start and s < end],
+                  shown)
+
+
+def shows_data(line, side):
+    """Has the map of @side all that the image has?"""
+    entries = side.value
+    if not is_map(entries):
+        return covers_data(line, ranges(side.out))
+    return covers_data(line, [(e['start'], e['start'] + e['length'])
+                              for e in entries if not e['zero']],
+                       entries[0]['start'],
+                       entries[-1]['start'] + entries[-1]['length'])
+
+
+def same_span(maps):
+    """Do both maps tell of the same part of the disk, without gaps?"""
+    ends = [[(e['start'], e['start'] + e['length']) for e in side]
+            for side in maps]
+    return ends[0][0][0] == ends[1][0][0] and \
+        ends[0][-1][1] == ends[1][-1][1] and all(
+            a[1] == b[0] for side in ends for a, b in zip(side, side[1:]))
+
+
 def less_data(line, peer, ours):
     """Nowhere more data than the peer sees, and nowhere fewer zeroes."""
     maps = peer.value, ours.value
-    if not is_map(maps[0]) or not is_map(maps[1]) or peer.out != ours.out:
+    if not both_map(peer, ours):
         return False
+    # Zeroes that are committed take no space in ours.
+    depths = line.fmt == 'qcow2' and not re.search(
+        '-img (commit|rebase) ', line.before + line.text)
     for start in {e['start'] for side in maps for e in side}:
         a, b = (entry_at(side, start) for side in maps)
-        if not a or not b or not no_more(a, b, line.fmt == 'qcow2'):
+        if not a or not b or not no_more(a, b, depths):
             return False
-    return True
+    return shows_data(line, ours)
 
 
 def without_zero(side):
@@ -141,52 +197,123 @@ def within(inner, outer):
                for start, end in inner)
 
 
+def for_people(line, peer, ours):
+    """Are both answers those of `map` for people, of the same image?"""
+    return ' map' in line.text and peer.status == ours.status and \
+        peer.err == ours.err and all(
+            re.search('^Offset +Length +Mapped to +File$', side.out, re.M) and
+            side.value is None for side in (peer, ours)) and \
+        without_ranges(peer.out) == without_ranges(ours.out)
+
+
+def without_ranges(out):
+    return re.sub(r'^(0x[0-9a-f]+|0) (0x[0-9a-f]+) .*\n?', '', out,
+                  flags=re.M).strip()
+
+
 def fewer_ranges(line, peer, ours):
     """The same for people."""
-    return ' map' in line.text and peer.status == ours.status and \
-        peer.err == ours.err and within(ranges(ours.out), ranges(peer.out))
+    return for_people(line, peer, ours) and \
+        within(ranges(ours.out), ranges(peer.out)) and \
+        shows_data(line, ours)
+
+
+def pieces(out):
+    """What the map of qemu-io says: (start, end, is it allocated?)"""
+    return sorted((int(at, 0), int(at, 0) + int(length, 0), not un)
+                  for length, un, at in re.findall(
+                      r'\((0x[0-9a-f]+)\) bytes +(not )?allocated.*'
+                      r'\((0x\w+)\)', out))
+
+
+def in_one_piece(found):
+    """Do they follow one another from the start of the disk?"""
+    return bool(found) and [0] + [e for _, e, _ in found[:-1]] == \
+        [s for s, _, _ in found]
 
 
 def fewer_allocated(line, peer, ours):
     """The same for what qemu-io maps."""
-    found = [[(int(at, 0), int(at, 0) + int(length, 0)) for length, at in
-              re.findall(r'\((0x[0-9a-f]+)\) bytes +allocated.*\((0x\w+)\)',
-                         side.out)] for side in (peer, ours)]
-    return "-c 'map'" in line.text and peer.status == ours.status and \
-        within(found[1], found[0])
+    found = [pieces(side.out) for side in (peer, ours)]
+    rest = [re.sub(r'.* bytes +(not )?allocated .*\n?', '', side.out).strip()
+            for side in (peer, ours)]
+    if "-c 'map'" not in line.text or peer.status != ours.status or \
+            peer.err != ours.err or rest[0] != rest[1] or \
+            not all(map(in_one_piece, found)) or \
+            found[0][-1][1] != found[1][-1][1]:
+        return False
+    used = [[(s, e) for s, e, is_used in side if is_used] for side in found]
+    return within(used[1], used[0]) and (
+        ' -b ' in line.kind + line.before or covers_data(line, used[1]))
+
+
+STRICT = (r'(Images are identical)\.|(Strict mode): Offset (\d+) block status '
+          r'mismatch!|(Content mismatch) at offset (\d+)!')
 
 
 def strict_compare(line, peer, ours):
-    return ' compare -s' in line.text and {peer.status, ours.status} <= {0, 1}
+    """What is allocated, but not what the content is."""
+    if ' compare -s' not in line.text or peer.err != ours.err:
+        return False
+    found = [re.findall(STRICT, side.out) for side in (peer, ours)]
+    rest = [re.sub(STRICT, '', side.out).strip() for side in (peer, ours)]
+    if rest[0] != rest[1] or [len(f) for f in found] != [1, 1] or any(
+            side.status != (0 if f[0][0] else 1)
+            for side, f in zip((peer, ours), found)):
+        return False
+    strict = [int(f[0][2]) for f in found if f[0][1]]
+    other = [int(f[0][4]) for f in found if f[0][3]]
+    # What is not allocated alike ends it before the content that differs.
+    return bool(strict) and (not other or strict[0] <= other[0])
+
+
+def sizes_of(side):
+    """What `measure` says: {name: bytes}."""
+    if isinstance(side.value, dict):
+        return side.value
+    return {name: int(n) for name, n in
+            re.findall(r'^(.+): (\d+)$', side.out, re.M)}
 
 
 def required(line, peer, ours):
-    """The sizes that both measure, or None."""
-    if ' measure ' not in line.text or peer.status != ours.status:
+    """The sizes that both measure, or None where something else differs."""
+    if ' measure ' not in line.text or peer.status != ours.status or \
+            peer.err != ours.err:
         return None
-    found = [re.search(r'required.*?(\d+)', f'{side.out} {side.value}')
-             for side in (peer, ours)]
-    return all(found) and [int(n[1]) for n in found]
+    sizes = [dict(sizes_of(side)) for side in (peer, ours)]
+    found = [s.pop('required', s.pop('required size', None)) for s in sizes]
+    if None in found or sizes[0] != sizes[1]:
+        return None
+    return found
+
+
+def holds_data(line, size):
+    """Is @size, as measured, enough for what the image has?"""
+    content = line.disk()
+    return content is not None and size >= sum(
+        end - start for start, end in written(content))
 
 
 def smaller_measure(line, peer, ours):
     sizes = required(line, peer, ours)
-    return bool(sizes) and sizes[1] < sizes[0]
+    return bool(sizes) and sizes[1] < sizes[0] and holds_data(line, sizes[1])
 
 
 def page_parts(line, peer, ours):
     """Clusters are smaller than the pages that the host's file has or lacks, so
     that it depends on their place in the file what is data beside data."""
     if 'cluster_size=512' not in line.kind or ' map ' not in line.text or \
-            peer.status != ours.status or peer.err != ours.err:
+            not shows_data(line, ours):
         return False
-    if is_map(peer.value) and is_map(ours.value):
+    if both_map(peer, ours):
         if without_zero(peer) != without_zero(ours):
             return False
         found = [[(e['start'], e['start'] + e['length']) for e in side.value
                   if e['data'] and not e['zero']] for side in (ours, peer)]
-    else:
+    elif for_people(line, peer, ours):
         found = [ranges(side.out) for side in (ours, peer)]
+    else:
+        return False
     whole = [(start, end) for start, end in found[0] if end - start >= 4096]
     return within(whole, [(start - 4095, end + 4095)
                           for start, end in found[1]])
@@ -198,7 +325,7 @@ PART = 32 * KIB             # zeroes that ours writes beside data, at most
 def zero_parts(line, peer, ours):
     """More data than the peer sees, but only beside data, and below PART."""
     maps = peer.value, ours.value
-    if not is_map(maps[0]) or not is_map(maps[1]) or peer.out != ours.out:
+    if not both_map(peer, ours) or not shows_data(line, ours):
         return False
     more = []
     starts = sorted({e['start'] for side in maps for e in side})
@@ -219,9 +346,8 @@ def zero_parts(line, peer, ours):
 
 def zero_parts_told(line, peer, ours):
     """The same for people."""
-    return ' map' in line.text and line.fmt == 'qcow2' and \
-        "'write " in line.before and peer.status == ours.status and \
-        peer.err == ours.err and within(
+    return for_people(line, peer, ours) and line.fmt == 'qcow2' and \
+        "'write " in line.before and shows_data(line, ours) and within(
             ranges(ours.out), [(start - PART + 1, end + PART - 1)
                                for start, end in ranges(peer.out)])
 
@@ -232,15 +358,81 @@ def zero_parts_measured(line, peer, ours):
     return bool(sizes) and 0 < sizes[1] - sizes[0] < writes * PART
 
 
+def unasked_bytes(entries):
+    """So many bytes of holes a file has at most that is not asked for them."""
+    return 512 * KIB + sum(end - start for start, end in entries) // 8
+
+
+def unasked(line, peer, ours):
+    """Data where the peer found that the file has holes."""
+    if line.fmt != 'qcow2' or not shows_data(line, ours):
+        return False
+    if both_map(peer, ours):
+        if without_zero(peer) != without_zero(ours):
+            return False
+        data = [[(e['start'], e['start'] + e['length']) for e in side.value
+                 if e['data'] and not e['zero']] for side in (peer, ours)]
+    elif for_people(line, peer, ours):
+        data = [ranges(side.out) for side in (peer, ours)]
+    else:
+        return False
+    peers, all_ = [sum(end - start for start, end in d) for d in data]
+    return within(*data) and all_ - peers <= unasked_bytes(data[1])
+
+
+def unasked_measured(line, peer, ours):
+    sizes = required(line, peer, ours)
+    return bool(sizes) and line.fmt == 'qcow2' and holds_data(line, sizes[1]) \
+        and 0 < sizes[1] - sizes[0] <= unasked_bytes([(0, sizes[1])])
+
+
+def full_data_file(line, peer, ours):
+    """The peer's has holes where ours has been filled."""
+    if not re.search('data_file=.*preallocation=full', line.kind):
+        return False
+    if both_map(peer, ours):
+        return without_zero(peer) == without_zero(ours) and \
+            shows_data(line, ours)
+    if for_people(line, peer, ours):
+        return shows_data(line, ours) and \
+            within(ranges(ours.out), [(0, len(line.disk()))])
+    return fills(line, peer, ours)
+
+
+def fills(line, peer, ours):
+    """Is no more measured than what all of the disk takes?"""
+    sizes, told = required(line, peer, ours), sizes_of(ours)
+    return bool(sizes) and holds_data(line, sizes[1]) and sizes[1] <= told.get(
+        'fully allocated size', told.get('fully-allocated', 0))
+
+
+def narrow_refcounts(line, peer, ours):
+    """A snapshot is applied, which is seen after that in what the disk has."""
+    return re.search('refcount_bits=[12] ', line.kind) and \
+        ' snapshot -a' in line.text and \
+        (ours.status, ours.out, ours.err) == (0, '', '') and \
+        'Failed to load snapshot: Invalid argument' in peer.err
+
+
+def empty_disk(line, peer, ours):
+    """There is nothing to convert."""
+    return 'amend -o compat=0.10' in line.text and \
+        (ours.status, ours.out, ours.err) == (0, '', '') and \
+        line.kind.endswith(' 0') and \
+        'Failed to turn zero into data clusters: Cannot allocate' in peer.err
+
+
 def reserved(line, peer, ours):
     """What was read of space that was reserved, and not written."""
-    if 'preallocation=falloc' not in line.before + line.kind or \
-            not re.search(' map | measure ', line.text) or \
-            peer.status != ours.status or peer.err != ours.err:
+    if 'preallocation=falloc' not in line.before + line.kind:
         return False
-    if not is_map(peer.value) or not is_map(ours.value):
-        return True
-    return without_zero(peer) == without_zero(ours)
+    if both_map(peer, ours):
+        return shows_data(line, ours) and \
+            without_zero(peer) == without_zero(ours)
+    if for_people(line, peer, ours):
+        return shows_data(line, ours) and \
+            within(ranges(ours.out), [(0, len(line.disk()))])
+    return fills(line, peer, ours)
 
 
 def snapshot_size(line, peer, ours):
@@ -280,7 +472,8 @@ def mixed_pieces(line, peer, ours):
 
 
 def no_place(line, peer, ours):
-    return ' map ' in line.text and ours.status == 0 and \
+    return line.fmt == 'vhdx' and ' map ' in line.text and \
+        (ours.status, ours.err) == (0, '') and shows_data(line, ours) and \
         'external, encrypted or compressed clusters' in peer.err
 
 
@@ -304,13 +497,27 @@ def empty_bitmap(line, peer, ours):
     return ' bitmap --add' in line.text and 'size of 0' in ours.err
 
 
+def allocated(out):
+    """What `alloc` counts of each range, and everything else that was said."""
+    pattern = r'^(\d+)(/\d+ bytes alloc.*)$'
+    return sorted((rest, int(n)) for n, rest in re.findall(pattern, out, re.M)
+                  ), sorted(re.sub(pattern, '', out, flags=re.M).split())
+
+
+def only_counts(line, peer, ours):
+    """The counts of the peer and of ours, if only these differ."""
+    (a, rest), (b, other) = allocated(peer.out), allocated(ours.out)
+    if "'alloc " not in line.text or rest != other or not a or \
+            [r for r, _ in a] != [r for r, _ in b] or \
+            (peer.status, peer.err) != (ours.status, ours.err):
+        return None
+    return [[n for _, n in side] for side in (a, b)]
+
+
 def zeroes_have_no_place(line, peer, ours):
-    outs = [sorted(re.sub(r'\d+(/\d+ bytes alloc)', r'N\1',
-                          side.out).split('\n')) for side in (peer, ours)]
     none = line.fmt != 'qcow2' or 'amend -o compat=0.10' in line.before
-    return none and "'alloc " in line.text and \
-        peer.status == ours.status and peer.err == ours.err and \
-        outs[0] == outs[1]
+    counts = none and only_counts(line, peer, ours)
+    return bool(counts) and all(n <= m for m, n in zip(*counts))
 
 
 def stream_written(line, peer, ours):
@@ -329,15 +536,39 @@ def no_bitmaps(line, peer, ours):
 
 def raw_data(line, peer, ours):
     """What is allocated, and what is zero, in raw data files."""
-    return 'data_file_raw' in line.kind and peer.status == ours.status and \
-        re.search(r' map | check |measure|alloc |convert.*qemu-img check',
-                  line.text)
+    if 'data_file_raw' not in line.kind or peer.status != ours.status or \
+            peer.err != ours.err:
+        return False
+    a, b = statistics(peer), statistics(ours)
+    return other_places(line, peer, ours) or bool(
+        a and b and ' check ' in line.text and
+        without_statistics(peer.out) == without_statistics(ours.out)) or \
+        measured_truly(line, peer, ours)
+
+
+def measured_truly(line, peer, ours):
+    sizes = required(line, peer, ours)
+    return bool(sizes) and holds_data(line, sizes[1])
+
+
+def other_places(line, peer, ours):
+    """Maps and counts, which show all that there is."""
+    if both_map(peer, ours) or for_people(line, peer, ours):
+        return shows_data(line, ours)
+    found = [pieces(side.out) for side in (peer, ours)]
+    if "-c 'map'" in line.text:
+        return all(map(in_one_piece, found)) and \
+            found[0][-1][1] == found[1][-1][1] and (
+                ' -b ' in line.kind + line.before or
+                covers_data(line, [(s, e) for s, e, is_used in found[1]
+                                   if is_used]))
+    return bool(only_counts(line, peer, ours))
 
 
 def unwritten(line, peer, ours):
     """Subclusters that were preallocated."""
     return 'extended_l2' in line.kind and peer.status == ours.status and \
-        re.search(r" map | -c 'map'|alloc ", line.text)
+        peer.err == ours.err and other_places(line, peer, ours)
 
 
 def keeps_bitmaps(line, peer, ours):
@@ -345,12 +576,11 @@ def keeps_bitmaps(line, peer, ours):
 
 
 def with_snapshots(line, peer, ours):
-    """Says why it is refused; and after it snapshots are what they were."""
-    if 'amend -o compat=0.10' in line.text:
-        return 'Internal snapshots prevent' in ours.err and \
-            'Internal snapshots prevent' in peer.err
-    return 'amend -o compat=0.10' in line.before and \
-        'snapshot -c' in line.before and peer.status == ours.status
+    """Says why it is refused."""
+    return 'amend -o compat=0.10' in line.text and \
+        peer.status == ours.status != 0 and peer.out == ours.out and \
+        'Internal snapshots prevent' in ours.err and \
+        'Internal snapshots prevent' in peer.err
 
 
 def look_through(line, peer, ours):
@@ -384,6 +614,10 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (mixed_pieces, 'mixed-pieces'), (zero_parts, 'zero-parts'),
          (zero_parts_measured, 'zero-parts'), (zero_parts_told, 'zero-parts'),
          (snapshot_size, 'snapshot-size'),
+         (unasked, 'holes-asked-for'), (unasked_measured, 'holes-asked-for'),
+         (full_data_file, 'data-file-full'),
+         (narrow_refcounts, 'narrow-refcounts'),
+         (empty_disk, 'amend-empty'),
          (reserved, 'reserved-read'), (page_parts, 'holes-found'),
          (no_downgrade, 'amend-compression'), (grown, 'grown-v2'),
          (no_place, 'places-shown'), (empty_vmdk, 'empty-vmdk'),
@@ -412,11 +646,15 @@ def discarded(kind, lines):
 KNOWN_CONTENT = ((grown_tail, 'grown-tail'), (discarded, 'subcluster-discard'))
 
 
-def spoiled_snapshots(lines):
-    """Is a snapshot shown that was there when the image became one of version
-    2?  The peer overwrites data of such."""
-    before, _, after = '\n'.join(lines).rpartition('amend -o compat=0.10')
-    return 'snapshot -c' in before and 'snapshot -a' in after
+def image_of(text):
+    """Words that name the image of which a line tells where data is."""
+    words = re.search(r'.*qemu-(img map|img measure|io) (.*)$', text)
+    if not words:
+        return None
+    options = {'img map': r'--output=json|-[sl] \S+', 'io': r"-c '[^']*'",
+               'img measure': r'--output=json|-[oO] \S+'}[words[1]]
+    return re.sub(options, '', words[2])
+
 
 def known(line, peer, ours):
     """The name of the difference."""
@@ -426,7 +664,8 @@ def known(line, peer, ours):
 
 
 TIMED_OUT = 124         # the status of timeout(1)
-Line = namedtuple('Line', 'text fmt kind before')
+# @disk: a function; the content of the image that @text is about, on our side.
+Line = namedtuple('Line', 'text fmt kind before disk')
 Answer = namedtuple('Answer', 'status out value err')
 
 
@@ -475,6 +714,29 @@ class Side:
         found = self.disk(words)
         return None if found is None else hashlib.sha256(found).hexdigest()
 
+    def told(self, text):
+        """The content of the image of whose places @text tells."""
+        words = image_of(text)
+        return self.disk(words) if words else None
+
+    def take(self, other):
+        """What @other has."""
+        shutil.copytree(other.folder, self.folder, dirs_exist_ok=True)
+
+    def held(self, kind, line):
+        """The content of the snapshot that @line applies."""
+        words = re.search('snapshot -a (.*) ', line)
+        return self.disk(f'-l {words[1]} {kind.flags()} {kind.ref()}') \
+            if words else None
+
+    def in_it(self, kind):
+        """Digests of the disk and of its snapshots, by name."""
+        image = f'{kind.flags()} {kind.ref()}'
+        info = json.loads(self.peer(f'info --output=json {image}') or '{}')
+        return {'': self.digest(image)} | {
+            s['name']: self.digest(f'-l {s["name"]} {image}')
+            for s in info.get('snapshots', ())}
+
     def content(self, kind):
         """Digests of the disk and of its snapshots and the status of a check,
         all as the peer sees them, and the size on the host."""
@@ -496,9 +758,6 @@ def known_content(kind, sides, done):
     peer, ours = (side.disk(f'{kind.flags()} {kind.ref()}') for side in sides)
     if not peer or not ours or len(peer) != len(ours):
         return False
-    if 'amend-snapshots' in peercompare.differences() and \
-            spoiled_snapshots(done):
-        return True
     ranges = [r for look, name in KNOWN_CONTENT
               if name in peercompare.differences() for r in look(kind, done)]
     for at in range(0, len(ours), 512):
@@ -536,6 +795,72 @@ def compare_content(comparison, kind, sides, done):
         comparison.same(kind.title)
 
 
+def keeps_all(line, before):
+    """Is nothing in the image to change, nor in its snapshots?"""
+    return 'snapshot -c' in before and re.search(
+        r'qemu-img (amend -o (compat|refcount_bits|lazy)|check -r)', line)
+
+
+def compare_kept(comparison, kind, sides, title, was):
+    """@was: what our image had.  Where the peer has spoiled snapshots it goes on
+    with our image, so that all that follows is compared."""
+    peer, ours = (side.in_it(kind) for side in sides)
+    if ours == was:
+        comparison.same(f'{title}: what is in the image')
+    else:
+        comparison.differs(f'{title}: what is in the image, before and after',
+                           str(was), str(ours))
+    if 'amend -o compat=0.10' in title and peer[''] == ours[''] and \
+            peer != ours == was and \
+            'amend-snapshots' in peercompare.differences():
+        sides[0].take(sides[1])
+
+
+def compare_applied(comparison, kind, side, title, held):
+    """@held: what the snapshot had.  As the peer shows no snapshot with a size of
+    its own, what both have counts."""
+    disk = side.disk(f'{kind.flags()} {kind.ref()}')
+    if disk is None or held is None:
+        same = disk is held
+    else:
+        size = min(len(disk), len(held))
+        same = disk[:size] == held[:size]
+    if same:
+        comparison.same(f'{title}: what the disk has')
+    else:
+        comparison.differs(f'{title}: what the disk has', 'as the snapshot',
+                           'something else')
+
+
+def compare_line(comparison, kind, sides, pool, line, done):
+    """Is the next line to be compared, too?"""
+    before = '\n  '.join(done)
+    title = f'{kind.title}: {line}'
+    was = sides[1].in_it(kind) if keeps_all(line, before) else None
+    held = sides[1].held(kind, line)
+    peer, ours = pool.map(lambda side: side.run(line), sides)
+    if peer.status == TIMED_OUT != ours.status:
+        return False            # it needs minutes for some amends
+    name = None if peer == ours else known(
+        Line(line, kind.fmt, kind.kind, before,
+             functools.lru_cache(lambda: sides[1].told(line))), peer, ours)
+    title += f'\n  after\n  {before}'
+    if peer == ours or name:
+        comparison.same(title)
+    else:
+        comparison.differs(title, *('\n'.join(str(r).rstrip() for r in side)
+                                    for side in (peer, ours)))
+    if was is not None:
+        compare_kept(comparison, kind, sides, title, was)
+    if 'snapshot -a' in line and ours.status == 0:
+        compare_applied(comparison, kind, sides[1], title, held)
+    if name == 'narrow-refcounts':
+        sides[0].take(sides[1])
+        return True
+    # After that the images differ.
+    return peer.status == ours.status and name != 'repair-keeps-snapshots'
+
+
 def compare_kind(comparison, seed, paths):
     """What the kind is, and how many lines were compared."""
     rng = random.Random(seed)
@@ -546,21 +871,9 @@ def compare_kind(comparison, seed, paths):
         sides = [Side(os.path.join(top, name), path)
                  for name, path in zip(('peer', 'ours'), paths)]
         for number, line in enumerate(lines):
-            peer, ours = pool.map(lambda side, li=line: side.run(li), sides)
-            if peer.status == TIMED_OUT != ours.status:
-                return kind.kind, number    # it needs minutes for some amends
-            title = f'{kind.title}: {line}'
-            before = '\n  '.join(lines[:number])
-            name = None if peer == ours else known(
-                Line(line, kind.fmt, kind.kind, before), peer, ours)
-            if peer == ours or name:
-                comparison.same(title)
-            else:
-                comparison.differs(f'{title}\n  after\n  {before}',
-                                   *('\n'.join(str(r).rstrip() for r in side)
-                                     for side in (peer, ours)))
-            if peer.status != ours.status or name == 'repair-keeps-snapshots':
-                return kind.kind, number + 1 # the images differ from here on
+            if not compare_line(comparison, kind, sides, pool, line,
+                                lines[:number]):
+                return kind.kind, number + 1
         compare_content(comparison, kind, sides, lines)
     return kind.kind, len(lines)
 

@@ -28,6 +28,7 @@ import imagekinds
 import peercompare
 from qmpdraw import Draw, Known
 from qmpprogram import Program, Schema
+from qmpsentences import of_one_mistake
 
 # --- images ---
 
@@ -198,7 +199,8 @@ class Side:
     def jobs(self):
         """What is known of jobs, and whether it stays so."""
         jobs = self.call('query-jobs')['return']
-        states = sorted((j['id'], j['type'], j['status'], j.get('error', ''))
+        states = sorted((j['id'], j['type'], j['status'],
+                         clean(j.get('error', '')))
                         for j in jobs)
         if any(j['status'] not in STABLE for j in jobs):
             slow = {j['device'] for j in
@@ -341,63 +343,121 @@ def shape(value):
 # --- comparing ---
 
 # What is known to differ: of a command with its arguments, of the peer's and of
-# our outcome, and its name in docs/interop/differences.rst.
+# our outcome, and its name in docs/interop/differences.rst.  Two sentences about
+# one mistake are those of qmpsentences.py.
 KNOWN = [
-    ('(drive|blockdev)-mirror.*"sync": "(bitmap|incremental)"',
-     '"error"', '"error"', 'mirror-bitmaps'),
-    ('"copy-on-read"', 'Block node is read-only', '"return"',
+    ('"copy-on-read"', 'Block node is read-only', r'^\[{"return"',
      'copy-on-read-ro'),
     ('', 'Need a root block node|is in use|is busy|Failed to get LOCK',
-     '.*"concluded"', 'concluded-lets-go'),
-    ('.*"persistent": true', '"return"', 'node is read-only',
+     r'^\[{"return".*"concluded"', 'concluded-lets-go'),
+    ('.*"persistent": true', r'^\[{"return"', 'node is read-only',
      'bitmap-of-read-only'),
-    ('.*"persistent": true', "Can't store persistent",
-     "Can't store persistent", 'bitmap-to-store'),
     ('(drive|blockdev)-mirror', 'image have different sizes',
      'image have different sizes', 'mirror-refused-early'),
-    ('drive-mirror', '"error"', '"error"', 'mirror-refused-early'),
-    ('"driver": "blkverify"', '"return"', 'disks of the same size',
+    ('"driver": "blkverify"', r'^\[{"return"', 'disks of the same size',
      'blkverify-sizes'),
-    ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting detect-zeroes|force-share',
-     'own-name-first'),
-    ('block-export-add|write', '', 'Permission conflict',
-     'mirror-new-writers'),
+    ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting '
+     'detect-zeroes|force-share', 'own-name-first'),
     ('blockdev-reopen', 'does not support reopening|Cannot change the option',
-     '"return"', 'reopen-more'),
-    ('blockdev-(add|reopen|create)', 'Image (not in|is read-only)|invalid V|Parameter '
-     "'key-secret'|Could not open .*Invalid arg",
-     "Image is not in|only be read|VMDK descr|not in LUKS", 'other-words'),
+     r'^\[{"return"', 'reopen-more'),
     ('"quorum"', 'refresh total sector count', 'children of quorum',
      'other-words'),
     ('"encrypt"', 'No encryption in image header', "the option 'encrypt'",
      'other-words'),
-    ('blockdev-reopen', '"return"',
+    ('blockdev-reopen', r'^\[{"return"',
      'show another part|is busy: |resize is not shared', 'raw-moved'),
-    ('"driver": "snapshot-access"', '"return"', 'is no copy-before-write',
+    ('"driver": "snapshot-access"', r'^\[{"return"', 'is no copy-before-write',
      'snapshot-access-of'),
+    ('blockdev-insert-medium', "Device '.*' not found", "Node '.*' not found",
+     'node-first'),
+    ('block-set-write-threshold .*: -', r'^\[{"return"', 'expects uint64',
+     'write-threshold-negative'),
 ]
 
 
-def other_mistake(peer, ours):
-    """Do both tell a mistake, in the answer or of a job, and nothing else?"""
+def other_mistake(text, peer, ours):
+    """Do both tell a mistake, in the answer or of a job, in sentences that may
+    stand for one another, and nothing else?"""
+    if len(peer) != 3 or len(ours) != 3:
+        return None             # what is left of images
     sides = [s[0] if isinstance(s[0], dict) else {} for s in (peer, ours)]
     if all('error' in s for s in sides):
-        return peer[1:] == ours[1:] and \
-            sides[0]['error']['class'] == sides[1]['error']['class']
-    return len(peer) == 3 and peer[:2] == ours[:2] and \
-        [[*j[:3], bool(j[3])] for j in peer[2]] == \
-        [[*j[:3], bool(j[3])] for j in ours[2]]
+        errors = [s['error'] for s in sides]
+        if peer[1:] != ours[1:] or errors[0]['class'] != errors[1]['class']:
+            return None
+        return of_one_mistake(text, *(e['desc'] for e in errors))
+    if peer[:2] != ours[:2] or \
+            [j[:3] for j in peer[2]] != [j[:3] for j in ours[2]]:
+        return None
+    names = [of_one_mistake('blockdev-create', a[3], b[3])
+             for a, b in zip(peer[2], ours[2]) if a != b]
+    return names[0] if names and all(names) else None
 
 
-# The same for any command.
-KNOWN_OUTCOMES = [(other_mistake, 'order-of-checks')]
+def mentions(value, names):
+    """Is one of @names in @value, options of a node?"""
+    if isinstance(value, dict):
+        return any(mentions(v, names) for k, v in value.items()
+                   if k != 'node-name')
+    if isinstance(value, list):
+        return any(mentions(v, names) for v in value)
+    return isinstance(value, str) and value in names
 
 
-def known(text, peer, ours):
-    """The name of the difference."""
-    for look, name in KNOWN_OUTCOMES:
-        if look(peer, ours):
-            return name
+def of_mirrors(lines, jobs):
+    """The nodes that mirror jobs copy from, among @jobs, and those over them;
+    the same for commits, which are mirrors, too, with all that is below."""
+    added = {a['node-name']: a for command, a in lines
+             if command == 'blockdev-add' and 'node-name' in (a or {})}
+    running = {j[0]: j[1] for j in jobs
+               if j[1] in ('mirror', 'commit') and j[2] != 'concluded'}
+    nodes = {'mirror': set(), 'commit': set()}
+    for command, a in lines:
+        kind = running.get(str((a or {}).get('job-id', (a or {}).get('device'))))
+        if kind and command in ('blockdev-mirror', 'drive-mirror',
+                                'block-commit'):
+            nodes[kind] |= {str(a[k]) for k in ('device', 'top-node',
+                                                'base-node') if k in a}
+    for _ in added:
+        for kind, found in nodes.items():
+            found |= {n for n, a in added.items() if mentions(a, found)}
+            if kind == 'commit':
+                found |= {n for n in added for over in found if over in added
+                          and mentions(added[over], {n})}
+    return nodes
+
+
+def new_writer(text, peer, ours, nodes):
+    """@nodes: as of_mirrors() says.  A new user of one is refused who writes, or
+    who reads what is being committed."""
+    command, _, words = text.partition(' ')
+    if command not in ('block-export-add', 'write') or \
+            peer[1:] != ours[1:] or 'Permission conflict' not in str(ours[0]):
+        return False
+    a = json.loads(words)
+    writes = command == 'write' or a.get('writable')
+    node = a.get('node-name', a.get('node'))
+    return 'Permission conflict' not in str(peer[0]) and (
+        'return' in peer[0] or 'NBD server not running' in str(peer[0])) and (
+            node in nodes['commit'] or (writes and node in nodes['mirror']))
+
+
+# The same for outcomes and the nodes of mirrors.
+KNOWN_OUTCOMES = [(new_writer, 'mirror-new-writers')]
+
+
+def known(text, peer, ours, before=()):
+    """The name of the difference; @before: the lines before."""
+    if 'died' in ours:
+        return None
+    name = other_mistake(text, peer, ours)
+    if name:
+        return name
+    if len(ours) == 3:
+        nodes = of_mirrors(before, ours[2])
+        for look, name in KNOWN_OUTCOMES:
+            if look(text, peer, ours, nodes):
+                return name
     sides = [json.dumps(side, sort_keys=True) for side in (peer, ours)]
     return next((name for *patterns, name in KNOWN if all(
         re.search(p, t, re.S) for p, t in zip(patterns, [text, *sides]))),
@@ -428,7 +488,8 @@ class Pair:
             except Died as why:
                 outcomes.append({'died': str(why)})
         if "'error'" in str(outcomes) or command == 'blockdev-create':
-            self.spoilt |= set(new_files(command, arguments))
+            self.spoilt |= {name for name in new_files(command, arguments)
+                            if isinstance(name, str)}
         return outcomes
 
     def images(self):
@@ -561,14 +622,15 @@ class Sequences:
                     self.same(lines, outcomes)
             finally:
                 pair.end()
-            if self.is_different(lines[-1], outcomes):
+            if self.is_different(lines, outcomes):
                 lines = self.reduced(seed, lines, outcomes, top)
                 self.tell(seed, lines, outcomes)
 
-    def is_different(self, line, outcomes):
+    def is_different(self, lines, outcomes):
+        """Is the last of @lines answered otherwise than by the peer?"""
         peer, ours = outcomes
         return 'died' not in peer and peer != ours and \
-            not known(text_of(*line), peer, ours)
+            not known(text_of(*lines[-1]), peer, ours, lines[:-1])
 
     def same(self, lines, outcomes):
         """May the sequence go on?"""
@@ -576,10 +638,10 @@ class Sequences:
         if 'died' in peer:
             self.peer_died += 1
             return False
-        different = self.is_different(lines[-1], outcomes)
+        different = self.is_different(lines, outcomes)
         if not different:
             self.comparison.same(text_of(*lines[-1]))
-        both_failed = lines[-1][0] != 'quit' and all(
+        both_failed = lines[-1][0] != 'quit' and 'died' not in ours and all(
             isinstance(o[0], dict) and 'error' in o[0] for o in outcomes)
         return peer == ours or (both_failed and not different)
 
