@@ -263,6 +263,7 @@ static void op_bitmap_merge(Model *m)
         return;
     }
     g_assert(!to->busy && !from->busy);
+    to->loose |= from->loose;
     /* Merging widens to the granules of the source. */
     bitmap = bdrv_dirty_bitmap_find(bdrv_find_node(from->node), from->name);
     bits = bdrv_dirty_bitmap_hbitmap(bitmap);
