@@ -97,21 +97,31 @@ void bdrv_flush_inherits(BlockDriverState *bs)
     }
 }
 
-uint64_t bdrv_lost_writes(BlockDriverState *bs)
+static uint64_t count_lost(const BlockDriverState *bs, bool forgotten)
 {
-    uint64_t n = bdrv_node(bs)->lost_writes;
+    const BdrvNode *node = bdrv_node(bs);
+    uint64_t n = forgotten ? node->forgotten_writes : node->lost_writes;
     BdrvChild *child;
 
-    if (bs->drv && bs->drv->lost_writes) {
-        return bs->drv->lost_writes(bs);
-    }
     /* Also where the user that has written is gone, and its permission. */
     LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
         if (holds_data(bs, child)) {
-            n += bdrv_lost_writes(child->bs);
+            n += forgotten ? bdrv_forgotten_writes(child->bs)
+                           : bdrv_lost_writes(child->bs);
         }
     }
     return n;
+}
+
+uint64_t bdrv_lost_writes(BlockDriverState *bs)
+{
+    return bs->drv && bs->drv->lost_writes ? bs->drv->lost_writes(bs)
+                                           : count_lost(bs, false);
+}
+
+uint64_t bdrv_forgotten_writes(BlockDriverState *bs)
+{
+    return bs->drv && bs->drv->lost_writes ? 0 : count_lost(bs, true);
 }
 
 uint64_t bdrv_lost_writes_base(BlockDriverState *bs)
@@ -123,6 +133,12 @@ void bdrv_note_lost_writes(BlockDriverState *bs)
 {
     g_assert(LIST_EMPTY(&bdrv_node(bs)->children));
     bdrv_node(bs)->lost_writes++;
+}
+
+void bdrv_note_forgotten_writes(BlockDriverState *bs)
+{
+    bdrv_note_lost_writes(bs);
+    bdrv_node(bs)->forgotten_writes++;
 }
 
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)

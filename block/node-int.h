@@ -71,6 +71,7 @@ typedef struct BdrvNode {
     uint64_t write_gen, flushed_gen;
     bool inherits; /* not flushed since bdrv_flush_inherits() */
     uint64_t lost_writes; /* how many times: bdrv_note_lost_writes() */
+    uint64_t forgotten_writes; /* ... of these: bdrv_note_forgotten_writes() */
     uint64_t write_threshold; /* bytes; 0: off */
     uint64_t wr_highest_offset;
     BdrvDirtyBitmapList bitmaps; /* block/dirty-bitmap.h */

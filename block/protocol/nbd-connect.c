@@ -113,7 +113,7 @@ static void note_loss(NBDState *s)
 {
     s->conns++;
     if (s->settled != s->changes) {
-        bdrv_note_lost_writes(s->bs);
+        bdrv_note_forgotten_writes(s->bs);
         s->settled = s->changes;
     }
 }

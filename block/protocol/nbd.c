@@ -232,7 +232,8 @@ static void note_change(BlockDriverState *bs, const NBDIo *io)
         return;
     }
     if (io->conns != s->conns) {
-        bdrv_note_lost_writes(bs); /* another connection was made meanwhile */
+        /* Another connection was made meanwhile. */
+        bdrv_note_forgotten_writes(bs);
     } else {
         s->changes++;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The barrier between structures and what refers to them, and what is done
- * where writes that had completed were lost (bdrv_lost_writes()).
+ * where a server has lost writes that had completed (bdrv_forgotten_writes()).
+ * After a flush that failed the file still shows them, and memory is kept.
  *
  * The file is a valid image then, as after a crash, but not the one that is in
  * memory.  So the flush that finds this out fails, and:
@@ -30,9 +31,9 @@
 uint64_t qcow2_lost_writes(const BlockDriverState *bs)
 {
     const Qcow2State *s = bs->opaque;
-    uint64_t n = bdrv_lost_writes(bs->file->bs);
+    uint64_t n = bdrv_forgotten_writes(bs->file->bs);
 
-    return s->external && s->data ? n + bdrv_lost_writes(s->data->bs) : n;
+    return s->external && s->data ? n + bdrv_forgotten_writes(s->data->bs) : n;
 }
 
 void qcow2_note_losses(BlockDriverState *bs)

@@ -57,10 +57,18 @@ uint64_t bdrv_lost_writes(BlockDriverState *bs);
  */
 uint64_t bdrv_lost_writes_base(BlockDriverState *bs);
 /*
+ * How many of these times a server has forgotten what it had not made durable:
+ * reads do not show it any more either, and no flush has failed.  0 for a
+ * driver whose data survives that (BlockDriver.lost_writes).
+ */
+uint64_t bdrv_forgotten_writes(BlockDriverState *bs);
+/*
  * For drivers without children: writes that had completed may be lost, without
  * a flush that failed (the core counts these).  In the thread of @bs.
  */
 void bdrv_note_lost_writes(BlockDriverState *bs);
+/* The same, and they are forgotten, see above. */
+void bdrv_note_forgotten_writes(BlockDriverState *bs);
 /* See co_truncate; new space is zeroed if a backing file would show there. */
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,
