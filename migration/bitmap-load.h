@@ -26,9 +26,10 @@ bool coroutine_fn mig_bitmap_load_section(MigBitmapLoad *l, MigReader *r,
 /* Is everything there?  False with an error that names what is not. */
 bool mig_bitmap_load_complete(const MigBitmapLoad *l, Error **errp);
 /*
- * What persistent bitmaps survived at the source, in a description of the
- * stream of @len bytes: those of active images survive as much here.  Anything
- * else in it is ignored.  Outside coroutines, before the next function.
+ * What persistent bitmaps survived at the source, and their names there, in a
+ * description of the stream of @len bytes: they survive as much here, and one
+ * that has another name here does not replace what the image has under it.
+ * Anything else in it is ignored.  Outside coroutines, before the next function.
  */
 void mig_bitmap_load_describe(MigBitmapLoad *l, const uint8_t *text,
                               size_t len);
