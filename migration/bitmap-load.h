@@ -29,7 +29,8 @@ bool mig_bitmap_load_complete(const MigBitmapLoad *l, Error **errp);
  * What persistent bitmaps survived at the source, and their names there, in a
  * description of the stream of @len bytes: they survive as much here, and one
  * that has another name here does not replace what the image has under it.
- * Anything else in it is ignored.  Outside coroutines, before the next function.
+ * Anything else in it is ignored.  Outside coroutines, before the next
+ * function.
  */
 void mig_bitmap_load_describe(MigBitmapLoad *l, const uint8_t *text,
                               size_t len);
