@@ -299,24 +299,29 @@ def smaller_measure(line, peer, ours):
     return bool(sizes) and sizes[1] < sizes[0] and holds_data(line, sizes[1])
 
 
+def data_of_both(line, peer, ours):
+    """The ranges with data that both maps show, the peer's first; None if they
+    are no maps, or differ in something else."""
+    if both_map(peer, ours):
+        if without_zero(peer) != without_zero(ours):
+            return None
+        return [[(e['start'], e['start'] + e['length']) for e in side.value
+                 if e['data'] and not e['zero']] for side in (peer, ours)]
+    if for_people(line, peer, ours):
+        return [ranges(side.out) for side in (peer, ours)]
+    return None
+
+
 def page_parts(line, peer, ours):
     """Clusters are smaller than the pages that the host's file has or lacks, so
     that it depends on their place in the file what is data beside data."""
+    data = data_of_both(line, peer, ours)
     if 'cluster_size=512' not in line.kind or ' map ' not in line.text or \
-            not shows_data(line, ours):
+            not shows_data(line, ours) or not data:
         return False
-    if both_map(peer, ours):
-        if without_zero(peer) != without_zero(ours):
-            return False
-        found = [[(e['start'], e['start'] + e['length']) for e in side.value
-                  if e['data'] and not e['zero']] for side in (ours, peer)]
-    elif for_people(line, peer, ours):
-        found = [ranges(side.out) for side in (ours, peer)]
-    else:
-        return False
-    whole = [(start, end) for start, end in found[0] if end - start >= 4096]
+    whole = [(start, end) for start, end in data[1] if end - start >= 4096]
     return within(whole, [(start - 4095, end + 4095)
-                          for start, end in found[1]])
+                          for start, end in data[0]])
 
 
 PART = 32 * KIB             # zeroes that ours writes beside data, at most
@@ -365,16 +370,8 @@ def unasked_bytes(entries):
 
 def unasked(line, peer, ours):
     """Data where the peer found that the file has holes."""
-    if line.fmt != 'qcow2' or not shows_data(line, ours):
-        return False
-    if both_map(peer, ours):
-        if without_zero(peer) != without_zero(ours):
-            return False
-        data = [[(e['start'], e['start'] + e['length']) for e in side.value
-                 if e['data'] and not e['zero']] for side in (peer, ours)]
-    elif for_people(line, peer, ours):
-        data = [ranges(side.out) for side in (peer, ours)]
-    else:
+    data = data_of_both(line, peer, ours)
+    if line.fmt != 'qcow2' or not shows_data(line, ours) or not data:
         return False
     peers, all_ = [sum(end - start for start, end in d) for d in data]
     return within(*data) and all_ - peers <= unasked_bytes(data[1])
