@@ -323,7 +323,7 @@ static void leave_image(const Arrival *a)
     BlockDriverState *bs;
     BlockBackend *blk;
 
-    create(4 * GiB, 65536);
+    create(4 * GiB, 4096); /* a cluster of bits stands for 2 GiB */
     bs = open_image(false);
     add(bs, "b0", 65536);
     g_assert_true(bdrv_bitmap_store_begin(bs, find(bs, "b0"), &error_abort));
