@@ -435,18 +435,6 @@ static bool reload_all(GPtrArray *set, BdrvReopenState *states, Error **errp)
     return bdrv_refresh_perms_list(set, NULL, errp);
 }
 
-static bool has_parent_in(const BlockDriverState *bs, const GPtrArray *set)
-{
-    BdrvChild *c;
-
-    LIST_FOREACH(c, &bdrv_node(bs)->parents, next_parent) {
-        if (c->klass->parent_is_bs && contains(set, c->opaque)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /*
  * What cannot be read is left to other processes again.  If that fails, too,
  * the nodes stay active, but what they know of their image may be old, and no
@@ -460,9 +448,7 @@ static void take_back(GPtrArray *set)
         return;
     }
     for (guint i = 0; i < set->len; i++) {
-        BlockDriverState *bs = set->pdata[i];
-
-        bdrv_node(bs)->half_taken = !has_parent_in(bs, set);
+        bdrv_node(set->pdata[i])->half_taken = true;
     }
     error_report_err(err);
 }

@@ -97,17 +97,19 @@ void bdrv_flush_inherits(BlockDriverState *bs)
     }
 }
 
-static uint64_t count_lost(const BlockDriverState *bs, bool forgotten)
+/* @n of @bs itself and @count of its children. */
+static uint64_t count_all(BlockDriverState *bs, uint64_t n,
+                          BdrvCountWrites *count)
 {
-    const BdrvNode *node = bdrv_node(bs);
-    uint64_t n = forgotten ? node->forgotten_writes : node->lost_writes;
     BdrvChild *child;
 
+    if (bs->drv && bs->drv->count_writes) {
+        return bs->drv->count_writes(bs, count);
+    }
     /* Also where the user that has written is gone, and its permission. */
     LIST_FOREACH(child, &bdrv_node(bs)->children, next) {
         if (holds_data(bs, child)) {
-            n += forgotten ? bdrv_forgotten_writes(child->bs)
-                           : bdrv_lost_writes(child->bs);
+            n += count(child->bs);
         }
     }
     return n;
@@ -115,13 +117,13 @@ static uint64_t count_lost(const BlockDriverState *bs, bool forgotten)
 
 uint64_t bdrv_lost_writes(BlockDriverState *bs)
 {
-    return bs->drv && bs->drv->lost_writes ? bs->drv->lost_writes(bs)
-                                           : count_lost(bs, false);
+    return count_all(bs, bdrv_node(bs)->lost_writes, bdrv_lost_writes);
 }
 
 uint64_t bdrv_forgotten_writes(BlockDriverState *bs)
 {
-    return bs->drv && bs->drv->lost_writes ? 0 : count_lost(bs, true);
+    return count_all(bs, bdrv_node(bs)->forgotten_writes,
+                     bdrv_forgotten_writes);
 }
 
 uint64_t bdrv_lost_writes_base(BlockDriverState *bs)

@@ -41,6 +41,15 @@ static bool leaves_node(const BdrvRequest *r)
            end > ROUND_UP(bs->total_bytes, bdrv_request_align(bs));
 }
 
+/* A node that could not be given back may write what makes that possible. */
+static bool is_from_half_taken(const BdrvRequest *r)
+{
+    const BdrvChild *c = r->child;
+
+    return c && c->klass->parent_is_bs &&
+           bdrv_node((BlockDriverState *)c->opaque)->half_taken;
+}
+
 int bdrv_request_check(BdrvRequest *r)
 {
     if (r->child) {
@@ -59,7 +68,7 @@ int bdrv_request_check(BdrvRequest *r)
     if (G_UNLIKELY(r->bs->read_only)) {
         return -EPERM;
     }
-    if (G_UNLIKELY(bdrv_node(r->bs)->half_taken)) {
+    if (G_UNLIKELY(bdrv_node(r->bs)->half_taken) && !is_from_half_taken(r)) {
         return -EIO;
     }
     return G_UNLIKELY(leaves_node(r)) ? -EIO : 0;

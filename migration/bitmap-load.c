@@ -92,7 +92,8 @@ void mig_bitmap_load_activated(void)
 static bool make_persistent(LoadBitmap *b, Error **errp)
 {
     if (!bdrv_dirty_bitmap_persistent(b->bitmap)) {
-        if (!bdrv_can_store_dirty_bitmap(
+        /* That of an inactive node is stored when that becomes active. */
+        if (!bdrv_is_inactive(b->bs) && !bdrv_can_store_dirty_bitmap(
                 b->bs, bdrv_dirty_bitmap_name(b->bitmap),
                 bdrv_dirty_bitmap_granularity(b->bitmap), errp)) {
             return false;

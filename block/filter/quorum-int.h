@@ -29,7 +29,7 @@ int coroutine_fn quorum_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset,
 int coroutine_fn quorum_co_pdiscard(BlockDriverState *bs, int64_t offset,
                                     int64_t bytes);
 int coroutine_fn quorum_co_flush(BlockDriverState *bs);
-uint64_t quorum_lost_writes(BlockDriverState *bs);
+uint64_t quorum_count_writes(BlockDriverState *bs, BdrvCountWrites *count);
 int coroutine_fn quorum_co_block_status(BlockDriverState *bs, bool want_zero,
                                         int64_t offset, int64_t bytes,
                                         int64_t *pnum, int64_t *map,

@@ -240,28 +240,29 @@ int coroutine_fn quorum_co_flush(BlockDriverState *bs)
 }
 
 /* How many children have lost writes at most @times. */
-static unsigned count_safe(BlockDriverState *bs, uint64_t times)
+static unsigned count_safe(BlockDriverState *bs, BdrvCountWrites *count,
+                           uint64_t times)
 {
     BdrvChild *child = NULL;
     unsigned n = 0;
 
     while ((child = bdrv_next_child(bs, child))) {
-        n += bdrv_lost_writes(child->bs) <= times;
+        n += count(child->bs) <= times;
     }
     return n;
 }
 
 /* As with requests, what happens to the others does not matter. */
-uint64_t quorum_lost_writes(BlockDriverState *bs)
+uint64_t quorum_count_writes(BlockDriverState *bs, BdrvCountWrites *count)
 {
     const QuorumState *s = bs->opaque;
     BdrvChild *child = NULL;
     uint64_t least = UINT64_MAX;
 
     while ((child = bdrv_next_child(bs, child))) {
-        uint64_t n = bdrv_lost_writes(child->bs);
+        uint64_t n = count(child->bs);
 
-        if (n < least && count_safe(bs, n) >= s->threshold) {
+        if (n < least && count_safe(bs, count, n) >= s->threshold) {
             least = n;
         }
     }

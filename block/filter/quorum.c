@@ -304,6 +304,6 @@ const BlockDriver bdrv_quorum = {
     .co_pwrite_zeroes = quorum_co_pwrite_zeroes,
     .co_pdiscard = quorum_co_pdiscard,
     .co_flush = quorum_co_flush,
-    .lost_writes = quorum_lost_writes,
+    .count_writes = quorum_count_writes,
     .co_block_status = quorum_co_block_status,
 };

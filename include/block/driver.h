@@ -307,10 +307,11 @@ struct BlockDriver {
      */
     int coroutine_fn (*co_flush)(BlockDriverState *bs);
     /*
-     * bdrv_lost_writes(), for a driver whose data survives if a part of its
-     * children has lost it.  NULL: the sum of those of the children.
+     * bdrv_lost_writes() and its kin, for a driver whose data survives if a
+     * part of its children has lost it; @count: the same of a child.  NULL: the
+     * sum of those of the children.
      */
-    uint64_t (*lost_writes)(BlockDriverState *bs);
+    uint64_t (*count_writes)(BlockDriverState *bs, BdrvCountWrites *count);
     /*
      * New size @offset; @exact false: a larger one will do.  New space reads
      * as zeroes if @flags has BDRV_REQ_ZERO_WRITE.

@@ -58,8 +58,7 @@ uint64_t bdrv_lost_writes(BlockDriverState *bs);
 uint64_t bdrv_lost_writes_base(BlockDriverState *bs);
 /*
  * How many of these times a server has forgotten what it had not made durable:
- * reads do not show it any more either, and no flush has failed.  0 for a
- * driver whose data survives that (BlockDriver.lost_writes).
+ * reads do not show it any more either, and no flush has failed.
  */
 uint64_t bdrv_forgotten_writes(BlockDriverState *bs);
 /*

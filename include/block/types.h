@@ -67,6 +67,9 @@ typedef enum BdrvRequestFlags {
     BDRV_REQ_PREFETCH = 1 << 8,        /* copy-on-read, data not wanted */
 } BdrvRequestFlags;
 
+/* How many times a node has lost writes, of one kind (block/io.h). */
+typedef uint64_t BdrvCountWrites(BlockDriverState *bs);
+
 /* Answer of a block status query (a set). */
 enum {
     BDRV_BLOCK_DATA = 1 << 0,         /* reads must look at the storage */

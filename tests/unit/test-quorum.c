@@ -225,6 +225,24 @@ static void test_tie(void)
     fixture_free(&f);
 }
 
+/* Its data is there as long as enough children have it. */
+static void test_forgotten(void)
+{
+    Fixture f;
+    BlockDriverState *bs;
+    BdrvChild *child = NULL;
+
+    fixture_init(&f, 3, 2, "");
+    bs = blk_bs(f.blk);
+    for (int i = 0; i < 3; i++) {
+        child = bdrv_next_child(bs, child);
+        g_assert_cmpint(bdrv_forgotten_writes(bs), ==, i > 1);
+        bdrv_note_forgotten_writes(child->bs);
+        g_assert_cmpint(bdrv_lost_writes(bs), ==, bdrv_forgotten_writes(bs));
+    }
+    fixture_free(&f);
+}
+
 static void test_errors(void)
 {
     Fixture f;
@@ -695,6 +713,7 @@ int main(int argc, char **argv)
     g_test_add_func("/quorum/vote", test_vote);
     g_test_add_func("/quorum/tie", test_tie);
     g_test_add_func("/quorum/errors", test_errors);
+    g_test_add_func("/quorum/forgotten", test_forgotten);
     g_test_add_func("/quorum/fifo", test_fifo);
     g_test_add_func("/quorum/status", test_status);
     g_test_add_func("/quorum/rewrite", test_rewrite);
