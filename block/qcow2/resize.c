@@ -487,8 +487,7 @@ static bool check_resize(BlockDriverState *bs, int64_t size,
     } else if (size < s->size && prealloc != PREALLOC_MODE_OFF) {
         error_setg(errp, "Preallocation can't be used for shrinking an image");
     } else if (qcow2_l1_entries(s, size) > QCOW2_MAX_L1_BYTES / 8) {
-        error_setg(errp, "The image size is too large (try using a larger "
-                   "cluster size)");
+        error_setg(errp, "Failed to grow the L1 table: %s", strerror(EFBIG));
     } else {
         return true;
     }
