@@ -9,6 +9,7 @@
 
 #include "block/graph-int.h"
 #include "block/node-int.h"
+#include "qapi/json.h"
 #include <json-c/json.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
@@ -602,17 +603,10 @@ bool path_is_same_file(const char *a, const char *b)
 
 static json_object *parse_json_filename(const char *text, Error **errp)
 {
-    json_tokener *tok = json_tokener_new();
-    json_object *obj;
-    enum json_tokener_error err;
+    json_object *obj = json_parse_strict(text, strlen(text), errp);
 
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-    obj = json_tokener_parse_ex(tok, text, strlen(text) + 1);
-    err = json_tokener_get_error(tok);
-    json_tokener_free(tok);
-    if (err != json_tokener_success) {
-        error_setg(errp, "Could not parse the JSON options: %s",
-                   json_tokener_error_desc(err));
+    if (!obj) {
+        error_prepend(errp, "Could not parse the JSON options: ");
         return NULL;
     }
     if (!json_object_is_type(obj, json_type_object)) {

@@ -71,6 +71,8 @@ static void test_json(void)
         "\"file.filename\":\"/d/x\"}",
         "json:{\"driver\":\"raw\",\"file\":{\"filename\":\"/d/x\"}}",
         "json:{\"file.filename\":\"/d/x\"}",
+        "json:{'file.filename':'/d/x'}",
+        "json: {\n\t\"driver\" : 'raw',\r\n 'file': {'filename':\"/d/x\"}\n} ",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
