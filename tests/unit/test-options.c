@@ -54,7 +54,7 @@ static void test_refused(void)
                    "Invalid parameter type for 'driver', expected: string");
     assert_refused("json:[]", NULL, "Invalid JSON object given");
     assert_refused("json:{\"driver\":\"raw\"}", NULL,
-                   "Parameter 'file' is missing");
+                   "A block device must be specified for \"file\"");
     assert_refused("json:{\"file\":1,\"file.filename\":\"x\"}", NULL,
                    "Cannot mix scalar and non-scalar keys: 'file.filename'");
     assert_refused("json:{\"driver\":\"raw\",\"file\":\"nobody\"}", NULL,
