@@ -9,6 +9,12 @@
 
 #include "file-int.h"
 
+/*
+ * The search is for a hint and keeps the main loop waiting: no longer than
+ * this, as a host can have any number of descriptors, and a file of locks.
+ */
+#define SEARCH_US (250 * 1000)
+
 /* Does a line of fdinfo tell of a lock of inode @ino on byte @byte? */
 static bool is_lock_on(const char *line, ino_t ino, off_t byte)
 {
@@ -44,13 +50,14 @@ static bool descriptor_locks(const char *proc, const char *fd,
     return false;
 }
 
-static bool process_locks(const char *proc, const struct stat *st, off_t byte)
+static bool process_locks(const char *proc, const struct stat *st, off_t byte,
+                          int64_t end)
 {
     g_autofree char *path = g_build_filename(proc, "fdinfo", NULL);
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     const char *fd;
 
-    while (dir && (fd = g_dir_read_name(dir))) {
+    while (dir && g_get_monotonic_time() < end && (fd = g_dir_read_name(dir))) {
         if (descriptor_locks(proc, fd, st, byte)) {
             return true;
         }
@@ -75,17 +82,18 @@ char *file_lock_holder(int fd, off_t byte)
 {
     g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
     g_autofree char *own = g_strdup_printf("%d", getpid());
+    int64_t end = g_get_monotonic_time() + SEARCH_US;
     const char *pid;
     struct stat st;
 
     if (!dir || fstat(fd, &st) < 0) {
         return NULL;
     }
-    while ((pid = g_dir_read_name(dir))) {
+    while (g_get_monotonic_time() < end && (pid = g_dir_read_name(dir))) {
         g_autofree char *proc = g_build_filename("/proc", pid, NULL);
 
         if (g_ascii_isdigit(*pid) && strcmp(pid, own) &&
-            process_locks(proc, &st, byte)) {
+            process_locks(proc, &st, byte, end)) {
             return describe(pid, proc);
         }
     }

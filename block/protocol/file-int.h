@@ -74,7 +74,8 @@ void file_lock_close(FileLock *lock);
 /*
  * Which other process has locked @byte of the file that @fd has open: id and
  * name, for a message; NULL: it cannot be known, as other users' processes
- * cannot.  Caller frees.  Reads all of /proc, so for errors only.
+ * cannot, or is not found in a quarter of a second.  Caller frees.  Reads
+ * /proc, so for errors only.
  */
 char *file_lock_holder(int fd, off_t byte);
 /*

@@ -248,21 +248,27 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
 static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
                                    PreallocMode mode, Error **errp)
 {
-    int64_t bytes = qcow2_data_end(bs->opaque, w->op.end) - w->op.start;
-    int64_t end = w->host + bytes;
     const Qcow2State *s = bs->opaque;
+    int64_t length = bdrv_getlength(s->data->bs);
+    int64_t end = w->host + qcow2_data_end(s, w->op.end) - w->op.start;
     bool sparse = mode == PREALLOC_MODE_METADATA;
+    /* Zeroes that are written past the end of a file take space. */
+    bool grows = end > length &&
+                 (w->beyond || (sparse && length >= 0 &&
+                                bdrv_grows_by_zeroes(s->data->bs)));
+    int ret = 0;
 
-    if (!w->beyond) {
+    if (grows) {
+        ret = bdrv_co_truncate(s->data, end, false,
+                               sparse ? PREALLOC_MODE_OFF : mode, 0, errp);
+        end = length;
+    }
+    if (ret == 0 && !w->beyond && (int64_t)w->host < end) {
         /* Clusters that were in use before. */
-        return bdrv_co_pwrite_zeroes(s->data, w->host, bytes,
-                                     sparse ? BDRV_REQ_MAY_UNMAP : 0);
+        ret = bdrv_co_pwrite_zeroes(s->data, w->host, end - w->host,
+                                    sparse ? BDRV_REQ_MAY_UNMAP : 0);
     }
-    if (end <= bdrv_getlength(bs->file->bs)) {
-        return 0;
-    }
-    return bdrv_co_truncate(bs->file, end, false,
-                            sparse ? PREALLOC_MODE_OFF : mode, 0, errp);
+    return ret;
 }
 
 /*
