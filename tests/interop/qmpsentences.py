@@ -11,10 +11,6 @@ MIRROR_FIRST = (
     "cannot replace image with a mirror image of different size|"
     "Permission conflict|Invalid job ID .*|Job ID .* already in use|"
     "Parameter 'granularity' .*")
-INTERNAL_FIRST = (
-    "Name or id must be provided|Failed to get a snapshot list: .*|"
-    "Device .* is read only|Node .* is busy: .*|"
-    "Block format .* does not support internal snapshots")
 REOPEN_FIRST = (
     "Cannot change the option .*|backing is missing for .*|"
     "Node .* cannot have its '.*' child changed to node .*|"
@@ -96,7 +92,6 @@ SENTENCES = [
      'Image format driver does not support resize', 'order-of-checks'),
     ('blockdev-snapshot-sync', 'backing_file must be a vmdk image',
      'Failed to get LOCK', 'order-of-checks'),
-    (INTERNAL, 'Need a root block node', INTERNAL_FIRST, 'order-of-checks'),
     (INTERNAL, 'Failed to create snapshot .*: Invalid argument',
      'Failed to create snapshot .*: Refcount of cluster .* would exceed .*',
      'other-words'),
