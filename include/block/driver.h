@@ -149,8 +149,8 @@ struct BlockDriver {
      * Options (schema names, NULL-ended; without children) that change the
      * visible content: file names of the form json:{...} include them.
      * NULL: "filename" if there is such an option; none for a format that has
-     * backing files; else all own options.  A filter with an empty list has the
-     * file name of its child.
+     * backing files; else all own options.  A node whose driver has an empty
+     * list has the file name of its child, whatever that is.
      */
     const char *const *strong_options;
     /* Own options that reopen_prepare can change; the core refuses changes of
