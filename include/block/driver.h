@@ -210,6 +210,9 @@ struct BlockDriver {
     /* Makes a new image. */
     int coroutine_fn (*co_create)(BlockdevCreateOptions *options,
                                   Error **errp);
+    /* Makes the size in @options one that the format has, where a tool is free
+     * to choose; false and @errp: there is none.  NULL: it has all. */
+    bool (*choose_size)(BlockdevCreateOptions *options, Error **errp);
     /* What the node uses of @child and shares, by its parents' permissions. */
     void (*child_perm)(BlockDriverState *bs, BdrvChild *child,
                        BdrvChildRole role, uint64_t perm, uint64_t shared,
