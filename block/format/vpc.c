@@ -449,8 +449,8 @@ static uint64_t chs_sectors(const VpcCreate *c)
 }
 
 /*
- * Sets c->sectors and the geometry: the disk has at least @sectors, and as many as
- * the geometry unless that is the largest.
+ * Sets c->sectors and the geometry: the disk has at least @sectors, and as many
+ * as the geometry unless that is the largest.
  */
 static void set_size(VpcCreate *c, uint64_t sectors)
 {
