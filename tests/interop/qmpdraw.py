@@ -273,7 +273,10 @@ class Draw:
         if kind == 'string':
             return self.string(member, command)
         if kind in ('int', 'number'):
-            return self.number(member)
+            number = self.number(member)
+            # How much a slow mirror copies before it waits is by chance.
+            return 0 if member == 'speed' and number == 1 and \
+                'mirror' in command else number
         return {'boolean': self.chance(0.5), 'null': None}.get(kind, 'any')
 
     def alternate(self, e, member, command, depth):

@@ -78,7 +78,7 @@ SENTENCES = [
     ('blockdev-create', 'Block node is read-only',
      "Parameter 'encrypt.key-secret' is required for cipher",
      'order-of-checks'),
-    ('blockdev-create', 'Could not resize file: Invalid argument',
+    ('blockdev-create', 'Could not resize file: (Invalid argument|File too large)',
      'Size of .* is too large', 'other-words'),
     ('blockdev-snapshot', 'The overlay does not support backing images',
      'The overlay is already in use', 'order-of-checks'),

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What of the outcomes of sequences of QMP commands is known to differ from the
+peer's, and its name in docs/interop/differences.rst.
+"""
+import json
+import re
+
+from qmpsentences import of_one_mistake
+
+# What is known to differ: of a command with its arguments, of the peer's and of
+# our outcome, and its name in docs/interop/differences.rst.  Two sentences about
+# one mistake are those of qmpsentences.py.
+KNOWN = [
+    ('"copy-on-read"', 'Block node is read-only', r'^\[{"return"',
+     'copy-on-read-ro'),
+    ('', 'Need a root block node|is in use|is busy|Failed to get LOCK',
+     r'^\[{"return".*"concluded"', 'concluded-lets-go'),
+    ('.*"persistent": true', r'^\[{"return"', 'node is read-only',
+     'bitmap-of-read-only'),
+    ('(drive|blockdev)-mirror', 'image have different sizes',
+     'image have different sizes', 'mirror-refused-early'),
+    ('"driver": "blkverify"', r'^\[{"return"', 'disks of the same size',
+     'blkverify-sizes'),
+    ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting '
+     'detect-zeroes|force-share', 'own-name-first'),
+    ('blockdev-reopen', 'does not support reopening|Cannot change the option',
+     r'^\[{"return"', 'reopen-more'),
+    ('"quorum"', 'refresh total sector count', 'children of quorum',
+     'other-words'),
+    ('"encrypt"', 'No encryption in image header', "the option 'encrypt'",
+     'other-words'),
+    ('blockdev-reopen', r'^\[{"return"',
+     'show another part|is busy: |resize is not shared', 'raw-moved'),
+    ('"driver": "snapshot-access"', r'^\[{"return"', 'is no copy-before-write',
+     'snapshot-access-of'),
+    ('blockdev-insert-medium', "Device '.*' not found", "Node '.*' not found",
+     'node-first'),
+    ('": -[1-9]', '', r'^\[{"error".* expects uint64"}', 'negative-sizes'),
+    ('', '', r'^\[{"error".*"Parameter \S+ \S+ is not supported: ',
+     'what-instead'),
+    ('blockdev-snapshot|transaction', r'^\[{"return"',
+     r"\(driver 'mirror_top'\) cannot have the data of its 'target' child ",
+     'mirror-target-backing'),
+    ('blockdev-reopen', r'^\[{"return"',
+     r"\(driver '(qcow2|vmdk|vdi|vhdx|vpc|luks)'\) cannot have its 'file' child "
+     'changed to node', 'reopen-format-file'),
+    ('blockdev-add .*"backing": {"driver": "(file|host_device)"',
+     "Can't specify 'file' and 'filename' options at the same time",
+     r'^\[{"return"', 'backing-inline'),
+    ('block-commit', r'^\[{"return".*"concluded", "Operation not supported"|'
+     r'^\[{"return".*"error": "Operation not supported"',
+     'Image format driver does not support resize', 'commit-refused-early'),
+    ('block_resize', r'^\[{"return"', 'blkverify does not support resize',
+     'blkverify-sizes'),
+]
+
+
+def other_mistake(text, peer, ours):
+    """Do both tell a mistake, in the answer or of a job, in sentences that may
+    stand for one another, and nothing else?"""
+    if len(peer) != 3 or len(ours) != 3:
+        return None             # what is left of images
+    sides = [s[0] if isinstance(s[0], dict) else {} for s in (peer, ours)]
+    if all('error' in s for s in sides):
+        errors = [s['error'] for s in sides]
+        if peer[1:] != ours[1:] or errors[0]['class'] != errors[1]['class']:
+            return None
+        return of_one_mistake(text, *(e['desc'] for e in errors))
+    if peer[:2] != ours[:2] or \
+            [j[:3] for j in peer[2]] != [j[:3] for j in ours[2]]:
+        return None
+    names = [of_one_mistake('blockdev-create', a[3], b[3])
+             for a, b in zip(peer[2], ours[2]) if a != b]
+    return names[0] if names and all(names) else None
+
+
+def mentions(value, names):
+    """Is one of @names in @value, options of a node?"""
+    if isinstance(value, dict):
+        return any(mentions(v, names) for k, v in value.items()
+                   if k != 'node-name')
+    if isinstance(value, list):
+        return any(mentions(v, names) for v in value)
+    return isinstance(value, str) and value in names
+
+
+def of_mirrors(lines, jobs):
+    """The nodes that mirror jobs copy from, among @jobs, and those over them;
+    the same for commits, which are mirrors, too, with all that is below."""
+    added = {a['node-name']: a for command, a in lines
+             if command == 'blockdev-add' and 'node-name' in (a or {})}
+    running = {j[0]: j[1] for j in jobs
+               if j[1] in ('mirror', 'commit') and j[2] != 'concluded'}
+    nodes = {'mirror': set(), 'commit': set()}
+    for command, a in lines:
+        kind = running.get(str((a or {}).get('job-id', (a or {}).get('device'))))
+        if kind and command in ('blockdev-mirror', 'drive-mirror',
+                                'block-commit'):
+            nodes[kind] |= {str(a[k]) for k in ('device', 'top-node',
+                                                'base-node') if k in a}
+    for _ in added:
+        for kind, found in nodes.items():
+            found |= {n for n, a in added.items() if mentions(a, found)}
+            if kind == 'commit':
+                found |= {n for n in added for over in found if over in added
+                          and mentions(added[over], {n})}
+    return nodes
+
+
+def new_writer(text, peer, ours, before):
+    """A new user of a node of a mirror is refused who writes, or who reads what is
+    being committed."""
+    command, _, words = text.partition(' ')
+    if command not in ('block-export-add', 'write') or \
+            peer[1:] != ours[1:] or 'Permission conflict' not in str(ours[0]):
+        return False
+    a = json.loads(words)
+    nodes = of_mirrors(before, ours[2])
+    writes = command == 'write' or a.get('writable')
+    node = a.get('node-name', a.get('node'))
+    return 'Permission conflict' not in str(peer[0]) and (
+        'return' in peer[0] or 'NBD server not running' in str(peer[0])) and (
+            node in nodes['commit'] or (writes and node in nodes['mirror']))
+
+
+def under_blkverify(before):
+    """Nodes of this driver, and those that they compare."""
+    for command, a in before:
+        if command == 'blockdev-add' and (a or {}).get('driver') == 'blkverify':
+            yield from (n for n in (a.get('node-name'), a.get('test'),
+                                    a.get('raw')) if isinstance(n, str))
+
+
+def blkverify_alone(text, peer, ours, before):
+    command, _, words = text.partition(' ')
+    return command in ('block-export-add', 'write') and \
+        'Permission conflict' in str(ours[0]) and \
+        'Permission conflict' not in str(peer[0]) and \
+        mentions(json.loads(words), set(under_blkverify(before)))
+
+
+def blkverify_resized(text, peer, ours, before):
+    command, _, words = text.partition(' ')
+    return command == 'block_resize' and 'return' in peer[0] and \
+        'Permission conflict' in str(ours[0]) and \
+        mentions(json.loads(words), set(under_blkverify(before)))
+
+
+def without_mirror_ro(outcome):
+    return json.dumps(sorted(
+        (json.dumps({k: v for k, v in node.items() if k != 'ro' or
+                     node.get('drv') != 'mirror_top'}, sort_keys=True)
+         for node in outcome[0].get('return', ()))))
+
+
+def mirror_ro(text, peer, ours, _before):
+    return text.startswith('query-named-block-nodes') and \
+        peer[1:] == ours[1:] and \
+        without_mirror_ro(peer) == without_mirror_ro(ours)
+
+
+def held_by_concluded(_text, peer, ours, _before):
+    """The peer says that a job holds a node that is concluded; ours finds another
+    mistake."""
+    found = re.search(r'is busy: block device is in use by block job: (\w+)',
+                      str(peer[0].get('error', '')))
+    return found and 'error' in ours[0] and \
+        any(j[1] == found[1] and j[2] == 'concluded' for j in ours[2])
+
+
+def vmdk_overlays(before):
+    """(their nodes, their files)"""
+    overlays = {a['overlay'] for command, a in before
+                if command == 'blockdev-snapshot'}
+    files = {a['node-name']: a['file']['filename'] for command, a in before
+             if command == 'blockdev-add' and a.get('driver') == 'vmdk' and
+             a.get('node-name') in overlays and isinstance(a['file'], dict)}
+    return set(files), set(files.values())
+
+
+def vmdk_written(text, peer, ours, before):
+    command, _, words = text.partition(' ')
+    return command == 'write' and \
+        'write failed: Invalid argument' in str(peer[0]) and \
+        'failed' not in str(ours[0]) and \
+        mentions(json.loads(words), vmdk_overlays(before)[0])
+
+
+def vmdk_content(peer, ours, before):
+    """What is left of images."""
+    files = vmdk_overlays(before)[1]
+    sides = [{n: {k: v for k, v in image.items() if k != 'content'}
+              if n in files else image for n, image in side[1].items()}
+             for side in (peer, ours)]
+    return peer[0] == ours[0] and sides[0] == sides[1]
+
+
+# Functions that look at an outcome, which has an answer, events and jobs.
+KNOWN_OUTCOMES = [
+    (new_writer, 'mirror-new-writers'), (blkverify_alone, 'blkverify-alone'),
+    (blkverify_resized, 'blkverify-sizes'), (mirror_ro, 'mirror-filter-ro'),
+    (held_by_concluded, 'concluded-lets-go'), (vmdk_written, 'vmdk-overlay'),
+]
+
+
+def known(text, peer, ours, before=()):
+    """The name of the difference; @before: the lines before."""
+    if 'died' in ours:
+        return None
+    if len(ours) == 2:
+        return 'vmdk-overlay' if vmdk_content(peer, ours, before) else None
+    name = other_mistake(text, peer, ours)
+    if name:
+        return name
+    for look, name in KNOWN_OUTCOMES:
+        if look(text, peer, ours, before):
+            return name
+    sides = [json.dumps(side, sort_keys=True) for side in (peer, ours)]
+    return next((name for *patterns, name in KNOWN if all(
+        re.search(p, t, re.S) for p, t in zip(patterns, [text, *sides]))),
+        None)
