@@ -27,7 +27,7 @@ import time
 import imagekinds
 import peercompare
 from qmpdraw import Draw, Known
-from qmpknown import known
+from qmpknown import files_of, known
 from qmpprogram import Program, Schema
 
 # --- images ---
@@ -114,6 +114,9 @@ HIDDEN = {'actual-size', 'cid', 'date-sec', 'date-nsec', 'vm-clock-sec',
 COUNTS = {'current-progress', 'total-progress', 'len', 'offset', 'busy'}
 
 
+# Of formats; the peer's backups count whole clusters of their target.
+LARGEST_CLUSTER = 8 << 20
+
 FILTERS = [
     (r'#block\d+', '#block'), (r'[\d.]+ sec.*', 'TIME'),
     (r'/tmp/generated-qmp-\w+/(peer|ours)/', ''),
@@ -171,6 +174,8 @@ def event_data(event):
             data.get('type') in ('mirror', 'commit') or
             data.get('len') != event['data'].get('offset')):
         data.pop('len', None)   # in units of the program's
+    if data.get('type') == 'backup' and 'len' in data:
+        data['len'] = -(-data['len'] // LARGEST_CLUSTER)
     return [event['event'], data]
 
 
@@ -371,20 +376,9 @@ class Pair:
         if command == 'blockdev-add' and 'node-name' in (arguments or {}):
             self.nodes[arguments['node-name']] = arguments
         if command == 'blockdev-create' and creation_failed(outcomes):
-            self.spoilt |= set(self.files_of(arguments['options'].get(
-                'file')))
+            self.spoilt |= set(files_of(arguments['options'].get('file'),
+                                        self.nodes))
         return outcomes
-
-    def files_of(self, node):
-        """The names of the files of @node: a name, or options."""
-        if isinstance(node, str):
-            node = self.nodes.get(node)
-        if not isinstance(node, dict):
-            return
-        if isinstance(node.get('filename'), str):
-            yield node['filename']
-        for key in ('file', 'image', 'raw', 'test'):
-            yield from self.files_of(node.get(key))
 
     def images(self):
         """What the programs leave."""

@@ -52,6 +52,9 @@ KNOWN = [
      'Image format driver does not support resize', 'commit-refused-early'),
     ('block_resize', r'^\[{"return"', 'blkverify does not support resize',
      'blkverify-sizes'),
+    ('drive-(backup|mirror)', "Format driver '(blkdebug|blkverify|compress|"
+     "copy-before-write|copy-on-read|preallocate|throttle)' does not support "
+     'image creation', '', 'format-below-filters'),
 ]
 
 
@@ -84,11 +87,27 @@ def mentions(value, names):
     return isinstance(value, str) and value in names
 
 
+def files_of(node, nodes):
+    """The names of the files of @node, which is a name of @nodes, or options."""
+    if isinstance(node, str):
+        node = nodes.get(node)
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get('filename'), str):
+        yield node['filename']
+    for key in ('file', 'image', 'raw', 'test'):
+        yield from files_of(node.get(key), nodes)
+
+
+def added(before):
+    return {a['node-name']: a for command, a in before
+            if command == 'blockdev-add' and 'node-name' in (a or {})}
+
+
 def of_mirrors(lines, jobs):
     """The nodes that mirror jobs copy from, among @jobs, and those over them;
     the same for commits, which are mirrors, too, with all that is below."""
-    added = {a['node-name']: a for command, a in lines
-             if command == 'blockdev-add' and 'node-name' in (a or {})}
+    nodes_added = added(lines)
     running = {j[0]: j[1] for j in jobs
                if j[1] in ('mirror', 'commit') and j[2] != 'concluded'}
     nodes = {'mirror': set(), 'commit': set()}
@@ -98,12 +117,13 @@ def of_mirrors(lines, jobs):
                                 'block-commit'):
             nodes[kind] |= {str(a[k]) for k in ('device', 'top-node',
                                                 'base-node') if k in a}
-    for _ in added:
+    for _ in nodes_added:
         for kind, found in nodes.items():
-            found |= {n for n, a in added.items() if mentions(a, found)}
+            found |= {n for n, a in nodes_added.items() if mentions(a, found)}
             if kind == 'commit':
-                found |= {n for n in added for over in found if over in added
-                          and mentions(added[over], {n})}
+                found |= {n for n in nodes_added for over in found
+                          if over in nodes_added and
+                          mentions(nodes_added[over], {n})}
     return nodes
 
 
@@ -111,13 +131,13 @@ def new_writer(text, peer, ours, before):
     """A new user of a node of a mirror is refused who writes, or who reads what is
     being committed."""
     command, _, words = text.partition(' ')
-    if command not in ('block-export-add', 'write') or \
+    if command not in ('block-export-add', 'nbd-server-add', 'write') or \
             peer[1:] != ours[1:] or 'Permission conflict' not in str(ours[0]):
         return False
     a = json.loads(words)
     nodes = of_mirrors(before, ours[2])
     writes = command == 'write' or a.get('writable')
-    node = a.get('node-name', a.get('node'))
+    node = a.get('node-name', a.get('node', a.get('device')))
     return 'Permission conflict' not in str(peer[0]) and (
         'return' in peer[0] or 'NBD server not running' in str(peer[0])) and (
             node in nodes['commit'] or (writes and node in nodes['mirror']))
@@ -169,13 +189,28 @@ def held_by_concluded(_text, peer, ours, _before):
 
 
 def vmdk_overlays(before):
-    """(their nodes, their files)"""
-    overlays = {a['overlay'] for command, a in before
-                if command == 'blockdev-snapshot'}
-    files = {a['node-name']: a['file']['filename'] for command, a in before
-             if command == 'blockdev-add' and a.get('driver') == 'vmdk' and
-             a.get('node-name') in overlays and isinstance(a['file'], dict)}
-    return set(files), set(files.values())
+    """Their nodes."""
+    nodes = added(before)
+    return {a['overlay'] for command, a in before
+            if command == 'blockdev-snapshot' and
+            nodes.get(a['overlay'], {}).get('driver') == 'vmdk'}
+
+
+def overlay_backed_up(text, peer, ours, before):
+    command, _, words = text.partition(' ')
+    sources = {a.get('device') for c, a in before if c == 'blockdev-backup' and
+               any(j[0] == a.get('job-id') and j[2] != 'concluded'
+                   for j in ours[2])}
+    return command == 'blockdev-snapshot' and \
+        json.loads(words).get('overlay') in sources and \
+        'The overlay is already in use' in str(ours[0]) and \
+        ('return' in peer[0] or 'already has a backing image' in str(peer[0]))
+
+
+def data_files(before):
+    """Nodes that blockdev-create was given for data files."""
+    return [a.get('options', {}).get('data-file') for command, a in before
+            if command == 'blockdev-create']
 
 
 def vmdk_written(text, peer, ours, before):
@@ -183,16 +218,28 @@ def vmdk_written(text, peer, ours, before):
     return command == 'write' and \
         'write failed: Invalid argument' in str(peer[0]) and \
         'failed' not in str(ours[0]) and \
-        mentions(json.loads(words), vmdk_overlays(before)[0])
+        mentions(json.loads(words), vmdk_overlays(before))
 
 
-def vmdk_content(peer, ours, before):
-    """What is left of images."""
-    files = vmdk_overlays(before)[1]
-    sides = [{n: {k: v for k, v in image.items() if k != 'content'}
-              if n in files else image for n, image in side[1].items()}
-             for side in (peer, ours)]
-    return peer[0] == ours[0] and sides[0] == sides[1]
+# What of images may differ: functions that find their nodes, members that are told
+# of an image, and the name.
+KNOWN_IMAGES = [
+    (vmdk_overlays, {'content'}, 'vmdk-overlay'),
+    (data_files, {'content', 'size'}, 'data-file-kept'),
+]
+
+
+def known_image(peer, ours, before):
+    """Do images differ only so?"""
+    nodes = added(before)
+    for find, members, name in KNOWN_IMAGES:
+        files = {f for node in find(before) for f in files_of(node, nodes)}
+        sides = [{n: {k: v for k, v in image.items() if k not in members}
+                  if n in files else image for n, image in side[1].items()}
+                 for side in (peer, ours)]
+        if peer[0] == ours[0] and sides[0] == sides[1]:
+            return name
+    return None
 
 
 # Functions that look at an outcome, which has an answer, events and jobs.
@@ -200,6 +247,7 @@ KNOWN_OUTCOMES = [
     (new_writer, 'mirror-new-writers'), (blkverify_alone, 'blkverify-alone'),
     (blkverify_resized, 'blkverify-sizes'), (mirror_ro, 'mirror-filter-ro'),
     (held_by_concluded, 'concluded-lets-go'), (vmdk_written, 'vmdk-overlay'),
+    (overlay_backed_up, 'overlay-backed-up'),
 ]
 
 
@@ -208,7 +256,7 @@ def known(text, peer, ours, before=()):
     if 'died' in ours:
         return None
     if len(ours) == 2:
-        return 'vmdk-overlay' if vmdk_content(peer, ours, before) else None
+        return known_image(peer, ours, before)
     name = other_mistake(text, peer, ours)
     if name:
         return name

@@ -49,7 +49,9 @@ SENTENCES = [
     ('block_resize', r'offset\(\d+\) exceeds maximum\(\d+\)',
      r'Image size \d+ is larger than the largest possible one, \d+',
      'other-words'),
-    ('blockdev-del', r'Node \S+ is in use', r'Block device \S+ is in use',
+    ('blockdev-del', r'Node \S+ is in use',
+     r"Block device \S+ is in use|"
+     r"Node '.*' is busy: block device is in use by block job: (mirror|commit)",
      'other-words'),
     ('blockdev-(add|reopen|create)',
      r"Could not open .*: Invalid argument|Image not in VDI format .*|"
@@ -68,7 +70,8 @@ SENTENCES = [
     ('blockdev-reopen',
      'backing is missing for .*|Cannot change the option .*|'
      'Some option cannot be reset to its default value|'
-     'L2 cache entry size must be .*|setting detect-zeroes to unmap .*',
+     'L2 cache entry size must be .*|setting detect-zeroes to unmap .*|'
+     'Block node is read-only',
      REOPEN_FIRST, 'order-of-checks'),
     ('blockdev-create', 'Duplicate nodes .*',
      'Failed to get LOCK|Backing format cannot be used without backing file',
