@@ -77,16 +77,30 @@ static void props_apply(const char *id, const IothreadProperties *props)
                             props->poll_shrink);
 }
 
+/* The values of @props, and defaults for those that are missing. */
+static bool props_complete(IothreadProperties *all, IothreadProperties *props,
+                           Error **errp)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
+        *prop_has(all, &prop_table[i]) = true;
+        *prop_value(all, &prop_table[i]) = prop_table[i].value_if_absent;
+    }
+    return props_take(all, props, errp);
+}
+
+bool blockdev_iothread_check(IothreadProperties *props, Error **errp)
+{
+    IothreadProperties all = {0};
+
+    return props_complete(&all, props, errp);
+}
+
 bool blockdev_iothread_add(const char *id, IothreadProperties *props,
                            Error **errp)
 {
     IothreadProperties all = {0};
 
-    for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
-        *prop_has(&all, &prop_table[i]) = true;
-        *prop_value(&all, &prop_table[i]) = prop_table[i].value_if_absent;
-    }
-    if (!props_take(&all, props, errp) || !iothread_new(id, errp)) {
+    if (!props_complete(&all, props, errp) || !iothread_new(id, errp)) {
         return false;
     }
     *props = all;

@@ -124,11 +124,27 @@ static bool object_create(ObjectOptions *arg, Error **errp)
     }
 }
 
+/* What is wrong whatever else there is; it is told before a name in use. */
+static bool check_properties(ObjectOptions *arg, Error **errp)
+{
+    ThrottleConfig config;
+
+    switch (arg->qom_type) {
+    case OBJECT_TYPE_THROTTLE_GROUP:
+        return throttle_config_from_qapi(&config, &arg->u.throttle_group,
+                                         errp);
+    case OBJECT_TYPE_IOTHREAD:
+        return blockdev_iothread_check(&arg->u.iothread, errp);
+    default:
+        return true;
+    }
+}
+
 bool qmp_object_add(ObjectOptions *arg, Error **errp)
 {
     g_autoptr(ObjectOptions) object = NULL;
 
-    if (!id_check(arg->id, errp)) {
+    if (!id_check(arg->id, errp) || !check_properties(arg, errp)) {
         return false;
     }
     if (blockdev_find_object(arg->id)) {

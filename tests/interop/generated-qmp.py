@@ -65,11 +65,14 @@ def make_images(folder, seed):
 
 
 def peer_img(folder, *words):
-    """What the peer's qemu-img prints; None where it fails."""
-    done = subprocess.run(['/usr/bin/qemu-img', *words], cwd=folder,
-                          check=False, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL)
-    return done.stdout if done.returncode == 0 else None
+    """What the peer's qemu-img prints; None where it fails.  It opens an image
+    that is its own backing file again and again."""
+    try:
+        return subprocess.run(['/usr/bin/qemu-img', *words], cwd=folder,
+                              check=True, timeout=20, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL).stdout
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
 
 
 def digest(folder, name, fmt):
@@ -381,8 +384,10 @@ class Pair:
         return outcomes
 
     def images(self):
-        """What the programs leave."""
+        """What the programs leave; as run() where the peer does not end."""
         status = [side.quit() for side in self.sides]
+        if status[0] == 'does not end':
+            return [{'died': status[0]}, [status[1], {}]]
         content = not any(side.unfinished for side in self.sides)
         names = set()
         for side in self.sides:

@@ -138,12 +138,20 @@ class Draw:
 
     def node(self, command=''):
         """A disk without content cannot become an image."""
-        nodes = [n for n, options in self.known.nodes.items()
-                 if command != 'blockdev-create' or
-                 'null' not in options['driver']]
+        nodes = [n for n in self.known.nodes if command != 'blockdev-create' or
+                 not self.is_null(n)]
         if not nodes or self.chance(self.wild):
             return self.rng.choice(('nosuch', 'd0', ''))
         return self.rng.choice(nodes[-6:])
+
+    def is_null(self, node):
+        """Is the driver "null-co" somewhere in @node, a name or options?"""
+        if isinstance(node, str):
+            node = self.known.nodes.get(node, {})
+        return isinstance(node, dict) and (
+            'null' in node.get('driver', '') or
+            any(self.is_null(v) for k, v in node.items()
+                if k in ('file', 'image', 'raw', 'test')))
 
     def new_node(self):
         return self.node() if self.chance(self.wild) else self.fresh('n')

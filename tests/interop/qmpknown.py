@@ -179,13 +179,19 @@ def mirror_ro(text, peer, ours, _before):
         without_mirror_ro(peer) == without_mirror_ro(ours)
 
 
-def held_by_concluded(_text, peer, ours, _before):
+def held_by_concluded(text, peer, ours, _before):
     """The peer says that a job holds a node that is concluded; ours finds another
     mistake."""
+    error = str(peer[0].get('error', ''))
     found = re.search(r'is busy: block device is in use by block job: (\w+)',
-                      str(peer[0].get('error', '')))
-    return found and 'error' in ours[0] and \
-        any(j[1] == found[1] and j[2] == 'concluded' for j in ours[2])
+                      error)
+    resized = text.startswith('block_resize') and \
+        re.search(r"Device '.*' is in use", error)
+    above = 'Need a root block node' in error   # its filter
+    return 'error' in ours[0] and any(
+        j[2] == 'concluded' and (resized or above or
+                                 (found and j[1] == found[1]))
+        for j in ours[2])
 
 
 def vmdk_overlays(before):
