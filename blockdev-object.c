@@ -124,15 +124,17 @@ static bool object_create(ObjectOptions *arg, Error **errp)
     }
 }
 
-/* What is wrong whatever else there is; it is told before a name in use. */
+/* Properties that are wrong on their own are told before a name in use; those
+ * of a throttle group that count together (x-...) are not. */
 static bool check_properties(ObjectOptions *arg, Error **errp)
 {
+    ThrottleGroupProperties limits = {0};
     ThrottleConfig config;
 
     switch (arg->qom_type) {
     case OBJECT_TYPE_THROTTLE_GROUP:
-        return throttle_config_from_qapi(&config, &arg->u.throttle_group,
-                                         errp);
+        limits.limits = arg->u.throttle_group.limits;
+        return throttle_config_from_qapi(&config, &limits, errp);
     case OBJECT_TYPE_IOTHREAD:
         return blockdev_iothread_check(&arg->u.iothread, errp);
     default:

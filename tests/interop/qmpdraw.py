@@ -99,6 +99,9 @@ class Known:
             self.nodes[a['node-name']] = a
         elif command == 'blockdev-del':
             self.nodes.pop(a['node-name'], None)
+        elif command == 'blockdev-reopen':
+            self.nodes.update({o['node-name']: o for o in a['options']
+                               if o.get('node-name') in self.nodes})
         elif command == 'block-dirty-bitmap-add':
             self.add(self.bitmaps, a['name'])
         elif command == 'block-export-add':

@@ -35,7 +35,7 @@ KNOWN = [
      'snapshot-access-of'),
     ('blockdev-insert-medium', "Device '.*' not found", "Node '.*' not found",
      'node-first'),
-    ('": -[1-9]', '', r'^\[{"error".* expects uint64"}', 'negative-sizes'),
+    ('[:[] ?-[1-9]', '', r'^\[{"error".* expects uint64"}', 'negative-sizes'),
     ('', '', r'^\[{"error".*"Parameter \S+ \S+ is not supported: ',
      'what-instead'),
     ('blockdev-snapshot|transaction', r'^\[{"return"',
@@ -50,8 +50,13 @@ KNOWN = [
     ('block-commit', r'^\[{"return".*"concluded", "Operation not supported"|'
      r'^\[{"return".*"error": "Operation not supported"',
      'Image format driver does not support resize', 'commit-refused-early'),
+    ('block-stream .*"bottom"', 'but streaming the entire chain',
+     r'^\[{"return"', 'stream-bottom-name'),
     ('block_resize', r'^\[{"return"', 'blkverify does not support resize',
      'blkverify-sizes'),
+    ('blockdev-create .*"preallocation": "(falloc|full)"',
+     'Cannot use preallocation for shrinking files',
+     r'^\[{"return".*"concluded", ""\]', 'preallocated-in-larger'),
     ('drive-(backup|mirror)', "Format driver '(blkdebug|blkverify|compress|"
      "copy-before-write|copy-on-read|preallocate|throttle)' does not support "
      'image creation', '', 'format-below-filters'),
@@ -179,6 +184,23 @@ def mirror_ro(text, peer, ours, _before):
         without_mirror_ro(peer) == without_mirror_ro(ours)
 
 
+def without_counts(outcome, targets):
+    """Without what bitmaps of the nodes @targets count."""
+    return json.dumps(sorted(
+        (json.dumps({k: [dict(b, count=0) for b in v]
+                     if k == 'dirty-bitmaps' and node['node-name'] in targets
+                     else v for k, v in node.items()}, sort_keys=True)
+         for node in outcome[0].get('return', ()))))
+
+
+def target_bitmaps(text, peer, ours, before):
+    targets = {a.get('target') for command, a in before
+               if command == 'blockdev-mirror'}
+    return text.startswith('query-named-block-nodes') and \
+        peer[1:] == ours[1:] and \
+        without_counts(peer, targets) == without_counts(ours, targets)
+
+
 def held_by_concluded(text, peer, ours, _before):
     """The peer says that a job holds a node that is concluded; ours finds another
     mistake."""
@@ -254,6 +276,7 @@ KNOWN_OUTCOMES = [
     (blkverify_resized, 'blkverify-sizes'), (mirror_ro, 'mirror-filter-ro'),
     (held_by_concluded, 'concluded-lets-go'), (vmdk_written, 'vmdk-overlay'),
     (overlay_backed_up, 'overlay-backed-up'),
+    (target_bitmaps, 'mirror-skips-zeroes'),
 ]
 
 

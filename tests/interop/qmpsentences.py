@@ -14,7 +14,9 @@ MIRROR_FIRST = (
 REOPEN_FIRST = (
     "Cannot change the option .*|backing is missing for .*|"
     "Node .* cannot have its '.*' child changed to node .*|"
-    "Node .* cannot have the data of its '.*' child replaced")
+    "Node .* cannot have the data of its '.*' child replaced|"
+    "Node .* is used: it cannot show another part of its child|"
+    "Some option cannot be reset to its default value")
 NOT_ITS_FORMAT = (
     r"Image is not in (VHDX|VDI|VPC|qcow2) format|Volume is not in LUKS format|"
     r"VMDK descriptor of \d+ bytes is too large or outside of the file")
@@ -34,7 +36,8 @@ SENTENCES = [
      'Cannot replace .* by a node mirrored from .*|'
      'Node .* is busy: node is used as backing hd of .*|'
      'Block node is read-only', MIRROR_FIRST, 'order-of-checks'),
-    ('block-commit', "Node .* is busy: .*|Can't mirror node into itself",
+    ('block-commit', "Node .* is busy: .*|Can't mirror node into itself|"
+     "'backing-file' specified, but 'top' is the active layer",
      'cannot commit an image into itself', 'order-of-checks'),
     ('block-dirty-bitmap-add|transaction',
      r"Can't store persistent bitmaps to \S+: Operation not supported",
@@ -61,8 +64,16 @@ SENTENCES = [
      NOT_ITS_FORMAT, 'other-words'),
     ('blockdev-add', 'Could not read .* header: Operation not supported',
      'Node .* is no copy-before-write filter: .*', 'snapshot-access-of'),
-    ('blockdev-add', "Parameter 'key-secret' is required for cipher",
-     'Permission conflict', 'order-of-checks'),
+    ('blockdev-add', "Parameter 'key-secret' is required for cipher|"
+     f'{NOT_ITS_FORMAT}', 'Permission conflict|Block node is read-only',
+     'order-of-checks'),
+    ('blockdev-add', 'Permission conflict', NOT_ITS_FORMAT, 'order-of-checks'),
+    ('blockdev-mirror', 'Node .* is busy: node is used as backing hd of .*',
+     'Block node is read-only', 'order-of-checks'),
+    ('blockdev-create', "Device '.*' has no medium",
+     'Backing format cannot be used without backing file', 'order-of-checks'),
+    ('blockdev-create', 'Permission conflict',
+     'Cluster size must be a power of two .*', 'order-of-checks'),
     ('blockdev-add', "Block protocol .* doesn't support the option .*",
      'Block node is read-only', 'order-of-checks'),
     ('blockdev-add', 'Image is not in .* format', 'Failed to get LOCK',
