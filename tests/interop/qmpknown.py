@@ -23,7 +23,8 @@ KNOWN = [
      'blkverify-sizes'),
     ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting '
      'detect-zeroes|force-share', 'own-name-first'),
-    ('blockdev-reopen', 'does not support reopening|Cannot change the option',
+    ('blockdev-reopen', 'does not support reopening|Cannot change the option|'
+     'Some option cannot be reset to its default value',
      r'^\[{"return"', 'reopen-more'),
     ('"quorum"', 'refresh total sector count', 'children of quorum',
      'other-words'),

@@ -10,7 +10,7 @@ MIRROR_FIRST = (
     "Source and target image have different sizes|Failed to get LOCK|"
     "cannot replace image with a mirror image of different size|"
     "Permission conflict|Invalid job ID .*|Job ID .* already in use|"
-    "Parameter 'granularity' .*")
+    "Parameter 'granularity' .*|Failed to find node with node-name=.*")
 REOPEN_FIRST = (
     "Cannot change the option .*|backing is missing for .*|"
     "Node .* cannot have its '.*' child changed to node .*|"
@@ -65,7 +65,7 @@ SENTENCES = [
     ('blockdev-add', 'Could not read .* header: Operation not supported',
      'Node .* is no copy-before-write filter: .*', 'snapshot-access-of'),
     ('blockdev-add', "Parameter 'key-secret' is required for cipher|"
-     f'{NOT_ITS_FORMAT}', 'Permission conflict|Block node is read-only',
+     f'{NOT_ITS_FORMAT}', 'Permission conflict|Block node is read-only|Failed to get LOCK',
      'order-of-checks'),
     ('blockdev-add', 'Permission conflict', NOT_ITS_FORMAT, 'order-of-checks'),
     ('blockdev-mirror', 'Node .* is busy: node is used as backing hd of .*',
