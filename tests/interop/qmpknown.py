@@ -227,11 +227,11 @@ def vmdk_overlays(before):
 
 def overlay_backed_up(text, peer, ours, before):
     command, _, words = text.partition(' ')
-    sources = {a.get('device') for c, a in before if c == 'blockdev-backup' and
-               any(j[0] == a.get('job-id') and j[2] != 'concluded'
-                   for j in ours[2])}
+    nodes = {a.get(k) for c, a in before if c == 'blockdev-backup' and
+             any(j[0] == a.get('job-id') and j[2] != 'concluded'
+                 for j in ours[2]) for k in ('device', 'target')}
     return command == 'blockdev-snapshot' and \
-        json.loads(words).get('overlay') in sources and \
+        json.loads(words).get('overlay') in nodes and \
         'The overlay is already in use' in str(ours[0]) and \
         ('return' in peer[0] or 'already has a backing image' in str(peer[0]))
 

@@ -16,10 +16,12 @@ REOPEN_FIRST = (
     "Node .* cannot have its '.*' child changed to node .*|"
     "Node .* cannot have the data of its '.*' child replaced|"
     "Node .* is used: it cannot show another part of its child|"
-    "Some option cannot be reset to its default value")
+    "Some option cannot be reset to its default value|"
+    "Making '.*' a file child of '.*' would create a cycle")
 NOT_ITS_FORMAT = (
     r"Image is not in (VHDX|VDI|VPC|qcow2) format|Volume is not in LUKS format|"
-    r"VMDK descriptor of \d+ bytes is too large or outside of the file")
+    r"VMDK descriptor of \d+ bytes is too large or outside of the file|"
+    r"VMDK descriptor has no valid createType")
 INTERNAL = 'transaction|blockdev-snapshot-(internal|delete-internal)-sync'
 
 # The command, the peer's sentence, ours, and the name of the difference.  Each is
@@ -70,6 +72,14 @@ SENTENCES = [
     ('blockdev-add', 'Permission conflict', NOT_ITS_FORMAT, 'order-of-checks'),
     ('blockdev-mirror', 'Node .* is busy: node is used as backing hd of .*',
      'Block node is read-only', 'order-of-checks'),
+    ('block-export-add', 'NBD server not running',
+     'Failed to get LOCK|Permission conflict', 'order-of-checks'),
+    ('blockdev-create', 'Could not write qcow2 header: .*',
+     'Could not write the qcow2 image: .*', 'other-words'),
+    ('blockdev-create',
+     'Could not resize image: Failed to resize underlying file: '
+     "Preallocation can't be used for shrinking an image",
+     "Preallocation can't be used for shrinking an image", 'other-words'),
     ('blockdev-create', "Device '.*' has no medium",
      'Backing format cannot be used without backing file', 'order-of-checks'),
     ('blockdev-create', 'Permission conflict',
@@ -84,12 +94,13 @@ SENTENCES = [
      'backing is missing for .*|Cannot change the option .*|'
      'Some option cannot be reset to its default value|'
      'L2 cache entry size must be .*|setting detect-zeroes to unmap .*|'
-     'Block node is read-only',
+     "Block node is read-only|Cannot find device='' nor node-name=''|"
+     'The sum of offset .* has to be smaller or equal .*',
      REOPEN_FIRST, 'order-of-checks'),
     ('blockdev-create', 'Duplicate nodes .*',
      'Failed to get LOCK|Backing format cannot be used without backing file',
      'order-of-checks'),
-    ('blockdev-create', 'Permission conflict',
+    ('blockdev-create', 'Permission conflict|Failed to get LOCK',
      'The data file must be another file than the image', 'order-of-checks'),
     ('blockdev-create', 'Block node is read-only',
      "Parameter 'encrypt.key-secret' is required for cipher",
