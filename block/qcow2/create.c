@@ -532,7 +532,7 @@ static int coroutine_fn prepare_data(BdrvChild *file, void *opaque,
     return ret;
 }
 
-/* While the image file is held: a node that needs it cannot be the data file. */
+/* The image file is held: a node that needs it cannot be the data file. */
 static int coroutine_fn prepare_beside(BdrvChild *file, void *opaque,
                                        Error **errp)
 {
