@@ -22,6 +22,9 @@ NOT_ITS_FORMAT = (
     r"Image is not in (VHDX|VDI|VPC|qcow2) format|Volume is not in LUKS format|"
     r"VMDK descriptor of \d+ bytes is too large or outside of the file|"
     r"VMDK descriptor has no valid createType")
+LIMITS = (
+    'the burst length cannot be 0|iops size requires .*|bps/iops/max .*|'
+    'bps_max/iops_max .*|burst length set without burst rate')
 INTERNAL = 'transaction|blockdev-snapshot-(internal|delete-internal)-sync'
 
 # The command, the peer's sentence, ours, and the name of the difference.  Each is
@@ -74,6 +77,7 @@ SENTENCES = [
      'Block node is read-only', 'order-of-checks'),
     ('block-export-add', 'NBD server not running',
      'Failed to get LOCK|Permission conflict', 'order-of-checks'),
+    ('object-add', LIMITS, LIMITS, 'order-of-checks'),
     ('blockdev-create', 'Could not write qcow2 header: .*',
      'Could not write the qcow2 image: .*', 'other-words'),
     ('blockdev-create',
