@@ -68,10 +68,7 @@ static int coroutine_fn resolve(BdrvRequest *r)
     int ret = -ENOTSUP;
 
     if (r->type == BDRV_REQUEST_READ && r->offset >= r->bs->total_bytes) {
-        r->host = (BdrvHostRange) {
-            .kind = BDRV_HOST_ZERO, .fd = -1, .bytes = r->bytes, .align = 1,
-        };
-        return 0;
+        return bdrv_co_host_zero(r, r->bytes);
     }
     if (r->type == BDRV_REQUEST_READ) {
         bdrv_request_narrow(r, MIN(r->bytes,
@@ -163,6 +160,29 @@ int coroutine_fn bdrv_co_host_child(BdrvRequest *r, BdrvChild *child,
         r->host = r->lower->host;
     }
     return ret;
+}
+
+int bdrv_co_host_zero(BdrvRequest *r, int64_t bytes)
+{
+    r->host = (BdrvHostRange) {
+        .kind = BDRV_HOST_ZERO, .fd = -1, .bytes = bytes, .align = 1,
+    };
+    return 0;
+}
+
+int coroutine_fn bdrv_co_host_backing(BdrvRequest *r, int64_t bytes)
+{
+    BdrvChild *backing = r->bs->backing;
+    int64_t len = backing ? bdrv_getlength(backing->bs) : 0;
+
+    if (len < 0) {
+        return len;
+    }
+    if (r->offset >= len) {
+        return bdrv_co_host_zero(r, bytes);
+    }
+    return bdrv_co_host_child(r, backing, r->offset,
+                              MIN(bytes, len - r->offset));
 }
 
 BdrvRequest *coroutine_fn bdrv_co_host_read_begin(BdrvChild *child,

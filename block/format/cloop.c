@@ -119,6 +119,7 @@ const BlockDriver bdrv_cloop = {
     .child_perm = bdrv_default_perms,
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
+    .co_host_read_begin = mapped_co_host_read_begin,
     .co_block_status = mapped_co_block_status,
     .getlength = mapped_getlength,
 };

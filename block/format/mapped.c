@@ -7,11 +7,15 @@
 #endif
 #include "block/mapped.h"
 #include "block/graph.h"
+#include "block/request.h"
 #include "qemu/aio.h"
 #include "qemu/error.h"
 
 /* How much of a table is read at once. */
 #define TABLE_PIECE (16 * MiB)
+
+/* So many blocks are looked up for one request without a pause. */
+#define MAX_BLOCKS 256
 
 void mapped_init(MappedImage *m, const MappedOps *ops, int64_t size,
                  int64_t block)
@@ -39,6 +43,37 @@ static int coroutine_fn map_run(BlockDriverState *bs, int64_t offset,
     ret = m->ops->map(bs, offset, run);
     if (ret >= 0) {
         run->bytes = MIN(run->bytes, run->start + run->whole - offset);
+    }
+    return ret;
+}
+
+/* Is @next, which begins where @run ends on the disk, more of the same? */
+static bool continues(const MappedRun *run, const MappedRun *next)
+{
+    if (run->kind != next->kind || run->kind == MAPPED_OTHER) {
+        return false;
+    }
+    /* Places come from the image: the sum may wrap. */
+    return run->kind != MAPPED_DATA ||
+           (run->file == next->file &&
+            (uint64_t)run->host + run->bytes == (uint64_t)next->host);
+}
+
+/* The same for several blocks, which follow each other in the file, too. */
+static int coroutine_fn map_runs(BlockDriverState *bs, int64_t offset,
+                                 int64_t bytes, MappedRun *run)
+{
+    int ret = map_run(bs, offset, bytes, run);
+
+    for (int n = 1; ret >= 0 && n < MAX_BLOCKS && run->bytes < bytes; n++) {
+        MappedRun next;
+
+        /* An error there concerns who reads there. */
+        if (map_run(bs, offset + run->bytes, bytes - run->bytes, &next) < 0 ||
+            !continues(run, &next)) {
+            break;
+        }
+        run->bytes += next.bytes;
     }
     return ret;
 }
@@ -92,7 +127,7 @@ int coroutine_fn mapped_co_preadv(BlockDriverState *bs, int64_t offset,
     while (ret >= 0 && bytes > 0) {
         MappedRun run;
 
-        ret = map_run(bs, offset, bytes, &run);
+        ret = map_runs(bs, offset, bytes, &run);
         if (ret < 0) {
             break;
         }
@@ -102,6 +137,29 @@ int coroutine_fn mapped_co_preadv(BlockDriverState *bs, int64_t offset,
         qiov_offset += run.bytes;
     }
     return ret < 0 ? ret : 0;
+}
+
+/* Blocks keep their place in the file, so that nothing need be held. */
+int coroutine_fn mapped_co_host_read_begin(BlockDriverState *bs,
+                                           BdrvRequest *r)
+{
+    MappedRun run;
+    int ret = map_runs(bs, r->offset, r->bytes, &run);
+
+    if (ret < 0) {
+        return ret;
+    }
+    switch (run.kind) {
+    case MAPPED_HOLE:
+        return bdrv_co_host_backing(r, run.bytes);
+    case MAPPED_ZERO:
+        return bdrv_co_host_zero(r, run.bytes);
+    case MAPPED_DATA:
+        return bdrv_co_host_child(r, run.file, run.host, run.bytes);
+    case MAPPED_OTHER:
+        return -ENOTSUP;
+    }
+    g_assert_not_reached();
 }
 
 /* --- writing --- */
@@ -115,9 +173,9 @@ static bool reads_zero(BlockDriverState *bs, const MappedRun *run,
             (!bs->backing || start >= bs->backing->bs->total_bytes));
 }
 
-/* A new block that gets data. */
+/* A new block, or several in a row, that get data. */
 typedef struct NewBlock {
-    MappedRun run; /* as it was */
+    MappedRun run; /* the first, as it was */
     BdrvChild *file;
     int64_t host;
     int64_t offset, bytes; /* of the data, on the disk */
@@ -182,33 +240,91 @@ static int coroutine_fn write_copied(BlockDriverState *bs, const NewBlock *n)
     return ret;
 }
 
-/* Writes to a block that has no place; it may have got one by now. */
+/*
+ * How many bytes of @bytes, from the start of the block @run on, are whole
+ * blocks that can get places one after the other: at least that block.
+ */
+static int64_t coroutine_fn new_blocks(BlockDriverState *bs,
+                                       const MappedRun *run, int64_t bytes)
+{
+    const MappedImage *m = bs->opaque;
+    int64_t n = run->whole;
+
+    while (m->ops->appends && bytes - n >= run->whole &&
+           n / run->whole < MAX_BLOCKS) {
+        MappedRun next;
+        int ret = map_run(bs, run->start + n, bytes - n, &next);
+
+        if (ret < 0 || next.kind == MAPPED_DATA || next.file != run->file ||
+            next.whole != run->whole) {
+            break;
+        }
+        n += run->whole;
+    }
+    return n;
+}
+
+/*
+ * Under the lock: the blocks of @n, which have been written, are there.
+ * *@done: so many bytes, at least the first block, or -errno is returned.
+ */
+static int coroutine_fn link_blocks(BlockDriverState *bs, const NewBlock *n,
+                                    int64_t *done)
+{
+    const MappedOps *ops = ((MappedImage *)bs->opaque)->ops;
+    int64_t at = n->run.whole;
+    int ret = ops->link(bs, n->run.start, n->file, n->host);
+
+    for (; ret == 0 && at < n->bytes; at += n->run.whole) {
+        BdrvChild *file = bs->file;
+        int64_t host;
+
+        /* What has another place is written there by the next round. */
+        if (ops->allocate(bs, n->run.start + at, &file, &host) < 0 ||
+            file != n->file || host != n->host + at) {
+            break;
+        }
+        ret = ops->link(bs, n->run.start + at, file, host);
+    }
+    *done = MIN(at, n->bytes);
+    return ret;
+}
+
+/*
+ * Writes to blocks that have no place; they may have got one by now.  *@bytes
+ * is reduced to what has been written.
+ */
 static int coroutine_fn write_new(BlockDriverState *bs, int64_t offset,
-                                  int64_t bytes, QEMUIOVector *qiov,
+                                  int64_t *bytes, QEMUIOVector *qiov,
                                   size_t qiov_offset)
 {
     MappedImage *m = bs->opaque;
     NewBlock n = {
-        .file = bs->file, .offset = offset, .bytes = bytes,
+        .file = bs->file, .offset = offset,
         .qiov = qiov, .qiov_offset = qiov_offset,
     };
+    int64_t most = *bytes;
     int ret;
 
     CO_MUTEX_GUARD(&m->lock);
-    ret = map_run(bs, offset, bytes, &n.run);
+    ret = map_run(bs, offset, most, &n.run);
+    n.bytes = *bytes = n.run.bytes;
     if (ret == 0 && n.run.kind == MAPPED_DATA) {
-        return bdrv_co_pwritev(n.run.file, n.run.host, bytes, qiov,
+        return bdrv_co_pwritev(n.run.file, n.run.host, n.bytes, qiov,
                                qiov_offset, 0);
     }
     if (ret == 0) {
         ret = m->ops->allocate
             ? m->ops->allocate(bs, n.run.start, &n.file, &n.host) : -ENOTSUP;
     }
-    if (ret == 0) {
-        ret = reads_zero(bs, &n.run, n.run.start) ? write_fresh(&n)
-                                                  : write_copied(bs, &n);
+    if (ret == 0 && n.bytes == n.run.whole) {
+        n.bytes = new_blocks(bs, &n.run, most);
     }
-    return ret < 0 ? ret : m->ops->link(bs, n.run.start, n.file, n.host);
+    if (ret == 0) {
+        ret = reads_zero(bs, &n.run, n.run.start) || n.bytes >= n.run.whole
+            ? write_fresh(&n) : write_copied(bs, &n);
+    }
+    return ret < 0 ? ret : link_blocks(bs, &n, bytes);
 }
 
 int coroutine_fn mapped_co_pwritev(BlockDriverState *bs, int64_t offset,
@@ -220,14 +336,14 @@ int coroutine_fn mapped_co_pwritev(BlockDriverState *bs, int64_t offset,
     while (ret >= 0 && bytes > 0) {
         MappedRun run;
 
-        ret = map_run(bs, offset, bytes, &run);
+        ret = map_runs(bs, offset, bytes, &run);
         if (ret < 0) {
             break;
         }
         ret = run.kind == MAPPED_DATA
             ? bdrv_co_pwritev(run.file, run.host, run.bytes, qiov,
                               qiov_offset, 0)
-            : write_new(bs, offset, run.bytes, qiov, qiov_offset);
+            : write_new(bs, offset, &run.bytes, qiov, qiov_offset);
         offset += run.bytes;
         bytes -= run.bytes;
         qiov_offset += run.bytes;
@@ -312,7 +428,7 @@ int coroutine_fn mapped_co_block_status(BlockDriverState *bs, bool want_zero,
                                         BlockDriverState **file)
 {
     MappedRun run;
-    int ret = map_run(bs, offset, bytes, &run);
+    int ret = map_runs(bs, offset, bytes, &run);
 
     if (ret < 0) {
         return ret;

@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "block/graph.h"
 #include "block/mapped.h"
+#include "parallels-int.h"
 
 #define PARALLELS_HEADER_BYTES 64
 
@@ -71,6 +72,7 @@ static int parallels_open(BlockDriverState *bs, const BlockdevOptions *options,
 {
     ParallelsState *s = bs->opaque;
     uint8_t h[PARALLELS_HEADER_BYTES];
+    ParallelsPlace place;
     int ret;
 
     ret = mapped_open_read_only(bs, options->u.parallels.file, "Parallels", h,
@@ -81,8 +83,19 @@ static int parallels_open(BlockDriverState *bs, const BlockdevOptions *options,
     ret = check_header(bs, h, errp);
     if (ret < 0) {
         map_table_free(&s->table);
+        return ret;
     }
-    return ret;
+    place = (ParallelsPlace) {
+        .extension = ld64_le(h + 56),
+        .data = ld32_le(h + 48),
+        .cluster = s->mapped.block,
+        .in_use = ld32_le(h + 44),
+    };
+    bs->total_bytes = s->mapped.size;
+    if (place.extension) {
+        parallels_load_bitmaps(bs, &place);
+    }
+    return 0;
 }
 
 static void parallels_close(BlockDriverState *bs)
@@ -122,6 +135,7 @@ const BlockDriver bdrv_parallels = {
     .child_perm = bdrv_default_perms,
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
+    .co_host_read_begin = mapped_co_host_read_begin,
     .co_block_status = mapped_co_block_status,
     .getlength = mapped_getlength,
     .co_check = parallels_co_check,

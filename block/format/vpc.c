@@ -627,6 +627,7 @@ const BlockDriver bdrv_vpc = {
     .child_perm = bdrv_default_perms,
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
+    .co_host_read_begin = mapped_co_host_read_begin,
     .co_pwritev = mapped_co_pwritev,
     .co_pwrite_zeroes = mapped_co_pwrite_zeroes,
     .supported_zero_flags = BDRV_REQ_MAY_UNMAP,

@@ -45,6 +45,7 @@ struct Qcow2Ahead {
     GArray *bitmaps; /* of AheadBitmap */
     AioTimer *timer;
     bool failed;     /* a part could not be stored: more is set than needed */
+    uint64_t lost;   /* losses after which all has been stored anew */
 };
 
 /* --- the bitmaps --- */
@@ -340,6 +341,7 @@ static Qcow2Ahead *get_ahead(BlockDriverState *bs)
             size, qcow2_ahead_region,
             qcow2_ahead_max ?: bdrv_bitmap_regions_default_max(size),
             &s->bitmap_lock, &ops, bs);
+        a->lost = qcow2_lost_writes(bs);
         qcow2_ahead_start_timer(bs);
     }
     return a;
@@ -380,62 +382,6 @@ const BdrvBitmapRegions *qcow2_ahead_regions(const BdrvBitmapStore *store)
     const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
 
     return s->ahead ? s->ahead->regions : NULL;
-}
-
-/* --- quiet regions --- */
-
-static void coroutine_fn close_quiet_entry(void *opaque)
-{
-    BlockDriverState *bs = opaque;
-    Qcow2State *s = bs->opaque;
-    BlockDriverState *owner = qcow2_bitmap_owner(s);
-
-    bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
-    bdrv_dec_in_flight(owner);
-}
-
-void coroutine_fn qcow2_ahead_co_settle(BdrvBitmapStore *store)
-{
-    const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
-
-    if (s->ahead) {
-        bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
-    }
-}
-
-void qcow2_ahead_tick(void *opaque)
-{
-    BlockDriverState *bs = opaque;
-    Qcow2State *s = bs->opaque;
-    BlockDriverState *owner = qcow2_bitmap_owner(s);
-
-    aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
-    if (bdrv_bitmap_regions_open_bytes(s->ahead->regions) &&
-        !bdrv_is_drained(owner)) {
-        /* A drain waits for it; one of the image drains the owner, too. */
-        bdrv_inc_in_flight(owner);
-        coroutine_enter(coroutine_create(close_quiet_entry, bs));
-    }
-}
-
-void qcow2_ahead_start_timer(BlockDriverState *bs)
-{
-    Qcow2State *s = bs->opaque;
-
-    if (s->ahead && !s->ahead->timer) {
-        s->ahead->timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO,
-                                        qcow2_ahead_tick, bs);
-        aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
-    }
-}
-
-void qcow2_ahead_stop_timer(BlockDriverState *bs)
-{
-    Qcow2State *s = bs->opaque;
-
-    if (s->ahead) {
-        g_clear_pointer(&s->ahead->timer, aio_timer_free);
-    }
 }
 
 /* --- begin, sync, drop --- */
@@ -725,6 +671,111 @@ bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store, Error **errp)
     return call.ok;
 }
 
+/* --- after a loss (loss.c) --- */
+
+/*
+ * Have bits been stored that a server may have forgotten?  For bitmaps that
+ * survive only the end of this process, opening a region does not flush.
+ */
+static bool has_lost(const Qcow2State *s)
+{
+    return s->ahead->lost != qcow2_lost_writes(s->image);
+}
+
+/* Stores all bitmaps that are kept, in new clusters, before other writes. */
+static int coroutine_fn store_again(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+    uint64_t lost;
+    int ret;
+
+    CO_MUTEX_GUARD(&s->bitmap_lock);
+    CO_MUTEX_GUARD(&s->lock);
+    /* A resize stores all in the end. */
+    while (s->ahead && has_lost(s) && !s->broken && !s->growing) {
+        Error *err = NULL;
+
+        lost = qcow2_lost_writes(bs);
+        if (s->lost_seen != lost) {
+            ret = qcow2_flush_file(bs); /* finds it out, and then fails */
+            if (ret < 0 && s->lost_seen != lost) {
+                return ret;
+            }
+        }
+        for (guint i = 0; i < s->ahead->bitmaps->len; i++) {
+            AheadBitmap *b = &g_array_index(s->ahead->bitmaps, AheadBitmap, i);
+
+            bdrv_dirty_bitmap_set_stale(b->bitmap, true);
+        }
+        if (!sync_locked(bs, &err)) {
+            error_report_err(err);
+            s->bitmap_store.owed = true;
+            return -EIO;
+        }
+        s->ahead->lost = lost;
+    }
+    return 0;
+}
+
+/* --- quiet regions --- */
+
+static void coroutine_fn close_quiet_entry(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2State *s = bs->opaque;
+    BlockDriverState *owner = qcow2_bitmap_owner(s);
+
+    (void)store_again(bs); /* if it fails, the next write does it */
+    bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    bdrv_dec_in_flight(owner);
+}
+
+void coroutine_fn qcow2_ahead_co_settle(BdrvBitmapStore *store)
+{
+    const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    if (s->ahead) {
+        bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    }
+}
+
+void qcow2_ahead_tick(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    Qcow2State *s = bs->opaque;
+    BlockDriverState *owner = qcow2_bitmap_owner(s);
+
+    aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
+    if ((bdrv_bitmap_regions_open_bytes(s->ahead->regions) ||
+         has_lost(s)) && !bdrv_is_drained(owner)) {
+        /* A drain waits for it; one of the image drains the owner, too. */
+        bdrv_inc_in_flight(owner);
+        coroutine_enter(coroutine_create(close_quiet_entry, bs));
+    }
+}
+
+void qcow2_ahead_start_timer(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->ahead && !s->ahead->timer) {
+        s->ahead->timer = aio_timer_new(bs->ctx, AIO_SCOPE_IO,
+                                        qcow2_ahead_tick, bs);
+        aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
+    }
+}
+
+void qcow2_ahead_stop_timer(BlockDriverState *bs)
+{
+    Qcow2State *s = bs->opaque;
+
+    if (s->ahead) {
+        g_clear_pointer(&s->ahead->timer, aio_timer_free);
+    }
+}
+
+/* --- writes --- */
+
 /* A region could not be opened. */
 static int coroutine_fn give_up(BlockDriverState *bs, int ret)
 {
@@ -748,6 +799,15 @@ int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
     Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
     int ret;
 
+    if (!s->ahead) {
+        return 0;
+    }
+    if (G_UNLIKELY(has_lost(s))) {
+        ret = store_again(s->image);
+        if (ret < 0) {
+            return ret;
+        }
+    }
     if (!s->ahead ||
         bdrv_bitmap_regions_covers(s->ahead->regions, offset, bytes) ||
         bdrv_dirty_bitmap_kept_cover(qcow2_bitmap_owner(s), offset, bytes)) {

@@ -9,32 +9,6 @@
 #include "block/qcow2/l2-int.h"
 #include "block/qcow2/qcow2-int.h"
 
-static int host_zero(BdrvRequest *r, int64_t bytes)
-{
-    r->host = (BdrvHostRange){
-        .kind = BDRV_HOST_ZERO,
-        .fd = -1,
-        .bytes = bytes,
-        .align = 1,
-    };
-    return 0;
-}
-
-static int coroutine_fn host_read_backing(BlockDriverState *bs,
-                                          BdrvRequest *r, int64_t bytes)
-{
-    int64_t len = bs->backing ? bdrv_getlength(bs->backing->bs) : 0;
-
-    if (len < 0) {
-        return len;
-    }
-    if (r->offset >= len) {
-        return host_zero(r, bytes);
-    }
-    return bdrv_co_host_child(r, bs->backing, r->offset,
-                              MIN(bytes, len - r->offset));
-}
-
 /* The clusters of @map are not reused before the end. */
 static int coroutine_fn host_read_cluster(BlockDriverState *bs,
                                           BdrvRequest *r, const Qcow2Map *map)
@@ -68,10 +42,10 @@ int coroutine_fn qcow2_co_host_read_begin(BlockDriverState *bs, BdrvRequest *r)
     switch (map.type) {
     case QCOW2_UNALLOCATED:
     case QCOW2_UNWRITTEN:
-        return host_read_backing(bs, r, map.bytes);
+        return bdrv_co_host_backing(r, map.bytes);
     case QCOW2_ZERO_PLAIN:
     case QCOW2_ZERO_ALLOC:
-        return host_zero(r, map.bytes);
+        return bdrv_co_host_zero(r, map.bytes);
     case QCOW2_NORMAL:
         return ((Qcow2State *)bs->opaque)->crypt
             ? -ENOTSUP : host_read_cluster(bs, r, &map);

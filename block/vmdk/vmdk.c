@@ -508,6 +508,7 @@ static const MappedOps vmdk_ops = {
     .link = vmdk_link,
     .make_zero = vmdk_make_zero,
     .write_back = vmdk_write_back,
+    .appends = true,
 };
 
 /* --- writing --- */
@@ -742,6 +743,7 @@ const BlockDriver bdrv_vmdk = {
     .child_perm = bdrv_default_perms,
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
+    .co_host_read_begin = mapped_co_host_read_begin,
     .co_pwritev = vmdk_co_pwritev,
     .co_pwritev_compressed = vmdk_co_pwritev_compressed,
     .co_pwrite_zeroes = vmdk_co_pwrite_zeroes,

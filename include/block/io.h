@@ -161,6 +161,11 @@ int coroutine_fn bdrv_co_host_write_end(BdrvRequest *r, int result);
  */
 int coroutine_fn bdrv_co_host_child(BdrvRequest *r, BdrvChild *child,
                                     int64_t offset, int64_t bytes);
+/* For drivers inside co_host_read_begin: @bytes of zeroes.  0. */
+int bdrv_co_host_zero(BdrvRequest *r, int64_t bytes);
+/* The same for the first @bytes of @r that the image does not have: what the
+ * backing file has there, or zeroes.  0 or -errno. */
+int coroutine_fn bdrv_co_host_backing(BdrvRequest *r, int64_t bytes);
 
 /* --- requests in flight (block/request.c) --- */
 

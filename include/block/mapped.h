@@ -58,6 +58,9 @@ typedef struct MappedOps {
     /* Under the lock: writes changed metadata to the file, in safe order.  The
      * caller flushes the file afterwards. */
     int coroutine_fn (*write_back)(BlockDriverState *bs);
+    /* allocate: the place after that of the block that was linked last, where
+     * nothing is.  Then several blocks are written at once. */
+    bool appends;
 } MappedOps;
 
 /* The first member of the driver's state. */
@@ -76,6 +79,8 @@ void mapped_init(MappedImage *m, const MappedOps *ops, int64_t size,
 int coroutine_fn mapped_co_preadv(BlockDriverState *bs, int64_t offset,
                                   int64_t bytes, QEMUIOVector *qiov,
                                   size_t qiov_offset, BdrvRequestFlags flags);
+int coroutine_fn mapped_co_host_read_begin(BlockDriverState *bs,
+                                           BdrvRequest *r);
 int coroutine_fn mapped_co_pwritev(BlockDriverState *bs, int64_t offset,
                                    int64_t bytes, QEMUIOVector *qiov,
                                    size_t qiov_offset, BdrvRequestFlags flags);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What each image format with a driver that writes has to do."""
 import os
+import random
 import struct
 
 import iotests
 from iotests import (KIB, MIB, QemuStorageDaemon, check, check_equal, log,
                      scratch)
+from nbdclient import NbdError
 
 SIZE = 8 * MIB
 
@@ -109,6 +111,57 @@ def backup(fmt, raw, data, options, check_status):
         qsd.run_job('b0')
     verify(fmt, path, data, 'backup', check_status)
     os.unlink(path)
+
+
+def many_blocks(fmt, seed, check_status=0, **options):
+    """Requests on many blocks, of which some have a place and some do not."""
+    path, raw = scratch(f'many.{fmt}'), scratch('many.raw')
+    rng, data = random.Random(seed), bytearray(SIZE)
+    with QemuStorageDaemon() as qsd:
+        create(qsd, fmt, path, **options)
+        qsd.add_file_node('disk', path, fmt)
+        nbd = qsd.export('disk')
+        for number in range(1, 41):
+            at = rng.randrange(0, SIZE, 512)
+            length = min(rng.choice((512, 100 * KIB, 3 * MIB)), SIZE - at)
+            content = bytes([number]) * length
+            nbd.write(at, content)
+            data[at:at + length] = content
+            at = rng.randrange(0, SIZE - MIB)
+            check_equal(nbd.read(at, MIB), bytes(data[at:at + MIB]), number)
+        nbd.disconnect()
+    verify(fmt, path, data, 'many blocks', check_status)
+    iotests.qemu_img('convert', '-f', fmt, '-O', 'raw', path, raw)
+    with open(raw, 'rb') as file:
+        check(file.read() == data, 'copied: the content differs')
+    os.unlink(path)
+
+
+def failing_blocks(fmt):
+    """New blocks that cannot be written are not there, and can be later."""
+    path = scratch(f'failing.{fmt}')
+    data = bytearray(SIZE)
+    with QemuStorageDaemon() as qsd:
+        create(qsd, fmt, path)
+        iotests.qemu_io(path, 'write -q -P 1 1M 1M', fmt=fmt)
+        data[MIB:2 * MIB] = b'\1' * MIB
+        beyond = os.path.getsize(path) + MIB
+        qsd.add_file_node('disk', path, fmt, file={
+            'driver': 'blkdebug', 'image': {'driver': 'file',
+                                            'filename': path},
+            'inject-error': [{'event': 'none', 'iotype': 'write',
+                              'sector': beyond // 512, 'once': True,
+                              'errno': 28}]})
+        nbd = qsd.export('disk')
+        for _ in range(2):
+            try:
+                nbd.write(2 * MIB, b'\2' * 6 * MIB)
+                data[2 * MIB:] = b'\2' * 6 * MIB
+            except NbdError as error:
+                log(f'{fmt}: {error}')
+            check_equal(nbd.read(0, SIZE), bytes(data), 'read back')
+        nbd.disconnect()
+    verify(fmt, path, data, 'failing blocks', 0)
 
 
 def hostile(fmt, good, fields):

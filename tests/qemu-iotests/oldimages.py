@@ -5,6 +5,7 @@ Each function returns (image, the disk that it is), made of `data`.
 """
 import base64
 import bz2
+import hashlib
 import struct
 import zlib
 
@@ -111,6 +112,44 @@ def parallels(data, extended=True, sectors=8, entries=6):
     disk[3 * block:3 * block + len(one)] = one
     disk[block:block + len(two)] = two
     return image, bytes(disk[:size * SECTOR])
+
+
+def parallels_section(magic, data=b'', flags=0):
+    """A section of the format extension."""
+    return (struct.pack('<QQII', magic, flags, len(data), 0) + data
+            + bytes(-len(data) % 8))
+
+
+def parallels_bitmap(sectors, granularity, table, ident=bytes(16), **fields):
+    """A section with a bitmap; numbers are sectors."""
+    data = (struct.pack('<Q', sectors) + ident
+            + struct.pack('<II', granularity, len(table))
+            + struct.pack(f'<{len(table)}Q', *table))
+    return parallels_section(0x20385fae252cb34a, data, **fields)
+
+
+def parallels_extension(image, sections, clusters=(), in_use=0x312e3276):
+    """
+    @image, by parallels(), with a format extension after its blocks, and then
+    @clusters: the first of them is in sector parallels_cluster(image).
+    """
+    block = struct.unpack_from('<I', image, 28)[0] * SECTOR
+    image = bytearray(padded(image, block))
+    struct.pack_into('<I', image, 44, in_use)
+    struct.pack_into('<Q', image, 56, len(image) // SECTOR)
+    room = block - 24
+    body = (b''.join(sections) + parallels_section(0))[:room].ljust(room, b'\0')
+    image += (struct.pack('<Q', 0xab234cef23dcea87)
+              + hashlib.md5(body).digest() + body)
+    for cluster in clusters:
+        image += cluster.ljust(block, b'\0')
+    return bytes(image)
+
+
+def parallels_cluster(image, number=0):
+    """The sector of cluster @number of parallels_extension()."""
+    sectors = struct.unpack_from('<I', image, 28)[0]
+    return (-(-len(image) // (sectors * SECTOR)) + 1 + number) * sectors
 
 
 def qcow(data, backing=b'', cluster_bits=12, l2_bits=6):
