@@ -250,11 +250,21 @@ def vmdk_written(text, peer, ours, before):
         mentions(json.loads(words), vmdk_overlays(before))
 
 
+def over_filters(before):
+    """Files that blockdev-snapshot-sync made over filters."""
+    nodes = added(before)
+    return [{'filename': a['snapshot-file']} for command, a in before
+            if command == 'blockdev-snapshot-sync' and
+            nodes.get(a.get('node-name', a.get('device')), {}).get('driver') in
+            ('blkdebug', 'compress', 'copy-on-read', 'preallocate', 'throttle')]
+
+
 # What of images may differ: functions that find their nodes, members that are told
 # of an image, and the name.
 KNOWN_IMAGES = [
     (vmdk_overlays, {'content'}, 'vmdk-overlay'),
     (data_files, {'content', 'size'}, 'data-file-kept'),
+    (over_filters, {'backing', 'content'}, 'names-no-filters'),
 ]
 
 

@@ -35,12 +35,15 @@ SENTENCES = [
     ('drive-mirror',
      'Format driver .* does not support image creation|Duplicate nodes .*|'
      'Backing file not supported for file format .*|Invalid node-name.*|'
-     'Could not open .*: No such file or directory',
+     'Could not open .*: No such file or directory|Failed to get LOCK',
      MIRROR_FIRST, 'mirror-refused-early'),
     ('(drive|blockdev)-mirror',
      'Cannot replace .* by a node mirrored from .*|'
      'Node .* is busy: node is used as backing hd of .*|'
-     'Block node is read-only', MIRROR_FIRST, 'order-of-checks'),
+     'Block node is read-only|Permission conflict', MIRROR_FIRST,
+     'order-of-checks'),
+    ('blockdev-mirror', 'Need a root block node',
+     'Cannot find device=.* nor node-name=.*', 'order-of-checks'),
     ('block-commit', "Node .* is busy: .*|Can't mirror node into itself|"
      "'backing-file' specified, but 'top' is the active layer",
      'cannot commit an image into itself', 'order-of-checks'),
@@ -52,7 +55,7 @@ SENTENCES = [
      "Can't make bitmap .* persistent in .*",
      r"Can't store persistent bitmaps to \S+: node is read-only",
      'bitmap-of-read-only'),
-    ('block_resize', r"Device '\(null\)' is in use|Failed to get LOCK",
+    ('block_resize', r"Device '.*' is in use|Failed to get LOCK",
      'Image is read-only', 'order-of-checks'),
     ('block_resize', r'offset\(\d+\) exceeds maximum\(\d+\)',
      r'Image size \d+ is larger than the largest possible one, \d+',
