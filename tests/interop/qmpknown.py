@@ -225,6 +225,30 @@ def vmdk_overlays(before):
             nodes.get(a['overlay'], {}).get('driver') == 'vmdk'}
 
 
+def has_more_filters(text, peer, ours):
+    """Does the peer list nodes without a given name that ours lacks, and nothing
+    else?"""
+    left = list(peer[0].get('return', ()))
+    if not re.match('query-(blockstats|named-block-nodes)', text) or \
+            peer[1:] != ours[1:]:
+        return False
+    for node in ours[0].get('return', ()):
+        if node not in left:
+            return False
+        left.remove(node)
+    return all(node.get('node-name') == '#block' for node in left)
+
+
+def filter_of_concluded(text, peer, ours, _before):
+    return any(j[2] == 'concluded' for j in ours[2]) and \
+        has_more_filters(text, peer, ours)
+
+
+def filter_of_stream(text, peer, ours, _before):
+    return any(j[1:3] in (['stream', 'pending'], ('stream', 'pending'))
+               for j in ours[2]) and has_more_filters(text, peer, ours)
+
+
 def overlay_backed_up(text, peer, ours, before):
     command, _, words = text.partition(' ')
     nodes = {a.get(k) for c, a in before if c == 'blockdev-backup' and
@@ -286,6 +310,8 @@ KNOWN_OUTCOMES = [
     (new_writer, 'mirror-new-writers'), (blkverify_alone, 'blkverify-alone'),
     (blkverify_resized, 'blkverify-sizes'), (mirror_ro, 'mirror-filter-ro'),
     (held_by_concluded, 'concluded-lets-go'), (vmdk_written, 'vmdk-overlay'),
+    (filter_of_concluded, 'concluded-lets-go'),
+    (filter_of_stream, 'stream-without-filter'),
     (overlay_backed_up, 'overlay-backed-up'),
     (target_bitmaps, 'mirror-skips-zeroes'),
 ]

@@ -101,6 +101,7 @@ SENTENCES = [
      'backing is missing for .*|Cannot change the option .*|'
      'Some option cannot be reset to its default value|'
      'L2 cache entry size must be .*|setting detect-zeroes to unmap .*|'
+     "Block format '.*' used by node '.*' does not support reopening files|"
      "Block node is read-only|Cannot find device='' nor node-name=''|"
      'The sum of offset .* has to be smaller or equal .*',
      REOPEN_FIRST, 'order-of-checks'),
