@@ -510,7 +510,9 @@ static int coroutine_fn prepare_data(BdrvChild *file, void *opaque,
         error_setg(errp, "The data file must be another file than the image");
         return -EINVAL;
     }
-    c->data_name = g_strdup(file->bs->filename);
+    /* The header has the name of a file, not of a protocol or of options. */
+    c->data_name = g_strdup(bdrv_base_filename(file->bs) ?:
+                            file->bs->filename);
     if (ret == 0 && len > 0 && !o->data_file_raw &&
         o->preallocation != PREALLOC_MODE_OFF) {
         ret = bdrv_co_pwrite_zeroes(file, 0, MIN(len, size),
