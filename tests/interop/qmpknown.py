@@ -53,6 +53,11 @@ KNOWN = [
      'Image format driver does not support resize', 'commit-refused-early'),
     ('block-stream .*"bottom"', 'but streaming the entire chain',
      r'^\[{"return"', 'stream-bottom-name'),
+    ('nbd-server-start .*"path": ""', r'^\[{"return"',
+     'The path of a UNIX socket must not be empty', 'empty-socket-path'),
+    ('blockdev-(insert|remove|change)-medium .*"id": ""|blockdev-(open|close)-tray '
+     '.*"id": ""|eject .*"id": ""', ' is not a ', "Device '' not found",
+     'empty-id'),
     ('block_resize', r'^\[{"return"', 'blkverify does not support resize',
      'blkverify-sizes'),
     ('blockdev-create .*"preallocation": "(falloc|full)"',
@@ -283,12 +288,42 @@ def over_filters(before):
             ('blkdebug', 'compress', 'copy-on-read', 'preallocate', 'throttle')]
 
 
+def over_compress(before):
+    """Nodes of "preallocate" over "compress"."""
+    nodes = added(before)
+    for name, a in nodes.items():
+        below = a.get('file')
+        below = nodes.get(below) if isinstance(below, str) else below
+        if a['driver'] == 'preallocate' and isinstance(below, dict) and \
+                below.get('driver') == 'compress':
+            yield name
+
+
+def compressed_write(text, peer, ours, before):
+    command, _, words = text.partition(' ')
+    return command == 'write' and \
+        'write failed: Input/output error' in str(peer[0]) and \
+        'failed' not in str(ours[0]) and \
+        mentions(json.loads(words), set(over_compress(before)))
+
+
+def resized_under_raw(text, peer, ours, before):
+    """The peer resizes the file of a node that was reopened as a part of it."""
+    moved = any(o.get('driver') == 'raw' and {'size', 'offset'} & set(o)
+                for command, a in before if command == 'blockdev-reopen'
+                for o in a.get('options', ()))
+    return text.startswith('blockdev-create') and moved and \
+        'Failed to get LOCK' in str(ours[2]) and \
+        'Failed to get LOCK' not in str(peer[2])
+
+
 # What of images may differ: functions that find their nodes, members that are told
 # of an image, and the name.
 KNOWN_IMAGES = [
     (vmdk_overlays, {'content'}, 'vmdk-overlay'),
     (data_files, {'content', 'size'}, 'data-file-kept'),
     (over_filters, {'backing', 'content'}, 'names-no-filters'),
+    (over_compress, {'content'}, 'preallocate-compress'),
 ]
 
 
@@ -312,6 +347,8 @@ KNOWN_OUTCOMES = [
     (held_by_concluded, 'concluded-lets-go'), (vmdk_written, 'vmdk-overlay'),
     (filter_of_concluded, 'concluded-lets-go'),
     (filter_of_stream, 'stream-without-filter'),
+    (compressed_write, 'preallocate-compress'),
+    (resized_under_raw, 'raw-moved'),
     (overlay_backed_up, 'overlay-backed-up'),
     (target_bitmaps, 'mirror-skips-zeroes'),
 ]
