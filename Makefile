@@ -8,7 +8,7 @@
 #   make check-peer  the iotests on the installed QEMU
 #   make check-unit, check-iotests, check-asan, check-fuzz    parts of `check`
 #   make compare     all command lines and QMP on ours and the installed QEMU, and
-#                    thousands made at random (KINDS=600, SEED=1, WALKS=20,
+#                    thousands made at random (KINDS=650, SEED=1, WALKS=20,
 #                    SEQUENCES=300)
 #   make check-tsan  tests of what threads share, under ThreadSanitizer
 #   make fuzz        a minute of each fuzzer
@@ -74,7 +74,7 @@ check-asan: asan
 check-tsan: tsan
 	@scripts/run-checks --only tsan $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
 
-KINDS ?= 500
+KINDS ?= 650
 SEQUENCES ?= 300
 SEED ?= 1
 compare: deps all

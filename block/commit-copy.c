@@ -77,8 +77,9 @@ static void ended(void *opaque, const CopyArea *area, int ret)
     if (ret < 0) {
         return;
     }
-    k->done += area->bytes;
-    if (c->progress && !c->progress(c->opaque, k->done, c->size)) {
+    k->done += c->to_copy && area->kind == COPY_SKIP ? 0 : area->bytes;
+    if (c->progress && !c->progress(c->opaque, k->done,
+                                    c->to_copy ? c->to_copy : c->size)) {
         k->interrupted = true;
         copy_pacer_cancel(&k->pacer);
     }
@@ -151,6 +152,28 @@ static void coroutine_fn copy_entry(void *opaque)
         call->ret = -EIO;
     }
     commit_copier_free(k);
+}
+
+static void coroutine_fn count_entry(void *opaque)
+{
+    CommitCopy *c = opaque;
+    CommitCopier k = { .c = c };
+    CopyArea run = { .offset = 0 };
+    int64_t sum = 0;
+
+    for (; run.offset < c->size; run.offset += run.bytes) {
+        run.bytes = c->size - run.offset;
+        if (look(&k, &run) < 0) {
+            return;
+        }
+        sum += run.kind == COPY_SKIP ? 0 : run.bytes;
+    }
+    c->to_copy = sum;
+}
+
+void commit_count(CommitCopy *c)
+{
+    aio_run_co(blk_bs(c->base)->ctx, count_entry, c);
 }
 
 int commit_copy(const CommitCopy *c)

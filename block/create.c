@@ -251,20 +251,6 @@ static bool img_find_drivers(ImgCreate *c, Error **errp)
 
 /* --- step 2: options, as text --- */
 
-static bool img_parse_size(const char *name, const char *text, int64_t *bytes,
-                           Error **errp)
-{
-    if (!parse_size(text, 'b', bytes, NULL)) {
-        error_setg(errp, "Parameter '%s' expects a non-negative number below "
-                   "2^64", name);
-        error_append_hint(errp, "Optional suffix k, M, G, T, P or E means "
-                          "kilo-, mega-, giga-, tera-, peta-\nand exabytes, "
-                          "respectively.\n");
-        return false;
-    }
-    return true;
-}
-
 /* Returns @text as "Formatting ..." shows it; NULL: invalid. */
 static char *img_normalise(const ImgOption *o, const char *text, Error **errp)
 {
@@ -273,7 +259,7 @@ static char *img_normalise(const ImgOption *o, const char *text, Error **errp)
 
     switch (o->type) {
     case IMG_SIZE:
-        return img_parse_size(o->name, text, &number, errp)
+        return parse_size_option(o->name, text, &number, errp)
             ? g_strdup_printf("%" PRId64, number) : NULL;
     case IMG_NUMBER:
         if (!parse_int64(text, &number, NULL)) {

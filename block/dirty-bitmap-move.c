@@ -7,6 +7,7 @@
 
 #include "block/bitmap-store.h"
 #include "block/dirty-bitmap-int.h"
+#include "block/graph.h"
 
 const BdrvBitmapDisk *bdrv_bitmap_store_disk(BlockDriverState *bs)
 {
@@ -67,12 +68,18 @@ bool bdrv_bitmap_store_move(BlockDriverState *from, BlockDriverState *to,
 {
     BdrvBitmapStore *store = bdrv_node(from)->bitmaps.store;
 
+    bool ok;
+
     if (!may_move(from, errp)) {
         return false;
     }
-    if ((store->begun || store->owed) &&
-        !bdrv_bitmap_store_save(from, NULL, false, errp)) {
-        return false;
+    if (store->begun || store->owed) {
+        bdrv_drained_begin(from); /* what the store does by a timer, too */
+        ok = bdrv_bitmap_store_save(from, NULL, false, errp);
+        bdrv_drained_end(from);
+        if (!ok) {
+            return false;
+        }
     }
     store->ops->leave(store);
     release_persistent(from);

@@ -223,6 +223,14 @@ int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
         ? store->ops->co_write_intent(store, offset, bytes) : 0;
 }
 
+int coroutine_fn bdrv_bitmap_store_co_flush(BlockDriverState *bs)
+{
+    BdrvBitmapStore *store = bdrv_node(bs)->bitmaps.store;
+
+    return store && store->begun && store->ops->co_flush
+        ? store->ops->co_flush(store) : 0;
+}
+
 /* --- bitmaps that are kept safe --- */
 
 bool bdrv_dirty_bitmap_to_keep(const BdrvDirtyBitmap *bitmap)

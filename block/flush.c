@@ -12,6 +12,7 @@
  * written what is not durable, and this one relies on what it reads.
  */
 #include "qemu/osdep.h"
+#include "block/bitmap-store.h"
 #include "block/node-int.h"
 #include "io-int.h"
 
@@ -143,6 +144,11 @@ void bdrv_note_forgotten_writes(BlockDriverState *bs)
     bdrv_node(bs)->forgotten_writes++;
 }
 
+void bdrv_suspect_forgotten_writes(BlockDriverState *bs)
+{
+    bdrv_node(bs)->forgotten_writes++;
+}
+
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
 {
     BdrvNode *node;
@@ -154,6 +160,11 @@ int coroutine_fn bdrv_co_flush(BlockDriverState *bs)
     }
     node = bdrv_node(bs);
     bdrv_inc_in_flight(bs);
+    ret = bdrv_bitmap_store_co_flush(bs);
+    if (ret < 0) {
+        bdrv_dec_in_flight(bs);
+        return ret;
+    }
     gen = node->write_gen;
     while (node->active_flush && !covered(bs, gen)) {
         co_queue_wait(&node->flush_queue, NULL);

@@ -243,14 +243,26 @@ static int copy_work(void *opaque)
     return 0;
 }
 
+static bool may_copy(const BdrvRequest *r)
+{
+    while (r && !r->bs->drv->no_copy_range) {
+        r = r->lower;
+    }
+    return !r;
+}
+
 /* Writes the data found at the source; *@done bytes of it. */
-static int coroutine_fn copy_found(const BdrvHostRange *from, BdrvChild *dst,
+static int coroutine_fn copy_found(const BdrvRequest *r, BdrvChild *dst,
                                    int64_t offset, int64_t *done)
 {
+    const BdrvHostRange *from = &r->host;
     HostCopy copy = { .from = from };
     BdrvRequest *to;
     int ret;
 
+    if (!may_copy(r)) {
+        return -ENOTSUP;
+    }
     if (from->kind == BDRV_HOST_ZERO) {
         *done = from->bytes;
         return bdrv_co_pwrite_zeroes(dst, offset, from->bytes, 0);
@@ -287,7 +299,7 @@ int coroutine_fn bdrv_co_copy_range(BdrvChild *src, int64_t src_offset,
         if (!from) {
             break;
         }
-        ret = copy_found(&from->host, dst, dst_offset, &done);
+        ret = copy_found(from, dst, dst_offset, &done);
         bdrv_co_host_read_end(from);
         src_offset += done;
         dst_offset += done;

@@ -9,6 +9,7 @@
 
 #include "block/graph-int.h"
 #include "block/node-int.h"
+#include "qapi/json.h"
 #include <json-c/json.h>
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
@@ -526,6 +527,55 @@ static void tree_translate(json_object *tree)
     }
 }
 
+/* Moves the member @name of @from to @to, which is a string. */
+static void tree_move(json_object *from, json_object *to, const char *name)
+{
+    json_object *value = json_object_object_get(from, name);
+
+    if (value) {
+        json_object_object_add(to, name, json_object_get(value));
+        json_object_object_del(from, name);
+    }
+}
+
+/* The address of an NBD server as three options of the node itself. */
+static bool tree_translate_nbd(json_object *tree, Error **errp)
+{
+    const char *driver = tree_string(tree, "driver");
+    bool path = tree_string(tree, "path"), host = tree_string(tree, "host");
+    bool port = tree_string(tree, "port");
+    json_object *server;
+
+    if (!driver || strcmp(driver, "nbd")) {
+        return true;
+    }
+    if (json_object_object_get(tree, "server")) {
+        if (path || host || port) {
+            error_setg(errp, "Cannot use 'server' and path/host/port at the "
+                       "same time");
+        }
+        return !(path || host || port);
+    }
+    if (path && host) {
+        error_setg(errp, "path and host may not be used at the same time");
+    } else if (port && path) {
+        error_setg(errp, "port may not be used without host");
+    } else if (!path && !host) {
+        error_setg(errp, "NBD server address missing");
+    } else {
+        server = json_object_new_object();
+        tree_set_string(server, "type", path ? "unix" : "inet");
+        tree_move(tree, server, path ? "path" : "host");
+        tree_move(tree, server, "port");
+        if (host && !port) {
+            tree_set_string(server, "port", "10809");
+        }
+        json_object_object_add(tree, "server", server);
+        return true;
+    }
+    return false;
+}
+
 /* Adds the missing drivers of @tree and of its children. */
 static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
                           GHashTable *guessed, Error **errp)
@@ -537,6 +587,7 @@ static bool tree_complete(json_object *tree, bool keyval, bool is_storage,
         tree_translate(tree);
     }
     if ((bottom && !tree_take_path(tree, errp)) ||
+        !tree_translate_nbd(tree, errp) ||
         !complete_all_children(tree, keyval, guessed, errp)) {
         return false;
     }
@@ -562,17 +613,78 @@ static bool tree_check_driver(json_object *tree, Error **errp)
     return true;
 }
 
+/* The driver of the node of @tree that has the option *@path, which becomes
+ * the name that it has there; NULL: not known. */
+static const BlockDriver *tree_owner(json_object *tree, const char **path)
+{
+    const char *dot, *driver;
+
+    while ((dot = strchr(*path, '.'))) {
+        g_autofree char *name = g_strndup(*path, dot - *path);
+        json_object *child = json_object_object_get(tree, name);
+
+        if (!json_object_is_type(child, json_type_object) ||
+            !tree_string(child, "driver")) {
+            break;
+        }
+        tree = child;
+        *path = dot + 1;
+    }
+    driver = tree_string(tree, "driver");
+    return driver ? bdrv_find_format(driver) : NULL;
+}
+
+/* Of an option that is not known: which driver does not know it.  Of a child
+ * that is missing: that it is one. */
+static void tree_blame(json_object *tree, Error *err, Error **errp)
+{
+    static const char *const children[] = { "file", "image", "raw", "log",
+                                            NULL };
+    g_auto(GStrv) words = g_strsplit(error_get_pretty(err), "'", 3);
+    const BlockDriver *drv = NULL;
+    const char *name = NULL;
+    bool missing = false;
+
+    if (g_strv_length(words) == 3 && !strcmp(words[0], "Parameter ")) {
+        name = words[1];
+        drv = tree_owner(tree, &name);
+        missing = !strcmp(words[2], " is missing") &&
+                  g_strv_contains(children, name);
+    }
+    if (!drv || !(missing || !strcmp(words[2], " is unexpected"))) {
+        error_propagate(errp, err);
+        return;
+    }
+    if (missing) {
+        error_setg(errp, "A block device must be specified for \"%s\"", name);
+    } else if (drv->protocol_name) {
+        error_setg(errp, "Block protocol '%s' doesn't support the option '%s'",
+                   drv->format_name, name);
+    } else {
+        error_setg(errp, "Block format '%s' does not support the option '%s'",
+                   drv->format_name, name);
+    }
+    error_free(err);
+}
+
 /* Completes and converts @tree, which is changed. */
 static BlockdevOptions *tree_to_options(json_object *tree, bool keyval,
                                         bool is_storage, GHashTable *guessed,
                                         Error **errp)
 {
+    BlockdevOptions *options;
+    Error *err = NULL;
+
     if (!tree_unflatten(tree, errp) || !tree_check_driver(tree, errp) ||
         !tree_complete(tree, keyval, is_storage, guessed, errp)) {
         return NULL;
     }
     tree_make_arrays(tree);
-    return bdrv_options_from_json(tree, keyval, errp);
+    options = bdrv_options_from_json(tree, keyval, &err);
+    if (err) {
+        tree_blame(tree, err, errp);
+    }
+    return options;
 }
 
 BlockdevOptions *bdrv_options_from_json(json_object *obj, bool keyval,
@@ -602,17 +714,10 @@ bool path_is_same_file(const char *a, const char *b)
 
 static json_object *parse_json_filename(const char *text, Error **errp)
 {
-    json_tokener *tok = json_tokener_new();
-    json_object *obj;
-    enum json_tokener_error err;
+    json_object *obj = json_parse_strict(text, strlen(text), errp);
 
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-    obj = json_tokener_parse_ex(tok, text, strlen(text) + 1);
-    err = json_tokener_get_error(tok);
-    json_tokener_free(tok);
-    if (err != json_tokener_success) {
-        error_setg(errp, "Could not parse the JSON options: %s",
-                   json_tokener_error_desc(err));
+    if (!obj) {
+        error_prepend(errp, "Could not parse the JSON options: ");
         return NULL;
     }
     if (!json_object_is_type(obj, json_type_object)) {

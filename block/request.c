@@ -380,6 +380,16 @@ static void grow_to(BlockDriverState *bs, int64_t end)
     }
 }
 
+/* A write beyond the end that failed may have grown the file by a part. */
+static void follow_growth(BlockDriverState *bs)
+{
+    int64_t bytes = bs->drv->getlength ? bs->drv->getlength(bs) : 0;
+
+    if (bytes > bs->total_bytes) {
+        grow_to(bs, bytes);
+    }
+}
+
 /* --- begin and end --- */
 
 /* A read through an edge without permission to write copies nothing, unless
@@ -432,6 +442,7 @@ static void end_change(BdrvRequest *r, int ret)
     } else if (G_UNLIKELY(ret < 0 && r->type == BDRV_REQUEST_WRITE &&
                           end > bs->total_bytes)) {
         bdrv_dirty_bitmap_growth_failed(bs, end);
+        follow_growth(bs);
     }
     if (r->marked) {
         mark(bs, start, end);

@@ -178,6 +178,8 @@ typedef enum SnapshotVerb {
     SNAPSHOT_DELETE,
     SNAPSHOT_LOAD_TMP,
     SNAPSHOT_READ_VM_STATE,
+    SNAPSHOT_VM_STATE_PREAD,
+    SNAPSHOT_VM_STATE_PWRITE,
 } SnapshotVerb;
 
 typedef struct SnapshotCall {
@@ -186,6 +188,7 @@ typedef struct SnapshotCall {
     unsigned index;
     BdrvSnapshot *sn;
     const void *vm_state;
+    int64_t offset;
     void *buf;
     size_t bytes;
     Error **errp;
@@ -214,6 +217,14 @@ static void coroutine_fn snapshot_entry(void *opaque)
     case SNAPSHOT_READ_VM_STATE:
         call->ret = ops->co_read_vm_state(bs, call->index, call->buf,
                                           call->bytes, call->errp);
+        break;
+    case SNAPSHOT_VM_STATE_PREAD:
+        call->ret = ops->co_vm_state_pread(bs, call->offset, call->buf,
+                                           call->bytes);
+        break;
+    case SNAPSHOT_VM_STATE_PWRITE:
+        call->ret = ops->co_vm_state_pwrite(bs, call->offset, call->vm_state,
+                                            call->bytes);
         break;
     }
 }
@@ -398,6 +409,41 @@ int bdrv_snapshot_read_vm_state(BlockDriverState *bs, const char *name,
     }
     call.index = ret;
     return snapshot_call(&call);
+}
+
+/* --- the place for a machine's state --- */
+
+int bdrv_vm_state_pread(BlockDriverState *bs, int64_t offset, void *buf,
+                        size_t bytes)
+{
+    SnapshotCall call = {
+        .verb = SNAPSHOT_VM_STATE_PREAD,
+        .node = snapshot_node(bs),
+        .offset = offset,
+        .buf = buf,
+        .bytes = bytes,
+    };
+
+    return !bs->drv ? -ENOMEDIUM : !call.node ? -ENOTSUP : snapshot_call(&call);
+}
+
+int bdrv_vm_state_pwrite(BlockDriverState *bs, int64_t offset, const void *buf,
+                         size_t bytes)
+{
+    SnapshotCall call = {
+        .verb = SNAPSHOT_VM_STATE_PWRITE,
+        .node = snapshot_node(bs),
+        .offset = offset,
+        .vm_state = buf,
+        .bytes = bytes,
+    };
+
+    if (!bs->drv) {
+        return -ENOMEDIUM;
+    } else if (!call.node) {
+        return -ENOTSUP;
+    }
+    return call.node->read_only ? -EPERM : snapshot_call(&call);
 }
 
 /* --- output for users --- */

@@ -21,8 +21,8 @@ static int check_truncate(const BdrvChild *child, int64_t offset,
         return -EINVAL;
     }
     if (offset > BDRV_MAX_LENGTH) {
-        error_setg(errp, "Image size %" PRId64 " is larger than the largest "
-                   "possible one, %" PRId64, offset, BDRV_MAX_LENGTH);
+        error_setg(errp, "offset(%" PRId64 ") exceeds maximum(%" PRId64 ")",
+                   offset, BDRV_MAX_LENGTH);
         return -EFBIG;
     }
     if (!bdrv_check_active(bs, errp)) {

@@ -125,14 +125,26 @@ IOThread *device_iothread(const Device *dev)
     return path && *path ? iothread_find(path + strlen(IOTHREAD_PATH)) : NULL;
 }
 
-/* Moves the node to the device's thread; later moves are refused. */
+/*
+ * Moves the node to the device's thread; later moves are refused.  A disk of
+ * virtio-blk, which has no other disks beside it, uses the thread of the node
+ * where that cannot change.
+ */
 static bool enter_thread(Device *dev, Error **errp)
 {
     IOThread *thread = device_iothread(dev);
     AioContext *ctx = thread ? iothread_context(thread) : aio_main_context();
+    Error *err = NULL;
 
-    if (!blk_set_aio_context(dev->blk, ctx, errp)) {
-        return false;
+    if (!blk_set_aio_context(dev->blk, ctx, &err)) {
+        if (!(dev->model->flags & MODEL_VIRTIO)) {
+            error_propagate(errp, err);
+            return false;
+        }
+        if (thread) {
+            warn_report("The iothread is not used: %s", error_get_pretty(err));
+        }
+        error_free(err);
     }
     blk_fix_aio_context(dev->blk, true);
     return true;

@@ -80,11 +80,11 @@ Device *device_next(Device *dev)
     return dev ? TAILQ_NEXT(dev, next) : TAILQ_FIRST(&devices);
 }
 
-Device *device_find(const char *id_or_path)
+static Device *find_in(const struct DeviceList *list, const char *id_or_path)
 {
     Device *dev;
 
-    TAILQ_FOREACH(dev, &devices, next) {
+    TAILQ_FOREACH(dev, list, next) {
         g_autofree char *part = device_backend_path(dev);
 
         if ((dev->id && !strcmp(dev->id, id_or_path)) ||
@@ -94,6 +94,19 @@ Device *device_find(const char *id_or_path)
         }
     }
     return NULL;
+}
+
+Device *device_find(const char *id_or_path)
+{
+    return find_in(&devices, id_or_path);
+}
+
+/* Is it a device whose guest would have to agree, and that is leaving? */
+static bool is_unplugged(const char *id_or_path)
+{
+    const Device *dev = find_in(&leaving, id_or_path);
+
+    return dev && dev->model->bus == BUS_PCI;
 }
 
 Device *device_of_backend(const BlockBackend *blk)
@@ -415,7 +428,7 @@ static bool check_id(const char *id, Error **errp)
     if (id && !id_check(id, errp)) {
         return false;
     }
-    if (id && device_find(id)) {
+    if (id && (device_find(id) || is_unplugged(id))) {
         error_setg(errp, "Duplicate device ID '%s'", id);
         return false;
     }
@@ -677,8 +690,9 @@ void device_remove(Device *dev)
         leaving_timer = aio_timer_new(aio_main_context(), AIO_SCOPE_MAIN,
                                       leave, NULL);
     }
-    /* The command is answered first. */
-    aio_bh_oneshot(aio_main_context(), AIO_SCOPE_MAIN, leave, NULL);
+    /* The command is answered first: what a bottom half does, a client would
+     * hear of before. */
+    aio_timer_mod(leaving_timer, aio_now_ns() + 1000000);
 }
 
 static void drop_all(struct DeviceList *list)
@@ -726,6 +740,11 @@ bool qmp_device_del(DeviceDelArg *arg, Error **errp)
 {
     Device *dev = device_find(arg->id);
 
+    if (!dev && is_unplugged(arg->id)) {
+        error_setg(errp, "Device %s is already in the process of unplug",
+                   arg->id);
+        return false;
+    }
     if (!dev) {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
                   "Device '%s' not found", arg->id);

@@ -198,35 +198,10 @@ static void set_default(struct json_object *options, const char *key,
     }
 }
 
-/* Translates "Parameter 'x' is ..." to the terms of -drive. */
-static void explain(const DriveConfig *config, Error *err, Error **errp)
-{
-    const char *text = error_get_pretty(err);
-    g_auto(GStrv) words = g_strsplit(text, "'", 3);
-
-    if (g_str_has_suffix(text, "' is unexpected") && config->format &&
-        words[0] && words[1]) {
-        error_setg(errp, "Block format '%s' does not support the option '%s'",
-                   config->format, words[1]);
-        error_free(err);
-        return;
-    }
-    if (g_str_has_suffix(text, "' is missing") && words[0] && words[1] &&
-        (!strcmp(words[1], "file") || !strcmp(words[1], "image"))) {
-        error_setg(errp, "A block device must be specified for \"%s\"",
-                   words[1]);
-        error_free(err);
-        return;
-    }
-    error_propagate(errp, err);
-}
-
 static BlockDriverState *open_nodes(struct json_object *options,
                                     const DriveConfig *config, Error **errp)
 {
     int flags = config->flags;
-    BlockDriverState *bs;
-    Error *err = NULL;
 
     if (!complete_options(options, config, errp)) {
         return NULL;
@@ -236,11 +211,7 @@ static BlockDriverState *open_nodes(struct json_object *options,
         flags |= BDRV_O_RDWR;
         set_default(options, "auto-read-only", true);
     }
-    bs = bdrv_open_json(options, true, flags, &err);
-    if (!bs) {
-        explain(config, err, errp);
-    }
-    return bs;
+    return bdrv_open_json(options, true, flags, errp);
 }
 
 static BlockDriverState *add_copy_on_read(BlockDriverState *bs, Error **errp)

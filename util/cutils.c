@@ -30,11 +30,11 @@ static bool is_hex(const char *text)
 }
 
 /*
- * Parses an unsigned number at @text, after blanks and a "+"; false if there is
- * none or it is too big.  strtoull() would accept a "-", and a leading 0 as the
- * sign of an octal number.
+ * Parses an unsigned number at @text, after blanks and a "+": 0, -EINVAL if
+ * there is none, or -ERANGE.  strtoull() would accept a "-", and a leading 0 as
+ * the sign of an octal number.
  */
-static bool scan_uint64(const char *text, uint64_t *value, const char **end)
+static int scan_number(const char *text, uint64_t *value, const char **end)
 {
     bool hex;
     char *stop;
@@ -43,12 +43,17 @@ static bool scan_uint64(const char *text, uint64_t *value, const char **end)
     text += *text == '+';
     hex = is_hex(text);
     if (!g_ascii_isdigit(*text)) {
-        return false;
+        return -EINVAL;
     }
     errno = 0;
     *value = g_ascii_strtoull(text, &stop, hex ? 16 : 10);
     *end = stop;
-    return errno == 0;
+    return -errno;
+}
+
+static bool scan_uint64(const char *text, uint64_t *value, const char **end)
+{
+    return scan_number(text, value, end) == 0;
 }
 
 /*
@@ -74,15 +79,15 @@ static uint64_t scan_fraction(const char **text, uint64_t factor)
     return (uint64_t)((value * factor) >> 60);
 }
 
-bool parse_size(const char *text, char default_suffix, int64_t *bytes,
-                Error **errp)
+int parse_size_u64(const char *text, char default_suffix, uint64_t *bytes)
 {
     const char *end, *frac_end, *digits;
     uint64_t whole, factor, frac;
     bool has_frac, some_frac;
+    int ret = scan_number(text, &whole, &end);
 
-    if (!scan_uint64(text, &whole, &end)) {
-        goto bad;
+    if (ret == -EINVAL) {
+        return ret;
     }
     frac_end = end;
     has_frac = *end == '.';
@@ -90,26 +95,59 @@ bool parse_size(const char *text, char default_suffix, int64_t *bytes,
     scan_fraction(&frac_end, 1);
     factor = size_factor(*frac_end ? *frac_end : default_suffix);
     if (!factor || (*frac_end && frac_end[1])) {
-        goto bad;
+        return -EINVAL;
     }
     digits = skip_blanks(text);
     if ((some_frac && factor == 1) ||
         (has_frac && is_hex(digits + (*digits == '+')))) {
-        goto bad;
+        return -EINVAL;
     }
     frac = scan_fraction(&end, factor);
-    if (__builtin_mul_overflow(whole, factor, &whole) ||
-        __builtin_add_overflow(whole, frac, &whole) || whole > INT64_MAX) {
+    if (ret < 0 || __builtin_mul_overflow(whole, factor, &whole) ||
+        __builtin_add_overflow(whole, frac, bytes)) {
+        return -ERANGE;
+    }
+    return 0;
+}
+
+bool parse_size(const char *text, char default_suffix, int64_t *bytes,
+                Error **errp)
+{
+    uint64_t size = 0;
+    int ret = parse_size_u64(text, default_suffix, &size);
+
+    if (ret == -EINVAL) {
+        error_setg(errp, "'%s' is not a size: a number, optionally with a "
+                   "suffix k, M, G, T, P or E, is expected", text);
+        return false;
+    }
+    if (ret < 0 || size > INT64_MAX) {
         error_setg(errp, "Size '%s' is too large", text);
         return false;
     }
-    *bytes = whole;
+    *bytes = size;
     return true;
+}
 
-bad:
-    error_setg(errp, "'%s' is not a size: a number, optionally with a suffix "
-               "k, M, G, T, P or E, is expected", text);
-    return false;
+bool parse_size_option(const char *name, const char *text, int64_t *bytes,
+                       Error **errp)
+{
+    uint64_t size;
+
+    if (parse_size_u64(text, 'b', &size) == -ERANGE) {
+        error_setg(errp, "Value '%s' is out of range for parameter '%s'", text,
+                   name);
+        return false;
+    }
+    if (!parse_size(text, 'b', bytes, NULL)) {
+        error_setg(errp, "Parameter '%s' expects a non-negative number below "
+                   "2^64", name);
+        error_append_hint(errp, "Optional suffix k, M, G, T, P or E means "
+                          "kilo-, mega-, giga-, tera-, peta-\nand exabytes, "
+                          "respectively.\n");
+        return false;
+    }
+    return true;
 }
 
 bool parse_uint64(const char *text, uint64_t *value, Error **errp)

@@ -34,7 +34,8 @@ int coroutine_fn blkdebug_rules_check(BlkdebugRules *rules,
                                       BlkdebugIOType type, int64_t offset,
                                       int64_t bytes);
 
-/* Breakpoints; 0 or -ENOENT. */
+/* Breakpoints; 0 or -ENOENT.  What waits at one that is removed is resumed,
+ * also where the breakpoint itself was used up. */
 int blkdebug_break_add(BlkdebugRules *rules, const char *event,
                        const char *tag);
 int blkdebug_break_remove(BlkdebugRules *rules, const char *tag);

@@ -405,10 +405,8 @@ static int resume(BlkdebugRules *rules, const char *tag, bool all)
         if (!s) {
             break;
         }
-        if (!all) {
-            printf("blkdebug: Resuming request '%s'\n", tag);
-            fflush(stdout);
-        }
+        printf("blkdebug: Resuming request '%s'\n", tag);
+        fflush(stdout);
         LIST_REMOVE(s, next);
         n++;
         co_wake(s->co); /* s may be gone now */
@@ -434,7 +432,7 @@ int blkdebug_break_remove(BlkdebugRules *rules, const char *tag)
             }
         }
     }
-    n += resume(rules, tag, true);
+    resume(rules, tag, true);
     return n ? 0 : -ENOENT;
 }
 

@@ -394,6 +394,7 @@ const BlockDriver bdrv_dmg = {
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
     .co_host_read_begin = mapped_co_host_read_begin,
+    .no_copy_range = true,
     .co_block_status = mapped_co_block_status,
     .getlength = mapped_getlength,
 };

@@ -628,6 +628,7 @@ const BlockDriver bdrv_vpc = {
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
     .co_host_read_begin = mapped_co_host_read_begin,
+    .no_copy_range = true,
     .co_pwritev = mapped_co_pwritev,
     .co_pwrite_zeroes = mapped_co_pwrite_zeroes,
     .supported_zero_flags = BDRV_REQ_MAY_UNMAP,

@@ -92,11 +92,18 @@ static bool check_same(const NBDState *s, const NBDInfo *info, Error **errp)
     return true;
 }
 
-/* Reports a violation of the protocol by the server, once. */
+/*
+ * The server may have been restarted, and have lost what was not flushed.  Who
+ * relies on that must hear of it also if nothing is to be sent.  Reports a
+ * violation of the protocol by the server, once.
+ */
 static void on_break(void *opaque, const char *rule)
 {
     NBDState *s = opaque;
 
+    if (s->settled != s->changes) {
+        bdrv_suspect_forgotten_writes(s->bs);
+    }
     if (rule) {
         g_autofree char *name = nbd_server_name(s->options->server);
 
@@ -105,10 +112,7 @@ static void on_break(void *opaque, const char *rule)
     }
 }
 
-/*
- * The server may have been restarted, and have lost what was not flushed: as
- * far as it was not repeated, which is done only with requests in flight.
- */
+/* What was lost was not repeated: that is done only with requests in flight. */
 static void note_loss(NBDState *s)
 {
     s->conns++;

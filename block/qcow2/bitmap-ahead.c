@@ -28,6 +28,7 @@
 
 #define PAGE_BYTES 4096 /* written at once, in place */
 #define QUIET_NS INT64_C(5000000000)
+#define LOSSES 4 /* one after the other: then it fails */
 
 int64_t qcow2_ahead_region = 16 * MiB;
 int64_t qcow2_ahead_max;
@@ -617,6 +618,28 @@ static bool announce(BlockDriverState *bs)
     return any;
 }
 
+/* A flush that finds a loss fails once: what is in memory can be stored. */
+static bool coroutine_fn try_store(BlockDriverState *bs, GPtrArray **dir,
+                                   Error **errp)
+{
+    const Qcow2State *s = bs->opaque;
+
+    for (int n = 1; ; n++) {
+        uint64_t lost = qcow2_lost_writes(bs);
+        Error *err = NULL;
+
+        if (qcow2_store_kept(bs, dir, &err)) {
+            return true;
+        }
+        if (s->bitmaps_unsure || n == LOSSES ||
+            (lost == qcow2_lost_writes(bs) && lost == s->lost_seen)) {
+            error_propagate(errp, err);
+            return false;
+        }
+        error_free(err);
+    }
+}
+
 static bool coroutine_fn sync_locked(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = bs->opaque;
@@ -629,7 +652,7 @@ static bool coroutine_fn sync_locked(BlockDriverState *bs, Error **errp)
     }
     bdrv_bitmap_regions_resize(get_ahead(bs)->regions,
                                qcow2_bitmap_disk_size(s));
-    if (qcow2_store_kept(bs, &dir, &err)) {
+    if (try_store(bs, &dir, &err)) {
         keep_all(bs, dir);
         return true;
     }
@@ -686,21 +709,20 @@ static bool has_lost(const Qcow2State *s)
 static int coroutine_fn store_again(BlockDriverState *bs)
 {
     Qcow2State *s = bs->opaque;
-    uint64_t lost;
-    int ret;
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
     /* A resize stores all in the end. */
-    while (s->ahead && has_lost(s) && !s->broken && !s->growing) {
+    for (int n = 0; s->ahead && has_lost(s) && !s->broken && !s->growing; n++) {
+        uint64_t lost = qcow2_lost_writes(bs);
         Error *err = NULL;
 
-        lost = qcow2_lost_writes(bs);
-        if (s->lost_seen != lost) {
-            ret = qcow2_flush_file(bs); /* finds it out, and then fails */
-            if (ret < 0 && s->lost_seen != lost) {
-                return ret;
-            }
+        if (n == LOSSES) {
+            return -EIO;
+        }
+        if (s->lost_seen != lost && qcow2_flush_file(bs) < 0 &&
+            s->lost_seen != lost) {
+            continue; /* it was to find the loss, and failed otherwise */
         }
         for (guint i = 0; i < s->ahead->bitmaps->len; i++) {
             AheadBitmap *b = &g_array_index(s->ahead->bitmaps, AheadBitmap, i);
@@ -717,6 +739,13 @@ static int coroutine_fn store_again(BlockDriverState *bs)
     return 0;
 }
 
+int coroutine_fn qcow2_ahead_co_flush(BdrvBitmapStore *store)
+{
+    const Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
+
+    return s->ahead && has_lost(s) ? store_again(s->image) : 0;
+}
+
 /* --- quiet regions --- */
 
 static void coroutine_fn close_quiet_entry(void *opaque)
@@ -726,7 +755,9 @@ static void coroutine_fn close_quiet_entry(void *opaque)
     BlockDriverState *owner = qcow2_bitmap_owner(s);
 
     (void)store_again(bs); /* if it fails, the next write does it */
-    bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    if (s->ahead) {
+        bdrv_bitmap_regions_co_close_quiet(s->ahead->regions);
+    }
     bdrv_dec_in_flight(owner);
 }
 
@@ -793,26 +824,30 @@ static int coroutine_fn give_up(BlockDriverState *bs, int ret)
     return ret;
 }
 
+/* Is all recorded for a write to the range? */
+static bool covers(const Qcow2State *s, int64_t offset, int64_t bytes)
+{
+    return !has_lost(s) &&
+           (bdrv_bitmap_regions_covers(s->ahead->regions, offset, bytes) ||
+            bdrv_dirty_bitmap_kept_cover(qcow2_bitmap_owner(s), offset,
+                                         bytes));
+}
+
 int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
                                              int64_t offset, int64_t bytes)
 {
     Qcow2State *s = container_of(store, Qcow2State, bitmap_store);
-    int ret;
+    int ret = 0;
 
-    if (!s->ahead) {
-        return 0;
-    }
-    if (G_UNLIKELY(has_lost(s))) {
-        ret = store_again(s->image);
-        if (ret < 0) {
+    for (int n = 0; s->ahead && !covers(s, offset, bytes); n++) {
+        ret = has_lost(s) ? store_again(s->image) : 0;
+        if (ret < 0 || !s->ahead) {
             return ret;
         }
+        ret = bdrv_bitmap_regions_co_open(s->ahead->regions, offset, bytes);
+        if (ret < 0 && (n == LOSSES || !has_lost(s))) {
+            return give_up(s->image, ret);
+        }
     }
-    if (!s->ahead ||
-        bdrv_bitmap_regions_covers(s->ahead->regions, offset, bytes) ||
-        bdrv_dirty_bitmap_kept_cover(qcow2_bitmap_owner(s), offset, bytes)) {
-        return 0;
-    }
-    ret = bdrv_bitmap_regions_co_open(s->ahead->regions, offset, bytes);
-    return ret < 0 ? give_up(s->image, ret) : 0;
+    return 0;
 }

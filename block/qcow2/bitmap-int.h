@@ -134,6 +134,7 @@ void qcow2_parse_disk(Qcow2State *s, const uint8_t *data, uint32_t len);
 /* Returns its length; @p: QCOW2_DISK_BYTES. */
 size_t qcow2_encode_disk(const BdrvBitmapDisk *disk, uint8_t *p);
 /* Operations of the store, see BdrvBitmapStoreOps. */
+int coroutine_fn qcow2_ahead_co_flush(BdrvBitmapStore *store);
 const BdrvBitmapDisk *qcow2_bitmaps_disk(const BdrvBitmapStore *store);
 bool coroutine_mixed_fn qcow2_bitmaps_record_disk(BdrvBitmapStore *store,
                                                   const BdrvBitmapDisk *disk,

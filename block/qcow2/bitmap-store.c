@@ -615,6 +615,7 @@ void qcow2_attach_bitmap_store(BlockDriverState *bs)
         .co_write_intent = qcow2_ahead_co_write_intent,
         .sync = qcow2_ahead_sync,
         .co_settle = qcow2_ahead_co_settle,
+        .co_flush = qcow2_ahead_co_flush,
         .forget = qcow2_ahead_forget,
         .regions = qcow2_ahead_regions,
         .leave = qcow2_bitmaps_leave,

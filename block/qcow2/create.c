@@ -586,9 +586,8 @@ int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options, Error **errp)
     units = (Qcow2Units){ c.cluster_bits, c.order, c.extended };
     if (!qcow2_layout(o->size, &units, o->preallocation != PREALLOC_MODE_OFF,
                       c.crypt.bytes, &c.layout)) {
-        error_setg(errp, "The image size is too large for a cluster size of %"
-                   PRIu64 " bytes (try using a larger cluster size)",
-                   c.cluster_size);
+        error_setg(errp, "The image size is too large for file format 'qcow2' "
+                   "(try using a larger cluster size)");
         qcow2_crypt_create_free(&c.crypt);
         return -EFBIG;
     }

@@ -57,6 +57,8 @@ int coroutine_fn qcow2_co_truncate(BlockDriverState *bs, int64_t offset,
                                    BdrvRequestFlags flags, Error **errp);
 /* Entries that the L1 table of a disk of @size bytes needs. */
 uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size);
+/* Makes the L1 table have that many, at least; under the lock. */
+int coroutine_fn qcow2_grow_l1(BlockDriverState *bs, uint64_t entries);
 int coroutine_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmend *amend,
                                 Error **errp);
 /* Is there nothing that version 2 lacks and that cannot be converted?  @bits:

@@ -319,7 +319,9 @@ BlockMeasureInfo *qcow2_measure(const BlockdevCreateOptions *options,
     info = g_new0(BlockMeasureInfo, 1);
     info->fully_allocated = layout_bytes(&full, bits);
     info->required = ((full.total - full.data) + part.data) << bits;
-    info->has_bitmaps = may_have_bitmaps(in_bs);
+    info->has_bitmaps = may_have_bitmaps(in_bs) &&
+                        (!o->has_version ||
+                         o->version != BLOCKDEV_QCOW2_VERSION_V2);
     info->bitmaps = info->has_bitmaps ? bitmaps_size(in_bs, bits) : 0;
     return info;
 }

@@ -305,11 +305,12 @@ int coroutine_fn qcow2_co_flush(BlockDriverState *bs)
 
 #define SAMPLES 16
 #define SAMPLE_BYTES (16 * MiB)
+#define FEW_QUERIES (4 * MiB) /* of a file, however scattered its clusters */
 
 /*
- * Is a good part of the file a hole, or space that was never written?  What the
- * host has allocated does not tell of the latter (preallocation=falloc), so
- * that some places are examined.
+ * Is a part of the file a hole, or space that was never written, so that it is
+ * worth a query for each run of clusters?  What the host has allocated does not
+ * tell of the latter (preallocation=falloc), so that some places are examined.
  */
 static bool coroutine_fn examine_file(BlockDriverState *file)
 {
@@ -320,7 +321,7 @@ static bool coroutine_fn examine_file(BlockDriverState *file)
     if (length <= 0 || allocated < 0) {
         return false;
     }
-    if (length - allocated > length / 8 + 4 * 64 * KiB) {
+    if (length <= FEW_QUERIES || length - allocated > length / 16) {
         return true;
     }
     for (int i = 0; i < SAMPLES && part >= 4 * KiB; i++) {
@@ -331,14 +332,14 @@ static bool coroutine_fn examine_file(BlockDriverState *file)
         all += n;
         zero += is_zero ? n : 0;
     }
-    return zero > all / 8;
+    return zero > all / 16;
 }
 
 /*
  * Does the file have holes where clusters are allocated (preallocated
  * metadata)?  Then it may report zeroes that the mapping does not.  A query
  * costs a system call for each run, on some file systems one that examines
- * every page, so it is made only if a good part of the file is a hole.
+ * every page, so it is made only if some of a larger file is holes.
  */
 static bool coroutine_fn file_is_sparse(BlockDriverState *bs)
 {

@@ -254,12 +254,16 @@ static bool map_peek(BlockDriverState *bs, int64_t offset, int64_t bytes,
     return map->type != QCOW2_INVALID;
 }
 
-/* Is @pos inside the file, which others may have extended? */
+/*
+ * Does the table with the slice at @pos begin inside the file, which others may
+ * have extended?  The rest of a table that ends the file is zero.
+ */
 static bool coroutine_mixed_fn in_file(BlockDriverState *bs, uint64_t pos)
 {
     int64_t len = bdrv_getlength(bs->file->bs);
 
-    return len >= 0 && pos < (uint64_t)len;
+    return len >= 0 &&
+           qcow2_start_of_cluster(bs->opaque, pos) < (uint64_t)len;
 }
 
 /* The slice for @offset; NULL without a table. */

@@ -243,6 +243,13 @@ static inline int64_t qcow2_data_end(const Qcow2State *s, int64_t end)
     return s->external ? MIN(end, s->size) : end;
 }
 
+/* The end of what the L1 table has entries for, be it part of the disk or not.
+ */
+static inline int64_t qcow2_table_end(const Qcow2State *s)
+{
+    return (int64_t)s->l1_size << (s->cluster_bits + s->l2_bits);
+}
+
 /*
  * Must the external data file be the disk at any time?  Encrypted data is not.
  */

@@ -19,8 +19,8 @@ uint64_t qcow2_l1_entries(const Qcow2State *s, int64_t size)
     return ((uint64_t)size >> bits) + !!(size & ((INT64_C(1) << bits) - 1));
 }
 
-/* Makes the L1 table large enough: a new one, then the header. */
-static int coroutine_fn grow_l1(BlockDriverState *bs, uint64_t entries)
+/* A new table, then the header. */
+int coroutine_fn qcow2_grow_l1(BlockDriverState *bs, uint64_t entries)
 {
     Qcow2State *s = bs->opaque;
     uint64_t old_offset = s->l1_offset, old_bytes = s->l1_size * 8ULL, offset;
@@ -172,9 +172,8 @@ static int coroutine_fn shrink(BlockDriverState *bs, int64_t size)
 {
     Qcow2State *s = bs->opaque;
     /* After the disk there may be the state of a machine that was loaded. */
-    int64_t end = (int64_t)s->l1_size << (s->cluster_bits + s->l2_bits);
     int ret = drop_behind(bs, ROUND_UP(size, s->cluster_size),
-                          MAX(s->size, end));
+                          MAX(s->size, qcow2_table_end(s)));
 
     if (ret == 0) {
         ret = write_entries_and_size(bs, size);
@@ -249,21 +248,27 @@ static int coroutine_fn zero_new(BlockDriverState *bs, int64_t old,
 static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
                                    PreallocMode mode, Error **errp)
 {
-    int64_t bytes = qcow2_data_end(bs->opaque, w->op.end) - w->op.start;
-    int64_t end = w->host + bytes;
     const Qcow2State *s = bs->opaque;
+    int64_t length = bdrv_getlength(s->data->bs);
+    int64_t end = w->host + qcow2_data_end(s, w->op.end) - w->op.start;
     bool sparse = mode == PREALLOC_MODE_METADATA;
+    /* Zeroes that are written past the end of a file take space. */
+    bool grows = end > length &&
+                 (w->beyond || (sparse && length >= 0 &&
+                                bdrv_grows_by_zeroes(s->data->bs)));
+    int ret = 0;
 
-    if (!w->beyond) {
+    if (grows) {
+        ret = bdrv_co_truncate(s->data, end, false,
+                               sparse ? PREALLOC_MODE_OFF : mode, 0, errp);
+        end = length;
+    }
+    if (ret == 0 && !w->beyond && (int64_t)w->host < end) {
         /* Clusters that were in use before. */
-        return bdrv_co_pwrite_zeroes(s->data, w->host, bytes,
-                                     sparse ? BDRV_REQ_MAY_UNMAP : 0);
+        ret = bdrv_co_pwrite_zeroes(s->data, w->host, end - w->host,
+                                    sparse ? BDRV_REQ_MAY_UNMAP : 0);
     }
-    if (end <= bdrv_getlength(bs->file->bs)) {
-        return 0;
-    }
-    return bdrv_co_truncate(bs->file, end, false,
-                            sparse ? PREALLOC_MODE_OFF : mode, 0, errp);
+    return ret;
 }
 
 /*
@@ -354,12 +359,18 @@ static int coroutine_fn preallocate_encrypted(BlockDriverState *bs,
 static int coroutine_fn grow_tables(BlockDriverState *bs, int64_t size)
 {
     Qcow2State *s = bs->opaque;
+    uint64_t entries = qcow2_l1_entries(s, size);
+    int64_t end = size;
     int ret;
 
     CO_MUTEX_GUARD(&s->lock);
-    ret = grow_l1(bs, qcow2_l1_entries(s, size));
+    if (entries > qcow2_l1_entries(s, s->size)) {
+        /* The place for a machine's state moves: what is left there is none. */
+        end = MAX(end, qcow2_table_end(s));
+    }
+    ret = qcow2_grow_l1(bs, entries);
     if (ret == 0) {
-        ret = drop_behind(bs, ROUND_UP(s->size, s->cluster_size), size);
+        ret = drop_behind(bs, ROUND_UP(s->size, s->cluster_size), end);
     }
     if (ret == 0) {
         s->growing = true;
@@ -482,8 +493,7 @@ static bool check_resize(BlockDriverState *bs, int64_t size,
     } else if (size < s->size && prealloc != PREALLOC_MODE_OFF) {
         error_setg(errp, "Preallocation can't be used for shrinking an image");
     } else if (qcow2_l1_entries(s, size) > QCOW2_MAX_L1_BYTES / 8) {
-        error_setg(errp, "The image size is too large (try using a larger "
-                   "cluster size)");
+        error_setg(errp, "Failed to grow the L1 table: %s", strerror(EFBIG));
     } else {
         return true;
     }

@@ -30,4 +30,17 @@ uint8_t *qcow2_encode_snapshots(const GArray *list, size_t *bytes,
                                 Error **errp);
 extern const struct BdrvSnapshotOps qcow2_snapshot_ops;
 
+/*
+ * vm-state.c: the place for a machine's state, after the end of the disk.
+ * Reads what the L1 table s->l1 has at @pos, counted as bytes of the disk are,
+ * and zeroes where it has nothing.
+ */
+int coroutine_fn qcow2_read_vm_area(BlockDriverState *bs, int64_t pos,
+                                    size_t bytes, void *buf);
+/* BdrvSnapshotOps.co_vm_state_pread and co_vm_state_pwrite. */
+int coroutine_fn qcow2_co_vm_state_pread(BlockDriverState *bs, int64_t offset,
+                                         void *buf, size_t bytes);
+int coroutine_fn qcow2_co_vm_state_pwrite(BlockDriverState *bs, int64_t offset,
+                                          const void *buf, size_t bytes);
+
 #endif

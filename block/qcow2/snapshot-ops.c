@@ -175,7 +175,10 @@ static int coroutine_fn put_vm_state(Qcow2Switch *sw, const void *vm_state,
     return qcow2_switch_new_table(sw, l2, qcow2_l2_words(s), l1_entry, errp);
 }
 
-/* The snapshot's L1 table: the present disk and the machine's state. */
+/*
+ * The snapshot's L1 table: the present disk, and after it the machine's state,
+ * or without one what is there.
+ */
 static int coroutine_fn put_snapshot_l1(Qcow2Switch *sw, Qcow2Snapshot *sn,
                                         const void *vm_state, Error **errp)
 {
@@ -199,7 +202,9 @@ static int coroutine_fn create_locked(Qcow2Switch *sw, Qcow2Snapshot *sn,
                                       const void *vm_state, Error **errp)
 {
     Qcow2State *s = sw->bs->opaque;
-    uint32_t n = qcow2_l1_entries(s, s->size);
+    /* A machine's state replaces what is after the disk: that of one that was
+     * loaded, for instance. */
+    uint32_t n = sn->vm_state_size ? qcow2_l1_entries(s, s->size) : s->l1_size;
     g_autofree uint64_t *l1 = g_memdup2(s->l1, MAX(n, 1) * 8ULL);
     int ret;
 
@@ -208,7 +213,6 @@ static int coroutine_fn create_locked(Qcow2Switch *sw, Qcow2Snapshot *sn,
     ret = qcow2_switch_refs(sw, (Qcow2L1){ s->l1, n }, (Qcow2L1){ 0 }, 1,
                             errp);
     if (ret == 0) {
-        /* Entries after the disk are of a machine state that was loaded. */
         ret = qcow2_switch_refs(sw, (Qcow2L1){ s->l1 + n, s->l1_size - n },
                                 (Qcow2L1){ 0 }, -1, errp);
     }
@@ -310,18 +314,18 @@ static int coroutine_fn goto_locked(Qcow2Switch *sw, unsigned index,
 {
     Qcow2State *s = sw->bs->opaque;
     const Qcow2Snapshot *sn = snapshot_at(s, index);
-    uint64_t n = qcow2_l1_entries(s, sn->disk_size);
     Qcow2L1 now = { s->l1, s->l1_size }, then;
     g_autofree uint64_t *l1 = NULL;
     int ret = 0;
 
-    l1 = read_l1(sw->bs, sn, n, &ret, errp);
+    l1 = read_l1(sw->bs, sn, qcow2_l1_entries(s, sn->disk_size), &ret, errp);
     if (!l1) {
         return ret;
     }
-    then = (Qcow2L1){ l1, n };
+    /* With what is after the disk. */
+    then = (Qcow2L1){ l1, sn->l1_size };
     sw->l1 = l1;
-    sw->l1_size = n;
+    sw->l1_size = sn->l1_size;
     sw->size = sn->disk_size;
     ret = qcow2_switch_refs(sw, then, now, 1, errp);
     if (ret == 0) {
@@ -404,14 +408,12 @@ static int coroutine_fn read_whole_sectors(BlockDriverState *bs,
 {
     size_t whole = ROUND_UP(bytes, BDRV_SECTOR_SIZE);
     g_autofree void *copy = g_try_malloc(whole);
-    QEMUIOVector qiov;
     int ret;
 
     if (!copy) {
         return -ENOMEM;
     }
-    qemu_iovec_init_buf(&qiov, copy, whole);
-    ret = qcow2_co_preadv(bs, offset, whole, &qiov, 0, 0);
+    ret = qcow2_read_vm_area(bs, offset, whole, copy);
     memcpy(buf, copy, bytes);
     return ret;
 }
@@ -466,4 +468,6 @@ const BdrvSnapshotOps qcow2_snapshot_ops = {
     .co_delete = co_delete,
     .co_load_tmp = co_load_tmp,
     .co_read_vm_state = co_read_vm_state,
+    .co_vm_state_pread = qcow2_co_vm_state_pread,
+    .co_vm_state_pwrite = qcow2_co_vm_state_pwrite,
 };

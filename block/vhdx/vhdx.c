@@ -573,6 +573,7 @@ const BlockDriver bdrv_vhdx = {
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
     .co_host_read_begin = mapped_co_host_read_begin,
+    .no_copy_range = true,
     .co_pwritev = vhdx_co_pwritev,
     .co_pwrite_zeroes = vhdx_co_pwrite_zeroes,
     .supported_zero_flags = BDRV_REQ_MAY_UNMAP,

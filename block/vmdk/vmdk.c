@@ -744,6 +744,7 @@ const BlockDriver bdrv_vmdk = {
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,
     .co_host_read_begin = mapped_co_host_read_begin,
+    .no_copy_range = true,
     .co_pwritev = vmdk_co_pwritev,
     .co_pwritev_compressed = vmdk_co_pwritev_compressed,
     .co_pwrite_zeroes = vmdk_co_pwrite_zeroes,

@@ -105,6 +105,12 @@ typedef struct BdrvBitmapStoreOps {
      * the last call, so that little is left for the next save().
      */
     void coroutine_fn (*co_settle)(BdrvBitmapStore *store);
+    /*
+     * The node is about to be flushed: what was stored ahead of writes is
+     * stored again if storage may have forgotten it, so that no bitmap lacks
+     * what becomes durable.  0, or -errno, which fails the flush.
+     */
+    int coroutine_fn (*co_flush)(BdrvBitmapStore *store);
     /* @bitmap, which is kept, ceases to exist although its stored copy could
      * not be removed.  begin() is called before the next write. */
     void (*forget)(BdrvBitmapStore *store, BdrvDirtyBitmap *bitmap);
@@ -215,6 +221,9 @@ bool coroutine_fn bdrv_bitmap_store_co_resize(BlockDriverState *bs,
 int coroutine_fn bdrv_bitmap_store_co_write_intent(BlockDriverState *bs,
                                                    int64_t offset,
                                                    int64_t bytes);
+
+/* See @co_flush above; for the core. */
+int coroutine_fn bdrv_bitmap_store_co_flush(BlockDriverState *bs);
 
 /*
  * Stores what commands have changed in the bitmaps of @bs that are kept safe,

@@ -29,6 +29,8 @@ typedef struct CommitCopy {
     BlockBackend *base;        /* at least as large as the topmost */
     int64_t size;              /* of the topmost */
     int64_t speed;             /* most bytes per second; 0: no limit */
+    int64_t to_copy;           /* those that have to be copied, if the progress
+                                  is to be told of these: see commit_count() */
     /* Called (if not NULL) after each area; false: stop. */
     bool (*progress)(void *opaque, int64_t done, int64_t total);
     void *opaque;
@@ -44,6 +46,8 @@ CommitCopier *commit_copier_new(const CommitCopy *c);
 void commit_copier_free(CommitCopier *k);
 Copier *commit_copier(CommitCopier *k);
 
+/* Sets @c->to_copy, or leaves it as it is if that is not known. */
+void commit_count(CommitCopy *c);
 /* Commits all and flushes the base.  0 or -errno; -EINTR: was stopped. */
 int commit_copy(const CommitCopy *c);
 /* Grows @base to the @size of the top image; never shrinks it.  0 or -errno,

@@ -340,6 +340,9 @@ struct BlockDriver {
      */
     int coroutine_fn (*co_host_read_begin)(BlockDriverState *bs,
                                            BdrvRequest *r);
+    /* Not for bdrv_co_copy_range(), as blocks have zeroes around their data:
+     * who reads the range looks for them. */
+    bool no_copy_range;
     void coroutine_fn (*co_host_read_end)(BlockDriverState *bs,
                                           BdrvRequest *r);
     int coroutine_fn (*co_host_write_begin)(BlockDriverState *bs,

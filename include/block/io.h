@@ -68,6 +68,11 @@ uint64_t bdrv_forgotten_writes(BlockDriverState *bs);
 void bdrv_note_lost_writes(BlockDriverState *bs);
 /* The same, and they are forgotten, see above. */
 void bdrv_note_forgotten_writes(BlockDriverState *bs);
+/*
+ * The same when the server is gone, and nobody knows yet whether it comes back:
+ * only who relies on what it holds hears of it, bdrv_forgotten_writes().
+ */
+void bdrv_suspect_forgotten_writes(BlockDriverState *bs);
 /* See co_truncate; new space is zeroed if a backing file would show there. */
 int coroutine_fn bdrv_co_truncate(BdrvChild *child, int64_t offset, bool exact,
                                   PreallocMode prealloc,

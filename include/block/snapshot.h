@@ -52,6 +52,16 @@ typedef struct BdrvSnapshotOps {
     int coroutine_fn (*co_read_vm_state)(BlockDriverState *bs, unsigned index,
                                          void *buf, size_t bytes,
                                          Error **errp);
+    /*
+     * The place that the disk itself has for a machine's state: @offset and
+     * @bytes are multiples of BDRV_SECTOR_SIZE.  What was never written reads
+     * as zeroes.  0 or -errno.
+     */
+    int coroutine_fn (*co_vm_state_pread)(BlockDriverState *bs, int64_t offset,
+                                          void *buf, size_t bytes);
+    int coroutine_fn (*co_vm_state_pwrite)(BlockDriverState *bs,
+                                           int64_t offset, const void *buf,
+                                           size_t bytes);
 } BdrvSnapshotOps;
 
 /* A snapshot to be created, called @name; free with bdrv_snapshot_free(). */
@@ -91,6 +101,17 @@ int bdrv_snapshot_load_tmp(BlockDriverState *bs, const char *id,
 /* The machine's state of the snapshot called @name into @buf. */
 int bdrv_snapshot_read_vm_state(BlockDriverState *bs, const char *name,
                                 void *buf, size_t bytes, Error **errp);
+
+/*
+ * The place that formats with snapshots have for a machine's state beside the
+ * disk, which the next snapshot takes over.  @offset >= 0, @bytes: multiples of
+ * BDRV_SECTOR_SIZE; no request may be in flight that the caller waits for.  0,
+ * or -errno: -ENOTSUP where there is no such place.  Main thread.
+ */
+int bdrv_vm_state_pread(BlockDriverState *bs, int64_t offset, void *buf,
+                        size_t bytes);
+int bdrv_vm_state_pwrite(BlockDriverState *bs, int64_t offset, const void *buf,
+                         size_t bytes);
 
 /* For the query commands. */
 SnapshotInfo *bdrv_snapshot_info(const BdrvSnapshot *sn);

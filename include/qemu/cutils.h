@@ -14,6 +14,12 @@
  */
 bool parse_size(const char *text, char default_suffix, int64_t *bytes,
                 Error **errp);
+/* The same up to 2^64 - 1: 0, -EINVAL if it is no size, or -ERANGE. */
+int parse_size_u64(const char *text, char default_suffix, uint64_t *bytes);
+/* The same up to INT64_MAX, of bytes, for the option @name: errors are worded
+ * as QEMU words those of options. */
+bool parse_size_option(const char *name, const char *text, int64_t *bytes,
+                       Error **errp);
 /* A decimal or 0x number, after blanks and a "+"; the whole string. */
 bool parse_uint64(const char *text, uint64_t *value, Error **errp);
 bool parse_int64(const char *text, int64_t *value, Error **errp);

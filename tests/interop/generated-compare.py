@@ -7,7 +7,7 @@ what the peer's check says of them, and their size on the host.
 
 Usage: generated-compare.py BUILD-FOLDER [PEER-FOLDER] [-v] [KINDS [SEED]]
 
-KINDS images (default: 600), from that SEED (default: 1) on; each is the start of
+KINDS images (default: 650), from that SEED (default: 1) on; each is the start of
 some twelve lines.  What differs is told with its seed, and with all lines before
 it, so that it can be typed.  Ends as tools-compare.py does.
 """
@@ -20,12 +20,15 @@ import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import hostextents
 import imagekinds
 import peercompare
 from imagekinds import KIB, MIB
@@ -363,43 +366,19 @@ def zero_parts_measured(line, peer, ours):
     return bool(sizes) and 0 < sizes[1] - sizes[0] < writes * PART
 
 
-def unasked_bytes(entries):
-    """So many bytes of holes a file has at most that is not asked for them."""
-    return 512 * KIB + sum(end - start for start, end in entries) // 8
-
-
-def unasked(line, peer, ours):
-    """Data where the peer found that the file has holes."""
-    data = data_of_both(line, peer, ours)
-    if line.fmt != 'qcow2' or not shows_data(line, ours) or not data:
-        return False
-    peers, all_ = [sum(end - start for start, end in d) for d in data]
-    return within(*data) and all_ - peers <= unasked_bytes(data[1])
-
-
-def unasked_measured(line, peer, ours):
-    sizes = required(line, peer, ours)
-    return bool(sizes) and line.fmt == 'qcow2' and holds_data(line, sizes[1]) \
-        and 0 < sizes[1] - sizes[0] <= unasked_bytes([(0, sizes[1])])
-
-
 def full_data_file(line, peer, ours):
     """The peer's has holes where ours has been filled."""
     if not re.search('data_file=.*preallocation=full', line.kind):
         return False
-    if both_map(peer, ours):
-        return without_zero(peer) == without_zero(ours) and \
-            shows_data(line, ours)
-    if for_people(line, peer, ours):
-        return shows_data(line, ours) and \
-            within(ranges(ours.out), [(0, len(line.disk()))])
-    return fills(line, peer, ours)
+    data = data_of_both(line, peer, ours)
+    return within(*data) and shows_data(line, ours) if data else \
+        fills(line, peer, ours)
 
 
 def fills(line, peer, ours):
-    """Is no more measured than what all of the disk takes?"""
+    """Is more measured, but not more than what all of the disk takes?"""
     sizes, told = required(line, peer, ours), sizes_of(ours)
-    return bool(sizes) and holds_data(line, sizes[1]) and sizes[1] <= told.get(
+    return bool(sizes) and sizes[0] < sizes[1] <= told.get(
         'fully allocated size', told.get('fully-allocated', 0))
 
 
@@ -419,24 +398,65 @@ def empty_disk(line, peer, ours):
         'Failed to turn zero into data clusters: Cannot allocate' in peer.err
 
 
-def reserved(line, peer, ours):
-    """What was read of space that was reserved, and not written."""
-    if 'preallocation=falloc' not in line.before + line.kind:
-        return False
-    if both_map(peer, ours):
-        return shows_data(line, ours) and \
-            without_zero(peer) == without_zero(ours)
+def more_data(line, peer, ours):
+    """The ranges where ours has more data, or fewer zeroes, and that alone; None
+    if these are no maps."""
     if for_people(line, peer, ours):
-        return shows_data(line, ours) and \
-            within(ranges(ours.out), [(0, len(line.disk()))])
-    return fills(line, peer, ours)
+        maps = ranges(peer.out), ranges(ours.out)
+        edges = sorted({edge for side in maps for r in side for edge in r})
+        return [r for r in zip(edges, edges[1:])
+                if within([r], maps[1]) and not within([r], maps[0])]
+    if not both_map(peer, ours):
+        return None
+    maps = peer.value, ours.value
+    edges = sorted({e['start'] for side in maps for e in side} |
+                   {maps[0][-1]['start'] + maps[0][-1]['length']})
+    found = [(r, *(entry_at(side, r[0]) for side in maps))
+             for r in zip(edges, edges[1:])]
+    if any(a['present'] != b['present'] for _, a, b in found):
+        return None
+    return [r for r, a, b in found if not no_more(a, b, False)]
+
+
+def reserved(line, peer, ours):
+    """Data where space of the host was reserved, and never written: it was read,
+    which the host shows as data."""
+    more = more_data(line, peer, ours)
+    if more:
+        # Of a page, a part may be data.
+        page = 4095 if 'cluster_size=512' in line.kind else 0
+        return shows_data(line, ours) and within(
+            more, [(start - page, end + page)
+                   for start, end in line.unwritten()])
+    sizes = required(line, peer, ours)
+    if not sizes or sizes[1] <= sizes[0]:
+        return False
+    cluster = bytes_of(*re.findall(r'cluster_size=(\w+)', line.text)[:1] or
+                       ['64k'])
+    return sizes[1] - sizes[0] <= sum(
+        -(-end // cluster) * cluster - start // cluster * cluster
+        for start, end in line.unwritten())
+
+
+def bytes_of(text):
+    """Of a size as in options."""
+    return int(text.rstrip('kM')) * {'k': KIB, 'M': MIB}.get(text[-1], 1)
 
 
 def snapshot_size(line, peer, ours):
-    """Of a snapshot that was made before the disk was resized."""
-    return ' measure -l' in line.text and peer.status == ours.status and \
-        peer.err == ours.err and re.search(
-            'snapshot -c(.|\n)*( resize | amend -o size)', line.before)
+    """Of a snapshot of another size than the disk: what a disk of its size
+    takes at most, and not less than its data."""
+    words = re.search(r'qemu-img measure -l (\S+) -O qcow2 (\S+)$', line.text)
+    size, content = words and line.held(words[1]), line.disk()
+    if not size or content is None or size[0] == len(content) or \
+            (peer.status, peer.err) != (ours.status, ours.err):
+        return False
+    sizes = sizes_of(ours)
+    least = sizes.get('required size', 0)
+    return sizes == sizes_of(peer) | {
+        'fully allocated size': size[1], 'required size': least} and \
+        size[1] >= least >= sum(end - start for start, end in
+                                written(content[:size[0]]))
 
 
 def without_statistics(out):
@@ -485,6 +505,36 @@ def grown(line, peer, ours):
         ours.status == 0 and 'Failed to zero out new clusters' in peer.err
 
 
+def grown_over(line, peer, ours):
+    """Past the end of the backing file, ours has no zero clusters in an image
+    that has grown beyond it."""
+    size = re.search(r' b\.img (\d+) &&', line.kind)
+    if not size or not both_map(peer, ours) or \
+            not re.search(' resize | amend -o size', line.before):
+        return False
+    maps = peer.value, ours.value
+    for start in {e['start'] for side in maps for e in side}:
+        a, b = (entry_at(side, start) for side in maps)
+        kinds = [{k: e[k] for k in ('present', 'zero', 'data')} for e in (a, b)]
+        if kinds[0] != kinds[1] and (
+                start < int(size[1]) or kinds[0] != dict(ZERO, present=True) or
+                kinds[1] != dict(ZERO, present=False)):
+            return False
+    return True
+
+
+ZERO = {'zero': True, 'data': False}
+
+
+def shared_table(line, peer, ours):
+    """Zeroes over zeroes, which changed nothing."""
+    return 'amend -o refcount_bits=1 ' in line.text and peer.status == 0 and \
+        'snapshot -c' in line.before and \
+        re.search("'(write -zu?|discard) ", line.before) and re.fullmatch(
+            'qemu-img: Cannot decrease refcount entry width to 1 bits: '
+            'Cluster at PLACE has a refcount of 2', ours.err.strip())
+
+
 def empty_vmdk(line, peer, ours):
     return "Unsupported image type 'monolithicSparse'" in peer.err and \
         ours.status == 0
@@ -512,14 +562,39 @@ def only_counts(line, peer, ours):
 
 
 def zeroes_have_no_place(line, peer, ours):
-    none = line.fmt != 'qcow2' or 'amend -o compat=0.10' in line.before
+    none = line.fmt != 'qcow2' or re.search(
+        'amend -o compat=0.10|-img (commit|rebase) ', line.before)
     counts = none and only_counts(line, peer, ours)
     return bool(counts) and all(n <= m for m, n in zip(*counts))
 
 
+REFUSED = 'qemu-io: Could not write to allocated cluster for streamOptimized'
+
+
 def stream_written(line, peer, ours):
-    return line.fmt == 'vmdk' and 'streamOptimized' in line.kind and \
-        ours.status == 0 and ('write failed' in peer.out)
+    """Writes that the peer refuses, and they alone; compare_written() looks at
+    what they did."""
+    if not (line.fmt == 'vmdk' and 'streamOptimized' in line.kind and
+            line.text.startswith('qemu-io ') and not ours.err and
+            set(peer.err.split('\n')) <= {'', REFUSED} and
+            (peer.status, ours.status) == (1, 0)):
+        return False
+    found, rest = [], []
+    for side in (peer, ours):
+        words = side.out.split('\n')
+        found.append([w for w in words if w.startswith('wrote ')])
+        rest.append([w for w in words if not re.match(
+            r'wrote |write failed: (Input/output error|Invalid argument)$|'
+            r'.* 1 ops; TIME$|\d+/\d+ bytes allocated at ', w)])
+    wanted = [f'wrote {n}/{n} bytes at offset {at}' for at, n in
+              writes(line.text)]
+    return rest[0] == rest[1] and sorted(wanted) == found[1] and \
+        set(found[0]) < set(found[1])
+
+
+def writes(text):
+    """(offset, length) of the writes of a line of qemu-io."""
+    return re.findall(r"'write (?:-P \d+|-z|-zu) (\d+) (\d+)'", text)
 
 
 def only_read(line, peer, ours):
@@ -581,18 +656,24 @@ def with_snapshots(line, peer, ours):
 
 
 def look_through(line, peer, ours):
-    return ' rebase ' in line.text and peer.status == ours.status and \
-        'show the new backing' in ours.err
+    told = [w for w in ours.err.split('\n') if 'show the new backing' not in w]
+    return ' rebase ' in line.text and ours.err != peer.err == \
+        '\n'.join(told) and \
+        (peer.status, peer.out, peer.value) == (ours.status, ours.out,
+                                                ours.value)
 
 
 def says_why(line, peer, ours):
     return ' commit' in line.text and peer.status == ours.status and \
-        'Block job failed: Operation not supported' in peer.err
+        peer.out == ours.out and \
+        'Block job failed: Operation not supported' in peer.err and \
+        'Could not resize the backing file' in ours.err
 
 
 def lost_snapshots(line, peer, ours):
     return ' check -r' in line.text and 'snapshot -c' in line.before and \
-        'bitmap --add' in line.before and 'corruptions' in peer.out
+        'bitmap --add' in line.before and 'corruptions' in peer.out and \
+        ours.status == 0 and 'No errors were found' in ours.out
 
 
 def leaked(line, peer, ours):
@@ -611,12 +692,12 @@ KNOWN = ((less_data, 'holes-found'), (smaller_measure, 'holes-found'),
          (mixed_pieces, 'mixed-pieces'), (zero_parts, 'zero-parts'),
          (zero_parts_measured, 'zero-parts'), (zero_parts_told, 'zero-parts'),
          (snapshot_size, 'snapshot-size'),
-         (unasked, 'holes-asked-for'), (unasked_measured, 'holes-asked-for'),
          (full_data_file, 'data-file-full'),
          (narrow_refcounts, 'narrow-refcounts'),
          (empty_disk, 'amend-empty'),
          (reserved, 'reserved-read'), (page_parts, 'holes-found'),
          (no_downgrade, 'amend-compression'), (grown, 'grown-v2'),
+         (grown_over, 'grown-over'), (shared_table, 'shared-tables'),
          (no_place, 'places-shown'), (empty_vmdk, 'empty-vmdk'),
          (empty_bitmap, 'empty-bitmap'), (stream_written, 'stream-written'),
          (zeroes_have_no_place, 'zero-clusters'),
@@ -643,6 +724,27 @@ def discarded(kind, lines):
 KNOWN_CONTENT = ((grown_tail, 'grown-tail'), (discarded, 'subcluster-discard'))
 
 
+def snapshot_tables(kind, lines):
+    """Bytes: tables of snapshots, which the peer shares with the disk until it is
+    written, and refcounts."""
+    if kind.fmt != 'qcow2':
+        return 0
+    clusters = -(-40 * MIB // bytes_of(re.search(r'cluster_size=(\w+)',
+                                                 kind.kind)[1]))
+    entry = 16 if 'extended_l2' in kind.kind else 8
+    number = len([li for li in lines if re.search('snapshot -[ca]', li)])
+    return clusters * (entry * number + 8) if number else 0
+
+
+# The same for the space that the image takes on the host: bytes.
+KNOWN_SPACE = ((snapshot_tables, 'snapshot-tables'),)
+
+
+def known_space(kind, lines):
+    return sum(look(kind, lines) for look, name in KNOWN_SPACE
+               if name in peercompare.differences())
+
+
 def image_of(text):
     """Words that name the image of which a line tells where data is."""
     words = re.search(r'.*qemu-(img map|img measure|io) (.*)$', text)
@@ -661,8 +763,9 @@ def known(line, peer, ours):
 
 
 TIMED_OUT = 124         # the status of timeout(1)
-# @disk: a function; the content of the image that @text is about, on our side.
-Line = namedtuple('Line', 'text fmt kind before disk')
+# Functions, of the image that @text is about, on our side: @disk() is its content,
+# @unwritten() what its files reserve, @held(snapshot) a size and what it takes.
+Line = namedtuple('Line', 'text fmt kind before disk unwritten held')
 Answer = namedtuple('Answer', 'status out value err')
 
 
@@ -674,11 +777,12 @@ class Side:
         os.mkdir(folder)
 
     def run(self, line):
-        """The peer now and then fails to measure the time that keys take."""
-        for _ in range(5):
+        """The peer fails to measure the time that keys take on a busy host."""
+        for _ in range(50):
             answer = self.try_(line)
             if 'CPU usage' not in answer.err:
                 break
+            time.sleep(0.1)
         return answer
 
     def try_(self, line):
@@ -715,6 +819,49 @@ class Side:
         """The content of the image of whose places @text tells."""
         words = image_of(text)
         return self.disk(words) if words else None
+
+    def unwritten(self, text):
+        """The ranges of the image of whose places @text tells that the host has
+        reserved, and that were never written."""
+        words = image_of(text) or ''
+        chain = json.loads(self.peer(
+            f'info --backing-chain --output=json {words}') or '[]')
+        files = [self.data_file(image) for image in chain]
+        places = json.loads(self.peer(f'map --output=json {words}') or '[]')
+        found = []
+        for e in places:
+            begin = e.get('offset')
+            if begin is not None and e['depth'] < len(files):
+                found += [(max(start - begin, 0) + e['start'],
+                           min(end - begin, e['length']) + e['start'])
+                          for start, end in files[e['depth']]
+                          if start < begin + e['length'] and end > begin]
+        return found
+
+    def data_file(self, image):
+        """What was never written of the file with the data of @image."""
+        name = image.get('format-specific', {}).get('data', {}).get(
+            'data-file', image['filename'])
+        return hostextents.unwritten(os.path.join(self.folder, name))
+
+    def snapshot(self, kind, name):
+        """The size of the disk in a snapshot, and what a disk of that size
+        takes; None if there is no such snapshot."""
+        with open(os.path.join(self.folder, kind.name), 'rb') as file:
+            image = file.read()
+        if kind.fmt != 'qcow2':
+            return None
+        number, at = struct.unpack_from('>IQ', image, 60)
+        for _ in range(number):
+            lengths = struct.unpack_from('>HH', image, at + 12)
+            more = struct.unpack_from('>I', image, at + 36)[0]
+            start = at + 40 + more + lengths[0]
+            if image[start:start + lengths[1]].decode() == name and more >= 16:
+                size = struct.unpack_from('>Q', image, at + 48)[0]
+                told = self.peer(f'measure --size {size} -O qcow2')
+                return size, int(told.split()[-1])
+            at = -(-(start + lengths[1]) // 8) * 8
+        return None
 
     def take(self, other):
         """What @other has."""
@@ -758,10 +905,11 @@ def known_content(kind, sides, done):
     ranges = [r for look, name in KNOWN_CONTENT
               if name in peercompare.differences() for r in look(kind, done)]
     for at in range(0, len(ours), 512):
-        a, b = peer[at:at + 512], ours[at:at + 512]
-        if a != b and (any(b) or not any(
-                start < at + 512 and (end is None or at < end)
-                for start, end in ranges)):
+        if peer[at:at + 512] != ours[at:at + 512] and not all(
+                peer[i] == ours[i] or (not ours[i] and any(
+                    start <= i and (end is None or i < end)
+                    for start, end in ranges))
+                for i in range(at, min(at + 512, len(ours)))):
             return False
     return True
 
@@ -785,7 +933,8 @@ def compare_content(comparison, kind, sides, done):
             and known_content(kind, sides, done)
     if peer[0] != ours[0] and not better:
         comparison.differs(title, str(peer[0]), str(ours[0]))
-    elif ours[1] > peer[1] + max(512 * KIB, 2 * cluster):
+    elif ours[1] > peer[1] + max(512 * KIB, 2 * cluster) + \
+            known_space(kind, done):
         comparison.differs(title.replace('content, and the check', 'size'),
                            str(peer[1]), str(ours[1]))
     else:
@@ -829,18 +978,41 @@ def compare_applied(comparison, kind, side, title, held):
                            'something else')
 
 
+def applied(content, line):
+    """@content after the writes of @line."""
+    content = bytearray(content)
+    for pattern, at, n in re.findall(
+            r"'write (-P \d+|-z|-zu) (\d+) (\d+)'", line):
+        byte = int(pattern[3:]) if pattern.startswith('-P') else 0
+        content[int(at):int(at) + int(n)] = bytes([byte]) * int(n)
+    return bytes(content)
+
+
+def compare_written(comparison, kind, side, title, should):
+    if side.disk(f'{kind.flags()} {kind.ref()}') == should:
+        comparison.same(f'{title}: what the disk has')
+    else:
+        comparison.differs(f'{title}: what the disk has', 'as was written',
+                           'something else')
+
+
 def compare_line(comparison, kind, sides, pool, line, done):
     """Is the next line to be compared, too?"""
     before = '\n  '.join(done)
     title = f'{kind.title}: {line}'
     was = sides[1].in_it(kind) if keeps_all(line, before) else None
     held = sides[1].held(kind, line)
+    should = applied(sides[1].disk(f'{kind.flags()} {kind.ref()}'), line) \
+        if 'streamOptimized' in kind.kind and done and \
+        line.startswith('qemu-io ') else None
     peer, ours = pool.map(lambda side: side.run(line), sides)
     if peer.status == TIMED_OUT != ours.status:
         return False            # it needs minutes for some amends
     name = None if peer == ours else known(
         Line(line, kind.fmt, kind.kind, before,
-             functools.lru_cache(lambda: sides[1].told(line))), peer, ours)
+             functools.lru_cache(lambda: sides[1].told(line)),
+             functools.lru_cache(lambda: sides[1].unwritten(line)),
+             functools.partial(sides[1].snapshot, kind)), peer, ours)
     title += f'\n  after\n  {before}'
     if peer == ours or name:
         comparison.same(title)
@@ -851,7 +1023,9 @@ def compare_line(comparison, kind, sides, pool, line, done):
         compare_kept(comparison, kind, sides, title, was)
     if 'snapshot -a' in line and ours.status == 0:
         compare_applied(comparison, kind, sides[1], title, held)
-    if name == 'narrow-refcounts':
+    if should is not None:
+        compare_written(comparison, kind, sides[1], title, should)
+    if name in ('narrow-refcounts', 'stream-written'):
         sides[0].take(sides[1])
         return True
     # After that the images differ.
@@ -889,7 +1063,7 @@ def main():
                                                  'qemu-io')
     if not all(re.fullmatch(r'\d+', w) for w in words) or len(words) > 2:
         sys.exit(__doc__)
-    images, first = ([int(w) for w in words] + [600, 1][len(words):])[:2]
+    images, first = ([int(w) for w in words] + [650, 1][len(words):])[:2]
     comparison, kinds, lines = peercompare.Comparison(), set(), 0
     # Most of the time is waiting for the disk.
     with ProcessPoolExecutor(2 * os.cpu_count()) as pool:

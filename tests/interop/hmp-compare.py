@@ -10,17 +10,17 @@ Ends with 1 where something differs, with 77 (skipped) where there is no peer.
 Scenarios are hmp-scenarios/NAME.txt: '$ WORDS' is given to a shell, '@ WORDS'
 starts a machine with these options, 'qmp JSON' asks through a QMP monitor
 beside it ('qmp' alone: shows the events so far), any other line goes to the
-human monitor.  What is known to differ begins with '!NAME ', of
-docs/interop/differences.rst, and is reported when it does not any more; of '~'
-nothing is compared; '#'
-begins a comment.  A line that no machine is there for, or that is not answered,
-counts as one that differs.
+human monitor.  What is known to differ begins with '!NAME /PATTERN/ ', of
+docs/interop/differences.rst; PATTERN is in our answer, and that it does not differ
+any more is reported; of '~' nothing is compared; '#' begins a comment.  A line that
+no machine is there for, or that is not answered, counts as one that differs.
 
 Not compared at all: the words that explain a command, versions, generated
 names, times and rates, sizes of what a machine with memory keeps of itself.
 """
 import json
 import os
+import re
 import select
 import shlex
 import socket
@@ -166,14 +166,16 @@ class Comparison(peercompare.Comparison):
                       (os.path.join(ours, 'qemu-system-qtest'), 'qtest',
                        peer)]
 
-    def look(self, mark, name, line, texts):
+    def look(self, mark, name, line, texts, pattern=None):
+        """@pattern: of our answer, where it differs; None: it does not."""
         peer, ours = (plain(t) for t in texts)
         title = '%s: %s' % (name, line)
         unanswered = any(t == GONE or t.endswith(NO_PROMPT) for t in texts)
-        if not unanswered and (mark == '~' or
-                               (peer == ours) != (mark == '!')):
+        if not unanswered and (mark == '~' or (
+                peer == ours if pattern is None else
+                peer != ours and re.search(pattern, answer_of(ours)))):
             self.same('%s\n%s' % (title, peer))
-        elif mark == '!' and not unanswered:
+        elif pattern is not None and peer == ours and not unanswered:
             self.not_any_more(title)
         elif answer_of(peer) == answer_of(ours) and peer != ours:
             self.differs(title + ' (only the echo)', repr(peer), repr(ours))
@@ -193,7 +195,8 @@ class Comparison(peercompare.Comparison):
                 machine.end()
 
     def step(self, name, line, works, machines):
-        mark, _, text = peercompare.split_known(line)
+        pattern, text = peercompare.split_known(line)
+        mark = ''
         if line[0] == '~':
             mark, text = '~', line[1:]
         if text[0] == '$':
@@ -214,7 +217,7 @@ class Comparison(peercompare.Comparison):
             answers = [m.query(text[3:].strip()) for m in machines]
         else:
             answers = [m.line(text) for m in machines]
-        self.look(mark, name, text, answers)
+        self.look(mark, name, text, answers, pattern)
 
 
 def main():

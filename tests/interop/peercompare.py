@@ -20,15 +20,15 @@ def differences():
 
 
 def split_known(line):
-    """('!', name, rest) of "!NAME REST", what is known to differ under that
-    name; else ('', None, line)."""
+    """(pattern of our answer, rest) of "!NAME /PATTERN/ REST", what is known to
+    differ under that name; else (None, line)."""
     if line[0] != '!':
-        return '', None, line
-    name, _, rest = line[1:].partition(' ')
-    if name not in differences():
-        sys.exit('%r is no difference that docs/interop/differences.rst says '
-                 'to be compared' % name)
-    return '!', name, rest
+        return None, line
+    words = re.fullmatch(r'!(\S+) /(.*?)/ (.*)', line)
+    if not words or words[1] not in differences():
+        sys.exit('%r has no pattern, or is no difference that docs/interop/'
+                 'differences.rst says to be compared' % line)
+    return words[2], words[3]
 
 
 def command_line(doc, *programs):

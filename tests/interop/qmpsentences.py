@@ -57,9 +57,6 @@ SENTENCES = [
      'bitmap-of-read-only'),
     ('block_resize', r"Device '.*' is in use|Failed to get LOCK",
      'Image is read-only', 'order-of-checks'),
-    ('block_resize', r'offset\(\d+\) exceeds maximum\(\d+\)',
-     r'Image size \d+ is larger than the largest possible one, \d+',
-     'other-words'),
     ('blockdev-del', r'Node \S+ is in use',
      r"Block device \S+ is in use|"
      r"Node '.*' is busy: block device is in use by block job: (mirror|commit)",
@@ -120,7 +117,7 @@ SENTENCES = [
     ('blockdev-snapshot', 'Filters cannot be used as overlays',
      'The overlay does not support backing images', 'order-of-checks'),
     ('blockdev-create', 'Could not resize image: Image size cannot be negative',
-     'The image size is too large for a cluster size of .*', 'other-words'),
+     'The image size is too large for file format .*', 'other-words'),
     ('blockdev-create', 'Image is not in .* format',
      'Image format driver does not support resize', 'order-of-checks'),
     ('blockdev-snapshot-sync', 'backing_file must be a vmdk image',

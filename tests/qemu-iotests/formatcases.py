@@ -2,6 +2,7 @@
 """What each image format with a driver that writes has to do."""
 import os
 import random
+import resource
 import struct
 
 import iotests
@@ -113,12 +114,19 @@ def backup(fmt, raw, data, options, check_status):
     os.unlink(path)
 
 
-def many_blocks(fmt, seed, check_status=0, **options):
-    """Requests on many blocks, of which some have a place and some do not."""
+def many_blocks(fmt, seed, check_status=0, base=None, **options):
+    """
+    Requests on many blocks, of which some have a place and some do not.  @base:
+    of the same format; it becomes the backing file.
+    """
     path, raw = scratch(f'many.{fmt}'), scratch('many.raw')
     rng, data = random.Random(seed), bytearray(SIZE)
     with QemuStorageDaemon() as qsd:
-        create(qsd, fmt, path, **options)
+        if base:
+            data[:] = b'\xee' * SIZE
+            iotests.qemu_img_create(fmt, path, backing=base, backing_fmt=fmt)
+        else:
+            create(qsd, fmt, path, **options)
         qsd.add_file_node('disk', path, fmt)
         nbd = qsd.export('disk')
         for number in range(1, 41):
@@ -162,6 +170,42 @@ def failing_blocks(fmt):
             check_equal(nbd.read(0, SIZE), bytes(data), 'read back')
         nbd.disconnect()
     verify(fmt, path, data, 'failing blocks', 0)
+
+
+def no_room(fmt, **options):
+    """
+    A write of new blocks ends where the file may not grow further.  What it has
+    left there is not shown by a block that is written later.
+    """
+    path = scratch(f'no-room.{fmt}')
+    data = bytearray(SIZE)
+    # Without the signal, writes fail.
+    with QemuStorageDaemon('--ignore-signal=XFSZ', iotests.QSD_PROG,
+                           prog='env') as qsd:
+        create(qsd, fmt, path, **options)
+        qsd.add_file_node('disk', path, fmt)
+        nbd = qsd.export('disk')
+        nbd.write(0, b'\1' * 512)
+        nbd.flush()
+        data[:512] = b'\1' * 512
+        room = os.path.getsize(path) + MIB + 100 * KIB
+        everything = resource.prlimit(qsd.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(qsd.process.pid, resource.RLIMIT_FSIZE,
+                         (room, everything[1]))
+        try:
+            nbd.write(2 * MIB, b'\2' * 3 * MIB)
+            check(False, 'there was room')
+        except NbdError as error:
+            log(f'{fmt}: {error}')
+        resource.prlimit(qsd.process.pid, resource.RLIMIT_FSIZE, everything)
+        for at in (6 * MIB, 7 * MIB):
+            nbd.write(at, b'\3' * 512)
+            data[at:at + 512] = b'\3' * 512
+        # What has become of the write that failed is open.
+        data[2 * MIB:5 * MIB] = nbd.read(2 * MIB, 3 * MIB)
+        check_equal(set(data[2 * MIB:5 * MIB]) - {0, 2}, set(), 'the write')
+        nbd.disconnect()
+    check(iotests.same_as(path, data, fmt), 'old data is shown')
 
 
 def hostile(fmt, good, fields):

@@ -300,6 +300,17 @@ class LossyServer(HostileServer):
             self.restarts += 1
             raise Gone()
 
+    def restart(self):
+        """While there is no request."""
+        try:
+            self._lose(True)
+        except Gone:
+            for conn in self.conns:
+                try:
+                    conn.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass            # it had ended
+
     def _count_write(self):
         self.writes += 1
         if self.writes == self.dies_writing:

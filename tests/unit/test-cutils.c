@@ -123,6 +123,32 @@ static void test_bool(void)
                     "Parameter 'x' expects 'on' or 'off'");
 }
 
+static void test_size_range(void)
+{
+    static const struct {
+        const char *text;
+        int ret;
+        uint64_t bytes;
+    } t[] = {
+        { "8E", 0, UINT64_C(1) << 63 },
+        { "18446744073709551615", 0, UINT64_MAX },
+        { "16E", -ERANGE },
+        { "18446744073709551616", -ERANGE },
+        { "18446744073709551615.9b", -EINVAL },
+        { "99999999999999999999M", -ERANGE },
+        { "99999999999999999999x", -EINVAL },
+        { "", -EINVAL },
+        { "-1", -EINVAL },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+        uint64_t bytes = 0;
+
+        g_assert_cmpint(parse_size_u64(t[i].text, 'b', &bytes), ==, t[i].ret);
+        g_assert_true(t[i].ret < 0 || bytes == t[i].bytes);
+    }
+}
+
 static void test_size_to_str(void)
 {
     static const struct {
@@ -158,6 +184,7 @@ static void test_id(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cutils/size-range", test_size_range);
     g_test_add_func("/cutils/size", test_size);
     g_test_add_func("/cutils/uint64", test_uint64);
     g_test_add_func("/cutils/int64", test_int64);

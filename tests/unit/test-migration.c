@@ -1,16 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Migration without a machine: the table of states, the checked reader, and the
- * framing of a stream, complete and cut at each byte.
+ * Migration without a machine: the table of states, the checked reader, the
+ * framing of a stream, complete and cut at each byte, and what a stream says of
+ * its bitmaps at the end.
  */
 #include "qemu/osdep.h"
 
+#include "block/bitmap-store.h"
+#include "block/dirty-bitmap.h"
 #include "block/driver.h"
+#include "block/graph.h"
 #include "migration/migration-int.h"
 #include "migration/section.h"
 #include "migration/wire.h"
+#include "qapi/qapi-commands-system.h"
 
-const BlockDriver *const bdrv_drivers[] = { NULL };
+/* --- a driver that is only a size --- */
+
+static int size_open(BlockDriverState *bs, const BlockdevOptions *options,
+                     int flags, Error **errp)
+{
+    return 0;
+}
+
+static int64_t size_getlength(BlockDriverState *bs)
+{
+    return MiB;
+}
+
+static const BlockDriver size_driver = {
+    .format_name = "null-co",
+    .open = size_open,
+    .getlength = size_getlength,
+};
+
+const BlockDriver *const bdrv_drivers[] = { &size_driver, NULL };
 
 /* --- states --- */
 
@@ -181,14 +205,146 @@ static void test_damage(void)
     }
 }
 
+/* --- what is said of bitmaps at the end --- */
+
+typedef struct Announced {
+    MigBitmapLoad *load;
+    const char *name;
+} Announced;
+
+/* A persistent bitmap of node "n" is announced, and nothing more. */
+static void coroutine_fn announce(void *opaque)
+{
+    const Announced *a = opaque;
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    g_autoptr(MigReader) r = NULL;
+
+    mig_put_8(out, WIRE_BM_START | WIRE_BM_NODE | WIRE_BM_BITMAP);
+    mig_put_name(out, "n");
+    mig_put_name(out, a->name);
+    mig_put_32(out, 64 * KiB);
+    mig_put_8(out, WIRE_BITMAP_PERSISTENT);
+    mig_put_8(out, WIRE_BM_EOS);
+    r = mig_reader_new_memory(out->data, out->len);
+    g_assert_true(mig_bitmap_load_section(a->load, r, &error_abort));
+}
+
+static void describe(MigBitmapLoad *l, const char *list)
+{
+    g_autofree char *text = g_strdup_printf("{\"bitmap-safety\": %s}", list);
+
+    mig_bitmap_load_describe(l, (const uint8_t *)text, strlen(text));
+}
+
+#define ENTRY(name, more) "{\"node\": \"n\", \"name\": \"" name "\"" more "}"
+#define SAFE(name, safety) ENTRY(name, ", \"safety\": \"" safety "\"")
+
+/* The name at the destination; the node has no place to store a bitmap. */
+static void set_mapping(const char *alias, const char *name)
+{
+    BitmapMigrationBitmapAliasTransform transient = { .has_persistent = true };
+    BitmapMigrationBitmapAlias bitmap = {
+        .name = (char *)name, .alias = (char *)alias, .transform = &transient,
+    };
+    BitmapMigrationBitmapAliasList bitmaps = { .value = &bitmap };
+    BitmapMigrationNodeAlias node = {
+        .node_name = (char *)"n", .alias = (char *)"n", .bitmaps = &bitmaps,
+    };
+    BitmapMigrationNodeAliasList nodes = { .value = &node };
+    MigrateSetParameters p = {
+        .has_block_bitmap_mapping = true,
+        .block_bitmap_mapping = &nodes,
+    };
+
+    g_assert_true(qmp_migrate_set_parameters(&p, &error_abort));
+}
+
+/* A level only rises; what is not understood, or not known, is passed over. */
+static void check_levels(MigBitmapLoad *l, const BdrvDirtyBitmap *bitmap)
+{
+    static const char *const ignored[] = {
+        "[]", "{}", "1", "[1, null, [], \"b\"]", "[" SAFE("c", "power") "]",
+        "[" SAFE("b", "nosuch") "]", "[" ENTRY("b", "") "]",
+        "[" ENTRY("b", ", \"safety\": 3") "]",
+        "[{\"node\": \"n\", \"safety\": \"power\"}]",
+        "[{\"node\": \"m\", \"name\": \"b\", \"safety\": \"power\"}]",
+        "[{\"node\": 1, \"name\": \"b\", \"safety\": \"power\"}]",
+        "[" SAFE("b", "power"), /* cut off */
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+        describe(l, ignored[i]);
+        g_assert_cmpint(bdrv_dirty_bitmap_safety(bitmap), ==,
+                        BITMAP_SAFETY_CLOSE);
+    }
+    describe(l, "[1, " SAFE("c", "power") ", " SAFE("b", "process") "]");
+    g_assert_cmpint(bdrv_dirty_bitmap_safety(bitmap), ==,
+                    BITMAP_SAFETY_PROCESS);
+    describe(l, "[" SAFE("b", "close") "]");
+    g_assert_cmpint(bdrv_dirty_bitmap_safety(bitmap), ==,
+                    BITMAP_SAFETY_PROCESS);
+    describe(l, "[" SAFE("b", "close") ", " SAFE("b", "power") "]");
+    g_assert_cmpint(bdrv_dirty_bitmap_safety(bitmap), ==, BITMAP_SAFETY_POWER);
+}
+
+/* What the image has under the name of one that was sent under another one is
+ * not replaced. */
+static void check_stored(MigBitmapLoad *l, BdrvDirtyBitmap *same,
+                         BdrvDirtyBitmap *renamed)
+{
+    describe(l, "[" ENTRY("b", ", \"stored\": \"b\"") ", "
+             ENTRY("a", ", \"stored\": \"other\"") ", "
+             ENTRY("a", ", \"stored\": 1") "]");
+    g_assert_true(bdrv_dirty_bitmap_replaces_stored(same));
+    g_assert_true(bdrv_dirty_bitmap_replaces_stored(renamed));
+    describe(l, "[" ENTRY("a", ", \"stored\": \"a\"") "]");
+    g_assert_true(bdrv_dirty_bitmap_replaces_stored(same));
+    g_assert_false(bdrv_dirty_bitmap_replaces_stored(renamed));
+}
+
+static void test_describe(void)
+{
+    BlockdevOptions options = {
+        .driver = BLOCKDEV_DRIVER_NULL_CO, .node_name = (char *)"n",
+    };
+    BlockDriverState *bs = bdrv_open(&options, 0, &error_abort);
+    MigBitmapLoad *l = mig_bitmap_load_new();
+    MigrateSetParameters none = { .has_block_bitmap_mapping = true };
+    Announced a = { l, "b" };
+    BdrvDirtyBitmap *same, *renamed;
+
+    bdrv_bitmap_set_default_safety(BITMAP_SAFETY_CLOSE);
+    set_mapping("b", "b");
+    aio_run_co(aio_main_context(), announce, &a);
+    a.name = "a";
+    set_mapping("a", "d");
+    aio_run_co(aio_main_context(), announce, &a);
+    same = bdrv_dirty_bitmap_find(bs, "b");
+    renamed = bdrv_dirty_bitmap_find(bs, "d");
+    g_assert_true(same && renamed);
+    check_levels(l, same);
+    g_assert_cmpint(bdrv_dirty_bitmap_safety(renamed), ==,
+                    BITMAP_SAFETY_CLOSE);
+    check_stored(l, same, renamed);
+    g_assert_true(qmp_migrate_set_parameters(&none, &error_abort));
+    mig_bitmap_load_free(l);
+    bdrv_unref(bs);
+}
+
 int main(int argc, char **argv)
 {
+    int ret;
+
     g_test_init(&argc, &argv, NULL);
+    aio_main_init(&error_abort);
+    g_test_add_func("/migration/describe", test_describe);
     g_test_add_func("/migration/states", test_states);
     g_test_add_func("/migration/refusals", test_refusals);
     g_test_add_func("/migration/reader", test_reader);
     g_test_add_func("/migration/reader-end", test_reader_end);
     g_test_add_func("/migration/framing", test_framing);
     g_test_add_func("/migration/damage", test_damage);
-    return g_test_run();
+    ret = g_test_run();
+    aio_main_cleanup();
+    return ret;
 }

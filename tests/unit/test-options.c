@@ -54,7 +54,7 @@ static void test_refused(void)
                    "Invalid parameter type for 'driver', expected: string");
     assert_refused("json:[]", NULL, "Invalid JSON object given");
     assert_refused("json:{\"driver\":\"raw\"}", NULL,
-                   "Parameter 'file' is missing");
+                   "A block device must be specified for \"file\"");
     assert_refused("json:{\"file\":1,\"file.filename\":\"x\"}", NULL,
                    "Cannot mix scalar and non-scalar keys: 'file.filename'");
     assert_refused("json:{\"driver\":\"raw\",\"file\":\"nobody\"}", NULL,
@@ -71,6 +71,8 @@ static void test_json(void)
         "\"file.filename\":\"/d/x\"}",
         "json:{\"driver\":\"raw\",\"file\":{\"filename\":\"/d/x\"}}",
         "json:{\"file.filename\":\"/d/x\"}",
+        "json:{'file.filename':'/d/x'}",
+        "json: {\n\t\"driver\" : 'raw',\r\n 'file': {'filename':\"/d/x\"}\n} ",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -67,10 +67,14 @@ const BlockDriver *const bdrv_drivers[] = {
 
 /* --- images --- */
 
+/* What is looked at of the place for a machine's state. */
+#define VM_PLACE (64 * KiB)
+
 typedef struct Kept {
     char *name;
     int64_t size;
     uint8_t *data;
+    uint8_t vm[VM_PLACE];
 } Kept;
 
 typedef struct Image {
@@ -78,6 +82,7 @@ typedef struct Image {
     BlockdevCreateOptionsQcow2 create;
     int64_t size;
     uint8_t *model;   /* what the disk must show */
+    uint8_t vm[VM_PLACE]; /* and the place for a machine's state */
     GArray *kept;     /* of Kept: the snapshots */
     unsigned made;
     BlockBackend *blk;
@@ -185,7 +190,15 @@ static int do_create(Image *img)
 
     sn->vm_state_size = img->made % 3 ? 0 : sizeof(vm_state);
     ret = bdrv_snapshot_create(blk_bs(img->blk), sn, vm_state, NULL);
+    if (sn->vm_state_size) {
+        memcpy(k.vm, vm_state, sizeof(vm_state));
+    } else {
+        memcpy(k.vm, img->vm, VM_PLACE);
+    }
     if (ret == 0) {
+        if (sn->vm_state_size) {
+            memset(img->vm, 0, VM_PLACE); /* the snapshot has it */
+        }
         g_array_append_val(img->kept, k);
     } else {
         kept_clear(&k);
@@ -202,6 +215,7 @@ static int do_goto(Image *img, guint index)
         g_free(img->model);
         img->size = k->size;
         img->model = g_memdup2(k->data, k->size);
+        memcpy(img->vm, k->vm, VM_PLACE);
     }
     return ret;
 }
@@ -242,8 +256,42 @@ static void do_write(Image *img)
     memcpy(img->model + offset, buf, bytes);
 }
 
+static int do_vm_write(Image *img)
+{
+    int64_t offset = SECTOR * g_test_rand_int_range(0, VM_PLACE / SECTOR);
+    size_t bytes = SECTOR * g_test_rand_int_range(0, 1 + (VM_PLACE - offset) /
+                                                         SECTOR);
+    g_autofree uint8_t *buf = g_malloc(bytes);
+    int ret;
+
+    memset(buf, g_test_rand_int_range(0, 256), bytes);
+    ret = bdrv_vm_state_pwrite(blk_bs(img->blk), offset, buf, bytes);
+    if (ret == 0 && bytes) {
+        memcpy(img->vm + offset, buf, bytes);
+    }
+    return ret;
+}
+
+static bool has_vm_state(Image *img)
+{
+    g_autofree uint8_t *buf = g_malloc(VM_PLACE);
+
+    g_assert_cmpint(bdrv_vm_state_pread(blk_bs(img->blk), 0, buf, VM_PLACE),
+                    ==, 0);
+    return !memcmp(buf, img->vm, VM_PLACE);
+}
+
+static int64_t vm_state_offset(Image *img)
+{
+    BlockDriverInfo info = { 0 };
+
+    g_assert_cmpint(bdrv_get_info(blk_bs(img->blk), &info), ==, 0);
+    return info.vm_state_offset;
+}
+
 static void do_resize(Image *img)
 {
+    int64_t place = vm_state_offset(img);
     int64_t size = SECTOR * (int64_t)g_test_rand_int_range(1, 3 * MiB /
                                                               SECTOR);
 
@@ -255,6 +303,9 @@ static void do_resize(Image *img)
     img->model = g_realloc(img->model, size);
     if (size > img->size) {
         memset(img->model + img->size, 0, size - img->size);
+    }
+    if (size < img->size || vm_state_offset(img) != place) {
+        memset(img->vm, 0, VM_PLACE);
     }
     img->size = size;
 }
@@ -282,9 +333,11 @@ static void step(Image *img)
                                    img->create.refcount_bits < 8));
     } else if (op < 94 && img->kept->len) {
         g_assert_cmpint(do_delete(img, index), ==, 0);
-    } else if (op < 97) {
+    } else if (op < 96) {
         image_close(img);
         image_open(img);
+    } else {
+        g_assert_cmpint(do_vm_write(img), ==, 0);
     }
 }
 
@@ -337,10 +390,12 @@ static void test_random(void)
         for (int k = 0; k < 80; k++) {
             step(&img);
             if (k % 8 == 0) {
+                g_assert_true(has_vm_state(&img));
                 check(&img, false);
             }
         }
         g_assert_true(shows(&img, img.model, img.size));
+        g_assert_true(has_vm_state(&img));
         check(&img, false);
         image_close(&img);
         peer_check(&img, false);
@@ -351,7 +406,7 @@ static void test_random(void)
 
 /* --- failures --- */
 
-typedef enum Verb { VERB_CREATE, VERB_GOTO, VERB_DELETE } Verb;
+typedef enum Verb { VERB_CREATE, VERB_GOTO, VERB_DELETE, VERB_VM_WRITE } Verb;
 
 static int do_verb(Image *img, Verb verb)
 {
@@ -360,6 +415,8 @@ static int do_verb(Image *img, Verb verb)
         return do_create(img);
     case VERB_GOTO:
         return do_goto(img, 0);
+    case VERB_VM_WRITE:
+        return do_vm_write(img);
     default:
         return do_delete(img, 0);
     }
@@ -511,7 +568,8 @@ static void test_refused(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const verbs[] = { "create", "goto", "delete" };
+    static const char *const verbs[] = { "create", "goto", "delete",
+                                         "vm-write" };
     g_autofree char *peer = NULL;
     int ret;
 
@@ -521,7 +579,7 @@ int main(int argc, char **argv)
     have_peer = peer != NULL;
     dir = g_dir_make_tmp("test-snapshot-XXXXXX", NULL);
     g_test_add_func("/qcow2-snapshot/random", test_random);
-    for (int i = 0; i < 3; i++) {
+    for (guint i = 0; i < ARRAY_SIZE(verbs); i++) {
         g_autofree char *fail = g_strdup_printf("/qcow2-snapshot/fail/%s",
                                                 verbs[i]);
 

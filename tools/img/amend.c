@@ -392,11 +392,7 @@ static bool change(Amend *a, const AmendArgs *args, BlockBackend *blk,
     if (ok && a->change.version == 2) {
         return change_size(a, blk, errp) && change_format(a, errp);
     }
-    ok = ok && change_format(a, errp);
-    if (ok) {
-        img_progress_set(1, 2);
-    }
-    return ok && change_size(a, blk, errp);
+    return ok && change_format(a, errp) && change_size(a, blk, errp);
 }
 
 static int amend(const AmendArgs *args, BlockBackend *blk)
@@ -414,7 +410,7 @@ static int amend(const AmendArgs *args, BlockBackend *blk)
                      a.bs->drv->format_name);
         return EXIT_FAILURE;
     }
-    img_progress_begin(args->progress && !args->quiet);
+    img_progress_begin(args->progress && !args->quiet, 1);
     ok = change(&a, args, blk, &err);
     if (ok) {
         img_progress_set(1, 1);

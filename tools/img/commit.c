@@ -140,8 +140,13 @@ static bool copy(Commit *c)
         layers[i].blk = c->layers->pdata[i];
         layers[i].bs = blk_bs(layers[i].blk);
     }
-    img_progress_begin(c->args->progress && !c->args->quiet);
+    if (c->args->progress && !c->args->quiet) {
+        commit_count(&copy);
+    }
     ret = commit_copy(&copy);
+    if (ret >= 0) {
+        img_progress_set(1, 1);
+    }
     img_progress_end();
     if (ret < 0) {
         error_report("Error while committing '%s': %s",
@@ -175,6 +180,7 @@ static int commit(const CommitArgs *args)
     bool ok = false;
 
     if (top) {
+        img_progress_begin(args->progress && !args->quiet, 1);
         g_ptr_array_add(c.layers, top);
         ok = open_chain(&c) && grow_base(&c) && copy(&c) && empty(&c);
     }

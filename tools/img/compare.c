@@ -12,6 +12,8 @@
 
 #define COMPARE_CHUNK (512 * KiB)
 #define COMPARE_CHUNKS 8 /* in flight */
+/* Progress is told in steps of so many bytes. */
+#define PROGRESS (2 * MiB)
 
 enum {
     COMPARE_SAME = 0,
@@ -206,16 +208,18 @@ static int compare_chunks(Compare *c, int64_t *offset, int64_t end)
 
 static int compare_range(Compare *c, int64_t offset, int64_t bytes)
 {
-    int64_t end = offset + bytes;
+    int64_t end = offset + bytes, done;
     int ret = COMPARE_SAME;
 
     if (c->side[0].status & c->side[1].status & BDRV_BLOCK_ZERO) {
+        img_progress_add(bytes, bytes, c->total);
         return COMPARE_SAME;
     }
     while (offset < end && ret == COMPARE_SAME) {
+        done = offset;
         ret = compare_chunks(c, &offset, end);
         if (ret == COMPARE_SAME) {
-            img_progress_set(offset, c->total);
+            img_progress_add(offset - done, PROGRESS, c->total);
             ret = tool_interrupted() ? COMPARE_INTERRUPTED : COMPARE_SAME;
         }
     }
@@ -245,7 +249,6 @@ static int compare_common(Compare *c, int64_t size)
         if (ret) {
             return ret;
         }
-        img_progress_set(offset + bytes, c->total);
     }
     return COMPARE_SAME;
 }
@@ -267,7 +270,6 @@ static int compare_tail(Compare *c, int64_t offset)
         if (ret) {
             return ret;
         }
-        img_progress_set(offset + bytes, c->total);
     }
     return COMPARE_SAME;
 }
@@ -343,7 +345,7 @@ static int compare_images(const CompareArgs *args)
     if (open_side(&c.side[0], &args->image) &&
         open_side(&c.side[1], &args->image2)) {
         make_chunks(&c);
-        img_progress_begin(args->progress && !args->quiet);
+        img_progress_begin(args->progress && !args->quiet, 2);
         ret = compare_all(&c);
         img_progress_end();
     }

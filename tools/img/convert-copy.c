@@ -46,7 +46,7 @@ typedef struct Converter {
                           the target is zero */
     int64_t written;   /* all before this is allocated, if order matters */
     CoQueue turn;      /* waits for written to grow */
-    int64_t done;      /* bytes, for progress */
+    int64_t done;      /* bytes, for progress: of data, if that is counted */
     bool offload;      /* try copy_file_range() */
     bool host;         /* worker threads may write */
     bool cheap;        /* a worker thread did the last read */
@@ -64,6 +64,9 @@ typedef struct Buffer {
     uint8_t *zero; /* by units of the piece: is it skipped, as zeroes? */
     HostBatch batch;
 } Buffer;
+
+/* Progress is told in steps of so many bytes of data. */
+#define PROGRESS (2 * MiB)
 
 /* Marks a piece that the target's backing file has, and one with zeroes. */
 static const char in_base, fragments;
@@ -589,6 +592,20 @@ static int coroutine_fn move(void *opaque, const CopyArea *p, bool *is_read)
     return ret;
 }
 
+static void tell_progress(Converter *k, const Piece *p)
+{
+    const Convert *c = k->c;
+
+    if (c->data < 0) {
+        k->done += p->bytes;
+        img_progress_set(k->done, c->total);
+    } else if (p->kind == COPY_DATA) {
+        k->done = MIN(k->done + p->bytes, c->data);
+        img_progress_data(k->done, c->args->compressed ? k->cluster : PROGRESS,
+                          c->data);
+    }
+}
+
 static void ended(void *opaque, const CopyArea *p, int ret)
 {
     Converter *k = opaque;
@@ -603,8 +620,7 @@ static void ended(void *opaque, const CopyArea *p, int ret)
     if (k->written < p->offset + p->bytes) {
         pass_turn(k, p);
     }
-    k->done += p->bytes;
-    img_progress_set(k->done, k->c->total);
+    tell_progress(k, p);
 }
 
 static const CopierOps copier_ops = {
@@ -670,11 +686,41 @@ static void destroy_copier(Converter *k)
     bufpool_free(k->pool);
 }
 
+/* --- the whole --- */
+
+/* Counts what has to be copied; an error is met again. */
+static void coroutine_fn count_data(void *opaque)
+{
+    Convert *c = opaque;
+    int64_t data = 0;
+
+    for (int i = 0; i < c->n_sources; i++) {
+        const ConvertSource *s = &c->sources[i];
+        int64_t bytes;
+
+        for (int64_t offset = 0; offset < s->slot; offset += bytes) {
+            int kind;
+
+            bytes = s->slot - offset;
+            kind = run_kind(c, s, offset, &bytes);
+            if (kind < 0) {
+                return;
+            }
+            data += kind == COPY_DATA ? bytes : 0;
+        }
+    }
+    c->data = data;
+}
+
 int convert_copy(Convert *c)
 {
     Converter k;
     int ret;
 
+    c->data = -1;
+    if (c->args->progress && !c->args->quiet) {
+        aio_run_co(aio_main_context(), count_data, c);
+    }
     init_copier(&k, c);
     copier_start(&k.copier, NULL, NULL);
     AIO_WAIT_WHILE(k.copier.running);
@@ -687,7 +733,7 @@ int convert_copy(Convert *c)
         error_report("error while flushing the target: %s", strerror(-ret));
     }
     if (ret >= 0) {
-        img_progress_set(c->total, c->total);
+        img_progress_set(1, 1);
     }
     return ret;
 }

@@ -139,13 +139,11 @@ static const char *conflict(const ConvertArgs *args)
 static int convert(const ConvertArgs *args)
 {
     Convert c = { .args = args, .base_size = -1, .align = 1 };
-    bool ok = convert_setup(&c);
+    bool ok;
 
-    if (ok) {
-        img_progress_begin(args->progress && !args->quiet);
-        ok = convert_copy(&c) >= 0;
-        img_progress_end();
-    }
+    img_progress_begin(args->progress && !args->quiet, 1);
+    ok = convert_setup(&c) && convert_copy(&c) >= 0;
+    img_progress_end();
     ok = ok && (!args->bitmaps || convert_copy_bitmaps(&c));
     convert_cleanup(&c);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;

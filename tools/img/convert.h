@@ -44,6 +44,7 @@ typedef struct Convert {
     int n_sources;
     BlockBackend *target;
     int64_t total;       /* bytes of all sources */
+    int64_t data;        /* those that have to be copied; -1: not counted */
     bool target_zero;    /* parts that are not written read as zeroes */
     int64_t base_size;   /* of the target's backing file; -1: none */
     int64_t align;       /* data is copied in whole units of this; >= 1 */

@@ -75,10 +75,16 @@ bool img_load_snapshot(BlockBackend *blk, const char *param);
 
 /* SIGUSR1 asks for progress; commands that have none to tell ignore it. */
 void img_progress_init(void);
-/* @show: print it continuously; else only on SIGUSR1. */
-void img_progress_begin(bool show);
+/* @show: print it whenever it grew by more than @step percent; else only on
+ * SIGUSR1. */
+void img_progress_begin(bool show, double step);
 /* Reports that @done of @total (any unit) is done. */
 void img_progress_set(uint64_t done, uint64_t total);
+/* Reports @bytes more of @total, as steps of @unit bytes. */
+void img_progress_add(uint64_t bytes, uint64_t unit, uint64_t total);
+/* Reports that @done of @total bytes are done, as steps of whole units of
+ * @unit bytes: the order in which they were done does not show. */
+void img_progress_data(uint64_t done, uint64_t unit, uint64_t total);
 void img_progress_end(void);
 
 #endif

@@ -43,10 +43,21 @@ bool img_add_options(char **options, const char *more)
 
 bool img_wants_help(const char *options)
 {
-    g_auto(GStrv) parts = g_strsplit(options ? options : "", ",", -1);
+    const char *p = options ? options : "", *end;
 
-    return g_strv_contains((const char *const *)parts, "help") ||
-           g_strv_contains((const char *const *)parts, "?");
+    /* A doubled comma is part of a value. */
+    for (;; p = end + 1) {
+        for (end = p; *end && (*end != ',' || end[1] == ','); end++) {
+            end += *end == ',';
+        }
+        if ((end - p == 4 && !strncmp(p, "help", 4)) ||
+            (end - p == 1 && *p == '?')) {
+            return true;
+        }
+        if (!*end) {
+            return false;
+        }
+    }
 }
 
 typedef struct OptionHelp {

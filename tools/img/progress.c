@@ -6,12 +6,12 @@
 
 #include "img.h"
 
-/* Minimum increase, in percent, before it is printed again. */
-#define PROGRESS_STEP 2.0
-
 static struct {
     bool show;
-    double printed; /* the last value shown; negative: none */
+    float step;    /* percent */
+    float now;     /* percent; sums lose what they lose in QEMU */
+    float printed; /* the last value shown */
+    uint64_t told; /* of what img_progress_data() was given */
 } progress;
 
 static volatile sig_atomic_t progress_wanted;
@@ -28,21 +28,12 @@ void img_progress_init(void)
     sigaction(SIGUSR1, &tell, NULL);
 }
 
-void img_progress_begin(bool show)
+/* The begin and the end are always printed. */
+static void tell(float percent)
 {
-    progress.show = show;
-    progress.printed = -1;
-    img_progress_set(0, 1);
-}
-
-void img_progress_set(uint64_t done, uint64_t total)
-{
-    double percent = total ? 100.0 * done / total : 100.0;
-    bool step = progress.printed < 0 ||
-                percent >= progress.printed + PROGRESS_STEP ||
-                (done >= total && progress.printed < 100.0);
-
-    if (progress.show && step) {
+    progress.now = percent;
+    if (progress.show && (percent > progress.printed + progress.step ||
+                          percent == 0 || percent == 100)) {
         progress.printed = percent;
         printf("    (%3.2f/100%%)\r", percent);
         fflush(stdout);
@@ -50,6 +41,37 @@ void img_progress_set(uint64_t done, uint64_t total)
     if (progress_wanted) {
         progress_wanted = 0;
         fprintf(stderr, "    (%3.2f/100%%)\n", percent);
+    }
+}
+
+void img_progress_begin(bool show, double step)
+{
+    progress.show = show;
+    progress.step = step;
+    progress.told = 0;
+    tell(0);
+}
+
+void img_progress_set(uint64_t done, uint64_t total)
+{
+    tell(total ? 100.0 * done / total : 100.0);
+}
+
+void img_progress_add(uint64_t bytes, uint64_t unit, uint64_t total)
+{
+    for (uint64_t n; bytes > 0; bytes -= n) {
+        n = MIN(bytes, unit);
+        tell(MIN(progress.now + 100.0F * n / total, 100.0F));
+    }
+}
+
+void img_progress_data(uint64_t done, uint64_t unit, uint64_t total)
+{
+    uint64_t end = done < total ? done / unit * unit : total;
+
+    while (progress.told < end) {
+        progress.told = MIN(progress.told + unit, end);
+        img_progress_set(progress.told, total);
     }
 }
 

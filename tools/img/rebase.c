@@ -178,8 +178,10 @@ static int copy_all(const Rebase *r)
         if (bytes > 0) {
             ret = copy_differences(r, offset, bytes);
         }
+        if (bytes > 0) {
+            img_progress_add(bytes, bytes, r->size);
+        }
         offset += bytes > 0 ? bytes : skip;
-        img_progress_set(offset, r->size);
         if (tool_interrupted()) {
             return -EINTR;
         }
@@ -326,21 +328,10 @@ static bool make_safe(Rebase *r)
     for (int i = 0; i < 2; i++) {
         r->buf[i] = bdrv_blockalign(blk_bs(r->blk), REBASE_CHUNK);
     }
-    img_progress_begin(r->args->progress && !r->args->quiet);
     ok = copy_all(r) >= 0;
-    img_progress_end();
     qemu_vfree(r->buf[0]);
     qemu_vfree(r->buf[1]);
     return ok;
-}
-
-/* Nothing is copied: that is done at once. */
-static bool only_tell(const RebaseArgs *args)
-{
-    img_progress_begin(args->progress && !args->quiet);
-    img_progress_set(1, 1);
-    img_progress_end();
-    return true;
 }
 
 static int rebase(const RebaseArgs *args)
@@ -348,20 +339,23 @@ static int rebase(const RebaseArgs *args)
     Rebase r = { .args = args };
     bool ok = false;
 
+    img_progress_begin(args->progress && !args->quiet, 2);
     r.blk = img_open(&args->image);
     if (!r.blk) {
-        return EXIT_FAILURE;
-    }
-    if (args->base_format && !bdrv_find_format(args->base_format)) {
+        /* It is reported. */
+    } else if (args->base_format && !bdrv_find_format(args->base_format)) {
         error_report("Invalid format name: '%s'", args->base_format);
     } else {
-        ok = (args->unsafe ? only_tell(args) : open_bases(&r)) &&
-             check_change(&r) && (args->unsafe || make_safe(&r)) &&
-             change_name(&r);
+        ok = (args->unsafe || open_bases(&r)) && check_change(&r) &&
+             (args->unsafe || make_safe(&r)) && change_name(&r);
+        if (ok) {
+            img_progress_set(1, 1);
+        }
         if (ok && !args->unsafe) {
             bdrv_warn_of_snapshots(bdrv_skip_filters(blk_bs(r.blk)));
         }
     }
+    img_progress_end();
     blk_unref(r.base[REBASE_OLD]);
     blk_unref(r.base[REBASE_NEW]);
     blk_unref(r.blk);

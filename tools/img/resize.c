@@ -12,6 +12,7 @@ typedef struct ResizeArgs {
     PreallocMode prealloc;
     int sign;       /* of a change; 0: @bytes is the new size */
     int64_t bytes;
+    bool no_size;   /* it is more, or less, than the size of any disk */
 } ResizeArgs;
 
 static const CliOption resize_options[] = {
@@ -24,14 +25,18 @@ static const CliOption resize_options[] = {
 
 static bool take_size(ResizeArgs *args, const char *text)
 {
+    uint64_t size;
+    Error *err = NULL;
+
     args->sign = *text == '+' ? 1 : *text == '-' ? -1 : 0;
-    if (parse_size(text + (args->sign != 0), 'b', &args->bytes, NULL)) {
-        return true;
+    text += args->sign != 0;
+    args->no_size = parse_size_u64(text, 'b', &size) == 0 && size > INT64_MAX;
+    if (!args->no_size &&
+        !parse_size_option("size", text, &args->bytes, &err)) {
+        error_report_err(err);
+        return false;
     }
-    error_report("Parameter 'size' expects a non-negative number below 2^64");
-    fprintf(stderr, "Optional suffix k, M, G, T, P or E means kilo-, mega-, "
-            "giga-, tera-, peta-\nand exabytes, respectively.\n");
-    return false;
+    return true;
 }
 
 static bool take_preallocation(ResizeArgs *args)
@@ -55,12 +60,9 @@ static int64_t new_size(const ResizeArgs *args, int64_t current)
 {
     int64_t size = args->bytes;
 
-    if (args->sign &&
-        __builtin_add_overflow(current, args->sign * args->bytes, &size)) {
-        error_report("The new size is too large");
-        return -1;
-    }
-    if (size <= 0) {
+    if (args->no_size ||
+        (args->sign && __builtin_add_overflow(
+             current, args->sign * args->bytes, &size)) || size <= 0) {
         error_report("New image size must be positive");
         return -1;
     }

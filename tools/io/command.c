@@ -394,12 +394,6 @@ int io_options(int argc, char **argv, const char *letters, IoOptions *o)
     return optind;
 }
 
-int io_refuse_vmstate(const char *verb)
-{
-    printf("%s failed: %s\n", verb, strerror(ENOTSUP));
-    return -ENOTSUP;
-}
-
 bool io_check_aligned(const char *text, int64_t value, const char *what)
 {
     if (value % BDRV_SECTOR_SIZE) {

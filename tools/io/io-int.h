@@ -41,8 +41,6 @@ typedef struct IoOptions {
  * first operand, or 0 if the command must fail.
  */
 int io_options(int argc, char **argv, const char *letters, IoOptions *o);
-/* -b: says that no image has a state of the machine but in its snapshots. */
-int io_refuse_vmstate(const char *verb);
 /* Is an offset or a length one of whole sectors?  Prints an error if not. */
 bool io_check_aligned(const char *text, int64_t value, const char *what);
 /* Are the options of a write compatible?  Prints an error if not. */

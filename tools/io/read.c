@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qemu-io: read and readv. */
 #include "qemu/osdep.h"
+#include "block/snapshot.h"
 #include "io-int.h"
 
 /* The part to verify, by -s and -l, within @bytes. */
@@ -25,7 +26,9 @@ static int read_and_tell(BlockBackend *blk, const char *what, int64_t offset,
                          QEMUIOVector *qiov, void *buf, const IoOptions *o)
 {
     int64_t start_ns = aio_now_ns(), ns;
-    int ret = blk_preadv(blk, offset, qiov->size, qiov, 0);
+    int ret = o->vmstate
+        ? bdrv_vm_state_pread(blk_bs(blk), offset, buf, qiov->size)
+        : blk_preadv(blk, offset, qiov->size, qiov, 0);
 
     ns = aio_now_ns() - start_ns;
     if (ret < 0) {
@@ -64,10 +67,9 @@ int io_read(BlockBackend *blk, int argc, char **argv)
         !take_verified_part(&o, argv[0], bytes)) {
         return -EINVAL;
     }
-    if (o.vmstate) {
-        return io_check_aligned(argv[first], offset, "offset") &&
-               io_check_aligned(argv[first + 1], bytes, "count")
-            ? io_refuse_vmstate("read") : -EINVAL;
+    if (o.vmstate && (!io_check_aligned(argv[first], offset, "offset") ||
+                      !io_check_aligned(argv[first + 1], bytes, "count"))) {
+        return -EINVAL;
     }
     buf = io_alloc_buffer(blk, bytes, 0xab);
     qemu_iovec_init_buf(&qiov, buf, bytes);

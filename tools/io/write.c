@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qemu-io: write and writev. */
 #include "qemu/osdep.h"
+#include "block/snapshot.h"
 #include "io-int.h"
 
 static int tell(const char *what, const char *verb, int ret,
@@ -41,7 +42,9 @@ static int write_range(BlockBackend *blk, const IoOptions *o, int64_t offset,
     if (!buf && !o->zero) {
         return -EINVAL;
     }
-    if (o->zero) {
+    if (o->vmstate) {
+        ret = bdrv_vm_state_pwrite(blk_bs(blk), offset, buf, bytes);
+    } else if (o->zero) {
         ret = blk_pwrite_zeroes(blk, offset, bytes, io_write_flags(o));
     } else {
         ret = blk_pwrite(blk, offset, bytes, buf, io_write_flags(o));
@@ -73,9 +76,6 @@ int io_write(BlockBackend *blk, int argc, char **argv)
         (!io_check_aligned(argv[first], offset, "offset") ||
          !io_check_aligned(argv[first + 1], bytes, "count"))) {
         return -EINVAL;
-    }
-    if (o.vmstate) {
-        return io_refuse_vmstate("write");
     }
     return write_range(blk, &o, offset, bytes);
 }
