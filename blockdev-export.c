@@ -127,6 +127,6 @@ bool qmp_nbd_server_add(NbdServerAddOptions *arg, Error **errp)
 
 bool qmp_nbd_server_remove(NbdServerRemoveArg *arg, Error **errp)
 {
-    return export_del(nbd_server_find_export(arg->name), arg->name, arg->mode,
-                      errp);
+    /* nbd-server-add made its name the id, too. */
+    return export_del(blk_exp_find(arg->name), arg->name, arg->mode, errp);
 }

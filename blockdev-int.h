@@ -48,6 +48,8 @@ ObjectOptions *blockdev_find_object(const char *id);
 /* As properties of objects have it: "string", "int" or the schema's name. */
 const char *blockdev_qom_type_name(const QapiType *type);
 /* blockdev-iothread.c */
+/* Can an iothread have each of the values of @props? */
+bool blockdev_iothread_check(IothreadProperties *props, Error **errp);
 /* Starts the thread; @props get defaults if they have no value. */
 bool blockdev_iothread_add(const char *id, IothreadProperties *props,
                            Error **errp);

@@ -45,22 +45,33 @@ static int64_t *prop_value(IothreadProperties *props, const Prop *prop)
 }
 
 /* Copies the properties that @from has to @props. */
-static bool props_take(IothreadProperties *props, IothreadProperties *from,
-                       Error **errp)
+bool blockdev_iothread_check(IothreadProperties *props, Error **errp)
 {
     for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
         const Prop *prop = &prop_table[i];
 
-        if (!*prop_has(from, prop)) {
-            continue;
-        }
-        if (*prop_value(from, prop) < 0) {
+        if (*prop_has(props, prop) && *prop_value(props, prop) < 0) {
             error_setg(errp, "%s value must be in range [0, %" PRId64 "]",
                        prop->name, INT64_MAX);
             return false;
         }
-        *prop_has(props, prop) = true;
-        *prop_value(props, prop) = *prop_value(from, prop);
+    }
+    return true;
+}
+
+static bool props_take(IothreadProperties *props, IothreadProperties *from,
+                       Error **errp)
+{
+    if (!blockdev_iothread_check(from, errp)) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(prop_table); i++) {
+        const Prop *prop = &prop_table[i];
+
+        if (*prop_has(from, prop)) {
+            *prop_has(props, prop) = true;
+            *prop_value(props, prop) = *prop_value(from, prop);
+        }
     }
     if (props->thread_pool_max == 0 || props->thread_pool_max > INT_MAX ||
         props->thread_pool_min > props->thread_pool_max) {

@@ -124,11 +124,29 @@ static bool object_create(ObjectOptions *arg, Error **errp)
     }
 }
 
+/* Properties that are wrong on their own are told before a name in use; those
+ * of a throttle group that count together (x-...) are not. */
+static bool check_properties(ObjectOptions *arg, Error **errp)
+{
+    ThrottleGroupProperties limits = {0};
+    ThrottleConfig config;
+
+    switch (arg->qom_type) {
+    case OBJECT_TYPE_THROTTLE_GROUP:
+        limits.limits = arg->u.throttle_group.limits;
+        return throttle_config_from_qapi(&config, &limits, errp);
+    case OBJECT_TYPE_IOTHREAD:
+        return blockdev_iothread_check(&arg->u.iothread, errp);
+    default:
+        return true;
+    }
+}
+
 bool qmp_object_add(ObjectOptions *arg, Error **errp)
 {
     g_autoptr(ObjectOptions) object = NULL;
 
-    if (!id_check(arg->id, errp)) {
+    if (!id_check(arg->id, errp) || !check_properties(arg, errp)) {
         return false;
     }
     if (blockdev_find_object(arg->id)) {

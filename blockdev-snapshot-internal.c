@@ -98,7 +98,8 @@ bool blockdev_action_snapshot_internal(const TransactionAction *action,
     step->device = g_strdup(arg->device);
     bdrv_drained_begin(bs);
     tran_add(btx->tran, &internal_step, step);
-    if (!check_new(bs, arg->device, arg->name, errp)) {
+    if (!blockdev_check_root(bs, errp) ||
+        !check_new(bs, arg->device, arg->name, errp)) {
         return false;
     }
     sn->vm_clock_nsec = blockdev_vm_clock_ns ? blockdev_vm_clock_ns() : 0;
@@ -130,7 +131,7 @@ SnapshotInfo *qmp_blockdev_snapshot_delete_internal_sync(
     g_autoptr(SnapshotInfo) info = NULL;
     int ret, index;
 
-    if (!bs) {
+    if (!bs || !blockdev_check_root(bs, errp)) {
         return NULL;
     }
     if (!arg->id && !arg->name) {

@@ -547,11 +547,17 @@ static bool img_create_from(json_object *tree, const char *driver,
                             Error **errp)
 {
     g_autoptr(BlockdevCreateOptions) options = NULL;
+    const BlockDriver *drv;
 
     json_object_object_add(tree, "driver", json_object_new_string(driver));
     options = qapi_BlockdevCreateOptions_from_json(tree, QAPI_INPUT_STRICT,
                                                    errp);
-    return options && bdrv_create(options, errp) >= 0;
+    if (!options) {
+        return false;
+    }
+    drv = bdrv_find_driver(options->driver);
+    return (!drv || !drv->choose_size || drv->choose_size(options, errp)) &&
+           bdrv_create(options, errp) >= 0;
 }
 
 static bool img_open_file(ImgCreate *c, Error **errp)

@@ -83,10 +83,10 @@ static BlockDriverState *named_node(BlockDriverState *bs, bool image)
     return bs;
 }
 
-static bool goes_by_child(const BlockDriverState *bs)
+/* Does the driver say that @bs has the name of its child, whatever that is? */
+static bool named_as_child(const BlockDriverState *bs)
 {
-    return !bs->drv->is_filter || (bs->drv->strong_options &&
-                                   !bs->drv->strong_options[0]);
+    return bs->drv->strong_options && !bs->drv->strong_options[0];
 }
 
 /* Would @path, opened as @format (NULL: probed), be @bs? */
@@ -301,17 +301,19 @@ static char *inner_filename(const BlockDriverState *bs, bool image)
     BlockDriverState *file = named_node(primary->bs, image);
     BdrvChild *c;
 
-    if (!goes_by_child(bs) || json_object_object_length(strong) ||
+    if (named_as_child(bs) && !image) {
+        return g_strdup(file->filename);
+    }
+    if (bs->drv->is_filter || json_object_object_length(strong) ||
         backing_overridden(bs, image) || !filename_is_plain(file->filename)) {
         return NULL;
     }
     /* Opened by that name, the image would get only one of the two formats. */
-    if (!bs->drv->is_filter && bdrv_primary_child(bdrv_skip_filters(file))) {
+    if (bdrv_primary_child(bdrv_skip_filters(file))) {
         return NULL;
     }
     LIST_FOREACH(c, &bdrv_node(bs)->children, next) {
-        if (c != primary && belongs_to_options(bs, c, false) &&
-            !bs->drv->is_filter) {
+        if (c != primary && belongs_to_options(bs, c, false)) {
             return NULL;
         }
     }

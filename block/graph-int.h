@@ -188,9 +188,4 @@ void bdrv_follow_discard(BlockDriverState *filter);
 bool bdrv_reopen_driver_tran(BdrvReopenState *state, Transaction *tran,
                              Error **errp);
 
-/* --- filename.c --- */
-
-/* Plain name of the host file at the end of the primary children, or NULL. */
-const char *bdrv_base_filename(const BlockDriverState *bs);
-
 #endif

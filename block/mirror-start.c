@@ -41,7 +41,7 @@ static bool check_granularity(const MirrorParams *p, Error **errp)
 static bool check_nodes(BlockDriverState *source, BlockDriverState *target,
                         const MirrorParams *p, Error **errp)
 {
-    if (source == target) {
+    if (bdrv_skip_filters(source) == bdrv_skip_filters(target)) {
         error_setg(errp, "Can't mirror node into itself");
         return false;
     }

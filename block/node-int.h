@@ -37,6 +37,8 @@ typedef struct BdrvNode {
     BlockDriverState *inherits_from; /* parent that defined it in place, or
                                         NULL; no reference */
     BdrvChildRole inherits_role;
+    BlockDriverState *overlay; /* while it is opened: whose header names it, or
+                                  NULL; no reference */
 
     /* --- main thread: life --- */
     int refcnt;         /* atomic */

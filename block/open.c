@@ -181,6 +181,42 @@ static void inherit(const BlockDriverState *bs, BdrvChildRole role,
     }
 }
 
+static BlockDriverState *open_node(const BlockdevOptions *options,
+                                   BlockdevOptions *explicit_options, int flags,
+                                   bool probed, BlockDriverState *overlay,
+                                   Error **errp);
+
+static bool is_same_image(const BlockDriverState *a, const BlockDriverState *b)
+{
+    const BdrvChild *file_a = bdrv_primary_child(a);
+    const BdrvChild *file_b = bdrv_primary_child(b);
+    BdrvIdentity id_a, id_b;
+
+    if (a->drv != b->drv || !file_a || !file_b) {
+        return false;
+    }
+    bdrv_get_identity(file_a->bs, false, &id_a);
+    bdrv_get_identity(file_b->bs, false, &id_b);
+    return id_a.kind != BDRV_IDENTITY_NONE && id_a.kind == id_b.kind &&
+           id_a.device == id_b.device && id_a.inode == id_b.inode;
+}
+
+/* Else headers that lead to each other would be followed until there is no
+ * descriptor left. */
+static bool check_no_circle(const BlockDriverState *bs, Error **errp)
+{
+    const BlockDriverState *overlay = bs;
+
+    while ((overlay = bdrv_node(overlay)->overlay)) {
+        if (is_same_image(overlay, bs)) {
+            error_setg(errp, "Image '%s' is in its own backing chain",
+                       bdrv_base_filename(bs) ?: bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
 static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
                                               Error **errp)
 {
@@ -191,6 +227,9 @@ static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
     BlockdevOptions *explicit_options;
     bool probed;
 
+    if (!check_no_circle(bs, errp)) {
+        return NULL;
+    }
     path = bdrv_make_absolute_filename(bdrv_base_filename(bs),
                                        bs->backing_file);
     options = bdrv_options_from_filename(path, format, 0, &probed, errp);
@@ -199,7 +238,7 @@ static BlockDriverState *open_backing_by_name(BlockDriverState *bs, int flags,
     }
     explicit_options = qapi_clone_BlockdevOptions(options);
     inherit(bs, BDRV_CHILD_COW, options);
-    return bdrv_open_node(options, explicit_options, flags, probed, errp);
+    return open_node(options, explicit_options, flags, probed, bs, errp);
 }
 
 static BlockDriverState *open_child_node(BlockDriverState *bs,
@@ -321,14 +360,16 @@ static bool node_publish(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
-                                 BlockdevOptions *explicit_options, int flags,
-                                 bool probed, Error **errp)
+static BlockDriverState *open_node(const BlockdevOptions *options,
+                                   BlockdevOptions *explicit_options, int flags,
+                                   bool probed, BlockDriverState *overlay,
+                                   Error **errp)
 {
     g_autoptr(BlockdevOptions) given =
         explicit_options ? explicit_options
                          : qapi_clone_BlockdevOptions(options);
     g_autoptr(BlockDriverState) bs = node_prepare(options, flags, errp);
+    bool ok;
 
     if (!bs) {
         return NULL;
@@ -336,12 +377,22 @@ BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
     bdrv_node(bs)->explicit_options = g_steal_pointer(&given);
     bs->open_flags = flags;
     bs->probed = probed;
-    if (!node_open_driver(bs, errp) || !node_refresh(bs, errp) ||
-        !node_publish(bs, errp) || !node_open_backing(bs, errp)) {
+    bdrv_node(bs)->overlay = overlay;
+    ok = node_open_driver(bs, errp) && node_refresh(bs, errp) &&
+         node_publish(bs, errp) && node_open_backing(bs, errp);
+    bdrv_node(bs)->overlay = NULL;
+    if (!ok) {
         return NULL;
     }
     bdrv_refresh_filename(bs);
     return g_steal_pointer(&bs);
+}
+
+BlockDriverState *bdrv_open_node(const BlockdevOptions *options,
+                                 BlockdevOptions *explicit_options, int flags,
+                                 bool probed, Error **errp)
+{
+    return open_node(options, explicit_options, flags, probed, NULL, errp);
 }
 
 BlockDriverState *bdrv_new_filter(const BlockDriver *drv, BlockDriverState *bs,

@@ -31,7 +31,7 @@
 typedef struct StreamJob {
     BlockJob common;
     BlockDriverState *bs;     /* the image */
-    BlockDriverState *bottom; /* NULL: nothing to do */
+    BlockDriverState *bottom; /* NULL: nothing to copy */
     BlockBackend *blk;        /* on @bs */
     /* Attached for the whole life of the job; NULL: detached. */
     Transaction *attached;
@@ -168,7 +168,9 @@ static int stream_prepare(Job *job)
 
     block_job_let_go(&s->copying);
     if (!s->bottom) {
-        return 0;
+        /* The image names the backing file that it has now. */
+        below = bdrv_cow_child(s->bs);
+        return below ? chain_job_rename(s->bs, s->backing_file, below->bs) : 0;
     }
     /* Since the end of the copy the guest has written. */
     if (block_job_has_lost(s->bs, 0, &job->err)) {

@@ -456,11 +456,3 @@ const BlockExportDriver block_export_nbd = {
     .request_shutdown = nbd_request_shutdown,
     .delete = nbd_delete,
 };
-
-BlockExport *nbd_server_find_export(const char *name)
-{
-    NBDServer *server = nbd_server_get();
-    NBDExport *nbd = server ? nbd_export_find(server, name) : NULL;
-
-    return nbd ? nbd_export_opaque(nbd) : NULL;
-}

@@ -378,6 +378,12 @@ static char *blkdebug_short_filename(const BlockDriverState *bs,
                           bdrv_primary_child(bs)->bs->filename) : NULL;
 }
 
+/* All but the permissions, which change nothing that is read. */
+static const char *const blkdebug_strong_options[] = {
+    "config", "align", "max-transfer", "opt-write-zero", "max-write-zero",
+    "opt-discard", "max-discard", "inject-error", "set-state", NULL
+};
+
 extern const BlockDriver bdrv_blkdebug;
 
 const BlockDriver bdrv_blkdebug = {
@@ -385,6 +391,7 @@ const BlockDriver bdrv_blkdebug = {
     .protocol_name = "blkdebug",
     .instance_size = sizeof(BlkdebugState),
     .is_filter = true,
+    .strong_options = blkdebug_strong_options,
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,

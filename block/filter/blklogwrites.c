@@ -431,15 +431,12 @@ static void log_child_perm(BlockDriverState *bs, BdrvChild *child,
     }
 }
 
-static const char *const log_strong_options[] = { NULL };
-
 extern const BlockDriver bdrv_blklogwrites;
 
 const BlockDriver bdrv_blklogwrites = {
     .format_name = "blklogwrites",
     .instance_size = sizeof(LogWrites),
     .is_filter = true,
-    .strong_options = log_strong_options,
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,

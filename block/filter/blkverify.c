@@ -114,7 +114,10 @@ static int blkverify_open(BlockDriverState *bs, const BlockdevOptions *options,
                                                                    : -EINVAL;
 }
 
-/* Nothing else writes to either of them while they are compared. */
+/*
+ * Nothing else writes to either of them while they are compared, nor changes
+ * their sizes, which would differ from then on.
+ */
 static void blkverify_child_perm(BlockDriverState *bs, BdrvChild *child,
                                  BdrvChildRole role, uint64_t perm,
                                  uint64_t shared, uint64_t *nperm,
@@ -122,7 +125,7 @@ static void blkverify_child_perm(BlockDriverState *bs, BdrvChild *child,
 {
     *nperm = perm & (BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE |
                      BLK_PERM_WRITE_UNCHANGED);
-    *nshared = shared;
+    *nshared = shared & ~(uint64_t)BLK_PERM_RESIZE;
     if (bdrv_next_parent(bs, NULL)) {
         *nshared &= BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED;
     }

@@ -138,10 +138,14 @@ static int coroutine_fn cor_co_pwritev_compressed(BlockDriverState *bs,
 
 extern const BlockDriver bdrv_copy_on_read;
 
+/* Only the child matters to what is read. */
+static const char *const cor_strong_options[] = { "file", NULL };
+
 const BlockDriver bdrv_copy_on_read = {
     .format_name = "copy-on-read",
     .instance_size = sizeof(CorState),
     .is_filter = true,
+    .strong_options = cor_strong_options,
     .open = cor_open,
     .close = cor_close,
     .child_perm = cor_child_perm,

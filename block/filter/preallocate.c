@@ -390,10 +390,14 @@ static const char *const prealloc_mutable_options[] = {
 
 extern const BlockDriver bdrv_preallocate;
 
+/* Only the child matters to what is read. */
+static const char *const prealloc_strong_options[] = { "file", NULL };
+
 const BlockDriver bdrv_preallocate = {
     .format_name = "preallocate",
     .instance_size = sizeof(PreallocState),
     .is_filter = true,
+    .strong_options = prealloc_strong_options,
     .supported_write_flags = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED,
     .supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                             BDRV_REQ_NO_FALLBACK | BDRV_REQ_WRITE_UNCHANGED,

@@ -73,10 +73,13 @@ static int64_t snapshot_getlength(BlockDriverState *bs)
     return bdrv_getlength(bs->file->bs);
 }
 
+static const char *const snapshot_strong_options[] = { NULL };
+
 extern const BlockDriver bdrv_snapshot_access;
 
 const BlockDriver bdrv_snapshot_access = {
     .format_name = "snapshot-access",
+    .strong_options = snapshot_strong_options,
     .open = snapshot_open,
     .child_perm = snapshot_child_perm,
     .child_change = snapshot_child_change,

@@ -443,7 +443,15 @@ static void calculate_geometry(uint64_t sectors, VpcCreate *c)
     c->cylinders = tracks / c->heads;
 }
 
-/* Sets size and geometry: the disk has at least @sectors. */
+static uint64_t chs_sectors(const VpcCreate *c)
+{
+    return (uint64_t)c->cylinders * c->heads * c->sectors_per_track;
+}
+
+/*
+ * Sets c->sectors and the geometry: the disk has at least @sectors, and as many
+ * as the geometry unless that is the largest.
+ */
 static void set_size(VpcCreate *c, uint64_t sectors)
 {
     c->sectors = sectors;
@@ -453,12 +461,11 @@ static void set_size(VpcCreate *c, uint64_t sectors)
         c->sectors_per_track = VPC_MAX_SECTORS;
         return;
     }
-    for (uint64_t more = 0; sectors > 0; more++) {
+    for (uint64_t more = 0; chs_sectors(c) < sectors; more++) {
         calculate_geometry(sectors + more, c);
-        c->sectors = (uint64_t)c->cylinders * c->heads * c->sectors_per_track;
-        if (c->sectors >= sectors) {
-            return;
-        }
+    }
+    if (chs_sectors(c) < VPC_MAX_CHS) {
+        c->sectors = chs_sectors(c);
     }
 }
 
@@ -570,6 +577,20 @@ static int coroutine_fn vpc_write_image(BdrvChild *file, void *opaque,
     return MIN(ret, 0);
 }
 
+static bool vpc_choose_size(BlockdevCreateOptions *options, Error **errp)
+{
+    BlockdevCreateOptionsVpc *o = &options->u.vpc;
+    VpcCreate c = { .force_size = o->force_size };
+
+    if (o->size > VPC_MAX_BYTES) {
+        error_setg(errp, "The image size is too large for file format 'vpc'");
+        return false;
+    }
+    set_size(&c, DIV_ROUND_UP(o->size, BDRV_SECTOR_SIZE));
+    o->size = c.sectors * BDRV_SECTOR_SIZE;
+    return true;
+}
+
 static int coroutine_fn vpc_co_create(BlockdevCreateOptions *options,
                                       Error **errp)
 {
@@ -581,10 +602,15 @@ static int coroutine_fn vpc_co_create(BlockdevCreateOptions *options,
     };
 
     if (o->size > VPC_MAX_BYTES) {
-        error_setg(errp, "The image size is too large for file format 'vpc'");
+        error_setg(errp, "Disk size is too large, max size is 2040 GiB");
         return -EFBIG;
     }
-    set_size(&c, (o->size + BDRV_SECTOR_SIZE - 1) / BDRV_SECTOR_SIZE);
+    set_size(&c, o->size / BDRV_SECTOR_SIZE);
+    if (c.sectors * BDRV_SECTOR_SIZE != o->size) {
+        error_setg(errp, "The requested image size cannot be represented in "
+                   "CHS geometry");
+        return -EINVAL;
+    }
     return bdrv_create_in_file(o->file, "vpc", vpc_write_image, &c, errp);
 }
 
@@ -597,6 +623,7 @@ const BlockDriver bdrv_vpc = {
     .open = vpc_open,
     .close = vpc_close,
     .co_create = vpc_co_create,
+    .choose_size = vpc_choose_size,
     .child_perm = bdrv_default_perms,
     .child_change = bdrv_child_change_format,
     .co_preadv = mapped_co_preadv,

@@ -73,11 +73,11 @@ bool file_lock_init(FileLock *lock, int fd, const char *path, OnOffAuto mode,
 void file_lock_close(FileLock *lock);
 /*
  * Which other process has locked @byte of the file that @fd has open: id and
- * name, for a message; NULL: it cannot be known, as other users' processes
- * cannot, or is not found in a quarter of a second.  Caller frees.  Reads
- * /proc, so for errors only.
+ * name, for a message.  NULL: this process has, by another descriptor; or it
+ * cannot be known, as other users' processes cannot, or was not found within
+ * @limit_us microseconds.  Caller frees.  Reads /proc, so for errors only.
  */
-char *file_lock_holder(int fd, off_t byte);
+char *file_lock_holder(int fd, off_t byte, int64_t limit_us);
 /*
  * Acquires the missing locks for @used and @unshared, keeping those held, and
  * checks for conflicts with other processes.  On failure (-errno) the former

@@ -22,6 +22,9 @@
 #define BYTE_UNSHARED 200
 #define PERM_COUNT 4
 
+/* How long to look for the process that is in the way.  The main loop waits. */
+#define HOLDER_LIMIT_US 100000
+
 static const char *perm_name(int n)
 {
     static const char *const names[PERM_COUNT] = {
@@ -120,7 +123,7 @@ static void hint_holder(const FileLock *lock, off_t byte, Error **errp)
     if (!errp) {
         return;
     }
-    holder = file_lock_holder(lock->fd, byte);
+    holder = file_lock_holder(lock->fd, byte, HOLDER_LIMIT_US);
     if (!holder) {
         return;
     }

@@ -72,7 +72,8 @@ typedef struct Create {
     bool extended; /* L2 entries have bitmaps of subclusters */
     Qcow2CryptCreate crypt;
     char *data_name; /* of the external data file; NULL: there is none */
-    BdrvIdentity file_id; /* of the image file, with a data file */
+    BlockDriverState *image; /* the image file, while a data file is prepared */
+    BdrvIdentity file_id;    /* its */
     uint8_t *buf; /* one cluster */
     bool fresh;   /* the file is empty, and reads as zero where it grows */
 } Create;
@@ -457,18 +458,30 @@ static void set_defaults(BlockdevCreateOptionsQcow2 *o)
     }
 }
 
-static int coroutine_fn note_file(BdrvChild *file, void *opaque, Error **errp)
+/* Is @bs @top, or below it? */
+static bool is_in_tree(BlockDriverState *top, const BlockDriverState *bs)
 {
-    Create *c = opaque;
+    BdrvChild *child = NULL;
 
-    bdrv_get_identity(file->bs, false, &c->file_id);
-    return 0;
+    if (top == bs) {
+        return true;
+    }
+    while ((child = bdrv_next_child(top, child))) {
+        if (is_in_tree(child->bs, bs)) {
+            return true;
+        }
+    }
+    return false;
 }
 
+/* In the main thread, where the graph changes. */
 static bool is_image_file(const Create *c, BlockDriverState *bs)
 {
     BdrvIdentity id;
 
+    if (is_in_tree(bs, c->image) || is_in_tree(c->image, bs)) {
+        return true;
+    }
     bdrv_get_identity(bs, false, &id);
     return id.kind != BDRV_IDENTITY_NONE && id.kind == c->file_id.kind &&
            id.device == c->file_id.device && id.inode == c->file_id.inode;
@@ -487,12 +500,19 @@ static int coroutine_fn prepare_data(BdrvChild *file, void *opaque,
     bool sparse = o->preallocation == PREALLOC_MODE_METADATA ||
                   o->preallocation == PREALLOC_MODE_OFF;
     int ret = MIN(len, 0);
+    AioContext *ctx = aio_current_context();
+    bool same;
 
-    if (is_image_file(c, file->bs)) {
+    co_move_to(aio_main_context());
+    same = is_image_file(c, file->bs);
+    co_move_to(ctx);
+    if (same) {
         error_setg(errp, "The data file must be another file than the image");
         return -EINVAL;
     }
-    c->data_name = g_strdup(file->bs->filename);
+    /* The header has the name of a file, not of a protocol or of options. */
+    c->data_name = g_strdup(bdrv_base_filename(file->bs) ?:
+                            file->bs->filename);
     if (ret == 0 && len > 0 && !o->data_file_raw &&
         o->preallocation != PREALLOC_MODE_OFF) {
         ret = bdrv_co_pwrite_zeroes(file, 0, MIN(len, size),
@@ -511,6 +531,22 @@ static int coroutine_fn prepare_data(BdrvChild *file, void *opaque,
             error_setg_errno(errp, -ret, "Could not flush the data file");
         }
     }
+    return ret;
+}
+
+/* The image file is held: a node that needs it cannot be the data file. */
+static int coroutine_fn prepare_beside(BdrvChild *file, void *opaque,
+                                       Error **errp)
+{
+    Create *c = opaque;
+    AioContext *ctx = aio_current_context();
+    int ret;
+
+    c->image = file->bs;
+    bdrv_get_identity(file->bs, false, &c->file_id);
+    co_move_to(aio_main_context());
+    ret = bdrv_create_in_file(c->o->data_file, "qcow2", prepare_data, c, errp);
+    co_move_to(ctx);
     return ret;
 }
 
@@ -559,11 +595,7 @@ int coroutine_fn qcow2_co_create(BlockdevCreateOptions *options, Error **errp)
     if (o->data_file) {
         c.layout.data = 0;
         layout_refcounts(c.cluster_bits, c.order, &c.layout);
-        ret = bdrv_create_in_file(o->file, "qcow2", note_file, &c, errp);
-        if (ret == 0) {
-            ret = bdrv_create_in_file(o->data_file, "qcow2", prepare_data, &c,
-                                      errp);
-        }
+        ret = bdrv_create_in_file(o->file, "qcow2", prepare_beside, &c, errp);
     }
     if (ret == 0) {
         ret = bdrv_create_in_file(o->file, "qcow2", create_in, &c, errp);

@@ -149,8 +149,8 @@ struct BlockDriver {
      * Options (schema names, NULL-ended; without children) that change the
      * visible content: file names of the form json:{...} include them.
      * NULL: "filename" if there is such an option; none for a format that has
-     * backing files; else all own options.  A filter with an empty list has the
-     * file name of its child.
+     * backing files; else all own options.  A node whose driver has an empty
+     * list has the file name of its child, whatever that is.
      */
     const char *const *strong_options;
     /* Own options that reopen_prepare can change; the core refuses changes of
@@ -210,6 +210,9 @@ struct BlockDriver {
     /* Makes a new image. */
     int coroutine_fn (*co_create)(BlockdevCreateOptions *options,
                                   Error **errp);
+    /* Makes the size in @options one that the format has, where a tool is free
+     * to choose; false and @errp: there is none.  NULL: it has all. */
+    bool (*choose_size)(BlockdevCreateOptions *options, Error **errp);
     /* What the node uses of @child and shares, by its parents' permissions. */
     void (*child_perm)(BlockDriverState *bs, BdrvChild *child,
                        BdrvChildRole role, uint64_t perm, uint64_t shared,

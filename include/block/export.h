@@ -91,8 +91,6 @@ struct NBDServer *nbd_server_get(void);
 bool nbd_server_is_exclusive(void);
 /* Calls @idle when the last of the clients that used an export has gone. */
 void nbd_server_on_idle(void (*idle)(void));
-/* The export of type NBD with the name clients see; NULL: there is none. */
-BlockExport *nbd_server_find_export(const char *name);
 
 extern const BlockExportDriver block_export_nbd;
 

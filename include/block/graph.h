@@ -145,6 +145,9 @@ void bdrv_refresh_filename(BlockDriverState *bs);
  * of a node above.  The caller frees.
  */
 char *bdrv_image_filename(BlockDriverState *bs);
+/* Plain name of the host file at the end of the primary children, or NULL;
+ * valid until the graph or a name changes. */
+const char *bdrv_base_filename(const BlockDriverState *bs);
 /* Path of @filename relative to the image @base (NULL: as it is). */
 char *bdrv_make_absolute_filename(const char *base, const char *filename);
 /* Does @path start with a protocol prefix ("nbd:", "json:" ...)? */

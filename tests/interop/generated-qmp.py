@@ -27,8 +27,8 @@ import time
 import imagekinds
 import peercompare
 from qmpdraw import Draw, Known
+from qmpknown import files_of, known
 from qmpprogram import Program, Schema
-from qmpsentences import of_one_mistake
 
 # --- images ---
 
@@ -65,11 +65,14 @@ def make_images(folder, seed):
 
 
 def peer_img(folder, *words):
-    """What the peer's qemu-img prints; None where it fails."""
-    done = subprocess.run(['/usr/bin/qemu-img', *words], cwd=folder,
-                          check=False, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL)
-    return done.stdout if done.returncode == 0 else None
+    """What the peer's qemu-img prints; None where it fails.  It opens an image
+    that is its own backing file again and again."""
+    try:
+        return subprocess.run(['/usr/bin/qemu-img', *words], cwd=folder,
+                              check=True, timeout=20, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL).stdout
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
 
 
 def digest(folder, name, fmt):
@@ -113,6 +116,9 @@ HIDDEN = {'actual-size', 'cid', 'date-sec', 'date-nsec', 'vm-clock-sec',
           'package'}
 COUNTS = {'current-progress', 'total-progress', 'len', 'offset', 'busy'}
 
+
+# Of formats; the peer's backups count whole clusters of their target.
+LARGEST_CLUSTER = 8 << 20
 
 FILTERS = [
     (r'#block\d+', '#block'), (r'[\d.]+ sec.*', 'TIME'),
@@ -171,6 +177,8 @@ def event_data(event):
             data.get('type') in ('mirror', 'commit') or
             data.get('len') != event['data'].get('offset')):
         data.pop('len', None)   # in units of the program's
+    if data.get('type') == 'backup' and 'len' in data:
+        data['len'] = -(-data['len'] // LARGEST_CLUSTER)
     return [event['event'], data]
 
 
@@ -342,133 +350,11 @@ def shape(value):
 
 # --- comparing ---
 
-# What is known to differ: of a command with its arguments, of the peer's and of
-# our outcome, and its name in docs/interop/differences.rst.  Two sentences about
-# one mistake are those of qmpsentences.py.
-KNOWN = [
-    ('"copy-on-read"', 'Block node is read-only', r'^\[{"return"',
-     'copy-on-read-ro'),
-    ('', 'Need a root block node|is in use|is busy|Failed to get LOCK',
-     r'^\[{"return".*"concluded"', 'concluded-lets-go'),
-    ('.*"persistent": true', r'^\[{"return"', 'node is read-only',
-     'bitmap-of-read-only'),
-    ('(drive|blockdev)-mirror', 'image have different sizes',
-     'image have different sizes', 'mirror-refused-early'),
-    ('"driver": "blkverify"', r'^\[{"return"', 'disks of the same size',
-     'blkverify-sizes'),
-    ('blockdev-add', '"error"', 'Duplicate nodes|Invalid node-name|setting '
-     'detect-zeroes|force-share', 'own-name-first'),
-    ('blockdev-reopen', 'does not support reopening|Cannot change the option',
-     r'^\[{"return"', 'reopen-more'),
-    ('"quorum"', 'refresh total sector count', 'children of quorum',
-     'other-words'),
-    ('"encrypt"', 'No encryption in image header', "the option 'encrypt'",
-     'other-words'),
-    ('blockdev-reopen', r'^\[{"return"',
-     'show another part|is busy: |resize is not shared', 'raw-moved'),
-    ('"driver": "snapshot-access"', r'^\[{"return"', 'is no copy-before-write',
-     'snapshot-access-of'),
-    ('blockdev-insert-medium', "Device '.*' not found", "Node '.*' not found",
-     'node-first'),
-    ('block-set-write-threshold .*: -', r'^\[{"return"', 'expects uint64',
-     'write-threshold-negative'),
-]
-
-
-def other_mistake(text, peer, ours):
-    """Do both tell a mistake, in the answer or of a job, in sentences that may
-    stand for one another, and nothing else?"""
-    if len(peer) != 3 or len(ours) != 3:
-        return None             # what is left of images
-    sides = [s[0] if isinstance(s[0], dict) else {} for s in (peer, ours)]
-    if all('error' in s for s in sides):
-        errors = [s['error'] for s in sides]
-        if peer[1:] != ours[1:] or errors[0]['class'] != errors[1]['class']:
-            return None
-        return of_one_mistake(text, *(e['desc'] for e in errors))
-    if peer[:2] != ours[:2] or \
-            [j[:3] for j in peer[2]] != [j[:3] for j in ours[2]]:
-        return None
-    names = [of_one_mistake('blockdev-create', a[3], b[3])
-             for a, b in zip(peer[2], ours[2]) if a != b]
-    return names[0] if names and all(names) else None
-
-
-def mentions(value, names):
-    """Is one of @names in @value, options of a node?"""
-    if isinstance(value, dict):
-        return any(mentions(v, names) for k, v in value.items()
-                   if k != 'node-name')
-    if isinstance(value, list):
-        return any(mentions(v, names) for v in value)
-    return isinstance(value, str) and value in names
-
-
-def of_mirrors(lines, jobs):
-    """The nodes that mirror jobs copy from, among @jobs, and those over them;
-    the same for commits, which are mirrors, too, with all that is below."""
-    added = {a['node-name']: a for command, a in lines
-             if command == 'blockdev-add' and 'node-name' in (a or {})}
-    running = {j[0]: j[1] for j in jobs
-               if j[1] in ('mirror', 'commit') and j[2] != 'concluded'}
-    nodes = {'mirror': set(), 'commit': set()}
-    for command, a in lines:
-        kind = running.get(str((a or {}).get('job-id', (a or {}).get('device'))))
-        if kind and command in ('blockdev-mirror', 'drive-mirror',
-                                'block-commit'):
-            nodes[kind] |= {str(a[k]) for k in ('device', 'top-node',
-                                                'base-node') if k in a}
-    for _ in added:
-        for kind, found in nodes.items():
-            found |= {n for n, a in added.items() if mentions(a, found)}
-            if kind == 'commit':
-                found |= {n for n in added for over in found if over in added
-                          and mentions(added[over], {n})}
-    return nodes
-
-
-def new_writer(text, peer, ours, nodes):
-    """@nodes: as of_mirrors() says.  A new user of one is refused who writes, or
-    who reads what is being committed."""
-    command, _, words = text.partition(' ')
-    if command not in ('block-export-add', 'write') or \
-            peer[1:] != ours[1:] or 'Permission conflict' not in str(ours[0]):
-        return False
-    a = json.loads(words)
-    writes = command == 'write' or a.get('writable')
-    node = a.get('node-name', a.get('node'))
-    return 'Permission conflict' not in str(peer[0]) and (
-        'return' in peer[0] or 'NBD server not running' in str(peer[0])) and (
-            node in nodes['commit'] or (writes and node in nodes['mirror']))
-
-
-# The same for outcomes and the nodes of mirrors.
-KNOWN_OUTCOMES = [(new_writer, 'mirror-new-writers')]
-
-
-def known(text, peer, ours, before=()):
-    """The name of the difference; @before: the lines before."""
-    if 'died' in ours:
-        return None
-    name = other_mistake(text, peer, ours)
-    if name:
-        return name
-    if len(ours) == 3:
-        nodes = of_mirrors(before, ours[2])
-        for look, name in KNOWN_OUTCOMES:
-            if look(text, peer, ours, nodes):
-                return name
-    sides = [json.dumps(side, sort_keys=True) for side in (peer, ours)]
-    return next((name for *patterns, name in KNOWN if all(
-        re.search(p, t, re.S) for p, t in zip(patterns, [text, *sides]))),
-        None)
-
-
 class Pair:
     """Both programs, on equal images."""
 
     def __init__(self, kind, seed, folders, top, schema):
-        self.sides, self.spoilt = [], {'s.sock'}
+        self.sides, self.spoilt, self.nodes = [], {'s.sock'}, {}
         model = os.path.join(top, 'model')
         if not os.path.exists(model):
             os.mkdir(model)
@@ -490,11 +376,18 @@ class Pair:
         if "'error'" in str(outcomes) or command == 'blockdev-create':
             self.spoilt |= {name for name in new_files(command, arguments)
                             if isinstance(name, str)}
+        if command == 'blockdev-add' and 'node-name' in (arguments or {}):
+            self.nodes[arguments['node-name']] = arguments
+        if command == 'blockdev-create' and creation_failed(outcomes):
+            self.spoilt |= set(files_of(arguments['options'].get('file'),
+                                        self.nodes))
         return outcomes
 
     def images(self):
-        """What the programs leave."""
+        """What the programs leave; as run() where the peer does not end."""
         status = [side.quit() for side in self.sides]
+        if status[0] == 'does not end':
+            return [{'died': status[0]}, [status[1], {}]]
         content = not any(side.unfinished for side in self.sides)
         names = set()
         for side in self.sides:
@@ -512,6 +405,12 @@ class Pair:
     def end(self):
         for side in self.sides:
             side.end()
+
+
+def creation_failed(outcomes):
+    """Did a job that makes an image fail?  What it leaves is no image."""
+    return any(j[1] == 'create' and j[3] for o in outcomes
+               if isinstance(o, list) for j in o[2])
 
 
 def idle_jobs(command, arguments):

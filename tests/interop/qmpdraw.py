@@ -99,6 +99,9 @@ class Known:
             self.nodes[a['node-name']] = a
         elif command == 'blockdev-del':
             self.nodes.pop(a['node-name'], None)
+        elif command == 'blockdev-reopen':
+            self.nodes.update({o['node-name']: o for o in a['options']
+                               if o.get('node-name') in self.nodes})
         elif command == 'block-dirty-bitmap-add':
             self.add(self.bitmaps, a['name'])
         elif command == 'block-export-add':
@@ -138,12 +141,20 @@ class Draw:
 
     def node(self, command=''):
         """A disk without content cannot become an image."""
-        nodes = [n for n, options in self.known.nodes.items()
-                 if command != 'blockdev-create' or
-                 'null' not in options['driver']]
+        nodes = [n for n in self.known.nodes if command != 'blockdev-create' or
+                 not self.is_null(n)]
         if not nodes or self.chance(self.wild):
             return self.rng.choice(('nosuch', 'd0', ''))
         return self.rng.choice(nodes[-6:])
+
+    def is_null(self, node):
+        """Is the driver "null-co" somewhere in @node, a name or options?"""
+        if isinstance(node, str):
+            node = self.known.nodes.get(node, {})
+        return isinstance(node, dict) and (
+            'null' in node.get('driver', '') or
+            any(self.is_null(v) for k, v in node.items()
+                if k in ('file', 'image', 'raw', 'test')))
 
     def new_node(self):
         return self.node() if self.chance(self.wild) else self.fresh('n')
@@ -273,7 +284,10 @@ class Draw:
         if kind == 'string':
             return self.string(member, command)
         if kind in ('int', 'number'):
-            return self.number(member)
+            number = self.number(member)
+            # How much a slow mirror copies before it waits is by chance.
+            return 0 if member == 'speed' and number == 1 and \
+                'mirror' in command else number
         return {'boolean': self.chance(0.5), 'null': None}.get(kind, 'any')
 
     def alternate(self, e, member, command, depth):

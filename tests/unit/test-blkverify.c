@@ -82,6 +82,70 @@ static void test_truncate(void)
     fixture_free();
 }
 
+/* --- who else may use the two disks --- */
+
+static bool can_use(BlockDriverState *bs, uint64_t perm)
+{
+    BlockBackend *blk = blk_new_with_bs(bs, perm, BLK_PERM_ALL, NULL);
+
+    if (blk) {
+        blk_unref(blk);
+    }
+    return blk;
+}
+
+static bool can_unshare(BlockDriverState *bs, uint64_t perm)
+{
+    BlockBackend *blk = blk_new_with_bs(bs, 0, BLK_PERM_ALL & ~perm, NULL);
+
+    if (blk) {
+        blk_unref(blk);
+    }
+    return blk;
+}
+
+static void check_others(BlockDriverState *child, bool read_only)
+{
+    g_assert_true(can_use(child, BLK_PERM_CONSISTENT_READ));
+    g_assert_true(can_use(child, BLK_PERM_WRITE_UNCHANGED));
+    g_assert_false(can_use(child, BLK_PERM_WRITE));
+    g_assert_false(can_use(child, BLK_PERM_RESIZE));
+    g_assert_false(can_unshare(child, BLK_PERM_CONSISTENT_READ));
+    g_assert_cmpint(can_unshare(child, BLK_PERM_WRITE), ==, read_only);
+    g_assert_true(can_unshare(child, BLK_PERM_RESIZE));
+}
+
+static void check_unused(BlockDriverState *child)
+{
+    g_assert_true(can_use(child, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE));
+    g_assert_false(can_use(child, BLK_PERM_RESIZE));
+    g_assert_true(can_unshare(child, BLK_PERM_ALL));
+}
+
+static void test_permissions(void)
+{
+    fixture_init();
+    check_others(f.test, false);
+    check_others(f.raw, false);
+    /* A user that only reads: what is read is compared. */
+    g_assert_true(blk_set_perm(f.blk, BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL,
+                               &error_abort));
+    check_others(f.test, true);
+    check_others(f.raw, true);
+    /* One that shares nothing keeps others from both. */
+    g_assert_true(blk_set_perm(f.blk, BLK_PERM_CONSISTENT_READ, 0,
+                               &error_abort));
+    g_assert_false(can_use(f.test, BLK_PERM_CONSISTENT_READ));
+    g_assert_false(can_use(f.raw, BLK_PERM_CONSISTENT_READ));
+    /* Without a user, they may change, but keep their sizes. */
+    blk_unref(f.blk);
+    check_unused(f.test);
+    check_unused(f.raw);
+    f.blk = blk_new_with_bs(f.bs, BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
+                            BLK_PERM_ALL, &error_abort);
+    fixture_free();
+}
+
 /* --- what is not the same: each in a process of its own --- */
 
 static void do_data(void)
@@ -153,6 +217,7 @@ int main(int argc, char **argv)
     aio_main_init(&error_abort);
     g_test_add_func("/blkverify/same", test_same);
     g_test_add_func("/blkverify/truncate", test_truncate);
+    g_test_add_func("/blkverify/permissions", test_permissions);
     for (size_t i = 0; i < ARRAY_SIZE(differences); i++) {
         g_test_add_data_func(differences[i].path, GSIZE_TO_POINTER(i),
                              test_difference);

@@ -5,6 +5,7 @@
 #include <glib/gstdio.h>
 #include <json-c/json.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "block/block-backend.h"
 #include "block/graph.h"
@@ -321,6 +322,54 @@ static void test_lock_conflict(void)
     close(other);
 }
 
+#define MANY_DESCRIPTORS 400
+
+/* A process that locks byte 201 of @path, with many descriptors before it. */
+static pid_t start_holder(const char *path)
+{
+    int tell[2];
+    pid_t pid;
+    char c;
+
+    g_assert_cmpint(pipe(tell), ==, 0);
+    pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < MANY_DESCRIPTORS; i++) {
+            (void)dup(tell[0]);
+        }
+        lock_byte(open(path, O_RDWR), F_OFD_SETLK, 201, F_RDLCK);
+        c = write(tell[1], "", 1);
+        pause();
+        _exit(0);
+    }
+    g_assert_cmpint(read(tell[0], &c, 1), ==, 1);
+    close(tell[0]);
+    close(tell[1]);
+    return pid;
+}
+
+static void test_lock_holder(void)
+{
+    g_autofree char *path = new_file("held", 4096);
+    int fd = open(path, O_RDWR), other = open(path, O_RDWR);
+    pid_t pid = start_holder(path);
+    g_autofree char *id = g_strdup_printf("%d ", pid);
+    g_autofree char *found = file_lock_holder(fd, 201, 60 * G_USEC_PER_SEC);
+
+    g_assert_nonnull(found);
+    g_assert_true(g_str_has_prefix(found, id));
+    /* Another byte; no time; this process. */
+    g_assert_null(file_lock_holder(fd, 200, 60 * G_USEC_PER_SEC));
+    g_assert_null(file_lock_holder(fd, 201, 0));
+    lock_byte(other, F_OFD_SETLK, 201, F_RDLCK);
+    g_assert_null(file_lock_holder(fd, 201, 60 * G_USEC_PER_SEC));
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(fd);
+    close(other);
+    unlink(path);
+}
+
 static void test_lock_off(void)
 {
     g_autofree char *path = new_file("unlocked", 4096);
@@ -622,6 +671,7 @@ int main(int argc, char **argv)
     g_test_add_func("/file/status", test_status);
     g_test_add_func("/file/lock/bytes", test_lock_bytes);
     g_test_add_func("/file/lock/conflict", test_lock_conflict);
+    g_test_add_func("/file/lock/holder", test_lock_holder);
     g_test_add_func("/file/lock/off", test_lock_off);
     g_test_add_func("/file/auto-read-only", test_auto_read_only);
     g_test_add_func("/file/reopen", test_reopen);
