@@ -17,6 +17,11 @@ KNOWN = [
      r'^\[{"return".*"concluded"', 'concluded-lets-go'),
     ('.*"persistent": true', r'^\[{"return"', 'node is read-only',
      'bitmap-of-read-only'),
+    ('.*"persistent": true', r'^\[{"return"',
+     'The disk has a size of 0, with which other programs', 'empty-bitmap'),
+    (r'blockdev-add .*"driver": "blkdebug".*: \[\]',
+     "Block protocol 'blkdebug' doesn't support the option", r'^\[{"return"',
+     'empty-list'),
     ('(drive|blockdev)-mirror', 'image have different sizes',
      'image have different sizes', 'mirror-refused-early'),
     ('"driver": "blkverify"', r'^\[{"return"', 'disks of the same size',
@@ -279,6 +284,16 @@ def vmdk_written(text, peer, ours, before):
         mentions(json.loads(words), vmdk_overlays(before))
 
 
+def vmdk_streamed(text, peer, ours, before):
+    """A job that reads such an overlay fails at once; ours at its end, when it
+    changes the backing file."""
+    command, _, words = text.partition(' ')
+    return command == 'block-stream' and \
+        json.loads(words).get('device') in vmdk_overlays(before) and \
+        [j[2:] for j in peer[2]] == [('concluded', 'Invalid argument')] and \
+        [j[2:] for j in ours[2]] == [('concluded', 'Operation not supported')]
+
+
 def over_filters(before):
     """Files that blockdev-snapshot-sync made over filters."""
     nodes = added(before)
@@ -345,6 +360,7 @@ KNOWN_OUTCOMES = [
     (new_writer, 'mirror-new-writers'), (blkverify_alone, 'blkverify-alone'),
     (blkverify_resized, 'blkverify-sizes'), (mirror_ro, 'mirror-filter-ro'),
     (held_by_concluded, 'concluded-lets-go'), (vmdk_written, 'vmdk-overlay'),
+    (vmdk_streamed, 'vmdk-overlay'),
     (filter_of_concluded, 'concluded-lets-go'),
     (filter_of_stream, 'stream-without-filter'),
     (compressed_write, 'preallocate-compress'),
