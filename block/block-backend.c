@@ -476,7 +476,7 @@ bool blk_is_writable(const BlockBackend *blk)
 
 bool blk_is_available(const BlockBackend *blk)
 {
-    return blk->root && blk->root->bs->drv;
+    return blk->root && bdrv_is_inserted(blk->root->bs);
 }
 
 bool blk_is_busy(const BlockBackend *blk)

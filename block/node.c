@@ -390,6 +390,19 @@ static int64_t driver_length(BlockDriverState *bs)
     return bs->total_bytes;
 }
 
+bool bdrv_is_inserted(const BlockDriverState *bs)
+{
+    while (bs->drv && !bs->drv->is_inserted) {
+        const BdrvChild *child = bdrv_primary_child(bs);
+
+        if (!child) {
+            return true;
+        }
+        bs = child->bs;
+    }
+    return bs->drv && bs->drv->is_inserted(bs);
+}
+
 int64_t bdrv_measure_length(BlockDriverState *bs)
 {
     int64_t bytes = driver_length(bs);

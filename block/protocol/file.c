@@ -10,6 +10,8 @@
  */
 #include "qemu/osdep.h"
 
+#include <linux/cdrom.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "block/graph.h"
@@ -587,12 +589,21 @@ const BlockDriver bdrv_file = {
     FILE_COMMON,
 };
 
+/* What is no drive has no medium either. */
+static bool cdrom_is_inserted(const BlockDriverState *bs)
+{
+    const FileState *s = bs->opaque;
+
+    return ioctl(s->fd, CDROM_DRIVE_STATUS, CDSL_CURRENT) == CDS_DISC_OK;
+}
+
 /* The tray of the drive is left to the host. */
 const BlockDriver bdrv_host_cdrom = {
     .format_name = "host_cdrom",
     .protocol_name = "host_cdrom",
     .has_variable_length = true,
     .parse_filename = cdrom_parse_filename,
+    .is_inserted = cdrom_is_inserted,
     FILE_COMMON,
 };
 

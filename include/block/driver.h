@@ -356,6 +356,9 @@ struct BlockDriver {
      * node has past the length reads as zeroes; a write of data there makes the
      * driver's image longer, or fails. */
     int64_t (*getlength)(BlockDriverState *bs);
+    /* Has the drive a medium?  Called for each request of a user.  NULL: if its
+     * primary child has one. */
+    bool (*is_inserted)(const BlockDriverState *bs);
     /* Bytes on the host, or -errno. */
     int64_t (*get_allocated_file_size)(BlockDriverState *bs);
     int (*get_info)(BlockDriverState *bs, BlockDriverInfo *info);

@@ -250,6 +250,8 @@ BdrvChild *bdrv_cow_child(const BlockDriverState *bs);
 /* Either of the two: the next edge of the chain. */
 BdrvChild *bdrv_filter_or_cow_child(const BlockDriverState *bs);
 BdrvChild *bdrv_primary_child(const BlockDriverState *bs);
+/* False: @bs is closed, or a drive of the host below it has no medium. */
+bool bdrv_is_inserted(const BlockDriverState *bs);
 
 /* --- threads (context.c); main thread, outside coroutines --- */
 

@@ -196,6 +196,13 @@ int img_measure(int argc, char **argv)
             return EXIT_FAILURE;
         }
         size = blk_getlength(blk);
+        if (size == -ENOMEDIUM) {
+            size = 0; /* an empty drive is measured */
+        } else if (size < 0) {
+            error_report("Could not get size of '%s': %s",
+                         args.image.filename, g_strerror(-size));
+            return EXIT_FAILURE;
+        }
     }
     drv = find_driver(args.out_format);
     return drv ? measure(&args, drv, blk, size) : EXIT_FAILURE;

@@ -95,7 +95,7 @@ int io_map(BlockBackend *blk, int argc, char **argv)
     bool last = false;
 
     if (size < 0) {
-        printf("Failed to query image length: %s\n", strerror(-size));
+        error_report("Failed to query image length: %s", strerror(-size));
         return size;
     }
     for (int64_t pos = 0; pos < size; pos += pnum) {
