@@ -126,9 +126,9 @@ IOThread *device_iothread(const Device *dev)
 }
 
 /*
- * Moves the node to the device's thread; later moves are refused.  A disk of
- * virtio-blk, which has no other disks beside it, uses the thread of the node
- * where that cannot change.
+ * Moves the node to the device's thread; later moves are refused.  Where that
+ * cannot change, a device without a thread of its own uses that of the node, as
+ * does a disk of virtio-blk, which has no other disks beside it.
  */
 static bool enter_thread(Device *dev, Error **errp)
 {
@@ -137,7 +137,7 @@ static bool enter_thread(Device *dev, Error **errp)
     Error *err = NULL;
 
     if (!blk_set_aio_context(dev->blk, ctx, &err)) {
-        if (!(dev->model->flags & MODEL_VIRTIO)) {
+        if (thread && !(dev->model->flags & MODEL_VIRTIO)) {
             error_propagate(errp, err);
             return false;
         }

@@ -9,6 +9,7 @@
 #include "qapi/qapi-commands-system.h"
 #include "qapi/qapi-events.h"
 #include "qemu/guest-clock.h"
+#include "device.h"
 #include "runstate.h"
 
 typedef struct Listener {
@@ -200,6 +201,20 @@ bool qmp_cont(Error **errp)
     return true;
 }
 
+/* A disk of virtio or SCSI that is reset has no requests in flight; others
+ * forget theirs. */
+static void reset_devices(void)
+{
+    Device *dev = NULL;
+
+    while ((dev = device_next(dev))) {
+        if (dev->blk && (dev->model->bus == BUS_SCSI ||
+                         (dev->model->flags & MODEL_VIRTIO))) {
+            blk_drain(dev->blk);
+        }
+    }
+}
+
 /* Resetting a stopped machine returns it to its initial state. */
 bool qmp_system_reset(Error **errp)
 {
@@ -207,6 +222,7 @@ bool qmp_system_reset(Error **errp)
         system_shutdown(SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET);
         return true;
     }
+    reset_devices();
     qapi_event_send_reset(&(ResetEvent) {
         .guest = false,
         .reason = SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,

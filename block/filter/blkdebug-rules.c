@@ -35,8 +35,10 @@ typedef struct Rule {
     char *tag;
 } Rule;
 
+/* One breakpoint at which a request waits; it may wait at several. */
 typedef struct Suspended {
     Coroutine *co;
+    unsigned *waits; /* of this request: at so many breakpoints */
     char *tag;
     LIST_ENTRY(Suspended) next;
 } Suspended;
@@ -269,18 +271,6 @@ static void disarm_all(BlkdebugRules *rules)
     }
 }
 
-/* Waits until @tag is resumed.  The breakpoint is used up. */
-static void coroutine_fn suspend(BlkdebugRules *rules, const char *tag)
-{
-    Suspended s = { .co = coroutine_self(), .tag = g_strdup(tag) };
-
-    LIST_INSERT_HEAD(&rules->suspended, &s, next);
-    printf("blkdebug: Suspended request '%s'\n", s.tag);
-    fflush(stdout);
-    coroutine_yield();
-    g_free(s.tag);
-}
-
 /* Removes and returns the first breakpoint of @event; NULL: none. */
 static char *take_breakpoint(BlkdebugRules *rules, BlkdebugEvent event)
 {
@@ -297,12 +287,50 @@ static char *take_breakpoint(BlkdebugRules *rules, BlkdebugEvent event)
     return NULL;
 }
 
+/*
+ * Waits until all breakpoints of @event that there are now have been resumed,
+ * in any order.  They are used up.
+ */
+static void coroutine_fn suspend(BlkdebugRules *rules, BlkdebugEvent event)
+{
+    unsigned waits = 0;
+    char *tag;
+
+    while ((tag = take_breakpoint(rules, event))) {
+        Suspended *s = g_new(Suspended, 1);
+
+        *s = (Suspended){
+            .co = coroutine_self(), .waits = &waits, .tag = tag,
+        };
+        waits++;
+        LIST_INSERT_HEAD(&rules->suspended, s, next);
+        printf("blkdebug: Suspended request '%s'\n", tag);
+        fflush(stdout);
+    }
+    if (waits) {
+        coroutine_yield();
+    }
+}
+
+/* The request that waits at @s does so no longer, and goes on if that was the
+ * last of its breakpoints. */
+static void let_go(Suspended *s)
+{
+    Coroutine *co = --*s->waits == 0 ? s->co : NULL;
+
+    LIST_REMOVE(s, next);
+    g_free(s->tag);
+    g_free(s);
+    if (co) {
+        co_wake(co);
+    }
+}
+
 void coroutine_mixed_fn blkdebug_rules_event(BlkdebugRules *rules,
                                              BlkdebugEvent event)
 {
     int64_t new_state = rules->state;
     bool armed = false;
-    char *tag;
     Rule *rule;
 
     LIST_FOREACH(rule, &rules->rules[event], next) {
@@ -320,9 +348,8 @@ void coroutine_mixed_fn blkdebug_rules_event(BlkdebugRules *rules,
         }
     }
     rules->state = new_state;
-    while (in_coroutine() && (tag = take_breakpoint(rules, event))) {
-        suspend(rules, tag);
-        g_free(tag);
+    if (in_coroutine()) {
+        suspend(rules, event);
     }
 }
 
@@ -407,9 +434,8 @@ static int resume(BlkdebugRules *rules, const char *tag, bool all)
         }
         printf("blkdebug: Resuming request '%s'\n", tag);
         fflush(stdout);
-        LIST_REMOVE(s, next);
+        let_go(s);
         n++;
-        co_wake(s->co); /* s may be gone now */
     } while (all);
     return n;
 }

@@ -249,6 +249,7 @@ static int coroutine_fn write_packed(const Packer *p)
             op.fresh_bytes = 0;
             qcow2_free_now(bs, host, p->packed);
         } else {
+            bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L2_UPDATE_COMPRESSED);
             ret = qcow2_set_entry(bs, offset,
                                   compressed_entry(s, host, p->packed), false,
                                   false);

@@ -117,6 +117,10 @@ static void check_dispensable(Qcow2Header *h)
             ? "too large" : h->snapshots_offset == 0 ? "offset invalid"
             : table_damage(h->snapshots_offset, h->nb_snapshots, 40,
                            QCOW2_MAX_SNAPSHOT_TABLE, h);
+    } else {
+        /* Nothing is lost, but something has written to the header. */
+        h->snapshots_damage = table_damage(h->snapshots_offset, 0, 40,
+                                           QCOW2_MAX_SNAPSHOT_TABLE, h);
     }
 }
 
@@ -132,7 +136,8 @@ static bool check_tables(Qcow2Header *h, Error **errp)
         error_setg(errp, "Active L1 table %s", damage);
         return false;
     }
-    if (h->size > BDRV_MAX_LENGTH) {
+    if (h->size > BDRV_MAX_LENGTH ||
+        DIV_ROUND_UP(h->size, l2_bytes) > INT_MAX) {
         error_setg(errp, "Image is too big");
         return false;
     }
@@ -142,6 +147,23 @@ static bool check_tables(Qcow2Header *h, Error **errp)
     }
     if (h->size && !h->l1_offset) {
         error_setg(errp, "Active L1 table offset invalid");
+        return false;
+    }
+    return true;
+}
+
+static bool check_compression(const Qcow2Header *h, Error **errp)
+{
+    bool marked = h->incompatible & QCOW2_INCOMPAT_COMPRESSION;
+
+    if (h->compression_type > 1) {
+        error_setg(errp, "qcow2: unknown compression type: %u",
+                   h->compression_type);
+        return false;
+    }
+    if (marked != (h->compression_type != 0)) {
+        error_setg(errp, "qcow2: Compression type incompatible feature bit "
+                   "must %sbe set", marked ? "not " : "");
         return false;
     }
     return true;
@@ -162,12 +184,6 @@ static bool check_v3(const Qcow2Header *h, Error **errp)
                    "exceed 64 bits");
         return false;
     }
-    if (h->incompatible & QCOW2_INCOMPAT_COMPRESSION
-        ? h->compression_type == 0 : h->compression_type != 0) {
-        error_setg(errp, "Compression type and its incompatible feature bit "
-                   "contradict each other");
-        return false;
-    }
     if ((h->incompatible & QCOW2_INCOMPAT_EXTL2) &&
         h->cluster_bits < QCOW2_MIN_EXTL2_BITS) {
         error_setg(errp, "Extended L2 entries need clusters of at least %d "
@@ -175,12 +191,7 @@ static bool check_v3(const Qcow2Header *h, Error **errp)
                    1 << QCOW2_MIN_EXTL2_BITS, 1U << h->cluster_bits);
         return false;
     }
-    if (h->compression_type > 1) {
-        error_setg(errp, "Compression type %u is not known",
-                   h->compression_type);
-        return false;
-    }
-    return true;
+    return check_compression(h, errp);
 }
 
 bool qcow2_header_parse(const uint8_t *buf, size_t len, Qcow2Header *h,

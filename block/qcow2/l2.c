@@ -542,6 +542,9 @@ int coroutine_mixed_fn qcow2_prepare_l2(BlockDriverState *bs, int64_t offset)
     if (ret < 0) {
         return ret;
     }
+    if (table) {
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_L2_ALLOC_COW_READ);
+    }
     ret = write_new_l2(bs, new, table);
     if (ret == 0) {
         ret = qcow2_evict_refcounts(bs);

@@ -569,6 +569,23 @@ static void look_at_data_size(BlockDriverState *bs, int flags)
     }
 }
 
+/* What is opened for writing is told when the table is rebuilt. */
+static void look_at_refcounts(BlockDriverState *bs, int flags)
+{
+    bool rebuilt = !bs->read_only && !(flags & BDRV_O_NO_IO);
+    g_autofree char *damage = NULL;
+
+    if (rebuilt || (flags & BDRV_O_CHECK)) {
+        return;
+    }
+    damage = qcow2_refcount_damage(bs);
+    if (damage) {
+        warn_report("The refcount table of image '%s' is damaged (%s): run "
+                    "'qemu-img check -r all' on it", bs->file->bs->filename,
+                    damage);
+    }
+}
+
 /* The disk can be used without its snapshots; so it is said which are not
  * there. */
 static void look_at_snapshots(BlockDriverState *bs, int flags)
@@ -659,6 +676,7 @@ static bool open_steps(BlockDriverState *bs, const BlockdevOptions *options,
     }
     bs->total_bytes = s->size;
     look_at_data_size(bs, flags);
+    look_at_refcounts(bs, flags);
     look_at_snapshots(bs, flags);
     qcow2_attach_bitmap_store(bs);
     if (options->u.qcow2.has_bitmap_safety) {

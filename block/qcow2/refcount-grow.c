@@ -95,7 +95,6 @@ int coroutine_mixed_fn qcow2_make_refblocks(BlockDriverState *bs,
     uint64_t pos = start + n, first = start >> s->rb_bits, last;
     int ret;
 
-    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
     /* The blocks themselves may need one more block. */
     *used = 0;
     last = (pos - 1) >> s->rb_bits;

@@ -294,6 +294,8 @@ int coroutine_mixed_fn qcow2_alloc_run(BlockDriverState *bs, uint64_t min,
         /* Include room for the blocks themselves, right after the run. */
         extra = missing;
     }
+    /* Where a block is allocated if it is missing. */
+    bdrv_debug_event(bs->file, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
     n -= extra;
     if (missing) {
         uint64_t used;

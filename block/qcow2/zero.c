@@ -513,6 +513,9 @@ int coroutine_fn qcow2_co_make_empty(BlockDriverState *bs)
     int64_t span = s->cluster_size << s->l2_bits;
     int ret = 0;
 
+    if (!s->nb_snapshots) {
+        bdrv_debug_event(bs->file, BLKDEBUG_EVENT_EMPTY_IMAGE_PREPARE);
+    }
     if (qcow2_is_raw(s) && !qcow2_has_backing(bs)) {
         return zero_raw(bs, 0, s->size, BDRV_REQ_MAY_UNMAP);
     }

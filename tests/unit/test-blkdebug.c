@@ -229,6 +229,22 @@ static void test_breakpoint(void)
     g_assert_cmpint(bdrv_debug_remove_breakpoint(f.bs, "C"), ==, -ENOENT);
     AIO_WAIT_WHILE(!a.done);
     g_assert_cmpint(bdrv_debug_remove_breakpoint(f.bs, "C"), ==, -ENOENT);
+    /* one request waits at all breakpoints of the event at once */
+    a.done = false;
+    bdrv_debug_breakpoint(f.bs, "pwritev", "D");
+    bdrv_debug_breakpoint(f.bs, "pwritev", "E");
+    coroutine_enter(coroutine_create(write_entry, &a));
+    while (!bdrv_debug_is_suspended(f.bs, "D")) {
+        aio_poll(aio_main_context(), true);
+    }
+    g_assert_true(bdrv_debug_is_suspended(f.bs, "E"));
+    g_assert_cmpint(bdrv_debug_resume(f.bs, "D"), ==, 0);
+    g_assert_false(bdrv_debug_is_suspended(f.bs, "D"));
+    while (aio_poll(aio_main_context(), false)) {
+    }
+    g_assert_false(a.done);
+    g_assert_cmpint(bdrv_debug_resume(f.bs, "E"), ==, 0);
+    AIO_WAIT_WHILE(!a.done);
     fixture_free(&f);
     unmute_stdout(out);
 }

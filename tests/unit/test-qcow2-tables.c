@@ -78,13 +78,17 @@ static void test_bad_headers(void)
     BAD(header_length, 65537, "header exceeds cluster size");
     BAD(refcount_order, 7, "entry width");
     BAD(crypt_method, 3, "Unsupported encryption method 3");
-    BAD(compression_type, 1, "Compression type");
+    BAD(compression_type, 1, "Compression type incompatible feature bit must "
+        "be set");
+    BAD(incompatible, QCOW2_INCOMPAT_COMPRESSION, "must not be set");
+    BAD(compression_type, 5, "unknown compression type: 5");
     BAD(l1_size, 1, "L1 table is too small");
     BAD(l1_size, 0x7fffffff, "Active L1 table too large");
     BAD(l1_offset, 0x30001, "Active L1 table offset invalid");
     BAD(l1_offset, 0x7fffffffffff0000, "Active L1 table offset invalid");
     BAD(l1_offset, 0, "Active L1 table offset invalid");
     BAD(size, UINT64_MAX, "Image is too big");
+    BAD(size, UINT64_C(1) << 62, "Image is too big");
     BAD(backing_offset, 65537, "Invalid backing file offset");
 }
 

@@ -167,7 +167,7 @@ static const BlockDriver *find_driver(const char *format)
     if (!drv) {
         error_report("Unknown file format '%s'", format);
     } else if (!drv->measure) {
-        error_report("Format driver '%s' does not support image creation",
+        error_report("Block driver '%s' does not support size measurement",
                      format);
         drv = NULL;
     }

@@ -275,46 +275,148 @@ static void change_common(json_object *tree, const IoReopen *r)
     }
 }
 
-/* The options of @bs changed by @r; @r->options only if @top. */
+/* The child of @bs that @value, given as @name, has options for; NULL: none. */
+static BdrvChild *child_given(BlockDriverState *bs, const char *name,
+                              json_object *value)
+{
+    BdrvChild *child = NULL;
+
+    if (!json_object_is_type(value, json_type_object)) {
+        return NULL;
+    }
+    while ((child = bdrv_next_child(bs, child)) &&
+           strcmp(child->name, name)) {
+    }
+    return child;
+}
+
+/* Sets @value, or the members that it has, in @tree. */
+static void set_option(json_object *tree, const char *key, json_object *value)
+{
+    json_object *old = NULL;
+
+    json_object_object_get_ex(tree, key, &old);
+    if (!json_object_is_type(value, json_type_object) ||
+        !json_object_is_type(old, json_type_object)) {
+        json_object_object_add(tree, key, json_object_get(value));
+        return;
+    }
+    json_object_object_foreach(value, name, member) {
+        json_object_object_add(old, name, json_object_get(member));
+    }
+}
+
+/* What the schema does not know cannot change, either; of options for a child
+ * that is not there, the first one is named. */
+static void blame_option(json_object *extra, Error *err, Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit(error_get_pretty(err), "'", 3);
+    json_object *given = NULL;
+    struct json_object_iterator first;
+
+    if (g_strv_length(words) != 3 || strcmp(words[0], "Parameter ") ||
+        strcmp(words[2], " is unexpected")) {
+        error_propagate(errp, err);
+        return;
+    }
+    json_object_object_get_ex(extra, words[1], &given);
+    if (json_object_is_type(given, json_type_object) &&
+        json_object_object_length(given)) {
+        first = json_object_iter_begin(given);
+        error_setg(errp, "Cannot change the option '%s.%s'", words[1],
+                   json_object_iter_peek_name(&first));
+    } else {
+        error_setg(errp, "Cannot change the option '%s'", words[1]);
+    }
+    error_free(err);
+}
+
+/* Is @key, what @bs is, given in @extra as another @value? */
+static bool is_changed(json_object *extra, const char *key, const char *value,
+                       Error **errp)
+{
+    json_object *given = NULL;
+
+    if (json_object_object_get_ex(extra, key, &given) &&
+        g_strcmp0(json_object_get_string(given), value)) {
+        error_setg(errp, "Cannot change the option '%s'", key);
+        return true;
+    }
+    return false;
+}
+
+/* The options of @bs changed by @r, and by @extra, those given for it (may be
+ * NULL). */
 static BlockdevOptions *changed_options(BlockDriverState *bs,
-                                        const IoReopen *r, bool top,
+                                        const IoReopen *r, json_object *extra,
                                         Error **errp)
 {
     g_autoptr(json_object) tree = present_options(bs);
-    g_autoptr(json_object) extra = NULL;
+    BlockdevOptions *options;
+    Error *err = NULL;
 
+    if (is_changed(extra, "node-name", bs->node_name, errp) ||
+        is_changed(extra, "driver", bs->drv->format_name, errp)) {
+        return NULL;
+    }
     change_common(tree, r);
-    if (top && r->options) {
-        extra = keyval_parse(r->options, NULL, NULL, errp);
-        if (!extra) {
-            return NULL;
-        }
+    if (extra) {
         json_object_object_foreach(extra, key, value) {
-            json_object_object_add(tree, key, json_object_get(value));
+            if (!child_given(bs, key, value)) {
+                set_option(tree, key, value);
+            }
         }
     }
-    return qapi_BlockdevOptions_from_json(tree, QAPI_INPUT_OPTIONS, errp);
+    options = qapi_BlockdevOptions_from_json(tree, QAPI_INPUT_OPTIONS, &err);
+    if (!options) {
+        blame_option(extra, err, errp);
+    }
+    return options;
+}
+
+/* Appends @bs, the nodes below its primary child, and those with options in
+ * @extra. */
+static bool add_tree(BlockDriverState *bs, const IoReopen *r,
+                     json_object *extra, BlockdevOptionsList ***tail,
+                     Error **errp)
+{
+    BlockdevOptions *options = changed_options(bs, r, extra, errp);
+    BdrvChild *child = NULL;
+
+    if (!options) {
+        return false;
+    }
+    QAPI_LIST_APPEND(*tail, options);
+    while ((child = bdrv_next_child(bs, child))) {
+        json_object *given = NULL;
+
+        json_object_object_get_ex(extra, child->name, &given);
+        if (!json_object_is_type(given, json_type_object)) {
+            given = NULL;
+        }
+        if ((given || child == bdrv_primary_child(bs)) &&
+            !add_tree(child->bs, r, given, tail, errp)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Reopens @bs and the nodes below its primary child. */
 static bool reopen_tree(BlockDriverState *bs, const IoReopen *r, Error **errp)
 {
     g_autoptr(BlockdevOptionsList) list = NULL;
+    g_autoptr(json_object) extra = NULL;
     BlockdevOptionsList **tail = &list;
-    bool top = true;
 
-    while (bs) {
-        BlockdevOptions *options = changed_options(bs, r, top, errp);
-        BdrvChild *child = bdrv_primary_child(bs);
-
-        if (!options) {
+    if (r->options) {
+        extra = keyval_parse(r->options, NULL, NULL, errp);
+        if (!extra) {
             return false;
         }
-        QAPI_LIST_APPEND(tail, options);
-        top = false;
-        bs = child ? child->bs : NULL;
     }
-    return bdrv_reopen_multiple(list, errp);
+    return !bs || (add_tree(bs, r, extra, &tail, errp) &&
+                   bdrv_reopen_multiple(list, errp));
 }
 
 /* Write permission of the handle would prevent a read-only node. */
