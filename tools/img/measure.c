@@ -167,7 +167,9 @@ static const BlockDriver *find_driver(const char *format)
     if (!drv) {
         error_report("Unknown file format '%s'", format);
     } else if (!drv->measure) {
-        error_report("Block driver '%s' does not support size measurement",
+        error_report(drv->co_create
+                     ? "Block driver '%s' does not support size measurement"
+                     : "Format driver '%s' does not support image creation",
                      format);
         drv = NULL;
     }

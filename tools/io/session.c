@@ -381,12 +381,19 @@ static bool add_tree(BlockDriverState *bs, const IoReopen *r,
                      Error **errp)
 {
     BlockdevOptions *options = changed_options(bs, r, extra, errp);
+    IoReopen below = *r;
     BdrvChild *child = NULL;
+    json_object *access = NULL;
 
     if (!options) {
         return false;
     }
     QAPI_LIST_APPEND(*tail, options);
+    /* What is written to needs the nodes below it. */
+    json_object_object_get_ex(extra, "read-only", &access);
+    if (!g_strcmp0(json_object_get_string(access), "off")) {
+        below.access = 'w';
+    }
     while ((child = bdrv_next_child(bs, child))) {
         json_object *given = NULL;
 
@@ -395,7 +402,7 @@ static bool add_tree(BlockDriverState *bs, const IoReopen *r,
             given = NULL;
         }
         if ((given || child == bdrv_primary_child(bs)) &&
-            !add_tree(child->bs, r, given, tail, errp)) {
+            !add_tree(child->bs, &below, given, tail, errp)) {
             return false;
         }
     }
