@@ -488,6 +488,28 @@ static bool is_image_file(const Create *c, BlockDriverState *bs)
 }
 
 /*
+ * The header has the name of a file, not of a protocol or of options.  Where the
+ * node shows something else than that file, the name that describes the node.
+ */
+static const char *data_file_name(const BlockDriverState *bs)
+{
+    const BlockDriverState *at = bs;
+    const BdrvChild *child;
+
+    while ((child = bdrv_primary_child(at))) {
+        /* A part of a file has a name of this form. */
+        bool part = g_str_has_prefix(at->filename, "json:");
+
+        if (!at->drv->is_filter &&
+            (part || strcmp(at->drv->format_name, "raw"))) {
+            return bs->filename;
+        }
+        at = child->bs;
+    }
+    return bdrv_base_filename(at) ?: bs->filename;
+}
+
+/*
  * Makes the external data file, @file, as large as the disk.  It is the disk as
  * it is, if it shall be raw; else it must show zeroes where it is allocated.
  */
@@ -510,9 +532,7 @@ static int coroutine_fn prepare_data(BdrvChild *file, void *opaque,
         error_setg(errp, "The data file must be another file than the image");
         return -EINVAL;
     }
-    /* The header has the name of a file, not of a protocol or of options. */
-    c->data_name = g_strdup(bdrv_base_filename(file->bs) ?:
-                            file->bs->filename);
+    c->data_name = g_strdup(data_file_name(file->bs));
     if (ret == 0 && len > 0 && !o->data_file_raw &&
         o->preallocation != PREALLOC_MODE_OFF) {
         ret = bdrv_co_pwrite_zeroes(file, 0, MIN(len, size),
