@@ -37,8 +37,9 @@ typedef struct BdrvNode {
     BlockDriverState *inherits_from; /* parent that defined it in place, or
                                         NULL; no reference */
     BdrvChildRole inherits_role;
-    BlockDriverState *overlay; /* while it is opened: whose header names it, or
-                                  NULL; no reference */
+    BlockDriverState *opener; /* while it is opened: the node that does it, as
+                                 its header or its options name this one; or
+                                 NULL; no reference */
 
     /* --- main thread: life --- */
     int refcnt;         /* atomic */

@@ -183,7 +183,7 @@ static void inherit(const BlockDriverState *bs, BdrvChildRole role,
 
 static BlockDriverState *open_node(const BlockdevOptions *options,
                                    BlockdevOptions *explicit_options, int flags,
-                                   bool probed, BlockDriverState *overlay,
+                                   bool probed, BlockDriverState *opener,
                                    Error **errp);
 
 static bool is_same_image(const BlockDriverState *a, const BlockDriverState *b)
@@ -205,10 +205,10 @@ static bool is_same_image(const BlockDriverState *a, const BlockDriverState *b)
  * descriptor left. */
 static bool check_no_circle(const BlockDriverState *bs, Error **errp)
 {
-    const BlockDriverState *overlay = bs;
+    const BlockDriverState *above = bs;
 
-    while ((overlay = bdrv_node(overlay)->overlay)) {
-        if (is_same_image(overlay, bs)) {
+    while ((above = bdrv_node(above)->opener)) {
+        if (is_same_image(above, bs)) {
             error_setg(errp, "Image '%s' is in its own backing chain",
                        bdrv_base_filename(bs) ?: bs->node_name);
             return false;
@@ -255,9 +255,8 @@ static BlockDriverState *open_child_node(BlockDriverState *bs,
     }
     options = qapi_clone_BlockdevOptions(child->definition);
     inherit(bs, role, options);
-    return bdrv_open_node(options,
-                          qapi_clone_BlockdevOptions(child->definition),
-                          flags, false, errp);
+    return open_node(options, qapi_clone_BlockdevOptions(child->definition),
+                     flags, false, bs, errp);
 }
 
 /* Attaches @child_bs, consuming the reference. */
@@ -362,7 +361,7 @@ static bool node_publish(BlockDriverState *bs, Error **errp)
 
 static BlockDriverState *open_node(const BlockdevOptions *options,
                                    BlockdevOptions *explicit_options, int flags,
-                                   bool probed, BlockDriverState *overlay,
+                                   bool probed, BlockDriverState *opener,
                                    Error **errp)
 {
     g_autoptr(BlockdevOptions) given =
@@ -377,10 +376,10 @@ static BlockDriverState *open_node(const BlockdevOptions *options,
     bdrv_node(bs)->explicit_options = g_steal_pointer(&given);
     bs->open_flags = flags;
     bs->probed = probed;
-    bdrv_node(bs)->overlay = overlay;
+    bdrv_node(bs)->opener = opener;
     ok = node_open_driver(bs, errp) && node_refresh(bs, errp) &&
          node_publish(bs, errp) && node_open_backing(bs, errp);
-    bdrv_node(bs)->overlay = NULL;
+    bdrv_node(bs)->opener = NULL;
     if (!ok) {
         return NULL;
     }
