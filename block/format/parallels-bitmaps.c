@@ -24,7 +24,7 @@
 #define BITMAP_BYTES 32            /* of its data, before the table */
 #define NECESSARY 1                /* a flag of a section */
 #define MAX_BITMAPS 64
-#define MAX_BITS (INT64_C(1) << 32)
+#define MAX_BITS (INT64_C(1) << 32) /* of all */
 #define ID_BYTES 16
 #define NAME_BYTES 37              /* of an identifier as text */
 
@@ -34,6 +34,7 @@ typedef struct Extension {
     uint8_t *raw; /* ->cluster bytes */
     BdrvDirtyBitmap *loaded[MAX_BITMAPS];
     unsigned n;
+    int64_t bits; /* that the bitmaps may still have */
 } Extension;
 
 /* A section's data. */
@@ -153,7 +154,12 @@ static bool parse_bitmap(const Extension *x, const uint8_t *data,
     }
     bits = DIV_ROUND_UP(x->bs->total_bytes, b->granularity);
     expected = DIV_ROUND_UP(bits, x->place->cluster * 8);
-    if (bits > MAX_BITS || b->entries != expected ||
+    if (bits > x->bits) {
+        error_setg(errp, "it has %" PRIu64 " bits, with which the image has "
+                   "too many", bits);
+        return false;
+    }
+    if (b->entries != expected ||
         b->entries > (bytes - BITMAP_BYTES) / 8) {
         error_setg(errp, "its table of %" PRIu32 " entries should have %"
                    PRIu64 ", within %" PRIu32 " bytes", b->entries, expected,
@@ -205,6 +211,7 @@ static bool load_bitmap(Extension *x, const uint8_t *data, uint32_t bytes,
         return false;
     }
     x->loaded[x->n++] = bitmap;
+    x->bits -= DIV_ROUND_UP(x->bs->total_bytes, b.granularity);
     ret = load_bits(x, &b, bdrv_dirty_bitmap_bits(bitmap));
     if (ret < 0) {
         warn_report("Bitmap '%s' of node '%s' is inconsistent: %s", b.name,
@@ -300,7 +307,7 @@ static bool read_extension(Extension *x, Error **errp)
 
 void parallels_load_bitmaps(BlockDriverState *bs, const ParallelsPlace *place)
 {
-    Extension x = {.bs = bs, .place = place};
+    Extension x = {.bs = bs, .place = place, .bits = MAX_BITS};
     uint64_t at = EXTENSION_HEADER_BYTES;
     Error *err = NULL;
 
