@@ -488,8 +488,8 @@ static bool is_image_file(const Create *c, BlockDriverState *bs)
 }
 
 /*
- * The header has the name of a file, not of a protocol or of options.  Where the
- * node shows something else than that file, the name that describes the node.
+ * The header has the name of a file, not of a protocol or of options.  Where
+ * the node shows something else than that file: the name of the node.
  */
 static const char *data_file_name(const BlockDriverState *bs)
 {
