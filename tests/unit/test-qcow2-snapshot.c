@@ -261,7 +261,7 @@ static int do_vm_write(Image *img)
     int64_t offset = SECTOR * g_test_rand_int_range(0, VM_PLACE / SECTOR);
     size_t bytes = SECTOR * g_test_rand_int_range(0, 1 + (VM_PLACE - offset) /
                                                          SECTOR);
-    g_autofree uint8_t *buf = g_malloc(bytes);
+    g_autofree uint8_t *buf = g_malloc(MAX(bytes, 1));
     int ret;
 
     memset(buf, g_test_rand_int_range(0, 256), bytes);
