@@ -698,11 +698,13 @@ bool coroutine_mixed_fn qcow2_ahead_sync(BdrvBitmapStore *store, Error **errp)
 
 /*
  * Have bits been stored that a server may have forgotten?  For bitmaps that
- * survive only the end of this process, opening a region does not flush.
+ * survive only the end of this process, opening a region does not flush.  Not
+ * where nothing can be done: a resize stores all in the end.
  */
 static bool has_lost(const Qcow2State *s)
 {
-    return s->ahead->lost != qcow2_lost_writes(s->image);
+    return !s->broken && !s->growing &&
+           s->ahead->lost != qcow2_lost_writes(s->image);
 }
 
 /* Stores all bitmaps that are kept, in new clusters, before other writes. */
@@ -712,8 +714,7 @@ static int coroutine_fn store_again(BlockDriverState *bs)
 
     CO_MUTEX_GUARD(&s->bitmap_lock);
     CO_MUTEX_GUARD(&s->lock);
-    /* A resize stores all in the end. */
-    for (int n = 0; s->ahead && has_lost(s) && !s->broken && !s->growing; n++) {
+    for (int n = 0; s->ahead && has_lost(s); n++) {
         uint64_t lost = qcow2_lost_writes(bs);
         Error *err = NULL;
 
