@@ -246,15 +246,6 @@ static void test_ahead(void)
     }
 }
 
-static void close_regions(BlockDriverState *bs)
-{
-    for (int i = 0; i < 2; i++) {
-        qcow2_ahead_tick(bs);
-        bdrv_drained_begin(bs);
-        bdrv_drained_end(bs);
-    }
-}
-
 /* Where the clusters of the only bitmap are; to be freed. */
 static uint64_t *clusters_of(BlockDriverState *bs, uint32_t *n)
 {
@@ -265,6 +256,48 @@ static uint64_t *clusters_of(BlockDriverState *bs, uint32_t *n)
     *n = b->table_size;
     g_assert_nonnull(table);
     return table;
+}
+
+/* What was stored may be forgotten: it is stored again when that is possible,
+ * and until then nobody waits for it. */
+static void test_forgotten(void)
+{
+    BlockDriverState *bs = open_in_use(BITMAP_SAFETY_PROCESS);
+    Qcow2State *s = bs->opaque;
+    BlockBackend *blk = use(bs);
+    bool *const flags[] = { &s->growing, &s->broken };
+    const int errors[] = { 0, -EIO };
+    const uint8_t sector[512] = { 1 };
+    g_autofree uint64_t *before = NULL, *after = NULL;
+    uint32_t n, n_after;
+
+    s->old_size = s->size;
+    before = clusters_of(bs, &n);
+    bdrv_note_forgotten_writes(bs->file->bs);
+    for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+        *flags[i] = true;
+        g_assert_cmpint(blk_pwrite(blk, 0, sizeof(sector), sector, 0), ==,
+                        errors[i]);
+        *flags[i] = false;
+    }
+    write_at(blk, 0, 512);
+    after = clusters_of(bs, &n_after);
+    g_assert_cmpuint(n, ==, n_after);
+    g_assert_cmphex(before[0], !=, after[0]);
+    blk_unref(blk);
+    end_suddenly(bs);
+    bs = open_image(false);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(find(bs, "b0")), ==, 16 * MiB);
+    bdrv_unref(bs);
+}
+
+static void close_regions(BlockDriverState *bs)
+{
+    for (int i = 0; i < 2; i++) {
+        qcow2_ahead_tick(bs);
+        bdrv_drained_begin(bs);
+        bdrv_drained_end(bs);
+    }
 }
 
 /* A clean close leaves what is stored already where it is, and only that. */
@@ -914,6 +947,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/roundtrip", test_roundtrips);
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
     g_test_add_func("/qcow2/bitmap/ahead", test_ahead);
+    g_test_add_func("/qcow2/bitmap/forgotten", test_forgotten);
     g_test_add_func("/qcow2/bitmap/not-synced", test_not_synced);
     g_test_add_func("/qcow2/bitmap/not-ahead", test_not_ahead);
     g_test_add_func("/qcow2/bitmap/ahead-and-peer", test_ahead_and_peer);
