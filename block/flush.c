@@ -138,15 +138,15 @@ void bdrv_note_lost_writes(BlockDriverState *bs)
     bdrv_node(bs)->lost_writes++;
 }
 
-void bdrv_note_forgotten_writes(BlockDriverState *bs)
-{
-    bdrv_note_lost_writes(bs);
-    bdrv_node(bs)->forgotten_writes++;
-}
-
 void bdrv_suspect_forgotten_writes(BlockDriverState *bs)
 {
     bdrv_node(bs)->forgotten_writes++;
+}
+
+void bdrv_note_forgotten_writes(BlockDriverState *bs)
+{
+    bdrv_note_lost_writes(bs);
+    bdrv_suspect_forgotten_writes(bs);
 }
 
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs)

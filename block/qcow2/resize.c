@@ -251,6 +251,7 @@ static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
     const Qcow2State *s = bs->opaque;
     int64_t length = bdrv_getlength(s->data->bs);
     int64_t end = w->host + qcow2_data_end(s, w->op.end) - w->op.start;
+    int64_t zero_end = end;
     bool sparse = mode == PREALLOC_MODE_METADATA;
     /* Zeroes that are written past the end of a file take space. */
     bool grows = end > length &&
@@ -261,11 +262,11 @@ static int coroutine_fn give_space(BlockDriverState *bs, const Qcow2Write *w,
     if (grows) {
         ret = bdrv_co_truncate(s->data, end, false,
                                sparse ? PREALLOC_MODE_OFF : mode, 0, errp);
-        end = length;
+        zero_end = length;
     }
-    if (ret == 0 && !w->beyond && (int64_t)w->host < end) {
+    if (ret == 0 && !w->beyond && (int64_t)w->host < zero_end) {
         /* Clusters that were in use before. */
-        ret = bdrv_co_pwrite_zeroes(s->data, w->host, end - w->host,
+        ret = bdrv_co_pwrite_zeroes(s->data, w->host, zero_end - w->host,
                                     sparse ? BDRV_REQ_MAY_UNMAP : 0);
     }
     return ret;

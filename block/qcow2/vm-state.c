@@ -3,9 +3,10 @@
  * The place for the state of a machine: clusters after the end of the disk, to
  * which the last entries of the L1 table refer.
  *
- * They are no part of the disk: a backing file that is longer than it does
- * not show there, and what rounds to the end of the disk must not see them.  So
- * they are read here, and written as whole clusters.  The node is drained.
+ * They are no part of the disk: a backing file that is longer than it does not
+ * show there, so that they are read here.  They are written as whole clusters,
+ * as the functions that write a part of one stop at the end of the disk.  The
+ * node is drained.
  */
 #include "qemu/osdep.h"
 
