@@ -779,7 +779,7 @@ void qcow2_ahead_tick(void *opaque)
 
     aio_timer_mod(s->ahead->timer, aio_now_ns() + QUIET_NS);
     if ((bdrv_bitmap_regions_open_bytes(s->ahead->regions) ||
-         has_lost(s)) && !bdrv_is_drained(owner)) {
+         has_lost(s)) && !s->broken && !bdrv_is_drained(owner)) {
         /* A drain waits for it; one of the image drains the owner, too. */
         bdrv_inc_in_flight(owner);
         coroutine_enter(coroutine_create(close_quiet_entry, bs));
@@ -841,12 +841,20 @@ int coroutine_fn qcow2_ahead_co_write_intent(BdrvBitmapStore *store,
     int ret = 0;
 
     for (int n = 0; s->ahead && !covers(s, offset, bytes); n++) {
+        uint64_t seen;
+
+        if (s->broken) {
+            return -EIO; /* nothing more is written to it */
+        }
         ret = has_lost(s) ? store_again(s->image) : 0;
         if (ret < 0 || !s->ahead) {
             return ret;
         }
+        seen = s->lost_seen;
         ret = bdrv_bitmap_regions_co_open(s->ahead->regions, offset, bytes);
-        if (ret < 0 && (n == LOSSES || !has_lost(s))) {
+        /* A flush that finds a loss fails once. */
+        if (ret < 0 &&
+            (n == LOSSES || (s->lost_seen == seen && !has_lost(s)))) {
             return give_up(s->image, ret);
         }
     }

@@ -260,9 +260,9 @@ static uint64_t *clusters_of(BlockDriverState *bs, uint32_t *n)
 
 /* What was stored may be forgotten: it is stored again when that is possible,
  * and until then nobody waits for it. */
-static void test_forgotten(void)
+static void test_forgotten(const void *opaque)
 {
-    BlockDriverState *bs = open_in_use(BITMAP_SAFETY_PROCESS);
+    BlockDriverState *bs = open_in_use(GPOINTER_TO_INT(opaque));
     Qcow2State *s = bs->opaque;
     BlockBackend *blk = use(bs);
     bool *const flags[] = { &s->growing, &s->broken };
@@ -276,8 +276,11 @@ static void test_forgotten(void)
     bdrv_note_forgotten_writes(bs->file->bs);
     for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
         *flags[i] = true;
-        g_assert_cmpint(blk_pwrite(blk, 0, sizeof(sector), sector, 0), ==,
-                        errors[i]);
+        for (int64_t at = 0; at <= 32 * MiB; at += 32 * MiB) {
+            /* The second one opens its region. */
+            g_assert_cmpint(blk_pwrite(blk, at, sizeof(sector), sector, 0),
+                            ==, errors[i]);
+        }
         *flags[i] = false;
     }
     write_at(blk, 0, 512);
@@ -287,7 +290,7 @@ static void test_forgotten(void)
     blk_unref(blk);
     end_suddenly(bs);
     bs = open_image(false);
-    g_assert_cmpint(bdrv_dirty_bitmap_count(find(bs, "b0")), ==, 16 * MiB);
+    g_assert_cmpint(bdrv_dirty_bitmap_count(find(bs, "b0")), ==, 32 * MiB);
     bdrv_unref(bs);
 }
 
@@ -947,7 +950,11 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/bitmap/roundtrip", test_roundtrips);
     g_test_add_func("/qcow2/bitmap/in-use", test_in_use);
     g_test_add_func("/qcow2/bitmap/ahead", test_ahead);
-    g_test_add_func("/qcow2/bitmap/forgotten", test_forgotten);
+    g_test_add_data_func("/qcow2/bitmap/forgotten/process",
+                         GINT_TO_POINTER(BITMAP_SAFETY_PROCESS),
+                         test_forgotten);
+    g_test_add_data_func("/qcow2/bitmap/forgotten/power",
+                         GINT_TO_POINTER(BITMAP_SAFETY_POWER), test_forgotten);
     g_test_add_func("/qcow2/bitmap/not-synced", test_not_synced);
     g_test_add_func("/qcow2/bitmap/not-ahead", test_not_ahead);
     g_test_add_func("/qcow2/bitmap/ahead-and-peer", test_ahead_and_peer);
