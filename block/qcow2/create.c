@@ -489,7 +489,8 @@ static bool is_image_file(const Create *c, BlockDriverState *bs)
 
 /*
  * The header has the name of a file, not of a protocol or of options.  Where
- * the node shows something else than that file: the name of the node.
+ * the node shows something else than that file: the name of the node, by which
+ * no image is opened, so that the data file must be given then.
  */
 static const char *data_file_name(const BlockDriverState *bs)
 {
@@ -497,11 +498,7 @@ static const char *data_file_name(const BlockDriverState *bs)
     const BdrvChild *child;
 
     while ((child = bdrv_primary_child(at))) {
-        /* A part of a file has a name of this form. */
-        bool part = g_str_has_prefix(at->filename, "json:");
-
-        if (!at->drv->is_filter &&
-            (part || strcmp(at->drv->format_name, "raw"))) {
+        if (!(child->role & BDRV_CHILD_FILTERED)) {
             return bs->filename;
         }
         at = child->bs;
