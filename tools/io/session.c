@@ -383,15 +383,14 @@ static bool add_tree(BlockDriverState *bs, const IoReopen *r,
     BlockdevOptions *options = changed_options(bs, r, extra, errp);
     IoReopen below = *r;
     BdrvChild *child = NULL;
-    json_object *access = NULL;
 
     if (!options) {
         return false;
     }
     QAPI_LIST_APPEND(*tail, options);
     /* What is written to needs the nodes below it. */
-    json_object_object_get_ex(extra, "read-only", &access);
-    if (!g_strcmp0(json_object_get_string(access), "off")) {
+    if (json_object_object_get_ex(extra, "read-only", NULL) &&
+        !options->read_only) {
         below.access = 'w';
     }
     while ((child = bdrv_next_child(bs, child))) {
@@ -409,6 +408,20 @@ static bool add_tree(BlockDriverState *bs, const IoReopen *r,
     return true;
 }
 
+/* Is what the flags of the command say not among the options, too? */
+static bool check_once(const IoReopen *r, json_object *extra, Error **errp)
+{
+    if (r->access && json_object_object_get_ex(extra, "read-only", NULL)) {
+        error_setg(errp, "Cannot set both -r/-w and 'read-only'");
+        return false;
+    }
+    if (r->cache && json_object_object_get_ex(extra, "cache", NULL)) {
+        error_setg(errp, "Cannot set both -c and the cache options");
+        return false;
+    }
+    return true;
+}
+
 /* Reopens @bs and the nodes below its primary child. */
 static bool reopen_tree(BlockDriverState *bs, const IoReopen *r, Error **errp)
 {
@@ -418,7 +431,7 @@ static bool reopen_tree(BlockDriverState *bs, const IoReopen *r, Error **errp)
 
     if (r->options) {
         extra = keyval_parse(r->options, NULL, NULL, errp);
-        if (!extra) {
+        if (!extra || !check_once(r, extra, errp)) {
             return false;
         }
     }
